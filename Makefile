@@ -1,0 +1,67 @@
+# The few commands one needs; the build itself is Meson's, in build/.
+#
+#   make                    build/longhaul, after installing what is missing (Debian)
+#   make demo               two local servers, data, replication, comparison
+#   make test               unit tests, then end-to-end tests against real servers
+#   make test-long          the same with the tests that take minutes
+#   make fuzz               every fuzz target for FUZZ_SECONDS
+#   make bench              the benchmarks
+#   make check              room order, headers, format, tree
+#   make install            to PREFIX, below DESTDIR
+
+BUILD ?= build
+PREFIX ?= /usr/local
+PYTHON ?= /usr/bin/python3
+FUZZ_SECONDS ?= 10
+PYTEST_ARGS ?=
+
+.NOTPARALLEL:
+.PHONY: all demo test test-long unit e2e fuzz bench format check install clean
+
+all:
+	@tools/bootstrap build
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --prefix $(PREFIX) -Dtests=false
+	@ninja -C $(BUILD)
+
+demo: all
+	@tools/bootstrap demo
+	@$(BUILD)/longhaul demo
+
+test: unit e2e
+
+unit: all
+	@tools/bootstrap test
+	@test -d $(BUILD)/tests/unit || meson configure $(BUILD) -Dtests=true
+	meson test -C $(BUILD) --print-errorlogs
+
+e2e: all
+	@tools/bootstrap test
+	LONGHAUL_BIN=$(abspath $(BUILD)/longhaul) $(PYTHON) -m pytest -n 2 tests/e2e $(PYTEST_ARGS)
+
+test-long: unit
+	LONGHAUL_BIN=$(abspath $(BUILD)/longhaul) $(PYTHON) -m pytest -n 2 -m "" tests/e2e $(PYTEST_ARGS)
+
+fuzz:
+	@tools/bootstrap build test
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run
+
+bench: all
+	@tools/bootstrap demo
+	@if [ -x tests/bench/run ]; then LONGHAUL_BIN=$(abspath $(BUILD)/longhaul) tests/bench/run; \
+	else echo "bench: no benchmark in this version"; fi
+
+format:
+	@tools/bootstrap test
+	git ls-files -co --exclude-standard -- '*.c' '*.h' | xargs -r clang-format -i
+
+check:
+	@tools/bootstrap build test
+	@failed=; for check in tools/check-*; do $$check || failed="$$failed $$check"; done; \
+	if [ -n "$$failed" ]; then echo "check: failed:$$failed" >&2; exit 1; fi
+
+install: all
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	DESTDIR=$(abspath $(DESTDIR)) meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,29 @@
+/* The two clocks. Monotonic time never steps and says nothing about the date; wall time is what servers count
+ * expiry in and may be set by NTP or by hand at any moment. CLOCK_MONOTONIC is read through the vDSO: about 20 ns,
+ * cheap enough for a time stamp per command.
+ */
+#include "base/clock.h"
+
+#include <time.h>
+
+static int64_t read_us(clockid_t id) {
+    struct timespec ts;
+    clock_gettime(id, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+int64_t clock_mono_us(void) {
+    return read_us(CLOCK_MONOTONIC);
+}
+
+int64_t clock_mono_ms(void) {
+    return clock_mono_us() / 1000;
+}
+
+int64_t clock_wall_us(void) {
+    return read_us(CLOCK_REALTIME);
+}
+
+int64_t clock_wall_ms(void) {
+    return clock_wall_us() / 1000;
+}

@@ -1,0 +1,243 @@
+/* The dirty set: a hash table of pointers to entries, and through the queued ones a list in the order of naming.
+ *
+ *   cells   [ h,e ][  ·  ][ h,e ][ h,e ][  ·  ] ...     every entry, whatever its state
+ *               │             │      └──────────┐
+ *   queue   head ▶ entry ◀▶ entry ◀ tail     entry       in flight: in the table, not in the queue
+ *
+ * The table is open addressing with linear probing. The hash stands beside the pointer, so that probing, growing
+ * and removing touch no entry that is not meant; removing shifts the followers back, so that there are no
+ * tombstones and a set through which millions of keys pass stays as quick as a new one. It doubles at 3/4 and
+ * shrinks when nearly empty: a burst of keys must not hold its memory for ever.
+ *
+ * The seed is random: the keys are chosen by whoever writes to the source, and must not be able to pile up.
+ */
+#include "base/keyset.h"
+
+#include <assert.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+enum {
+    CELLS_MIN = 256,
+    SHRINK_BELOW = 16,        /* shrink when less than 1/16 of the cells is used */
+    SHRINK_BY = 4,            /* leaves it at most 1/4 full: far from both bounds */
+    TRIM_FROM_CELLS = 1 << 18 /* a table that was this large had entries worth giving back to the system */
+};
+
+struct cell {
+    uint64_t hash;
+    struct key_entry *entry; /* NULL: empty */
+};
+
+struct keyset {
+    struct cell *cells;
+    size_t n_cells; /* a power of two */
+    size_t n_entries;
+    size_t n_queued;
+    size_t entry_bytes;
+    uint64_t seed;
+    struct key_entry *head;
+    struct key_entry *tail;
+};
+
+static uint64_t random_seed(void) {
+    uint64_t seed;
+    if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != (ssize_t)sizeof(seed)) seed = (uint64_t)clock_wall_us();
+    return seed;
+}
+
+struct keyset *keyset_new(void) {
+    struct keyset *set = mem_zalloc(sizeof(*set));
+    set->n_cells = CELLS_MIN;
+    set->cells = mem_zalloc(set->n_cells * sizeof(struct cell));
+    set->seed = random_seed();
+    return set;
+}
+
+void keyset_free(struct keyset **set) {
+    if (*set == NULL) return;
+    for (size_t i = 0; i < (*set)->n_cells; i++) free((*set)->cells[i].entry);
+    free((*set)->cells);
+    free(*set);
+    *set = NULL;
+}
+
+static uint64_t hash_key(const struct keyset *set, int32_t db, struct bytes key) {
+    return XXH3_64bits_withSeed(key.ptr, key.len, set->seed + (uint32_t)db * UINT64_C(0x9e3779b97f4a7c15));
+}
+
+/* What malloc takes for an entry: its header, and the rounding to 16. */
+static size_t cost_of(const struct key_entry *e) {
+    return (sizeof(*e) + e->len + sizeof(size_t) + 15) & ~(size_t)15;
+}
+
+static bool is_key(const struct key_entry *e, int32_t db, struct bytes key) {
+    return e->db == db && bytes_equal(key_entry_bytes(e), key);
+}
+
+/* The cell of the key, or the empty cell where it would go. */
+static size_t find_cell(const struct keyset *set, uint64_t hash, int32_t db, struct bytes key) {
+    size_t i = hash & (set->n_cells - 1);
+    while (set->cells[i].entry != NULL) {
+        if (set->cells[i].hash == hash && is_key(set->cells[i].entry, db, key)) return i;
+        i = (i + 1) & (set->n_cells - 1);
+    }
+    return i;
+}
+
+static void resize(struct keyset *set, size_t n_cells) {
+    struct cell *cells = mem_array(NULL, n_cells, sizeof(struct cell));
+    memset(cells, 0, n_cells * sizeof(struct cell));
+    for (size_t i = 0; i < set->n_cells; i++) {
+        if (set->cells[i].entry == NULL) continue;
+        size_t to = set->cells[i].hash & (n_cells - 1);
+        while (cells[to].entry != NULL) to = (to + 1) & (n_cells - 1);
+        cells[to] = set->cells[i];
+    }
+    free(set->cells);
+    set->cells = cells;
+    set->n_cells = n_cells;
+}
+
+static void shrink_if_nearly_empty(struct keyset *set) {
+    if (set->n_cells <= CELLS_MIN || set->n_entries >= set->n_cells / SHRINK_BELOW) return;
+    bool was_huge = set->n_cells >= TRIM_FROM_CELLS;
+    resize(set, set->n_cells / SHRINK_BY > CELLS_MIN ? set->n_cells / SHRINK_BY : CELLS_MIN);
+    /* free() keeps small blocks inside the heap; only this gives their pages back. */
+    if (was_huge) malloc_trim(0);
+}
+
+/* Empties a cell and moves back those behind it that had to step over it. */
+static void remove_cell(struct keyset *set, size_t hole) {
+    size_t mask = set->n_cells - 1;
+    for (size_t i = (hole + 1) & mask; set->cells[i].entry != NULL; i = (i + 1) & mask) {
+        size_t home = set->cells[i].hash & mask;
+        /* May stay where its home lies cyclically behind the hole. */
+        if (((i - home) & mask) < ((i - hole) & mask)) continue;
+        set->cells[hole] = set->cells[i];
+        hole = i;
+    }
+    set->cells[hole] = (struct cell){ 0 };
+}
+
+static void enqueue(struct keyset *set, struct key_entry *e) {
+    e->state = KEY_QUEUED;
+    e->next = NULL;
+    e->prev = set->tail;
+    if (set->tail != NULL)
+        set->tail->next = e;
+    else
+        set->head = e;
+    set->tail = e;
+    set->n_queued++;
+}
+
+static void unqueue(struct keyset *set, struct key_entry *e) {
+    if (e->prev != NULL)
+        e->prev->next = e->next;
+    else
+        set->head = e->next;
+    if (e->next != NULL)
+        e->next->prev = e->prev;
+    else
+        set->tail = e->prev;
+    e->next = e->prev = NULL;
+    set->n_queued--;
+}
+
+static struct key_entry *new_entry(uint64_t hash, int32_t db, struct bytes key, uint16_t slot) {
+    assert(key.len <= UINT32_MAX);
+    struct key_entry *e = mem_alloc(sizeof(*e) + key.len);
+    *e = (struct key_entry){ .hash = hash, .len = (uint32_t)key.len, .db = db, .slot = slot };
+    if (key.len > 0) memcpy(e->bytes, key.ptr, key.len);
+    return e;
+}
+
+/* The entry must not be in the queue any more. */
+static void drop(struct keyset *set, struct key_entry *e, size_t cell) {
+    remove_cell(set, cell);
+    set->n_entries--;
+    set->entry_bytes -= cost_of(e);
+    free(e);
+    shrink_if_nearly_empty(set);
+}
+
+bool keyset_name(struct keyset *set, int32_t db, struct bytes key, uint16_t slot) {
+    uint64_t hash = hash_key(set, db, key);
+    size_t i = find_cell(set, hash, db, key);
+    struct key_entry *e = set->cells[i].entry;
+    if (e != NULL) {
+        if (e->state == KEY_IN_FLIGHT) e->state = KEY_IN_FLIGHT_DIRTY;
+        return false;
+    }
+    e = new_entry(hash, db, key, slot);
+    set->cells[i] = (struct cell){ .hash = hash, .entry = e };
+    set->n_entries++;
+    set->entry_bytes += cost_of(e);
+    enqueue(set, e);
+    if (set->n_entries > set->n_cells / 4 * 3) resize(set, set->n_cells * 2);
+    return true;
+}
+
+struct key_entry *keyset_peek(struct keyset *set) {
+    return set->head;
+}
+
+struct key_entry *keyset_take(struct keyset *set) {
+    struct key_entry *e = set->head;
+    if (e == NULL) return NULL;
+    unqueue(set, e);
+    e->state = KEY_IN_FLIGHT;
+    return e;
+}
+
+bool keyset_done(struct keyset *set, struct key_entry **entry) {
+    struct key_entry *e = *entry;
+    *entry = NULL;
+    assert(e->state != KEY_QUEUED);
+    if (e->state == KEY_IN_FLIGHT_DIRTY) {
+        /* It was named anew, so it starts anew: the attempts of the flight that succeeded do not count. */
+        e->attempts = 0;
+        e->flags = 0;
+        e->data = 0;
+        enqueue(set, e);
+        return true;
+    }
+    drop(set, e, find_cell(set, e->hash, e->db, key_entry_bytes(e)));
+    return false;
+}
+
+void keyset_requeue(struct keyset *set, struct key_entry **entry) {
+    struct key_entry *e = *entry;
+    *entry = NULL;
+    assert(e->state != KEY_QUEUED);
+    enqueue(set, e);
+}
+
+bool keyset_forget(struct keyset *set, int32_t db, struct bytes key) {
+    size_t i = find_cell(set, hash_key(set, db, key), db, key);
+    struct key_entry *e = set->cells[i].entry;
+    if (e == NULL || e->state != KEY_QUEUED) return false;
+    unqueue(set, e);
+    drop(set, e, i);
+    return true;
+}
+
+size_t keyset_queued(const struct keyset *set) {
+    return set->n_queued;
+}
+
+size_t keyset_in_flight(const struct keyset *set) {
+    return set->n_entries - set->n_queued;
+}
+
+size_t keyset_memory_bytes(const struct keyset *set) {
+    return sizeof(*set) + set->n_cells * sizeof(struct cell) + set->entry_bytes;
+}

@@ -1,0 +1,58 @@
+/* One pass of SCAN over one database of one server process: names keys, never reads values.
+ *
+ *   start ─▶ (connect, run_id) ─▶ page ─▶ page ─▶ ... ─▶ SCAN_COMPLETE
+ *                ▲                  │ connection lost        SCAN_NODE_CHANGED  another process answers: the cursor
+ *                └──────────────────┘ same run_id: go on                        means nothing there (FACTS 3)
+ *                                                            SCAN_FAILED        refused, for good
+ *
+ * What is guaranteed on SCAN_COMPLETE: every key that was there from the first page to the last has been named, some
+ * maybe more than once (redis.io, SCAN). Has a connection of its own, so that names are not held up behind values.
+ */
+#ifndef LONGHAUL_CAPTURE_SCAN_H
+#define LONGHAUL_CAPTURE_SCAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "net/loop.h"
+#include "server/client.h"
+
+struct scan;
+
+enum scan_end { SCAN_COMPLETE, SCAN_NODE_CHANGED, SCAN_FAILED };
+
+struct scan_settings {
+    struct client_settings client; /* to the node */
+    int db;
+    int64_t count;     /* COUNT hint */
+    const char *match; /* MATCH pattern; NULL: none. Borrowed. */
+    const char *type;  /* TYPE; NULL: none. Borrowed. Redis 6.0 and newer. */
+    int64_t sleep_ms;  /* pause after each page */
+};
+
+struct scan_events {
+    /* A page's keys; the views are good during the call. n may be 0. */
+    void (*on_keys)(void *ctx, const struct bytes *keys, size_t n);
+    /* Asked before each page; false pauses the scan until scan_resume(). NULL: never pause. */
+    bool (*may_continue)(void *ctx);
+    /* Once, the last call. err is set for SCAN_FAILED and SCAN_NODE_CHANGED. The scan is freed by its owner, also from
+     * within this call. */
+    void (*on_end)(void *ctx, enum scan_end end, const struct err *err);
+};
+
+struct scan *scan_start(struct loop *loop, const struct scan_settings *settings, const struct scan_events *events, void *ctx);
+/* Ends it without on_end. Leaves NULL. */
+void scan_free(struct scan **scan);
+/* After may_continue() said no. */
+void scan_resume(struct scan *scan);
+
+/* Since when the node does not answer, monotonic ms; 0 when it does. And why. */
+int64_t scan_down_since_ms(const struct scan *scan);
+const struct err *scan_last_error(const struct scan *scan);
+const char *scan_place(const struct scan *scan);
+uint64_t scan_reconnects(const struct scan *scan);
+
+#endif

@@ -1,0 +1,280 @@
+/* longhaul demo: two servers on this machine, real data, and what longhaul does with them, step by step.
+ *
+ * Nothing is shown that the user could not type: each step runs this same program as a process of its own, under the
+ * command line that is printed. Whether both sides are equal is asked of the servers themselves (DBSIZE, DEBUG
+ * DIGEST-VALUE), not of longhaul. Exit status 0 only when everything was as it should be. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/units.h"
+#include "cli/commands.h"
+#include "cli/complain.h"
+#include "cli/demo_check.h"
+#include "cli/demo_data.h"
+#include "cli/demo_server.h"
+#include "cli/feed.h"
+#include "cli/json_out.h"
+#include "cli/process.h"
+#include "cli/report.h"
+#include "cli/signals.h"
+#include "server/call.h"
+#include "server/info.h"
+
+enum { DEMO_REPLY_MS = 30000, DEMO_ARGS_MAX = 16 };
+
+#define DEMO_PROGRAM "/proc/self/exe"
+
+struct demo {
+    const struct options *options;
+    struct loop *loop;
+    char directory[DEMO_PATH_MAX];
+    struct demo_server source, target;
+    char server_name[64]; /* "redis 7.0.15" */
+    struct err err;
+
+    const char *data;                   /* where the keys come from */
+    json_t *replicate, *ping, *compare; /* documents of the steps; text output has none */
+    struct demo_check check;
+    struct demo_changes changes;
+    bool equal, found_exactly;
+};
+
+static bool is_text(const struct demo *d) {
+    return d->options->output == OPT_OUTPUT_TEXT;
+}
+
+static void say(const struct demo *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void say(const struct demo *d, const char *fmt, ...) {
+    if (!is_text(d)) return;
+    va_list ap;
+    va_start(ap, fmt);
+    vprintf(fmt, ap);
+    va_end(ap);
+    fflush(stdout);
+}
+
+static bool interrupted(struct demo *d) {
+    if (*signals_stop_flag()) err_set(&d->err, ERR_INTERRUPTED, NULL, "%s", err_sentence(ERR_INTERRUPTED));
+    return *signals_stop_flag();
+}
+
+/* ---- steps that are longhaul itself ---- */
+
+/* Runs `longhaul WORDS...` (NULL-ended). With document, the output is taken as JSON and not shown. Returns its status. */
+static int run_longhaul(struct demo *d, const char *const *words, json_t **document) {
+    const char *argv[DEMO_ARGS_MAX] = { DEMO_PROGRAM };
+    size_t argc = 1;
+    for (; words[argc - 1] != NULL && argc < DEMO_ARGS_MAX - 4; argc++) argv[argc] = words[argc - 1];
+    if (document != NULL) {
+        argv[argc++] = "--output";
+        argv[argc++] = "json";
+    }
+    char *output = NULL;
+    int status = process_run(argv, document != NULL ? &output : NULL, &d->err);
+    if (document != NULL) {
+        json_decref(*document);
+        *document = output != NULL ? json_loads(output, 0, NULL) : NULL;
+    }
+    free(output);
+    return status;
+}
+
+/* Says the command line, and runs it: shown to the user as text, or kept as a document. */
+static int step(struct demo *d, const char *const *words, json_t **document) {
+    say(d, "$ longhaul");
+    for (size_t i = 0; words[i] != NULL; i++) say(d, " %s", words[i]);
+    say(d, "\n");
+    int status = run_longhaul(d, words, is_text(d) ? NULL : document);
+    say(d, "\n");
+    return status;
+}
+
+static bool failed_step(struct demo *d, const char *what, int status) {
+    if (interrupted(d) || d->err.code != ERR_NONE) return false;
+    return err_set(&d->err, ERR_INTERNAL, "demo", "%s ended with status %d", what, status);
+}
+
+/* ---- filling the source ---- */
+
+static bool write_packages(struct demo *d) {
+    struct feed feed = { .loop = d->loop, .client = d->source.client, .stop = signals_stop_flag() };
+    d->data = "the package database of this machine";
+    if (demo_data_write(&feed, (uint64_t)d->options->keys.last)) return true;
+    d->err = feed.err;
+    return false;
+}
+
+static bool write_generated(struct demo *d) {
+    char keys[32];
+    snprintf(keys, sizeof(keys), "%" PRId64, d->options->keys.last);
+    const char *words[] = { "generate", d->source.endpoint, "--keys", keys, "--expire-share",
+                            "10",       "--expire",         "1h-7d",  NULL };
+    json_t *ignored = NULL;
+    d->data = "generated keys of every type";
+    int status = run_longhaul(d, words, &ignored);
+    json_decref(ignored);
+    return status == STATUS_DONE || failed_step(d, "generate", status);
+}
+
+static bool fill(struct demo *d) {
+    int64_t began_ms = clock_mono_ms();
+    bool good = demo_data_is_there() ? write_packages(d) : write_generated(d);
+    if (!good) return false;
+    uint64_t keys;
+    char number[32], took[32];
+    if (!demo_count(d->loop, d->source.client, &keys, &d->err)) return false;
+    say(d, "The source holds %s keys: %s, written in %s.\n\n", units_format_number(keys, number, sizeof(number)),
+        d->data, units_format_duration(clock_mono_ms() - began_ms, took, sizeof(took)));
+    return true;
+}
+
+/* ---- the servers ---- */
+
+static bool name_server(struct demo *d) {
+    struct call_reply reply;
+    if (!call_ok(d->loop, d->source.client, DEMO_REPLY_MS, &reply, &d->err, "INFO server")) return false;
+    struct server_info info;
+    server_info_parse(&info, reply.item.str);
+    server_info_name(&info, d->server_name, sizeof(d->server_name));
+    call_reply_fini(&reply);
+    return true;
+}
+
+static bool start_servers(struct demo *d) {
+    const char *binary = demo_server_find(&d->err);
+    bool keep = d->options->keep;
+    if (binary == NULL || !demo_directory_make(d->directory, &d->err)) return false;
+    if (!demo_server_start(&d->source, "source", binary, d->directory, keep, d->loop, &d->err)) return false;
+    if (!demo_server_start(&d->target, "target", binary, d->directory, keep, d->loop, &d->err)) return false;
+    if (!name_server(d)) return false;
+    say(d, "Two servers (%s) run on this machine: source %s, target %s.\n", d->server_name, d->source.endpoint,
+        d->target.endpoint);
+    return true;
+}
+
+/* ---- the demonstration ---- */
+
+static bool replicate(struct demo *d) {
+    const char *words[] = { "replicate", d->source.endpoint, d->target.endpoint, NULL };
+    say(d, "Everything is copied, and compared after it:\n\n");
+    int status = step(d, words, &d->replicate);
+    return status == STATUS_DONE || failed_step(d, "replicate", status);
+}
+
+static bool ask_servers(struct demo *d) {
+    char a[32], b[32];
+    struct demo_check *c = &d->check;
+    if (!demo_check_run(c, d->loop, d->source.client, d->target.client, &d->err)) return false;
+    d->equal = c->source_keys == c->target_keys && c->sampled > 0 && c->equal == c->sampled;
+    say(d, "What the servers themselves say, asked without longhaul's copy or comparison:\n\n");
+    say(d, "  DBSIZE               source %s, target %s\n", units_format_number(c->source_keys, a, sizeof(a)),
+        units_format_number(c->target_keys, b, sizeof(b)));
+    say(d, "  DEBUG DIGEST-VALUE   of %s sampled keys, %s are the same on both sides\n\n",
+        units_format_number(c->sampled, a, sizeof(a)), units_format_number(c->equal, b, sizeof(b)));
+    if (d->equal) return true;
+    return err_set(&d->err, ERR_INTERNAL, "demo", "the servers do not hold the same");
+}
+
+static bool ping(struct demo *d) {
+    const char *words[] = { "ping", d->target.endpoint, NULL };
+    say(d, "How far away is the target?\n\n");
+    int status = step(d, words, &d->ping);
+    return status == STATUS_DONE || failed_step(d, "ping", status);
+}
+
+/* What the user sees is the text; what is checked is the document of a second run. */
+static bool compare(struct demo *d) {
+    const char *words[] = { "compare", d->source.endpoint, d->target.endpoint, "--show-diffs", NULL };
+    say(d, "Now the source alone is changed:\n\n");
+    if (!demo_changes_make(&d->changes, d->loop, d->source.client, &d->err)) return false;
+    for (size_t i = 0; i < d->changes.n; i++) say(d, "  %s\n", d->changes.items[i].shown);
+    say(d, "\nThe comparison finds these keys, and no others:\n\n");
+    int status = step(d, words, &d->compare);
+    if (status != STATUS_FINDINGS) return failed_step(d, "compare", status);
+    if (is_text(d)) run_longhaul(d, words, &d->compare);
+    d->found_exactly = demo_changes_match(&d->changes, d->compare);
+    if (d->found_exactly) return true;
+    return failed_step(d, "compare found other keys than those that were changed, and", status);
+}
+
+static bool show(struct demo *d) {
+    return start_servers(d) && fill(d) && !interrupted(d) && replicate(d) && ask_servers(d) && !interrupted(d) &&
+           ping(d) && compare(d) && !interrupted(d);
+}
+
+/* ---- the end ---- */
+
+static void say_what_next(const struct demo *d) {
+    if (d->err.code == ERR_NONE) {
+        say(d, "All of it was as it should be. What to try next:\n\n");
+        say(d, "  longhaul doctor SOURCE TARGET       what would hinder a replication of yours\n");
+        say(d, "  longhaul replicate --help           which keys, how fast, from which replicas\n");
+        say(d, "  longhaul generate ENDPOINT          test data of every type\n");
+    }
+    if (!d->options->keep || d->source.pid == 0 || d->target.pid == 0) return;
+    say(d, "\nThe servers go on running. Source: %s, process %d. Target: %s, process %d. Files: %s\n",
+        d->source.endpoint, (int)d->source.pid, d->target.endpoint, (int)d->target.pid, d->directory);
+    say(d, "End them with: kill %d %d\n", (int)d->source.pid, (int)d->target.pid);
+}
+
+static json_t *to_json(struct demo *d) {
+    const struct demo_check *c = &d->check;
+    json_t *document = json_pack(
+        "{ss ss ss ss ss? sb s{sI sI sI sI} si sb}", "command", "demo", "source", d->source.endpoint, "target",
+        d->target.endpoint, "server", d->server_name, "data", d->data, "equal", d->equal, "check", "source_keys",
+        (json_int_t)c->source_keys, "target_keys", (json_int_t)c->target_keys, "sampled", (json_int_t)c->sampled,
+        "equal", (json_int_t)c->equal, "changed", (int)d->changes.n, "changes_found_exactly", d->found_exactly);
+    json_object_set(document, "replicate", d->replicate);
+    json_object_set(document, "ping", d->ping);
+    json_object_set(document, "compare", d->compare);
+    json_object_set_new(document, "error", report_error(&d->err));
+    if (!d->options->keep) return document;
+    json_object_set_new(document, "kept",
+                        json_pack("{ss si si}", "directory", d->directory, "source_pid", (int)d->source.pid,
+                                  "target_pid", (int)d->target.pid));
+    return document;
+}
+
+static int report(struct demo *d) {
+    struct err err;
+    bool good = d->err.code == ERR_NONE;
+    int status = good ? STATUS_DONE : STATUS_TROUBLE;
+    if (!is_text(d) && !json_out(to_json(d), status, &err)) status = complain(&err);
+    if (!good) {
+        complain(&d->err);
+        status = STATUS_TROUBLE;
+    }
+    say_what_next(d);
+    return status;
+}
+
+static void release(struct demo *d) {
+    bool keep = d->options->keep;
+    demo_server_end(&d->source, keep);
+    demo_server_end(&d->target, keep);
+    if (!keep) demo_directory_remove(d->directory);
+    demo_changes_fini(&d->changes);
+    json_decref(d->replicate);
+    json_decref(d->ping);
+    json_decref(d->compare);
+    signals_uninstall();
+    loop_run_once(d->loop, 0);
+    loop_free(&d->loop);
+}
+
+int cmd_demo(const struct options *options) {
+    struct demo d = { .options = options };
+    d.loop = loop_new(&d.err);
+    if (d.loop == NULL) return complain(&d.err);
+    signals_install(d.loop);
+    show(&d);
+    int status = report(&d);
+    release(&d);
+    return status;
+}

@@ -1,0 +1,204 @@
+/* longhaul replicate: from options to a job, its progress on the screen, the comparison after it, and the summary. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/commands.h"
+#include "cli/complain.h"
+#include "cli/json_out.h"
+#include "cli/progress.h"
+#include "cli/replicate_report.h"
+#include "cli/report.h"
+#include "cli/side.h"
+#include "cli/signals.h"
+#include "job/replicate.h"
+#include "verify/compare.h"
+
+struct replicate_run {
+    const struct options *options;
+    struct loop *loop;
+    struct endpoint source_endpoint, target_endpoint;
+    struct deployment *source, *target;
+    struct key_filter filter;
+    struct replicate_result result;
+    struct compare_result compared;
+    struct compare_progress comparing;
+    bool did_compare;
+    struct progress *progress;
+    struct err error; /* ERR_NONE while all is well */
+};
+
+/* ---- settings ---- */
+
+static struct key_filter filter_of(const struct options *o) {
+    return (struct key_filter){ .pattern = o->key_pattern,
+                                .include = o->key_include.items,
+                                .n_include = o->key_include.n,
+                                .exclude = o->key_exclude.items,
+                                .n_exclude = o->key_exclude.n,
+                                .slots = o->key_slots.given ? &o->key_slots.set : NULL,
+                                .types = o->key_types.items,
+                                .n_types = o->key_types.n };
+}
+
+static struct replicate_settings settings_of(struct replicate_run *run) {
+    const struct options *o = run->options;
+    return (struct replicate_settings){ .filter = &run->filter,
+                                        .all_databases = o->databases.all,
+                                        .dbs = o->databases.dbs,
+                                        .n_dbs = o->databases.n,
+                                        .threads = (int)o->threads,
+                                        .batch_keys = (size_t)o->batch,
+                                        .pipeline = (size_t)o->pipeline,
+                                        .scan_count = o->scan_count,
+                                        .max_args = (size_t)o->max_args,
+                                        .buffer_bytes = o->buffer_memory_bytes,
+                                        .mem_limit_bytes = o->mem_limit_bytes,
+                                        .rate = (double)o->rate,
+                                        .sleep_ms = o->sleep_ms,
+                                        .outage_timeout_ms = o->outage_timeout_ms,
+                                        .no_ttl = o->no_ttl,
+                                        .dry_run = o->dry_run,
+                                        .log_keys = o->log_keys };
+}
+
+static struct compare_settings compare_settings_of(struct replicate_run *run) {
+    const struct options *o = run->options;
+    struct compare_settings s = compare_settings_default();
+    s.mode = o->compare == OPT_COMPARE_FULL ? COMPARE_FULL : COMPARE_QUICK;
+    s.both_directions = false;
+    s.ttl_tolerance_ms = o->ttl_tolerance_ms;
+    s.no_ttl = o->no_ttl;
+    s.filter = &run->filter;
+    s.dbs = run->result.dbs;
+    s.n_dbs = run->result.n_dbs;
+    s.target_db_override = run->result.target_db;
+    s.scan_count = o->scan_count;
+    s.mem_limit_bytes = o->mem_limit_bytes;
+    s.buffer_bytes = o->buffer_memory_bytes;
+    s.outage_timeout_ms = o->outage_timeout_ms;
+    return s;
+}
+
+/* What is accepted for later releases is refused here, plainly. */
+static bool check_supported(const struct options *o, struct err *err) {
+    if (o->mode != OPT_MODE_SCAN)
+        return err_set(err, ERR_UNSUPPORTED, "--mode", "this version copies snapshots only; use --mode scan");
+    if (o->type == OPT_TYPE_STRUCT)
+        return err_set(err, ERR_UNSUPPORTED, "--type", "this version copies by DUMP and RESTORE only; leave out --type struct");
+    return true;
+}
+
+/* ---- progress ---- */
+
+static void on_replicate_progress(void *ctx, const struct replicate_progress *p) {
+    struct replicate_run *run = ctx;
+    const struct copy_stats *s = &p->stats;
+    uint64_t done = stat_get(&s->copied) + stat_get(&s->vanished) + stat_get(&s->skipped) + stat_get(&s->given_up);
+    bool whole = run->filter.pattern == NULL && run->filter.n_include == 0 && run->filter.n_exclude == 0 &&
+                 run->filter.slots == NULL && run->filter.n_types == 0;
+    struct progress_state state = { .phase = run->options->dry_run ? "reading" : "copying",
+                                    .keys = done,
+                                    .total = whole ? p->keys_total : 0,
+                                    .bytes = stat_get(&s->bytes),
+                                    .given_up = stat_get(&s->given_up) };
+    progress_update(run->progress, &state);
+}
+
+static void fill_compare_progress(void *ctx, struct progress_state *state) {
+    struct replicate_run *run = ctx;
+    state->phase = "comparing";
+    state->keys = run->comparing.keys;
+    state->total = run->comparing.total;
+    state->different = run->comparing.different;
+    state->note = run->comparing.note[0] != '\0' ? run->comparing.note : NULL;
+}
+
+/* ---- steps ---- */
+
+static bool open_sides(struct replicate_run *run) {
+    const struct options *o = run->options;
+    if (!options_endpoint(o, OPT_SOURCE, &run->source_endpoint, &run->error)) return false;
+    if (!options_endpoint(o, OPT_TARGET, &run->target_endpoint, &run->error)) return false;
+    run->source = side_open(run->loop, o, OPT_SOURCE, o->outage_timeout_ms, &run->error);
+    if (run->source == NULL) return false;
+    run->target = side_open(run->loop, o, OPT_TARGET, o->outage_timeout_ms, &run->error);
+    return run->target != NULL;
+}
+
+static void copy(struct replicate_run *run) {
+    struct replicate_settings settings = settings_of(run);
+    run->progress = progress_new(run->options->progress);
+    replicate_run(run->source, run->target, &settings, on_replicate_progress, run, signals_stop_flag(), &run->result, &run->error);
+    progress_end(&run->progress);
+}
+
+static void compare(struct replicate_run *run) {
+    const struct options *o = run->options;
+    if (o->compare == OPT_COMPARE_NONE || o->dry_run || run->error.code != ERR_NONE) return;
+    struct compare_settings settings = compare_settings_of(run);
+    run->did_compare = true;
+    run->progress = progress_new(o->progress);
+    progress_drive(run->progress, run->loop, fill_compare_progress, run);
+    compare_run(run->source, run->target, &settings, &run->comparing, signals_stop_flag(), &run->compared, &run->error);
+    progress_end(&run->progress);
+}
+
+static int exit_status_of(const struct replicate_run *run) {
+    if (run->error.code != ERR_NONE) return STATUS_TROUBLE;
+    bool lost = run->result.began && stat_get(&run->result.stats.given_up) > 0;
+    bool different = run->did_compare && compare_result_different(&run->compared) > 0;
+    return lost || different ? STATUS_FINDINGS : STATUS_DONE;
+}
+
+static int report(struct replicate_run *run) {
+    struct replicate_report report = { .options = run->options,
+                                       .source_endpoint = &run->source_endpoint,
+                                       .target_endpoint = &run->target_endpoint,
+                                       .source = run->source,
+                                       .target = run->target,
+                                       .result = run->result.began ? &run->result : NULL,
+                                       .compared = run->did_compare ? &run->compared : NULL,
+                                       .compare_mode = run->options->compare == OPT_COMPARE_FULL ? COMPARE_FULL : COMPARE_QUICK,
+                                       .error = &run->error,
+                                       .exit_status = exit_status_of(run) };
+    int status = report.exit_status;
+    if (run->options->output == OPT_OUTPUT_JSON) {
+        struct err err;
+        if (!json_out(replicate_report_json(&report), status, &err)) status = complain(&err);
+    } else if (run->result.began) {
+        replicate_report_text(stdout, &report);
+        fflush(stdout);
+    }
+    if (run->error.code != ERR_NONE) status = complain(&run->error);
+    return status;
+}
+
+static void release(struct replicate_run *run) {
+    replicate_result_fini(&run->result);
+    compare_result_fini(&run->compared);
+    deployment_free(&run->source);
+    deployment_free(&run->target);
+    endpoint_fini(&run->source_endpoint);
+    endpoint_fini(&run->target_endpoint);
+    signals_uninstall();
+    loop_run_once(run->loop, 0);
+    loop_free(&run->loop);
+}
+
+int cmd_replicate(const struct options *options) {
+    struct replicate_run run = { .options = options, .filter = filter_of(options) };
+    if (!check_supported(options, &run.error)) return complain(&run.error);
+    run.loop = loop_new(&run.error);
+    if (run.loop == NULL) return complain(&run.error);
+    signals_install(run.loop);
+    if (open_sides(&run)) {
+        copy(&run);
+        compare(&run);
+    }
+    int status = report(&run);
+    release(&run);
+    return status;
+}

@@ -1,0 +1,197 @@
+/* The command line as values.
+ *
+ * options.def is the one table of options; command.def the one table of commands. options_parse() fills a struct
+ * options from four places, and what stands further left wins:
+ *
+ *   command line  >  environment (LONGHAUL_<NAME>)  >  --config FILE, [command] then [defaults]  >  default text
+ *
+ * Texts are checked and turned into values here, so that a command finds only values that are in their range.
+ */
+#ifndef LONGHAUL_CLI_OPTIONS_H
+#define LONGHAUL_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/slot.h"
+#include "cli/command.h"
+#include "server/endpoint.h"
+
+/* The bounds that options.def uses. */
+enum {
+    OPTIONS_THREADS_MAX = 64,
+    OPTIONS_BATCH_MAX = 100000,
+    OPTIONS_PIPELINE_MAX = 100000,
+    OPTIONS_SCAN_COUNT_MAX = 1000000,
+    OPTIONS_ARGS_MIN = 16,
+    OPTIONS_ARGS_MAX = 1000000,
+    OPTIONS_RATE_MAX = 100000000,
+    OPTIONS_ELEMENTS_MAX = 100000000,
+    OPTIONS_LIST_MAX = 1000,     /* values of one repeatable option */
+    OPTIONS_DATABASES_MAX = 1024 /* databases that --databases may list */
+};
+#define OPTIONS_BUFFER_MIN (INT64_C(1) << 20)
+#define OPTIONS_BUFFER_MAX (INT64_C(64) << 30)
+#define OPTIONS_VALUE_MAX (INT64_C(512) << 20) /* largest string value of a stock server */
+#define OPTIONS_KEYS_MAX INT64_C(100000000000)
+#define OPTIONS_TIMEOUT_MAX_MS (INT64_C(24) * 3600 * 1000)
+#define OPTIONS_DURATION_MAX_MS (INT64_C(3650) * 24 * 3600 * 1000)
+
+/* Values of options that choose one of several words; the order is that of the words in options.def. */
+enum opt_mode { OPT_MODE_SCAN, OPT_MODE_LIVE, OPT_MODE_LIVEONLY };
+enum opt_type { OPT_TYPE_DUMP, OPT_TYPE_STRUCT };
+enum opt_compare { OPT_COMPARE_QUICK, OPT_COMPARE_FULL, OPT_COMPARE_NONE };
+enum opt_read_from { OPT_READ_FROM_PRIMARY, OPT_READ_FROM_REPLICA };
+enum opt_progress { OPT_PROGRESS_AUTO, OPT_PROGRESS_BAR, OPT_PROGRESS_LOG, OPT_PROGRESS_NONE };
+enum opt_output { OPT_OUTPUT_TEXT, OPT_OUTPUT_JSON };
+enum opt_unit { OPT_UNIT_MS, OPT_UNIT_US };
+enum opt_gen_type {
+    OPT_GEN_STRING,
+    OPT_GEN_LIST,
+    OPT_GEN_HASH,
+    OPT_GEN_SET,
+    OPT_GEN_ZSET,
+    OPT_GEN_STREAM,
+    OPT_GEN_HYPERLOGLOG,
+    OPT_GEN_BITMAP,
+    OPT_GEN_GEO,
+    OPT_GEN_COUNTER,
+    OPT_GEN_COUNT
+};
+
+struct opt_list {
+    char **items;
+    size_t n;
+};
+
+/* first <= last. */
+struct opt_range {
+    int64_t first;
+    int64_t last;
+};
+
+struct opt_slots {
+    bool given;
+    struct slot_set set;
+};
+
+/* --databases. Neither all nor any listed: the database that the endpoint names. */
+struct opt_databases {
+    bool all;
+    int *dbs; /* ascending, each once */
+    size_t n;
+};
+
+/* The options of one endpoint: --source-tls and the like, or without prefix for commands with one endpoint. */
+struct opt_side {
+    char *uri; /* as it stood on the command line; NULL where the command line had none; may hold a password */
+    bool cluster;
+    char *user;
+    char *pass;
+    char *pass_file;
+    bool pass_prompt;
+    bool tls;
+    bool insecure;
+    char *ca_file;
+    char *ca_dir;
+    char *cert_file;
+    char *key_file;
+    char *key_pass;
+    char *server_name;
+};
+
+enum opt_side_id { OPT_SOURCE, OPT_TARGET, OPT_SERVER, OPT_SIDES };
+
+struct options {
+    enum command_id command;
+    bool help;                      /* --help was given: nothing else is checked */
+    char *words[COMMAND_WORDS_MAX]; /* positional arguments that are no endpoints (help COMMAND, completion SHELL) */
+    size_t n_words;
+
+    struct opt_side side[OPT_SIDES];
+    bool cluster; /* --cluster where a command has two sides */
+    int64_t timeout_ms;
+    int64_t connect_timeout_ms;
+    int64_t outage_timeout_ms; /* 0: for ever */
+
+    int read_from; /* enum opt_read_from */
+    struct opt_databases databases;
+    char *key_pattern;         /* NULL: all */
+    struct opt_list key_types; /* lower case as TYPE answers, module types as they are; empty: all */
+    struct opt_list key_include;
+    struct opt_list key_exclude;
+    struct opt_slots key_slots;
+    uint64_t mem_limit_bytes; /* 0: none */
+    bool no_ttl;
+
+    int mode;         /* enum opt_mode */
+    int type;         /* enum opt_type; --struct is in it */
+    bool struct_type; /* --struct as given */
+    bool dry_run;
+    bool log_keys;
+    int64_t idle_timeout_ms; /* 0: none */
+
+    int64_t threads;  /* 0: automatic */
+    int64_t batch;    /* 0: automatic */
+    int64_t pipeline; /* 0: automatic */
+    int64_t scan_count;
+    int64_t max_args;
+    uint64_t buffer_memory_bytes;
+    int64_t sleep_ms; /* replicate, compare: after each page of a scan; ping: between iterations */
+    int64_t rate;     /* keys a second; 0: unlimited */
+
+    int compare; /* enum opt_compare; --quick and --full are in it; never NONE for the compare command */
+    bool quick;  /* as given */
+    bool full;   /* as given */
+    bool show_diffs;
+    int64_t ttl_tolerance_ms;
+
+    int64_t iterations; /* ping: 0: until interrupted */
+    int64_t count;      /* ping: round trips of one iteration */
+    int unit;           /* enum opt_unit */
+
+    struct opt_range keys; /* generate: first and last number; demo: 1 to N */
+    char *key_prefix;
+    uint64_t gen_types; /* bit 1 << enum opt_gen_type */
+    struct opt_range value_size_bytes;
+    struct opt_range elements;
+    int64_t expire_share; /* percent of keys */
+    struct opt_range expire_ms;
+    int64_t seed;
+    bool forever;
+    int64_t duration_ms; /* 0: until all keys are written */
+    bool binary_keys;
+    bool keep;
+
+    int progress;  /* enum opt_progress */
+    int output;    /* enum opt_output */
+    int log_level; /* enum log_level; --quiet and --verbose are in it */
+    bool quiet;
+    bool verbose;
+    char *config_file;
+
+    unsigned char *origin; /* private to options.c: where each row of the table got its value */
+};
+
+/* Fills *options from argv (argv[0] is the program), the environment `env` (as environ; may be NULL) and the file
+ * that --config names. *options is overwritten; release it with options_fini, also on false. An error is one line
+ * about the first thing that is wrong, without any secret. Neither reads password files nor prompts. */
+bool options_parse(struct options *options, int argc, char *const *argv, char *const *env, struct err *err);
+
+/* Reads --*-pass-file and asks for --*-pass-prompt, into side[].pass. */
+bool options_load_secrets(struct options *options, struct err *err);
+
+/* Was the option (its long name) given anywhere, be it with its default value? */
+bool options_is_given(const struct options *options, const char *name);
+
+/* Builds the endpoint from its URI and the options of its side. OPT_SERVER for commands with one endpoint.
+ * A contradiction between both is an error. On true release *endpoint with endpoint_fini. */
+bool options_endpoint(const struct options *options, enum opt_side_id side, struct endpoint *endpoint, struct err *err);
+
+/* Frees what it holds; secrets are wiped before. */
+void options_fini(struct options *options);
+
+#endif

@@ -1,0 +1,117 @@
+/* Options against each other: which of several that mean the same thing wins, and what contradicts what.
+ *
+ * Only options of the same origin contradict. A flag on the command line beats a line of the configuration file
+ * that says the opposite. */
+#include <string.h>
+
+#include "cli/options_priv.h"
+
+/* The option of higher origin, NULL where neither is given. On false both are, in the same place. */
+static bool pick(const struct options *options, const char *a, const char *b, const char **winner, struct err *err) {
+    enum option_origin origin_a = options_origin(options, a), origin_b = options_origin(options, b);
+    *winner = NULL;
+    if (origin_a <= ORIGIN_DEFAULT && origin_b <= ORIGIN_DEFAULT) return true;
+    if (origin_a == origin_b) return err_set(err, ERR_USAGE, NULL, "--%s and --%s contradict each other", a, b);
+    *winner = origin_a > origin_b ? a : b;
+    return true;
+}
+
+/* `flag` is short for --choice with the word of index `meaning`; the same twice is no contradiction. */
+static bool settle_choice(const struct options *options, const char *flag, const char *choice, int *value, int meaning,
+                          struct err *err) {
+    const char *winner;
+    if (options_origin(options, flag) > ORIGIN_DEFAULT && *value == meaning) return true;
+    if (!pick(options, flag, choice, &winner, err)) return false;
+    if (winner == flag) *value = meaning;
+    return true;
+}
+
+static bool settle_compare(struct options *options, struct err *err) {
+    if (options->command == COMMAND_COMPARE) {
+        const char *winner;
+        options->compare = OPT_COMPARE_FULL;
+        if (!pick(options, "quick", "full", &winner, err)) return false;
+        if (winner != NULL && strcmp(winner, "quick") == 0) options->compare = OPT_COMPARE_QUICK;
+        return true;
+    }
+    if (!settle_choice(options, "quick", "compare", &options->compare, OPT_COMPARE_QUICK, err)) return false;
+    if (!options->dry_run || options->compare == OPT_COMPARE_NONE) return true;
+    if (options_origin(options, "compare") == ORIGIN_COMMAND_LINE ||
+        options_origin(options, "quick") == ORIGIN_COMMAND_LINE)
+        return err_set(err, ERR_USAGE, NULL, "--dry-run writes nothing, so there is nothing to compare; leave out one");
+    options->compare = OPT_COMPARE_NONE;
+    return true;
+}
+
+static bool settle_log_level(struct options *options, struct err *err) {
+    const char *winner;
+    if (!pick(options, "quiet", "verbose", &winner, err)) return false;
+    if (winner == NULL) return true;
+    int level = strcmp(winner, "quiet") == 0 ? LOG_WARN : LOG_DEBUG;
+    return settle_choice(options, winner, "log-level", &options->log_level, level, err);
+}
+
+static bool refuse_pair(const struct options *options, const char *a, const char *b, const char *why, struct err *err) {
+    if (options_origin(options, a) != ORIGIN_COMMAND_LINE || options_origin(options, b) != ORIGIN_COMMAND_LINE)
+        return true;
+    return err_set(err, ERR_USAGE, NULL, "--%s and --%s contradict each other: %s", a, b, why);
+}
+
+static bool settle_replicate(struct options *options, struct err *err) {
+    if (!settle_choice(options, "struct", "type", &options->type, OPT_TYPE_STRUCT, err)) return false;
+    if (options->compare == OPT_COMPARE_NONE &&
+        !refuse_pair(options, "show-diffs", "compare", "nothing is compared", err))
+        return false;
+    if (options->mode == OPT_MODE_SCAN && options_origin(options, "idle-timeout") == ORIGIN_COMMAND_LINE)
+        return err_set(err, ERR_USAGE, "--idle-timeout", "is for following changes; add --mode live");
+    return true;
+}
+
+static bool settle_generate(struct options *options, struct err *err) {
+    if (!refuse_pair(options, "forever", "duration", "one has no end, the other has", err)) return false;
+    bool share_given = options_origin(options, "expire-share") > ORIGIN_DEFAULT;
+    if (options_origin(options, "expire") > ORIGIN_DEFAULT && !share_given) options->expire_share = 100;
+    if (options->gen_types == 0) options->gen_types = (UINT64_C(1) << OPT_GEN_COUNT) - 1;
+    return true;
+}
+
+static bool check_demo(const struct options *options, struct err *err) {
+    if (options->keys.first == 1) return true;
+    return err_set(err, ERR_USAGE, "--keys", "demo takes a number of keys, not a range");
+}
+
+/* A database in the URI and a list of databases are two answers to one question. */
+static bool check_databases(const struct options *options, const struct endpoint *endpoint, struct err *err) {
+    if (!endpoint->db_named || !options_is_given(options, "databases")) return true;
+    return err_set(err, ERR_USAGE, "--databases", "the %s names database %d; leave out one of both", endpoint->role,
+                   endpoint->db);
+}
+
+static bool is_same_place(const struct endpoint *a, const struct endpoint *b) {
+    return a->kind == b->kind && a->db == b->db && strcmp(a->label, b->label) == 0;
+}
+
+/* Builds the endpoints once, so that what is wrong with them is said before anything starts. */
+static bool check_sides(const struct options *options, struct err *err) {
+    struct endpoint endpoints[OPT_SIDES] = { 0 };
+    bool good = true;
+    for (int id = 0; id < OPT_SIDES && good; id++) {
+        if (!options_has_side(options, (enum opt_side_id)id)) continue;
+        good = options_endpoint(options, (enum opt_side_id)id, &endpoints[id], err) &&
+               check_databases(options, &endpoints[id], err);
+    }
+    if (good && options->command == COMMAND_REPLICATE && is_same_place(&endpoints[OPT_SOURCE], &endpoints[OPT_TARGET]))
+        good = err_set(err, ERR_USAGE, NULL, "source and target are the same: %s", endpoints[OPT_SOURCE].label);
+    for (int id = 0; id < OPT_SIDES; id++) endpoint_fini(&endpoints[id]);
+    return good;
+}
+
+bool options_settle(struct options *options, struct err *err) {
+    if (!settle_log_level(options, err)) return false;
+    if (options->command == COMMAND_REPLICATE || options->command == COMMAND_COMPARE)
+        if (!settle_compare(options, err)) return false;
+    if (options->command == COMMAND_REPLICATE && !settle_replicate(options, err)) return false;
+    if (options->command == COMMAND_GENERATE && !settle_generate(options, err)) return false;
+    if (options->command == COMMAND_DEMO && !check_demo(options, err)) return false;
+    return check_sides(options, err);
+}

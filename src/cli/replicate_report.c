@@ -1,0 +1,150 @@
+/* See replicate_report.h. */
+#include "cli/replicate_report.h"
+
+#include <inttypes.h>
+#include <sys/resource.h>
+
+#include "base/units.h"
+#include "cli/report.h"
+#include "cli/table.h"
+
+enum { GIVEN_UP_SHOWN = 20, GIVEN_UP_IN_JSON = 1000 };
+
+static uint64_t peak_memory_bytes(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (uint64_t)usage.ru_maxrss * 1024;
+}
+
+static double per_second(uint64_t n, int64_t duration_ms) {
+    return duration_ms > 0 ? (double)n * 1000 / (double)duration_ms : 0;
+}
+
+/* ---- text ---- */
+
+static void print_types(FILE *out, const struct copy_stats *stats) {
+    char bytes[32], keys[32];
+    struct table *t = table_new();
+    table_text(t, "type");
+    table_number(t, "keys");
+    table_number(t, "bytes");
+    table_end_row(t);
+    for (int type = 0; type < VALUE_TYPES; type++) {
+        if (stat_get(&stats->type_keys[type]) == 0) continue;
+        table_text(t, "%s", value_type_name((enum value_type)type));
+        table_number(t, "%s", units_format_number(stat_get(&stats->type_keys[type]), keys, sizeof(keys)));
+        table_number(t, "%s", units_format_bytes(stat_get(&stats->type_bytes[type]), bytes, sizeof(bytes)));
+        table_end_row(t);
+    }
+    table_text(t, "total");
+    table_number(t, "%s", units_format_number(stat_get(&stats->copied), keys, sizeof(keys)));
+    table_number(t, "%s", units_format_bytes(stat_get(&stats->bytes), bytes, sizeof(bytes)));
+    table_end_row(t);
+    table_print(t, out, 2);
+    table_free(&t);
+}
+
+static void print_count(struct table *t, const char *name, uint64_t n, const char *what) {
+    char number[32];
+    if (n == 0) return;
+    table_text(t, "%s", name);
+    table_number(t, "%s", units_format_number(n, number, sizeof(number)));
+    table_text(t, "%s", what);
+    table_end_row(t);
+}
+
+static void print_events(FILE *out, const struct replicate_result *r) {
+    const struct copy_stats *s = &r->stats;
+    struct table *t = table_new();
+    print_count(t, "vanished", stat_get(&s->vanished), "gone on the source before they were read");
+    print_count(t, "skipped", stat_get(&s->skipped), "larger than --mem-limit, or of another type");
+    print_count(t, "retried", stat_get(&s->retries), "read once more after a passing error");
+    print_count(t, "redirected", stat_get(&s->redirects), "sent to another node of a cluster");
+    print_count(t, "reconnects", stat_get(&s->reconnects), "connections made anew");
+    print_count(t, "rescans", r->scan_restarts, "scans of a node started over");
+    print_count(t, "given up", stat_get(&s->given_up), "could not be copied");
+    table_print(t, out, 2);
+    table_free(&t);
+}
+
+static void print_given_up(FILE *out, const struct giveup *giveup, uint64_t count) {
+    size_t shown = giveup_kept(giveup) < GIVEN_UP_SHOWN ? giveup_kept(giveup) : GIVEN_UP_SHOWN;
+    for (size_t i = 0; i < shown; i++) {
+        const struct giveup_key *key = giveup_at(giveup, i);
+        fprintf(out, "  given up: db %d \"%s\": %s\n", key->db, key->key, key->reason);
+    }
+    if (count > shown) fprintf(out, "  ... and %" PRIu64 " more; --output json lists up to %d\n", count - shown, GIVEN_UP_IN_JSON);
+}
+
+void replicate_report_text(FILE *out, const struct replicate_report *report) {
+    const struct replicate_result *r = report->result;
+    report_side_text(out, "source", report->source_endpoint, report->source);
+    report_side_text(out, "target", report->target_endpoint, report->target);
+    if (r == NULL) return;
+    fputc('\n', out);
+    print_types(out, &r->stats);
+    print_events(out, r);
+    if (stat_get(&r->stats.given_up) > 0) print_given_up(out, r->giveup, stat_get(&r->stats.given_up));
+    char duration[32], rate[32], bytes[32], number[32];
+    uint64_t copied = stat_get(&r->stats.copied);
+    fprintf(out, "\n%s %s keys in %s: %s keys/s, %s/s\n",
+            report->options->dry_run ? "dry run: read" : r->complete ? "copied" : "stopped after", units_format_number(copied, number, sizeof(number)),
+            units_format_duration(r->duration_ms, duration, sizeof(duration)),
+            units_format_number((uint64_t)per_second(copied, r->duration_ms), rate, sizeof(rate)),
+            units_format_bytes((uint64_t)per_second(stat_get(&r->stats.bytes), r->duration_ms), bytes, sizeof(bytes)));
+    if (report->compared == NULL) return;
+    fputc('\n', out);
+    report_compare_text(out, report->compare_mode, report->compared);
+    if (report->options->show_diffs) report_differences_text(out, report->compared);
+}
+
+/* ---- JSON ---- */
+
+static json_t *json_types(const struct copy_stats *stats) {
+    json_t *types = json_object();
+    for (int type = 0; type < VALUE_TYPES; type++) {
+        if (stat_get(&stats->type_keys[type]) == 0) continue;
+        json_object_set_new(types, value_type_name((enum value_type)type),
+                            json_pack("{sI sI}", "keys", (json_int_t)stat_get(&stats->type_keys[type]), "bytes",
+                                      (json_int_t)stat_get(&stats->type_bytes[type])));
+    }
+    return types;
+}
+
+static json_t *json_given_up(const struct giveup *giveup) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < giveup_kept(giveup) && i < GIVEN_UP_IN_JSON; i++) {
+        const struct giveup_key *key = giveup_at(giveup, i);
+        json_array_append_new(list, json_pack("{ss si ss}", "key", key->key, "db", key->db, "reason", key->reason));
+    }
+    return list;
+}
+
+static void add_result(json_t *doc, const struct replicate_result *r) {
+    const struct copy_stats *s = &r->stats;
+    json_object_set_new(doc, "duration_ms", json_integer(r->duration_ms));
+    json_object_set_new(doc, "threads", json_integer(r->threads));
+    json_object_set_new(doc, "keys",
+                        json_pack("{sI sI sI sI sI}", "scanned", (json_int_t)r->scanned, "copied", (json_int_t)stat_get(&s->copied),
+                                  "vanished", (json_int_t)stat_get(&s->vanished), "skipped", (json_int_t)stat_get(&s->skipped),
+                                  "given_up", (json_int_t)stat_get(&s->given_up)));
+    json_object_set_new(doc, "bytes", json_integer((json_int_t)stat_get(&s->bytes)));
+    json_object_set_new(doc, "types", json_types(s));
+    json_object_set_new(doc, "retries", json_integer((json_int_t)stat_get(&s->retries)));
+    json_object_set_new(doc, "reconnects", json_integer((json_int_t)stat_get(&s->reconnects)));
+    json_object_set_new(doc, "redirects", json_integer((json_int_t)stat_get(&s->redirects)));
+    json_object_set_new(doc, "scan_restarts", json_integer((json_int_t)r->scan_restarts));
+    json_object_set_new(doc, "given_up", json_given_up(r->giveup));
+}
+
+json_t *replicate_report_json(const struct replicate_report *report) {
+    json_t *doc = json_pack("{ss ss so so ss ss so}", "command", "replicate", "version", LONGHAUL_VERSION, "source",
+                            report_side(report->source_endpoint, report->source), "target",
+                            report_side(report->target_endpoint, report->target), "mode", "scan", "result",
+                            report_result(report->error), "error", report_error(report->error));
+    if (report->result != NULL) add_result(doc, report->result);
+    json_object_set_new(doc, "dry_run", json_boolean(report->options->dry_run));
+    json_object_set_new(doc, "compare", report->compared != NULL ? report_compare(report->compare_mode, report->compared) : json_null());
+    json_object_set_new(doc, "peak_memory_bytes", json_integer((json_int_t)peak_memory_bytes()));
+    return doc;
+}

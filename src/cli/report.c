@@ -1,0 +1,139 @@
+/* See report.h. */
+#include "cli/report.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "base/units.h"
+#include "cli/json_out.h"
+#include "cli/table.h"
+
+enum { NUMBER_MAX = 32 };
+
+/* ---- sides ---- */
+
+static int primaries_of(struct deployment *deployment) {
+    struct topology *t = deployment_topology(deployment);
+    int n = t->n_primaries;
+    topology_unref(&t);
+    return n;
+}
+
+static const char *flavour_of(const struct server_info *info) {
+    return info->flavour == SERVER_VALKEY ? "valkey" : "redis";
+}
+
+json_t *report_side(const struct endpoint *endpoint, struct deployment *deployment) {
+    if (deployment == NULL)
+        return json_pack("{ss? sn sn sn sn}", "endpoint", endpoint->label, "server", "server_version", "topology",
+                         "primaries");
+    const struct server_info *info = deployment_info(deployment);
+    return json_pack("{ss? ss ss ss si}", "endpoint", endpoint->label, "server", flavour_of(info), "server_version",
+                     info->version_text, "topology", deployment_kind(deployment), "primaries",
+                     primaries_of(deployment));
+}
+
+void report_side_text(FILE *out, const char *name, const struct endpoint *endpoint, struct deployment *deployment) {
+    fprintf(out, "%-7s %s", name, endpoint->label != NULL ? endpoint->label : "?");
+    if (deployment != NULL) {
+        const struct server_info *info = deployment_info(deployment);
+        fprintf(out, " (%s %s, %s", flavour_of(info), info->version_text, deployment_kind(deployment));
+        if (deployment_is_cluster(deployment)) fprintf(out, " of %d", primaries_of(deployment));
+        fputc(')', out);
+    }
+    fputc('\n', out);
+}
+
+/* ---- errors ---- */
+
+json_t *report_error(const struct err *error) {
+    char message[ERR_PLACE_MAX + ERR_TEXT_MAX + 4];
+    if (error->code == ERR_NONE) return json_null();
+    err_format(error, message, sizeof(message));
+    return json_pack("{ss so}", "code", err_label(error->code), "message", json_of_bytes(bytes_of_str(message)));
+}
+
+const char *report_result(const struct err *error) {
+    if (error->code == ERR_NONE) return "done";
+    return error->code == ERR_INTERRUPTED ? "interrupted" : "failed";
+}
+
+/* ---- comparison ---- */
+
+static const char *mode_name(enum compare_mode mode) {
+    return mode == COMPARE_QUICK ? "quick" : "full";
+}
+
+static json_t *json_differences(const struct compare_result *result) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < result->n_differences; i++) {
+        const struct difference *d = &result->differences[i];
+        json_array_append_new(list, json_pack("{so si ss so}", "key", json_of_bytes(bytes_of(d->key, d->key_len)), "db",
+                                              d->db, "kind", difference_label(d->kind), "detail",
+                                              json_of_bytes(bytes_of_str(d->detail))));
+    }
+    return list;
+}
+
+json_t *report_compare(enum compare_mode mode, const struct compare_result *r) {
+    json_t *doc =
+        json_pack("{ss sI sI}", "mode", mode_name(mode), "keys", (json_int_t)r->keys, "equal", (json_int_t)r->equal);
+    for (int kind = 0; kind < DIFFERENCE_KINDS; kind++)
+        json_object_set_new(doc, difference_label((enum difference_kind)kind),
+                            json_integer((json_int_t)r->count[kind]));
+    json_object_set_new(doc, "skipped", json_integer((json_int_t)r->skipped));
+    json_object_set_new(doc, "rechecked", json_integer((json_int_t)r->rechecked_away));
+    json_object_set_new(doc, "duration_ms", json_integer(r->duration_ms));
+    json_object_set_new(doc, "differences", json_differences(r));
+    return doc;
+}
+
+static void print_row(struct table *t, const char *name, uint64_t n) {
+    char number[NUMBER_MAX];
+    table_text(t, "%s", name);
+    table_number(t, "%s", units_format_number(n, number, sizeof(number)));
+    table_end_row(t);
+}
+
+void report_compare_text(FILE *out, enum compare_mode mode, const struct compare_result *r) {
+    char keys[NUMBER_MAX], duration[NUMBER_MAX], rate[NUMBER_MAX], different[NUMBER_MAX];
+    double seconds = (double)(r->duration_ms > 0 ? r->duration_ms : 1) / 1000;
+    fprintf(out, "compared %s keys in %s (%s/s), %s: ", units_format_number(r->keys, keys, sizeof(keys)),
+            units_format_duration(r->duration_ms, duration, sizeof(duration)),
+            units_format_number((uint64_t)((double)r->keys / seconds), rate, sizeof(rate)),
+            mode == COMPARE_QUICK ? "without values" : "with values");
+    uint64_t n = compare_result_different(r);
+    if (n == 0)
+        fputs("no difference\n", out);
+    else
+        fprintf(out, "%s different\n", units_format_number(n, different, sizeof(different)));
+    struct table *t = table_new();
+    print_row(t, "equal", r->equal);
+    for (int kind = 0; kind < DIFFERENCE_KINDS; kind++)
+        if (r->count[kind] > 0) print_row(t, difference_title((enum difference_kind)kind), r->count[kind]);
+    if (r->skipped > 0) print_row(t, "skipped, larger than --mem-limit", r->skipped);
+    if (r->rechecked_away > 0) print_row(t, "different at first, not when looked at again", r->rechecked_away);
+    table_print(t, out, 2);
+    table_free(&t);
+}
+
+void report_differences_text(FILE *out, const struct compare_result *r) {
+    uint64_t different = compare_result_different(r);
+    struct table *t = table_new();
+    for (size_t i = 0; i < r->n_differences; i++) {
+        const struct difference *d = &r->differences[i];
+        size_t size = d->key_len * 4 + 1;
+        char *key = mem_alloc(size);
+        table_text(t, "db%d", d->db);
+        table_text(t, "\"%s\"", bytes_escape(bytes_of(d->key, d->key_len), key, size));
+        table_text(t, "%s", difference_label(d->kind));
+        table_text(t, "%s", d->detail);
+        table_end_row(t);
+        free(key);
+    }
+    table_print(t, out, 2);
+    table_free(&t);
+    if (different > r->n_differences) fprintf(out, "  and %" PRIu64 " more\n", different - r->n_differences);
+}

@@ -1,0 +1,70 @@
+/* See signals.h. The handler does only what a handler may: it sets flags, writes to a pipe and to the terminal. The pipe
+ * is read on the loop, because a signal alone does not end libevent's wait. */
+#include "cli/signals.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/call.h"
+
+static volatile bool stop;
+static volatile sig_atomic_t first;
+static bool terminal;
+static int wake_pipe[2] = { -1, -1 };
+static struct event *wake_event;
+
+/* Leaves the line that is being redrawn, and shows the cursor where it was hidden. */
+static const char clean_line[] = "\r\x1b[K\x1b[?25h";
+
+static void on_signal(int signum) {
+    int saved_errno = errno;
+    if (stop) {
+        ssize_t ignored = terminal ? write(STDERR_FILENO, clean_line, sizeof(clean_line) - 1) : 0;
+        (void)ignored;
+        _exit(2);
+    }
+    first = signum;
+    stop = true;
+    ssize_t ignored = wake_pipe[1] >= 0 ? write(wake_pipe[1], "", 1) : 0;
+    (void)ignored;
+    errno = saved_errno;
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *ctx) {
+    char bytes[16];
+    ssize_t ignored = read(fd, bytes, sizeof(bytes));
+    (void)ignored;
+}
+
+static void watch_pipe(struct loop *loop) {
+    if (wake_pipe[0] < 0 && pipe2(wake_pipe, O_CLOEXEC | O_NONBLOCK) != 0) return;
+    wake_event = event_new(loop_base(loop), wake_pipe[0], EV_READ | EV_PERSIST, on_wake, NULL);
+    event_add(wake_event, NULL);
+}
+
+void signals_install(struct loop *loop) {
+    terminal = isatty(STDERR_FILENO) == 1;
+    if (loop != NULL) watch_pipe(loop);
+    struct sigaction action = { .sa_handler = on_signal };
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    call_set_interrupt(&stop);
+}
+
+void signals_uninstall(void) {
+    if (wake_event != NULL) event_free(wake_event);
+    wake_event = NULL;
+}
+
+const volatile bool *signals_stop_flag(void) {
+    return &stop;
+}
+
+int signals_first(void) {
+    return first;
+}

@@ -1,0 +1,237 @@
+/* Writing values to the target: SET (with PXAT) and MSET for strings, RESTORE for everything else, UNLINK for what is
+ * gone. Each key has exactly one command under way; its acknowledgement ends the key's flight.
+ */
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "copy/lane_priv.h"
+
+struct mset {
+    struct pool_node *node;
+    size_t n;
+    struct key_entry *entries[];
+};
+
+static struct lane *lane_of_node(const struct pool_node *node) {
+    return pool_ctx(node->pool);
+}
+
+/* ---- acknowledgements ---- */
+
+static void log_key(const struct key_entry *entry) {
+    char name[256];
+    bytes_escape(key_entry_bytes(entry), name, sizeof(name));
+    if (entry->flags & KEY_GONE) {
+        log_info("key", "db %d \"%s\" gone", entry->db, name);
+        return;
+    }
+    enum value_type type = (enum value_type)((entry->flags >> KEY_TYPE_SHIFT) & 15);
+    log_info("key", "db %d \"%s\" copied (%s, %llu B)", entry->db, name, value_type_name(type), (unsigned long long)entry->data);
+}
+
+static void key_acknowledged(struct lane *lane, struct key_entry *entry) {
+    struct copy_stats *stats = &lane->stats;
+    if (lane->plan->log_keys) log_key(entry);
+    if (entry->flags & KEY_GONE) {
+        stat_add(&stats->vanished, 1);
+    } else {
+        unsigned type = (entry->flags >> KEY_TYPE_SHIFT) & 15;
+        stat_add(&stats->copied, 1);
+        stat_add(&stats->bytes, entry->data);
+        stat_add(&stats->type_keys[type], 1);
+        stat_add(&stats->type_bytes[type], entry->data);
+    }
+    lane_key_done(lane, entry);
+}
+
+/* RESTORE's own words for a value it cannot take are plain "ERR"; see err_code_of_reply(). */
+static void on_applied(void *ctx, void *arg, const struct reply *reply) {
+    struct pool_node *node = ctx;
+    struct key_entry *entry = arg;
+    struct lane *lane = lane_of_node(node);
+    if (reply->err != NULL) {
+        lane_key_failed(lane, entry, node, reply->err);
+    } else if (resp_is_error(&reply->item)) {
+        struct err err;
+        client_reply_error(node->client, &reply->item, &err);
+        lane_key_failed(lane, entry, node, &err);
+    } else {
+        lane_target_works(lane, node);
+        key_acknowledged(lane, entry);
+    }
+}
+
+static void on_mset_applied(void *ctx, void *arg, const struct reply *reply) {
+    struct mset *mset = ctx;
+    struct pool_node *node = mset->node;
+    struct lane *lane = lane_of_node(node);
+    struct err err;
+    const struct err *failed = reply->err;
+    if (failed == NULL && resp_is_error(&reply->item)) {
+        client_reply_error(node->client, &reply->item, &err);
+        failed = &err;
+    }
+    if (failed == NULL) lane_target_works(lane, node);
+    for (size_t i = 0; i < mset->n; i++) {
+        struct key_entry *entry = mset->entries[i];
+        if (failed == NULL) {
+            key_acknowledged(lane, entry);
+        } else if (err_class_of(failed->code) == ERR_CLASS_KEY) {
+            /* One of them is refused: each tells for itself. */
+            entry->flags |= KEY_ALONE;
+            lane_stage(lane, entry, STAGE_STRINGS);
+        } else {
+            lane_key_failed(lane, entry, node, failed);
+        }
+    }
+    free(mset);
+}
+
+/* ---- commands ---- */
+
+/* The node to write to, ready; NULL when there is none now (the key is parked). */
+static struct pool_node *target_node(struct lane *lane, struct key_entry *entry, bool *asking) {
+    *asking = (entry->flags & KEY_ASK_TARGET) != 0;
+    struct pool_node *node = *asking ? pool_ask(lane->target, entry->slot) : NULL;
+    if (node == NULL) {
+        *asking = false;
+        node = pool_route(lane->target, entry->slot);
+    }
+    entry->flags &= ~(uint32_t)KEY_ASK_TARGET;
+    if (node == NULL) {
+        lane_park_unowned(lane, entry, lane->target);
+        return NULL;
+    }
+    if (client_is_ready(node->client)) return node;
+    lane_park(lane, entry);
+    return NULL;
+}
+
+static struct outq *begin_command(struct lane *lane, struct pool_node *node, const struct key_entry *entry, bool asking) {
+    client_select(node->client, lane->plan->target_db >= 0 ? lane->plan->target_db : entry->db);
+    if (asking) client_asking(node->client);
+    return client_out(node->client);
+}
+
+static void send_set(struct outq *out, const struct fetched *f) {
+    resp_write_head(out, f->expiry_ms >= 0 ? 5 : 3);
+    resp_write_literal(out, "SET");
+    resp_write_arg(out, key_entry_bytes(f->entry));
+    resp_write_arg_ref(out, f->block, f->value);
+    if (f->expiry_ms < 0) return;
+    resp_write_literal(out, "PXAT");
+    resp_write_arg_i64(out, f->expiry_ms);
+}
+
+static void send_restore(struct outq *out, const struct fetched *f) {
+    bool expires = f->expiry_ms >= 0;
+    resp_write_head(out, expires ? 6 : 5);
+    resp_write_literal(out, "RESTORE");
+    resp_write_arg(out, key_entry_bytes(f->entry));
+    resp_write_arg_i64(out, expires ? f->expiry_ms : 0);
+    resp_write_arg_ref(out, f->block, f->value);
+    resp_write_literal(out, "REPLACE");
+    if (expires) resp_write_literal(out, "ABSTTL");
+}
+
+/* What is counted when the acknowledgement comes. */
+static void note_value(const struct fetched *f) {
+    struct key_entry *entry = f->entry;
+    enum value_type type = f->is_payload ? payload_type(f->value) : VALUE_STRING;
+    entry->flags = (entry->flags & ~(15u << KEY_TYPE_SHIFT) & ~(uint32_t)KEY_GONE) | (uint32_t)type << KEY_TYPE_SHIFT;
+    entry->data = f->value.len;
+}
+
+static void apply_one(struct lane *lane, const struct fetched *f) {
+    bool asking;
+    struct pool_node *node = target_node(lane, f->entry, &asking);
+    if (node == NULL) return;
+    struct outq *out = begin_command(lane, node, f->entry, asking);
+    if (f->is_payload) {
+        send_restore(out, f);
+    } else {
+        send_set(out, f);
+    }
+    client_end_command(node->client, on_applied, node, f->entry);
+}
+
+/* May this value travel in an MSET? */
+static bool fits_mset(const struct fetched *f) {
+    return !f->is_payload && f->expiry_ms < 0 && f->value.len <= MSET_VALUE_MAX &&
+           (f->entry->flags & (KEY_ALONE | KEY_ASK_TARGET)) == 0;
+}
+
+/* Sends the marked values, all for one node and database. */
+static void send_mset(struct lane *lane, struct pool_node *node, const struct fetched *const *values, size_t n) {
+    struct mset *mset = mem_alloc(sizeof(*mset) + n * sizeof(mset->entries[0]));
+    mset->node = node;
+    mset->n = n;
+    struct outq *out = begin_command(lane, node, values[0]->entry, false);
+    resp_write_head(out, 1 + 2 * n);
+    resp_write_literal(out, "MSET");
+    for (size_t i = 0; i < n; i++) {
+        mset->entries[i] = values[i]->entry;
+        resp_write_arg(out, key_entry_bytes(values[i]->entry));
+        resp_write_arg(out, values[i]->value);
+    }
+    client_end_command(node->client, on_mset_applied, mset, NULL);
+}
+
+struct gather {
+    struct lane *lane;
+    const struct fetched **values;
+    size_t n;
+};
+
+static void gather_flush(struct gather *g) {
+    size_t n = g->n;
+    g->n = 0;
+    if (n == 0) return;
+    struct pool_node *node = pool_route(g->lane->target, g->values[0]->entry->slot);
+    if (n == 1 || node == NULL || !client_is_ready(node->client)) {
+        for (size_t i = 0; i < n; i++) apply_one(g->lane, g->values[i]);
+        return;
+    }
+    send_mset(g->lane, node, g->values, n);
+}
+
+static void gather_add(struct gather *g, const struct fetched *f) {
+    const struct copy_plan *plan = g->lane->plan;
+    bool same_slot = g->n > 0 && g->values[0]->entry->slot == f->entry->slot;
+    if (g->n > 0 && !plan->can.target_spans_slots && !same_slot) gather_flush(g);
+    if (1 + 2 * (g->n + 1) > plan->max_args) gather_flush(g);
+    g->values[g->n++] = f;
+}
+
+void apply_values(struct lane *lane, const struct fetched *values, size_t n) {
+    struct gather g = { .lane = lane, .values = mem_array(NULL, n, sizeof(*g.values)) };
+    for (size_t i = 0; i < n; i++) {
+        note_value(&values[i]);
+        if (lane->plan->dry_run) {
+            key_acknowledged(lane, values[i].entry);
+        } else if (fits_mset(&values[i])) {
+            gather_add(&g, &values[i]);
+        } else {
+            apply_one(lane, &values[i]);
+        }
+    }
+    gather_flush(&g);
+    free(g.values);
+}
+
+void apply_deletion(struct lane *lane, struct key_entry *entry) {
+    entry->flags |= KEY_GONE;
+    if (lane->plan->dry_run) {
+        key_acknowledged(lane, entry);
+        return;
+    }
+    bool asking;
+    struct pool_node *node = target_node(lane, entry, &asking);
+    if (node == NULL) return;
+    struct outq *out = begin_command(lane, node, entry, asking);
+    resp_write_head(out, 2);
+    resp_write_literal(out, "UNLINK");
+    resp_write_arg(out, key_entry_bytes(entry));
+    client_end_command(node->client, on_applied, node, entry);
+}

@@ -1,0 +1,434 @@
+/* Reading keys from the source, in batches of one node and one step.
+ *
+ *   STRINGS   MGET (or GET), PEXPIRETIME          nil, and yet there: not a string ─▶ MEASURE
+ *   MEASURE   MEMORY USAGE                        ─▶ STRINGS, or DUMP for what is no string; too large: skipped
+ *   DUMP      DUMP, PEXPIRETIME
+ *   TYPE      TYPE                                ─▶ STRINGS or MEASURE; unwanted: skipped
+ *
+ * Value first, expiry second: a key that is deleted or replaced in between is then found gone or gets the newer expiry,
+ * never the newer value with the older one's "for ever". Before 7.0 there is only the time left, so the server is asked
+ * for its clock at the end of the same batch.
+ *
+ * A batch ends when its last reply is in; its values stay in the blocks they were received in until then.
+ */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "copy/lane_priv.h"
+
+enum key_result { RESULT_NONE, RESULT_NULL, RESULT_VALUE, RESULT_ERROR };
+
+struct fetch_key {
+    struct fetched f;
+    enum key_result result;
+    struct err *err; /* of RESULT_ERROR */
+    int64_t expiry;  /* as the server said it */
+};
+
+struct batch {
+    struct lane *lane;
+    struct pool_node *node;
+    enum stage stage;
+    int db;
+    bool asking;
+    size_t n, cap, due;
+    uint64_t bytes;      /* expected of its values */
+    int64_t server_ms;   /* the server's clock, for PTTL */
+    struct fetch_key *keys;
+};
+
+/* ---- errors of single keys ---- */
+
+static void key_set_error(struct fetch_key *key, const struct err *err) {
+    if (key->result == RESULT_ERROR) return;
+    key->result = RESULT_ERROR;
+    key->err = mem_alloc(sizeof(*err));
+    *key->err = *err;
+}
+
+static void key_take_reply_error(struct batch *b, struct fetch_key *key, const struct reply *reply) {
+    struct err err;
+    client_reply_error(b->node->client, &reply->item, &err);
+    key_set_error(key, &err);
+}
+
+/* ---- the end of a batch ---- */
+
+static void batch_free(struct batch *b) {
+    b->lane->reading_bytes -= b->bytes;
+    for (size_t i = 0; i < b->n; i++) {
+        block_unref(&b->keys[i].f.block);
+        free(b->keys[i].err);
+    }
+    free(b->keys);
+    free(b);
+}
+
+static void lane_learn(struct lane *lane, bool is_string, size_t len) {
+    lane->string_share += ((is_string ? 1.0 : 0.0) - lane->string_share) / 256;
+    /* Rises fast, falls slowly: the average protects memory. */
+    double weight = (double)len > lane->value_bytes ? 1.0 / 16 : 1.0 / 256;
+    lane->value_bytes += ((double)len - lane->value_bytes) * weight;
+    if (len >= VALUE_LARGE) lane->guarded = GUARDED_AFTER_LARGE;
+}
+
+static void key_failed(struct batch *b, struct fetch_key *key) {
+    struct lane *lane = b->lane;
+    struct key_entry *entry = key->f.entry;
+    if (key->err->code == ERR_WRONGTYPE && b->stage == STAGE_STRINGS) {
+        lane_learn(lane, false, 0);
+        entry->flags |= KEY_NOT_STRING;
+        lane_stage(lane, entry, lane->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED) ? STAGE_MEASURE : STAGE_DUMP);
+        return;
+    }
+    if (key->err->code == ERR_NOPERM && b->stage == STAGE_STRINGS && !(entry->flags & KEY_ALONE)) {
+        /* One key of an MGET that the user may not read refuses all of them. */
+        entry->flags |= KEY_ALONE;
+        lane_stage(lane, entry, STAGE_STRINGS);
+        return;
+    }
+    lane_key_failed(lane, entry, b->node, key->err);
+}
+
+/* After TYPE. */
+static void key_typed(struct lane *lane, struct fetch_key *key) {
+    struct key_entry *entry = key->f.entry;
+    if (key->result == RESULT_NULL || bytes_equal_str(key->f.value, "none")) {
+        apply_deletion(lane, entry);
+    } else if (!key_filter_wants_type(lane->plan->filter, key->f.value)) {
+        stat_add(&lane->stats.skipped, 1);
+        lane_key_done(lane, entry);
+    } else {
+        bool string = bytes_equal_str(key->f.value, "string");
+        entry->flags |= KEY_TYPED | (string ? 0 : KEY_NOT_STRING);
+        bool measure = lane->plan->can.source_memory_usage && (!string || lane->guarded > 0 || lane->plan->mem_limit_bytes > 0);
+        bool dump = !string || !lane->plan->can.target_set_pxat;
+        lane_stage(lane, entry, measure ? STAGE_MEASURE : dump ? STAGE_DUMP : STAGE_STRINGS);
+    }
+}
+
+/* After MEMORY USAGE: key->expiry holds the size. */
+static void key_measured(struct lane *lane, struct fetch_key *key) {
+    struct key_entry *entry = key->f.entry;
+    if (key->result == RESULT_NULL) {
+        apply_deletion(lane, entry);
+        return;
+    }
+    uint64_t size = key->expiry > 0 ? (uint64_t)key->expiry : 0;
+    if (lane->plan->mem_limit_bytes > 0 && size > lane->plan->mem_limit_bytes) {
+        stat_add(&lane->stats.skipped, 1);
+        lane_key_done(lane, entry);
+        return;
+    }
+    if (size >= VALUE_LARGE) lane->guarded = GUARDED_AFTER_LARGE;
+    entry->flags |= KEY_MEASURED;
+    entry->data = size;
+    bool maybe_string = !(entry->flags & KEY_NOT_STRING) && lane->plan->can.target_set_pxat;
+    bool try_string = (entry->flags & KEY_TYPED) || lane->string_share >= 0.3 || size >= VALUE_ALONE;
+    lane_stage(lane, entry, maybe_string && try_string ? STAGE_STRINGS : STAGE_DUMP);
+}
+
+static int64_t key_absolute_expiry(const struct batch *b, const struct fetch_key *key) {
+    if (key->expiry < 0) return key->expiry;
+    return b->lane->plan->can.source_pexpiretime ? key->expiry : b->server_ms + key->expiry;
+}
+
+/* After GET or DUMP; true when the value goes on to the target. */
+static bool key_read(struct batch *b, struct fetch_key *key) {
+    struct lane *lane = b->lane;
+    struct key_entry *entry = key->f.entry;
+    int64_t expiry_ms = key_absolute_expiry(b, key);
+    if (key->result == RESULT_NULL && b->stage == STAGE_STRINGS && expiry_ms != -2) {
+        lane_learn(lane, false, 0);
+        entry->flags |= KEY_NOT_STRING;
+        lane_stage(lane, entry, lane->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED) ? STAGE_MEASURE : STAGE_DUMP);
+        return false;
+    }
+    if (key->result == RESULT_NULL || expiry_ms == -2) {
+        apply_deletion(lane, entry);
+        return false;
+    }
+    key->f.is_payload = b->stage == STAGE_DUMP;
+    key->f.expiry_ms = lane->plan->no_ttl ? -1 : expiry_ms;
+    bool string = !key->f.is_payload || payload_type(key->f.value) == VALUE_STRING;
+    lane_learn(lane, string, key->f.value.len);
+    return true;
+}
+
+static void batch_end(struct batch *b) {
+    struct lane *lane = b->lane;
+    struct fetched *values = mem_array(NULL, b->n, sizeof(*values));
+    size_t n_values = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        struct fetch_key *key = &b->keys[i];
+        if (key->result == RESULT_ERROR) {
+            key_failed(b, key);
+        } else if (b->stage == STAGE_TYPE) {
+            key_typed(lane, key);
+        } else if (b->stage == STAGE_MEASURE) {
+            key_measured(lane, key);
+        } else if (key_read(b, key)) {
+            values[n_values++] = key->f;
+        }
+    }
+    if (n_values > 0) apply_values(lane, values, n_values);
+    free(values);
+    batch_free(b);
+    lane_kick(lane);
+}
+
+static void batch_reply_done(struct batch *b) {
+    if (--b->due == 0) batch_end(b);
+}
+
+/* ---- replies ---- */
+
+static void batch_fail(struct batch *b, const struct err *err, size_t first, size_t n) {
+    for (size_t i = first; i < first + n; i++) key_set_error(&b->keys[i], err);
+}
+
+static void key_take_value(struct fetch_key *key, const struct resp_item *item, struct block *block) {
+    if (key->result == RESULT_ERROR) return;
+    if (!resp_is_string(item)) {
+        key->result = RESULT_NULL;
+        return;
+    }
+    key->result = RESULT_VALUE;
+    key->f.value = item->str;
+    key->f.block = block_ref(block);
+}
+
+static inline void *group_arg(size_t first, size_t n) {
+    return (void *)(uintptr_t)(first << 32 | n);
+}
+
+static void on_mget(void *ctx, void *arg, const struct reply *reply) {
+    struct batch *b = ctx;
+    size_t first = (uintptr_t)arg >> 32, n = (uintptr_t)arg & 0xffffffff;
+    if (reply->err != NULL) {
+        batch_fail(b, reply->err, first, n);
+    } else if (resp_is_error(&reply->item)) {
+        for (size_t i = first; i < first + n; i++) key_take_reply_error(b, &b->keys[i], reply);
+    } else {
+        struct resp_cursor c = reply->cursor;
+        struct resp_item item;
+        for (size_t i = first; i < first + n && resp_next(&c, &item); i++) key_take_value(&b->keys[i], &item, reply->block);
+    }
+    batch_reply_done(b);
+}
+
+/* GET, DUMP, TYPE */
+static void on_value(void *ctx, void *arg, const struct reply *reply) {
+    struct batch *b = ctx;
+    struct fetch_key *key = &b->keys[(uintptr_t)arg];
+    if (reply->err != NULL) {
+        key_set_error(key, reply->err);
+    } else if (resp_is_error(&reply->item)) {
+        key_take_reply_error(b, key, reply);
+    } else {
+        key_take_value(key, &reply->item, reply->block);
+    }
+    batch_reply_done(b);
+}
+
+/* PEXPIRETIME, PTTL, MEMORY USAGE: a number beside the value. */
+static void on_number(void *ctx, void *arg, const struct reply *reply) {
+    struct batch *b = ctx;
+    struct fetch_key *key = &b->keys[(uintptr_t)arg];
+    if (reply->err != NULL) {
+        key_set_error(key, reply->err);
+    } else if (resp_is_error(&reply->item)) {
+        key_take_reply_error(b, key, reply);
+    } else if (reply->item.type == RESP_INTEGER) {
+        key->expiry = reply->item.num;
+        if (b->stage == STAGE_MEASURE) key->result = RESULT_VALUE;
+    } else if (b->stage == STAGE_MEASURE) {
+        key->result = RESULT_NULL;
+    }
+    batch_reply_done(b);
+}
+
+static void on_time(void *ctx, void *arg, const struct reply *reply) {
+    struct batch *b = ctx;
+    struct resp_cursor c = reply->cursor;
+    struct resp_item seconds, micros;
+    int64_t s = 0, us = 0;
+    bool ok = reply->err == NULL && reply->item.num == 2 && resp_next(&c, &seconds) && resp_next(&c, &micros) &&
+              bytes_to_i64(seconds.str, &s) && bytes_to_i64(micros.str, &us);
+    b->server_ms = ok ? s * 1000 + us / 1000 : clock_wall_ms();
+    batch_reply_done(b);
+}
+
+/* ---- commands ---- */
+
+static void send_key_command(struct batch *b, struct bytes first, struct bytes second, client_reply_fn *fn, size_t index) {
+    struct client *client = b->node->client;
+    if (b->asking) client_asking(client);
+    struct outq *out = client_out(client);
+    resp_write_head(out, second.len > 0 ? 3 : 2);
+    resp_write_arg(out, first);
+    if (second.len > 0) resp_write_arg(out, second);
+    resp_write_arg(out, key_entry_bytes(b->keys[index].f.entry));
+    b->due++;
+    client_end_command(client, fn, b, (void *)(uintptr_t)index);
+}
+
+static void send_mget(struct batch *b, size_t first, size_t n) {
+    struct outq *out = client_out(b->node->client);
+    resp_write_head(out, n + 1);
+    resp_write_literal(out, "MGET");
+    for (size_t i = first; i < first + n; i++) resp_write_arg(out, key_entry_bytes(b->keys[i].f.entry));
+    b->due++;
+    client_end_command(b->node->client, on_mget, b, group_arg(first, n));
+}
+
+/* How many keys from `first` on one MGET may name. */
+static size_t mget_span(const struct batch *b, size_t first) {
+    const struct copy_plan *plan = b->lane->plan;
+    const struct key_entry *head = b->keys[first].f.entry;
+    size_t n = 1;
+    if (b->asking || (head->flags & KEY_ALONE)) return n;
+    while (first + n < b->n && n + 1 < plan->max_args) {
+        const struct key_entry *e = b->keys[first + n].f.entry;
+        if ((e->flags & KEY_ALONE) || (!plan->can.source_spans_slots && e->slot != head->slot)) break;
+        n++;
+    }
+    return n;
+}
+
+static void send_strings(struct batch *b) {
+    for (size_t i = 0; i < b->n;) {
+        size_t n = mget_span(b, i);
+        if (n > 1) {
+            send_mget(b, i, n);
+        } else {
+            send_key_command(b, BYTES_LITERAL("GET"), bytes_of("", 0), on_value, i);
+        }
+        i += n;
+    }
+}
+
+static void send_expiries(struct batch *b) {
+    const struct copy_plan *plan = b->lane->plan;
+    if (plan->no_ttl) return;
+    struct bytes command = plan->can.source_pexpiretime ? BYTES_LITERAL("PEXPIRETIME") : BYTES_LITERAL("PTTL");
+    for (size_t i = 0; i < b->n; i++) send_key_command(b, command, bytes_of("", 0), on_number, i);
+    if (plan->can.source_pexpiretime) return;
+    static const struct bytes time_command[] = { BYTES_LITERAL("TIME") };
+    b->due++;
+    client_command(b->node->client, on_time, b, NULL, 1, time_command);
+}
+
+static void batch_send(struct batch *b) {
+    client_select(b->node->client, b->db);
+    switch (b->stage) {
+    case STAGE_STRINGS:
+        send_strings(b);
+        send_expiries(b);
+        break;
+    case STAGE_DUMP:
+        for (size_t i = 0; i < b->n; i++) send_key_command(b, BYTES_LITERAL("DUMP"), bytes_of("", 0), on_value, i);
+        send_expiries(b);
+        break;
+    case STAGE_MEASURE:
+        for (size_t i = 0; i < b->n; i++) send_key_command(b, BYTES_LITERAL("MEMORY"), BYTES_LITERAL("USAGE"), on_number, i);
+        break;
+    case STAGE_TYPE:
+        for (size_t i = 0; i < b->n; i++) send_key_command(b, BYTES_LITERAL("TYPE"), bytes_of("", 0), on_value, i);
+        break;
+    }
+}
+
+/* ---- filling ---- */
+
+static struct batch *batch_new(struct lane *lane, struct pool_node *node, enum stage stage, int db, size_t cap) {
+    struct batch *b = mem_zalloc(sizeof(*b));
+    b->lane = lane;
+    b->node = node;
+    b->stage = stage;
+    b->db = db;
+    b->cap = cap;
+    b->keys = mem_array(NULL, cap, sizeof(*b->keys));
+    return b;
+}
+
+static void batch_add(struct batch *b, struct key_entry *entry) {
+    b->keys[b->n++] = (struct fetch_key){ .f = { .entry = entry, .expiry_ms = -1 }, .expiry = -1 };
+    bool reads_value = b->stage == STAGE_STRINGS || b->stage == STAGE_DUMP;
+    uint64_t expected = !reads_value ? 0 : (entry->flags & KEY_MEASURED) ? entry->data : (uint64_t)b->lane->value_bytes;
+    b->bytes += expected;
+    b->lane->reading_bytes += expected;
+}
+
+static void send_building(struct pool_node *node, enum stage stage) {
+    struct batch *b = node->building[stage];
+    node->building[stage] = NULL;
+    if (b != NULL) batch_send(b);
+}
+
+static void fetch_alone(struct lane *lane, struct pool_node *node, struct key_entry *entry, bool asking) {
+    struct batch *b = batch_new(lane, node, key_stage(entry), entry->db, 1);
+    b->asking = asking;
+    batch_add(b, entry);
+    batch_send(b);
+}
+
+void fetch_add(struct lane *lane, struct key_entry *entry) {
+    bool asking = (entry->flags & KEY_ASK_SOURCE) != 0;
+    struct pool_node *node = asking ? pool_ask(lane->source, entry->slot) : pool_route(lane->source, entry->slot);
+    if (node == NULL && asking) node = pool_route(lane->source, entry->slot);
+    if (node == NULL) {
+        lane_park_unowned(lane, entry, lane->source);
+        return;
+    }
+    if (!client_is_ready(node->client)) {
+        lane_park(lane, entry);
+        return;
+    }
+    enum stage stage = key_stage(entry);
+    bool reads_value = stage == STAGE_STRINGS || stage == STAGE_DUMP;
+    bool measured = reads_value && (entry->flags & KEY_MEASURED);
+    bool large = measured && entry->data >= VALUE_ALONE;
+    if (measured && !lane_has_room_for(lane, entry->data)) {
+        lane_wait_turn(lane, entry);
+        return;
+    }
+    if (asking) entry->flags &= ~(uint32_t)KEY_ASK_SOURCE;
+    if (asking || large) {
+        fetch_alone(lane, node, entry, asking);
+        return;
+    }
+    struct batch *b = node->building[stage];
+    if (b != NULL && b->db != entry->db) {
+        send_building(node, stage);
+        b = NULL;
+    }
+    if (b == NULL) b = node->building[stage] = batch_new(lane, node, stage, entry->db, lane->plan->batch_keys);
+    batch_add(b, entry);
+    if (b->n == b->cap || b->bytes >= BATCH_BYTES_MAX) send_building(node, stage);
+}
+
+void fetch_flush(struct lane *lane) {
+    for (struct pool_node *node = pool_first(lane->source); node != NULL; node = node->next) {
+        for (int stage = 0; stage < POOL_STAGES; stage++) {
+            if (node->building[stage] == NULL) continue;
+            if (client_is_ready(node->client)) {
+                send_building(node, (enum stage)stage);
+            } else {
+                fetch_forget_node(lane, node);
+            }
+        }
+    }
+}
+
+void fetch_forget_node(struct lane *lane, struct pool_node *node) {
+    for (int stage = 0; stage < POOL_STAGES; stage++) {
+        struct batch *b = node->building[stage];
+        node->building[stage] = NULL;
+        if (b == NULL) continue;
+        for (size_t i = 0; i < b->n; i++) lane_park(lane, b->keys[i].f.entry);
+        batch_free(b);
+    }
+}

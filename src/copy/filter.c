@@ -1,0 +1,22 @@
+/* See filter.h. */
+#include "copy/filter.h"
+
+#include "base/glob.h"
+
+static bool matches_any(char **globs, size_t n, struct bytes key) {
+    for (size_t i = 0; i < n; i++)
+        if (glob_match(bytes_of_str(globs[i]), key)) return true;
+    return false;
+}
+
+bool key_filter_wants(const struct key_filter *f, struct bytes key, uint16_t slot) {
+    if (f->slots != NULL && !slot_set_has(f->slots, slot)) return false;
+    if (f->n_include > 0 && !matches_any(f->include, f->n_include, key)) return false;
+    return f->n_exclude == 0 || !matches_any(f->exclude, f->n_exclude, key);
+}
+
+bool key_filter_wants_type(const struct key_filter *f, struct bytes type) {
+    for (size_t i = 0; i < f->n_types; i++)
+        if (bytes_equal_nocase(type, f->types[i])) return true;
+    return f->n_types == 0;
+}

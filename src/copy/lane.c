@@ -1,0 +1,405 @@
+/* See lane.h. */
+#include "copy/lane.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "copy/lane_priv.h"
+
+/* ---- gauges ---- */
+
+static void lane_publish_waiting(struct lane *lane) {
+    uint64_t waiting = keyset_queued(lane->keys) + keyset_in_flight(lane->keys);
+    /* Release: whoever sees nothing waiting also sees what was copied. */
+    atomic_store_explicit(&lane->stats.in_flight, keyset_in_flight(lane->keys), memory_order_relaxed);
+    atomic_store_explicit(&lane->stats.waiting, waiting, memory_order_release);
+    atomic_store_explicit(&lane->stats.waiting_bytes, keyset_memory_bytes(lane->keys), memory_order_relaxed);
+}
+
+/* ---- parked and staged keys ---- */
+
+void lane_park(struct lane *lane, struct key_entry *entry) {
+    entry->next = lane->parked;
+    lane->parked = entry;
+    if (!loop_timer_is_pending(lane->retry)) loop_timer_start(lane->retry, LANE_RETRY_MS);
+}
+
+static void lane_requeue(struct lane *lane, struct key_entry *entry) {
+    entry->flags &= KEY_ALONE | KEY_ASK_SOURCE | KEY_ASK_TARGET;
+    entry->data = 0;
+    keyset_requeue(lane->keys, &entry);
+    lane_kick(lane);
+}
+
+static void lane_unpark(struct lane *lane) {
+    struct key_entry *entry = lane->parked;
+    lane->parked = NULL;
+    while (entry != NULL) {
+        struct key_entry *next = entry->next;
+        lane_requeue(lane, entry);
+        entry = next;
+    }
+}
+
+static void on_retry(void *ctx) {
+    struct lane *lane = ctx;
+    int64_t now_ms = clock_mono_ms();
+    if (now_ms < lane->hold_until_ms) {
+        loop_timer_start(lane->retry, lane->hold_until_ms - now_ms);
+        return;
+    }
+    lane_unpark(lane);
+    lane_kick(lane);
+}
+
+static void key_list_add(struct key_list *list, struct key_entry *entry) {
+    entry->next = NULL;
+    if (list->tail != NULL) {
+        list->tail->next = entry;
+    } else {
+        list->head = entry;
+    }
+    list->tail = entry;
+}
+
+void lane_stage(struct lane *lane, struct key_entry *entry, enum stage stage) {
+    key_set_stage(entry, stage);
+    key_list_add(&lane->staged, entry);
+    lane_kick(lane);
+}
+
+bool lane_has_room_for(const struct lane *lane, uint64_t bytes) {
+    if (lane->target_full) return false;
+    return lane->reading_bytes == 0 || lane->reading_bytes + bytes <= lane->plan->lane_bytes / 2;
+}
+
+/* Every end of a batch and every acknowledgement kicks the lane, so the turn comes. */
+void lane_wait_turn(struct lane *lane, struct key_entry *entry) {
+    key_list_add(&lane->turn, entry);
+}
+
+/* ---- taking keys into flight ---- */
+
+static enum stage first_stage(struct lane *lane, const struct key_entry *entry) {
+    if (lane->plan->typed) return STAGE_TYPE;
+    if (lane->plan->can.source_memory_usage && (lane->plan->mem_limit_bytes > 0 || lane->guarded > 0)) return STAGE_MEASURE;
+    if (!lane->plan->can.target_set_pxat || lane->string_share < 0.3)
+        return lane->plan->can.source_memory_usage ? STAGE_MEASURE : STAGE_DUMP;
+    return STAGE_STRINGS;
+}
+
+/* How many keys --rate lets through now; starts the timer for the rest. */
+static size_t lane_allowance(struct lane *lane, size_t wanted) {
+    if (lane->plan->rate <= 0) return wanted;
+    int64_t now_us = clock_mono_us();
+    double burst = lane->plan->rate / 20 < 1 ? 1 : lane->plan->rate / 20;
+    lane->tokens += (double)(now_us - lane->tokens_at_us) * lane->plan->rate / 1e6;
+    if (lane->tokens > burst) lane->tokens = burst;
+    lane->tokens_at_us = now_us;
+    size_t n = lane->tokens < (double)wanted ? (size_t)lane->tokens : wanted;
+    if (n < wanted) loop_timer_start(lane->pace, (int64_t)(1000 / lane->plan->rate) + 5);
+    lane->tokens -= (double)n;
+    return n;
+}
+
+static void on_pace(void *ctx) {
+    lane_kick(ctx);
+}
+
+/* Room in all windows for so many further keys; 0 when it is not worth a batch yet. */
+static size_t lane_room(struct lane *lane) {
+    const struct copy_plan *plan = lane->plan;
+    size_t queued = keyset_queued(lane->keys), in_flight = keyset_in_flight(lane->keys);
+    if (lane->stopping || lane->failed || queued == 0 || in_flight >= plan->window_keys) return 0;
+    uint64_t half = plan->lane_bytes / 2;
+    if (lane->target_full || (lane->reading_bytes >= half && in_flight > 0)) return 0;
+    size_t room = plan->window_keys - in_flight;
+    /* While the target is in trouble a single batch tries whether it is over. */
+    if (lane->trouble_since_ms != 0 && in_flight > 0) return 0;
+    if (lane->trouble_since_ms != 0 && room > plan->batch_keys) room = plan->batch_keys;
+    uint64_t free_bytes = lane->reading_bytes < half ? half - lane->reading_bytes : 0;
+    uint64_t by_bytes = (uint64_t)((double)free_bytes / (lane->value_bytes + 1)) + 1;
+    if (by_bytes < room) room = (size_t)by_bytes;
+    /* A command per key would cost more than it brings: wait for a batch's worth, or a quarter of what fits. */
+    uint64_t quantum = (uint64_t)((double)half / (lane->value_bytes + 1) / 4) + 1;
+    if (quantum > plan->batch_keys) quantum = plan->batch_keys;
+    if (room < quantum && room < queued && in_flight > 0) return 0;
+    return lane_allowance(lane, room < queued ? room : queued);
+}
+
+static void fetch_list(struct lane *lane, struct key_list *list) {
+    struct key_entry *entry = list->head;
+    *list = (struct key_list){ 0 };
+    while (entry != NULL) {
+        struct key_entry *next = entry->next;
+        fetch_add(lane, entry);
+        entry = next;
+    }
+}
+
+static void lane_work(void *ctx) {
+    struct lane *lane = ctx;
+    lane->kicked = false;
+    int64_t now_ms = lane->hold_until_ms > 0 ? clock_mono_ms() : 0;
+    bool held = lane->hold_until_ms > now_ms;
+    lane->target_full = pool_unsent_bytes(lane->target) >= lane->plan->lane_bytes / 2;
+    fetch_list(lane, &lane->turn);
+    fetch_list(lane, &lane->staged);
+    for (size_t n = held ? 0 : lane_room(lane); n > 0; n--) {
+        struct key_entry *entry = keyset_take(lane->keys);
+        if (entry == NULL) break;
+        key_set_stage(entry, first_stage(lane, entry));
+        if (lane->guarded > 0) lane->guarded--;
+        fetch_add(lane, entry);
+    }
+    fetch_flush(lane);
+    lane_publish_waiting(lane);
+}
+
+void lane_kick(struct lane *lane) {
+    if (lane->kicked) return;
+    lane->kicked = true;
+    loop_defer(lane->loop, lane_work, lane);
+}
+
+/* ---- ends of a flight ---- */
+
+void lane_key_done(struct lane *lane, struct key_entry *entry) {
+    entry->flags = 0;
+    entry->attempts = 0;
+    keyset_done(lane->keys, &entry);
+    lane_kick(lane);
+}
+
+static void lane_fail(struct lane *lane, const struct err *err) {
+    if (lane->failed) return;
+    lane->failed = true;
+    lane->plan->on_failed(lane->plan->ctx, err);
+}
+
+static void lane_give_up(struct lane *lane, struct key_entry *entry, const struct err *err) {
+    giveup_add(lane->plan->giveup, entry->db, key_entry_bytes(entry), err);
+    stat_add(&lane->stats.given_up, 1);
+    lane_key_done(lane, entry);
+}
+
+/* The target (or a command of the source) cannot work until somebody acts: nothing new is started for a while. */
+static void lane_hold(struct lane *lane, const struct err *err) {
+    int64_t now_ms = clock_mono_ms();
+    if (lane->trouble_since_ms == 0) {
+        lane->trouble_since_ms = now_ms;
+        lane->hold_ms = LANE_HOLD_MIN_MS;
+        lane->trouble_logged_ms = now_ms;
+        log_warn(err->place, "%s; waiting", err->text);
+    } else if (now_ms >= lane->hold_until_ms) {
+        lane->hold_ms = lane->hold_ms * 2 > LANE_HOLD_MAX_MS ? LANE_HOLD_MAX_MS : lane->hold_ms * 2;
+    }
+    lane->trouble = *err;
+    if (now_ms >= lane->hold_until_ms) lane->hold_until_ms = now_ms + lane->hold_ms;
+}
+
+void lane_target_works(struct lane *lane, const struct pool_node *node) {
+    if (lane->trouble_since_ms == 0) return;
+    /* Another node of the target's cluster may work while this one does not. */
+    if (lane->trouble.code != ERR_CLUSTERDOWN && strcmp(lane->trouble.place, client_place(node->client)) != 0) return;
+    log_info(lane->trouble.place, "works again after %lld ms", (long long)(clock_mono_ms() - lane->trouble_since_ms));
+    lane->trouble_since_ms = lane->hold_until_ms = 0;
+    lane_kick(lane);
+}
+
+void lane_park_unowned(struct lane *lane, struct key_entry *entry, struct pool *side) {
+    struct err err;
+    err_set(&err, ERR_CLUSTERDOWN, deployment_role(pool_deployment(side)), "no node owns slot %u", entry->slot);
+    lane_hold(lane, &err);
+    lane->plan->request_refresh(lane->plan->ctx, pool_deployment(side));
+    lane_park(lane, entry);
+}
+
+/* "MOVED 3999 127.0.0.1:6381", "ASK ...": the node that has the slot. The text of the error has it, because the reply
+ * itself is gone by now; the server's words come first in it. */
+static void lane_redirect(struct lane *lane, struct key_entry *entry, struct pool_node *node, const struct err *err) {
+    struct bytes rest = bytes_of_str(err->text);
+    bytes_split(&rest, ' ');
+    bytes_split(&rest, ' ');
+    struct bytes where = bytes_split(&rest, ' ');
+    if (where.len > 0 && where.ptr[where.len - 1] == ':') where.len--;
+    struct pool_node *to = pool_node_for_redirect(node->pool, node, where);
+    stat_add(&lane->stats.redirects, 1);
+    bool source = node->pool == lane->source;
+    if (to != NULL && err->code == ERR_MOVED) {
+        pool_set_route(node->pool, entry->slot, to);
+        lane->plan->request_refresh(lane->plan->ctx, pool_deployment(node->pool));
+    } else if (to != NULL) {
+        pool_set_ask(node->pool, entry->slot, to);
+        entry->flags |= source ? KEY_ASK_SOURCE : KEY_ASK_TARGET;
+    }
+    if (to == NULL || ++entry->attempts % REDIRECTS_IN_A_ROW == 0) {
+        lane_park(lane, entry);
+    } else {
+        lane_requeue(lane, entry);
+    }
+}
+
+void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_node *node, const struct err *err) {
+    struct deployment *side = node != NULL ? pool_deployment(node->pool) : NULL;
+    if (lane->closing) return;
+    switch (err_class_of(err->code)) {
+    case ERR_CLASS_HERE:
+        stat_add(&lane->stats.retries, 1);
+        entry->attempts++;
+        if (err->code == ERR_TRYAGAIN) entry->flags |= KEY_ALONE;
+        if (side != NULL && err->code != ERR_LOADING && err->code != ERR_TRYAGAIN && err->code != ERR_BUSY)
+            lane->plan->request_refresh(lane->plan->ctx, side);
+        lane_park(lane, entry);
+        return;
+    case ERR_CLASS_THERE:
+        lane_redirect(lane, entry, node, err);
+        return;
+    case ERR_CLASS_WAIT:
+        stat_add(&lane->stats.retries, 1);
+        lane_hold(lane, err);
+        lane_park(lane, entry);
+        /* A demoted primary: its name may lead elsewhere by now. */
+        if (err->code == ERR_READONLY && node != NULL && client_is_ready(node->client)) {
+            lane->plan->request_refresh(lane->plan->ctx, side);
+            client_break(node->client, err);
+        }
+        return;
+    case ERR_CLASS_KEY:
+        lane_give_up(lane, entry, err);
+        return;
+    case ERR_CLASS_STOP:
+        lane_park(lane, entry);
+        lane_fail(lane, err);
+        return;
+    }
+}
+
+/* ---- nodes ---- */
+
+static void on_node_ready(void *ctx, struct pool_node *node) {
+    struct lane *lane = ctx;
+    if (!lane->stopping && lane->parked != NULL && clock_mono_ms() >= lane->hold_until_ms) lane_unpark(lane);
+    lane_kick(lane);
+}
+
+static void on_node_down(void *ctx, struct pool_node *node, const struct err *err, bool final) {
+    struct lane *lane = ctx;
+    if (lane->closing) return;
+    if (final && node->listed) {
+        lane_fail(lane, err);
+        return;
+    }
+    if (lane->index == 0 && client_last_error(node->client)->code != ERR_NONE) log_debug(err->place, "%s", err->text);
+    lane->plan->request_refresh(lane->plan->ctx, pool_deployment(node->pool));
+}
+
+static void on_node_gone(void *ctx, struct pool_node *node) {
+    fetch_forget_node(ctx, node);
+}
+
+static void lane_check_outage(struct lane *lane) {
+    const struct pool_node *node = NULL, *other = NULL;
+    int64_t since = pool_down_since_ms(lane->source, &node), since_target = pool_down_since_ms(lane->target, &other);
+    if (since == 0 || (since_target != 0 && since_target < since)) {
+        since = since_target;
+        node = other;
+    }
+    const struct err *why = since != 0 ? client_last_error(node->client) : NULL;
+    const char *place = since != 0 ? client_place(node->client) : NULL;
+    if (lane->trouble_since_ms != 0 && (since == 0 || lane->trouble_since_ms < since)) {
+        since = lane->trouble_since_ms;
+        why = &lane->trouble;
+        place = lane->trouble.place;
+    }
+    int64_t limit_ms = lane->plan->outage_timeout_ms, now_ms = clock_mono_ms();
+    if (since == 0 || lane->failed) return;
+    if (now_ms - lane->trouble_logged_ms > 10000 && now_ms - since > 5000) {
+        lane->trouble_logged_ms = now_ms;
+        log_warn(place, "unusable for %lld s: %s; waiting", (long long)(now_ms - since) / 1000,
+                 why->code == ERR_NONE ? "not connected yet" : why->text);
+    }
+    if (limit_ms == 0 || now_ms - since < limit_ms) return;
+    struct err err;
+    err_set(&err, ERR_OUTAGE, place, "unusable for %lld s, longer than --outage-timeout allows: %s", (long long)(now_ms - since) / 1000,
+            why->code == ERR_NONE ? "no connection" : why->text);
+    lane_fail(lane, &err);
+}
+
+static void on_tick(void *ctx) {
+    struct lane *lane = ctx;
+    lane_check_outage(lane);
+    atomic_store_explicit(&lane->stats.reconnects, pool_reconnects(lane->source) + pool_reconnects(lane->target),
+                          memory_order_relaxed);
+    lane_kick(lane);
+    loop_timer_start(lane->tick, LANE_TICK_MS);
+}
+
+/* ---- life ---- */
+
+struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index) {
+    static const struct pool_events events = { on_node_ready, on_node_down, on_node_gone };
+    struct lane *lane = mem_zalloc(sizeof(*lane));
+    lane->plan = plan;
+    lane->loop = loop;
+    lane->index = index;
+    lane->keys = keyset_new();
+    lane->value_bytes = 128;
+    lane->string_share = 1;
+    lane->guarded = GUARDED_AT_START;
+    lane->tokens_at_us = clock_mono_us();
+    lane->retry = loop_timer_new(loop, on_retry, lane);
+    lane->tick = loop_timer_new(loop, on_tick, lane);
+    lane->pace = loop_timer_new(loop, on_pace, lane);
+    lane->source = pool_new(loop, plan->source, &events, lane);
+    lane->target = pool_new(loop, plan->target, &events, lane);
+    loop_timer_start(lane->tick, LANE_TICK_MS);
+    return lane;
+}
+
+void lane_free(struct lane **lane) {
+    struct lane *l = *lane;
+    *lane = NULL;
+    if (l == NULL) return;
+    l->stopping = l->failed = l->closing = true;
+    pool_free(&l->source);
+    pool_free(&l->target);
+    loop_undefer(l->loop, l);
+    loop_timer_free(&l->retry);
+    loop_timer_free(&l->tick);
+    loop_timer_free(&l->pace);
+    keyset_free(&l->keys);
+    free(l);
+}
+
+int lane_of_slot(const struct copy_plan *plan, uint16_t slot) {
+    return slot * plan->lanes / SLOT_COUNT;
+}
+
+void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot) {
+    keyset_name(lane->keys, db, key, slot);
+    lane_publish_waiting(lane);
+    lane_kick(lane);
+}
+
+void lane_update(struct lane *lane) {
+    pool_update(lane->source);
+    pool_update(lane->target);
+    if (!lane->stopping && lane->parked != NULL && clock_mono_ms() >= lane->hold_until_ms) lane_unpark(lane);
+    lane_kick(lane);
+}
+
+void lane_stop(struct lane *lane) {
+    lane->stopping = true;
+}
+
+struct loop *lane_loop(struct lane *lane) {
+    return lane->loop;
+}
+
+const struct copy_stats *lane_stats(const struct lane *lane) {
+    return &lane->stats;
+}

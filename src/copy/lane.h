@@ -1,0 +1,81 @@
+/* A lane: copies the keys of one fixed part of the slots from source to target, on one event loop, sharing nothing.
+ *
+ *            lane_name()                                                  lane's own connections
+ *   names ───────────────▶ keyset (queued) ─▶ fetch: batches per node ─▶ apply: commands per node ─▶ acknowledged
+ *                              ▲                      │ failed, redirected        │
+ *                              └──────────────────────┴── parked / queued again ──┘
+ *
+ * A key belongs to the same lane whatever its slot's owner, so that failovers and resharding cannot bring two copies of
+ * it into flight. Windows bound keys, bytes being read, and bytes waiting to be written. What goes wrong is decided per
+ * error class (base/errors.def) in one place, lane_key_failed().
+ */
+#ifndef LONGHAUL_COPY_LANE_H
+#define LONGHAUL_COPY_LANE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "copy/filter.h"
+#include "copy/giveup.h"
+#include "copy/stats.h"
+#include "net/loop.h"
+#include "server/deployment.h"
+
+struct lane;
+
+/* What a lane may rely on, found out by trying before the copy starts. */
+struct copy_abilities {
+    bool source_pexpiretime;   /* else PTTL and TIME */
+    bool source_memory_usage;  /* else sizes are unknown before reading */
+    bool source_spans_slots;   /* one MGET may name keys of any slot: standalone */
+    bool target_set_pxat;      /* else strings with expiry travel as DUMP and RESTORE */
+    bool target_spans_slots;   /* the same for MSET */
+};
+
+/* Shared by all lanes, never changed while they run. Borrowed. */
+struct copy_plan {
+    struct deployment *source, *target;
+    const struct key_filter *filter;
+    struct copy_abilities can;
+    int lanes;
+    bool typed;              /* types must be asked for: the filter names several, or SCAN cannot filter */
+    bool no_ttl;
+    bool dry_run;
+    bool log_keys;
+    int target_db;           /* -1: the same number as on the source */
+    size_t batch_keys;       /* keys read by one batch */
+    size_t window_keys;      /* keys in flight per lane */
+    size_t max_args;         /* words in one command */
+    uint64_t lane_bytes;     /* budget of a lane for values being read and written */
+    uint64_t mem_limit_bytes; /* 0: none */
+    double rate;             /* keys a second per lane; 0: unlimited */
+    int64_t outage_timeout_ms; /* 0: for ever */
+    struct giveup *giveup;
+
+    /* Called from lane threads. */
+    void (*request_refresh)(void *ctx, struct deployment *side);
+    void (*on_failed)(void *ctx, const struct err *err);
+    void *ctx;
+};
+
+struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index);
+/* On the lane's thread, or when that has ended. Leaves NULL. */
+void lane_free(struct lane **lane);
+
+/* Which lane a slot belongs to. */
+int lane_of_slot(const struct copy_plan *plan, uint16_t slot);
+
+/* Names a key: it will be copied as it is found then. On the lane's thread. */
+void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot);
+
+/* The pictures of the deployments may have changed. On the lane's thread. */
+void lane_update(struct lane *lane);
+
+/* No new keys are taken into flight; those in flight are finished. On the lane's thread. */
+void lane_stop(struct lane *lane);
+
+struct loop *lane_loop(struct lane *lane);
+const struct copy_stats *lane_stats(const struct lane *lane);
+
+#endif

@@ -1,0 +1,129 @@
+/* Inside of a lane: shared by lane.c (states and errors), fetch.c (reading) and apply.c (writing). */
+#ifndef LONGHAUL_COPY_LANE_PRIV_H
+#define LONGHAUL_COPY_LANE_PRIV_H
+
+#include "base/block.h"
+#include "base/keyset.h"
+#include "copy/lane.h"
+#include "copy/pool.h"
+
+enum {
+    VALUE_LARGE = 64 * 1024,         /* from here on a value is read with its size known before */
+    VALUE_ALONE = 1024 * 1024,       /* from here on it is read by a batch of its own */
+    BATCH_BYTES_MAX = 1024 * 1024,   /* of measured values in one batch */
+    GUARDED_AT_START = 512,          /* keys measured before reading, until the data is known to be small */
+    GUARDED_AFTER_LARGE = 100 * 1000,
+    MSET_VALUE_MAX = 16 * 1024,
+    LANE_RETRY_MS = 100,
+    LANE_HOLD_MIN_MS = 100,
+    LANE_HOLD_MAX_MS = 2000,
+    LANE_TICK_MS = 250,
+    REDIRECTS_IN_A_ROW = 16,         /* then a pause before the next */
+};
+
+/* Steps of reading a key. */
+enum stage { STAGE_STRINGS, STAGE_MEASURE, STAGE_DUMP, STAGE_TYPE };
+_Static_assert((int)STAGE_TYPE < (int)POOL_STAGES, "pool_node.building has a place per stage");
+
+/* key_entry.flags */
+enum key_flag {
+    KEY_ALONE = 1 << 0,      /* no MGET or MSET: such a one failed because of another key */
+    KEY_ASK_SOURCE = 1 << 1, /* once, with ASKING */
+    KEY_ASK_TARGET = 1 << 2,
+    KEY_MEASURED = 1 << 3,
+    KEY_NOT_STRING = 1 << 4,
+    KEY_TYPED = 1 << 5,
+    KEY_GONE = 1 << 6,       /* what was sent to the target is its deletion */
+    KEY_STAGE_SHIFT = 8,     /* 3 bits: the stage that follows */
+    KEY_TYPE_SHIFT = 12,     /* 4 bits: enum value_type of what was sent */
+};
+
+struct key_list {
+    struct key_entry *head, *tail;
+};
+
+struct lane {
+    const struct copy_plan *plan;
+    struct loop *loop;
+    int index;
+    struct keyset *keys;
+    struct pool *source, *target;
+    struct copy_stats stats;
+    bool stopping, failed, kicked, closing;
+
+    /* parked: in flight, but nothing can be done until something changes */
+    struct key_entry *parked;
+    struct loop_timer *retry;  /* takes parked keys up again */
+    struct loop_timer *tick;   /* outages and gauges */
+    struct loop_timer *pace;   /* --rate */
+    struct key_list staged; /* in flight, waiting for their next step of reading */
+    struct key_list turn;   /* in flight, their values too large for the room there is now */
+
+    /* windows */
+    uint64_t reading_bytes; /* expected of the batches that are out or being filled */
+    bool target_full;       /* more waits to be written than half the budget */
+    double value_bytes;     /* moving average of a value */
+    double string_share;    /* moving average: how many of the keys are strings */
+    uint64_t guarded;       /* keys still to be measured before they are read */
+    double tokens;
+    int64_t tokens_at_us;
+
+    /* what keeps the target from taking writes */
+    int64_t hold_until_ms, hold_ms, trouble_since_ms, trouble_logged_ms;
+    struct err trouble;
+};
+
+/* ---- lane.c ---- */
+
+static inline enum stage key_stage(const struct key_entry *e) {
+    return (enum stage)((e->flags >> KEY_STAGE_SHIFT) & 7);
+}
+static inline void key_set_stage(struct key_entry *e, enum stage stage) {
+    e->flags = (e->flags & ~(7u << KEY_STAGE_SHIFT)) | (uint32_t)stage << KEY_STAGE_SHIFT;
+}
+
+/* Looks for work at the end of the round. */
+void lane_kick(struct lane *lane);
+/* The key's next step of reading is `stage`. */
+void lane_stage(struct lane *lane, struct key_entry *entry, enum stage stage);
+/* Is there room to read a value of this size now? Always when nothing is being read. */
+bool lane_has_room_for(const struct lane *lane, uint64_t bytes);
+/* Waits for that room. */
+void lane_wait_turn(struct lane *lane, struct key_entry *entry);
+/* Waits until a node comes back, the topology changes, or the retry timer fires. */
+void lane_park(struct lane *lane, struct key_entry *entry);
+/* The key is copied, deleted or skipped. */
+void lane_key_done(struct lane *lane, struct key_entry *entry);
+/* The one place where errors of a key are decided. node may be NULL. */
+void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_node *node, const struct err *err);
+/* Parks a key whose slot nobody owns now; that counts as an outage of the side. */
+void lane_park_unowned(struct lane *lane, struct key_entry *entry, struct pool *side);
+/* A write was acknowledged: whatever kept the target from writing is over. */
+void lane_target_works(struct lane *lane, const struct pool_node *node);
+
+/* ---- fetch.c ---- */
+
+/* Puts a key into the batch of its node; sends that when it is full. */
+void fetch_add(struct lane *lane, struct key_entry *entry);
+/* Sends what is being filled. */
+void fetch_flush(struct lane *lane);
+/* The node goes away: what is being filled for it is parked. */
+void fetch_forget_node(struct lane *lane, struct pool_node *node);
+
+/* ---- apply.c ---- */
+
+/* A value as it was read. */
+struct fetched {
+    struct key_entry *entry;
+    struct bytes value;
+    struct block *block; /* holds value; the reference is the batch's */
+    int64_t expiry_ms;   /* absolute; -1: none */
+    bool is_payload;     /* DUMP's, else the bytes of a string */
+};
+
+/* Sends the values of one batch to the target; takes over the keys. */
+void apply_values(struct lane *lane, const struct fetched *values, size_t n);
+/* The key is gone on the source. */
+void apply_deletion(struct lane *lane, struct key_entry *entry);
+
+#endif

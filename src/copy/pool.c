@@ -1,0 +1,171 @@
+/* See pool.h. */
+#include "copy/pool.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+struct pool {
+    struct loop *loop;
+    struct deployment *deployment;
+    struct pool_events events;
+    void *ctx;
+    uint64_t epoch;
+    struct pool_node *nodes;
+    struct pool_node *route[SLOT_COUNT];
+    struct pool_node **ask; /* by slot; made when the first ASK comes */
+    uint64_t reconnects_before;
+    bool freeing;
+};
+
+static void on_ready(void *ctx) {
+    struct pool_node *node = ctx;
+    if (!node->pool->freeing) node->pool->events.on_ready(node->pool->ctx, node);
+}
+
+static void on_down(void *ctx, const struct err *err, bool final) {
+    struct pool_node *node = ctx;
+    if (!node->pool->freeing) node->pool->events.on_down(node->pool->ctx, node, err, final);
+}
+
+static struct pool_node *pool_open_node(struct pool *pool, const struct address *address) {
+    static const struct client_events events = { .on_ready = on_ready, .on_down = on_down };
+    struct client_settings settings = deployment_client_settings(pool->deployment, address);
+    struct pool_node *node = mem_zalloc(sizeof(*node));
+    node->pool = pool;
+    node->address = *address;
+    node->next = pool->nodes;
+    pool->nodes = node;
+    node->client = client_open(pool->loop, &settings, &events, node);
+    return node;
+}
+
+static struct pool_node *pool_find(struct pool *pool, const struct address *address) {
+    for (struct pool_node *n = pool->nodes; n != NULL; n = n->next)
+        if (address_equal(&n->address, address)) return n;
+    return NULL;
+}
+
+static void pool_close_node(struct pool *pool, struct pool_node *node) {
+    for (struct pool_node **p = &pool->nodes; *p != NULL; p = &(*p)->next) {
+        if (*p != node) continue;
+        *p = node->next;
+        break;
+    }
+    for (int s = 0; s < SLOT_COUNT; s++) {
+        if (pool->route[s] == node) pool->route[s] = NULL;
+        if (pool->ask != NULL && pool->ask[s] == node) pool->ask[s] = NULL;
+    }
+    pool->reconnects_before += client_reconnects(node->client);
+    /* Its pending callbacks run in here and still find the node. */
+    client_close(&node->client);
+    pool->events.on_gone(pool->ctx, node);
+    free(node);
+}
+
+static void pool_take_routes(struct pool *pool, const struct topology *t) {
+    struct pool_node **by_index = mem_zalloc((size_t)t->n_nodes * sizeof(struct pool_node *));
+    for (int i = 0; i < t->n_nodes; i++) {
+        if (!topology_is_primary(t, i)) continue;
+        const struct address *address = &t->nodes[t->nodes[i].reader].address;
+        struct pool_node *node = pool_find(pool, address);
+        if (node == NULL) node = pool_open_node(pool, address);
+        node->listed = true;
+        by_index[i] = node;
+    }
+    for (int s = 0; s < SLOT_COUNT; s++) pool->route[s] = t->owner[s] >= 0 ? by_index[t->owner[s]] : NULL;
+    free(by_index);
+}
+
+void pool_update(struct pool *pool) {
+    uint64_t epoch = deployment_epoch(pool->deployment);
+    if (epoch == pool->epoch) return;
+    pool->epoch = epoch;
+    struct topology *t = deployment_topology(pool->deployment);
+    for (struct pool_node *n = pool->nodes; n != NULL; n = n->next) n->listed = false;
+    pool_take_routes(pool, t);
+    for (struct pool_node *n = pool->nodes, *next; n != NULL; n = next) {
+        next = n->next;
+        if (!n->listed) pool_close_node(pool, n);
+    }
+    topology_unref(&t);
+}
+
+struct pool *pool_new(struct loop *loop, struct deployment *deployment, const struct pool_events *events, void *ctx) {
+    struct pool *pool = mem_zalloc(sizeof(*pool));
+    pool->loop = loop;
+    pool->deployment = deployment;
+    pool->events = *events;
+    pool->ctx = ctx;
+    pool_update(pool);
+    return pool;
+}
+
+void pool_free(struct pool **pool) {
+    struct pool *p = *pool;
+    *pool = NULL;
+    if (p == NULL) return;
+    p->freeing = true;
+    while (p->nodes != NULL) pool_close_node(p, p->nodes);
+    free(p->ask);
+    free(p);
+}
+
+void *pool_ctx(const struct pool *pool) {
+    return pool->ctx;
+}
+
+struct deployment *pool_deployment(const struct pool *pool) {
+    return pool->deployment;
+}
+
+struct pool_node *pool_route(struct pool *pool, uint16_t slot) {
+    return pool->route[slot];
+}
+
+struct pool_node *pool_node_for_redirect(struct pool *pool, const struct pool_node *from, struct bytes address_text) {
+    struct address address;
+    if (!address_parse(&address, address_text, &from->address)) return NULL;
+    struct pool_node *node = pool_find(pool, &address);
+    return node != NULL ? node : pool_open_node(pool, &address);
+}
+
+void pool_set_route(struct pool *pool, uint16_t slot, struct pool_node *node) {
+    pool->route[slot] = node;
+}
+
+void pool_set_ask(struct pool *pool, uint16_t slot, struct pool_node *node) {
+    if (pool->ask == NULL) pool->ask = mem_zalloc(SLOT_COUNT * sizeof(struct pool_node *));
+    pool->ask[slot] = node;
+}
+
+struct pool_node *pool_ask(struct pool *pool, uint16_t slot) {
+    return pool->ask == NULL ? NULL : pool->ask[slot];
+}
+
+struct pool_node *pool_first(struct pool *pool) {
+    return pool->nodes;
+}
+
+size_t pool_unsent_bytes(const struct pool *pool) {
+    size_t bytes = 0;
+    for (struct pool_node *n = pool->nodes; n != NULL; n = n->next) bytes += client_unsent_bytes(n->client);
+    return bytes;
+}
+
+uint64_t pool_reconnects(const struct pool *pool) {
+    uint64_t n = pool->reconnects_before;
+    for (struct pool_node *node = pool->nodes; node != NULL; node = node->next) n += client_reconnects(node->client);
+    return n;
+}
+
+int64_t pool_down_since_ms(const struct pool *pool, const struct pool_node **which) {
+    int64_t oldest = 0;
+    for (struct pool_node *n = pool->nodes; n != NULL; n = n->next) {
+        int64_t since = n->listed ? client_down_since_ms(n->client) : 0;
+        if (since == 0 || (oldest != 0 && since >= oldest)) continue;
+        oldest = since;
+        *which = n;
+    }
+    return oldest;
+}

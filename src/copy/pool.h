@@ -1,0 +1,63 @@
+/* A lane's connections to one side: one client per node, and which node serves which slot.
+ *
+ * Follows the deployment's picture (pool_update()); in between a MOVED corrects single slots. A slot that is being moved
+ * may have a second node, learnt from ASK. One thread.
+ */
+#ifndef LONGHAUL_COPY_POOL_H
+#define LONGHAUL_COPY_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "net/loop.h"
+#include "server/client.h"
+#include "server/deployment.h"
+
+struct pool;
+struct batch;
+
+enum { POOL_STAGES = 4 };
+
+struct pool_node {
+    struct pool *pool;
+    struct client *client;
+    struct address address;
+    bool listed;                          /* in the present picture */
+    struct batch *building[POOL_STAGES];  /* for copy/fetch: batches being filled for this node */
+    struct pool_node *next;
+};
+
+struct pool_events {
+    void (*on_ready)(void *ctx, struct pool_node *node);
+    /* final: this node will never be usable; err says why. */
+    void (*on_down)(void *ctx, struct pool_node *node, const struct err *err, bool final);
+    /* Before a node is freed: forget it. */
+    void (*on_gone)(void *ctx, struct pool_node *node);
+};
+
+struct pool *pool_new(struct loop *loop, struct deployment *deployment, const struct pool_events *events, void *ctx);
+void pool_free(struct pool **pool);
+void *pool_ctx(const struct pool *pool);
+struct deployment *pool_deployment(const struct pool *pool);
+
+/* Takes over the deployment's present picture: opens new nodes, closes those that are no longer in it (what is pending
+ * there fails with ERR_CLOSED). Does nothing when the picture has not changed. */
+void pool_update(struct pool *pool);
+
+/* The node for a slot; NULL when nobody owns it. It may be not ready. */
+struct pool_node *pool_route(struct pool *pool, uint16_t slot);
+
+/* The node named by MOVED or ASK, opened when it is not known yet; NULL when the text cannot be understood. */
+struct pool_node *pool_node_for_redirect(struct pool *pool, const struct pool_node *from, struct bytes address_text);
+void pool_set_route(struct pool *pool, uint16_t slot, struct pool_node *node);
+void pool_set_ask(struct pool *pool, uint16_t slot, struct pool_node *node);
+struct pool_node *pool_ask(struct pool *pool, uint16_t slot);
+
+struct pool_node *pool_first(struct pool *pool);
+size_t pool_unsent_bytes(const struct pool *pool);
+uint64_t pool_reconnects(const struct pool *pool);
+/* The listed node that has been unusable longest: since when (monotonic ms), 0 when all are ready. */
+int64_t pool_down_since_ms(const struct pool *pool, const struct pool_node **which);
+
+#endif

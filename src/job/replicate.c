@@ -1,0 +1,303 @@
+/* See replicate.h. */
+#include "job/replicate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "job/preflight.h"
+#include "job/replicate_priv.h"
+
+enum {
+    BATCH_KEYS_AUTO = 100,
+    WINDOW_KEYS_AUTO = 4000,
+    THREADS_AUTO_MAX = 8,
+    LANE_BYTES_MIN = 1024 * 1024,
+};
+
+/* ---- called from worker threads ---- */
+
+static void on_wake(void *ctx) {
+}
+
+void job_wake(struct job *job) {
+    loop_post(job->loop, on_wake, NULL);
+}
+
+void job_fail(struct job *job, const struct err *err) {
+    pthread_mutex_lock(&job->lock);
+    if (job->failed.code == ERR_NONE) job->failed = *err;
+    pthread_mutex_unlock(&job->lock);
+    job_wake(job);
+}
+
+static void on_lane_failed(void *ctx, const struct err *err) {
+    job_fail(ctx, err);
+}
+
+static void on_refresh_wanted(void *ctx, struct deployment *side) {
+    struct job *job = ctx;
+    _Atomic bool *want = side == job->source ? &job->want_source : &job->want_target;
+    if (!atomic_exchange(want, true)) job_wake(job);
+}
+
+/* ---- the plan ---- */
+
+static int primaries_of(struct deployment *d) {
+    struct topology *t = deployment_topology(d);
+    int n = t->n_primaries;
+    topology_unref(&t);
+    return n;
+}
+
+/* One thread keeps several servers busy; more are worth it where there are more servers and processors. */
+static int choose_threads(struct job *job) {
+    int threads = job->settings->threads;
+    if (threads == 0) {
+        int source = primaries_of(job->source), target = primaries_of(job->target);
+        int cpus = (int)sysconf(_SC_NPROCESSORS_ONLN);
+        threads = source > target ? source : target;
+        if (threads > cpus) threads = cpus;
+        if (threads > THREADS_AUTO_MAX) threads = THREADS_AUTO_MAX;
+    }
+    if (threads > JOB_THREADS_MAX) threads = JOB_THREADS_MAX;
+    return threads < 1 ? 1 : threads;
+}
+
+/* SCAN filters one type by itself from 6.0 on. */
+static bool must_ask_types(const struct job *job) {
+    size_t n = job->settings->filter->n_types;
+    return n > 1 || (n == 1 && deployment_info(job->source)->redis_version < SERVER_VERSION(6, 0, 0));
+}
+
+static void make_plan(struct job *job, struct giveup *giveup, const struct copy_abilities *can) {
+    const struct replicate_settings *s = job->settings;
+    int threads = choose_threads(job);
+    uint64_t lane_bytes = s->buffer_bytes / (uint64_t)threads;
+    job->result->threads = threads;
+    job->plan = (struct copy_plan){
+        .source = job->source,
+        .target = job->target,
+        .filter = s->filter,
+        .can = *can,
+        .lanes = threads,
+        .typed = must_ask_types(job),
+        .no_ttl = s->no_ttl,
+        .dry_run = s->dry_run,
+        .log_keys = s->log_keys,
+        .target_db = job->result->target_db,
+        .batch_keys = s->batch_keys > 0 ? s->batch_keys : BATCH_KEYS_AUTO,
+        .window_keys = s->pipeline > 0 ? s->pipeline : WINDOW_KEYS_AUTO,
+        .max_args = s->max_args,
+        .lane_bytes = lane_bytes < LANE_BYTES_MIN ? LANE_BYTES_MIN : lane_bytes,
+        .mem_limit_bytes = s->mem_limit_bytes,
+        .rate = s->rate / threads,
+        .outage_timeout_ms = s->outage_timeout_ms,
+        .giveup = giveup,
+        .request_refresh = on_refresh_wanted,
+        .on_failed = on_lane_failed,
+        .ctx = job,
+    };
+    if (job->plan.window_keys < job->plan.batch_keys) job->plan.window_keys = job->plan.batch_keys;
+}
+
+/* ---- progress ---- */
+
+static void sum_stats(struct job *job, struct copy_stats *sum) {
+    *sum = (struct copy_stats){ 0 };
+    for (int i = 0; i < job->n_workers; i++) copy_stats_sum(sum, lane_stats(worker_lane(job->workers[i])));
+    stat_add(&sum->reconnects, atomic_load(&job->scan_reconnects));
+}
+
+static void report_progress(struct job *job, const char *phase) {
+    if (job->on_progress == NULL) return;
+    struct replicate_progress progress = { .phase = phase,
+                                           .keys_total = job->result->keys_total,
+                                           .scanned = atomic_load(&job->scanned) };
+    sum_stats(job, &progress.stats);
+    job->on_progress(job->progress_ctx, &progress);
+}
+
+static void on_progress_timer(void *ctx) {
+    struct job *job = ctx;
+    report_progress(job, "copy");
+    loop_timer_start(job->progress_timer, JOB_PROGRESS_MS);
+}
+
+/* Keys of the databases that are copied, by INFO; an estimate for people. */
+static void count_keys(struct job *job) {
+    struct topology *t = deployment_topology(job->source);
+    for (int i = 0; i < t->n_nodes; i++) {
+        struct server_info info;
+        struct call_reply text;
+        struct err ignored;
+        if (!topology_is_primary(t, i) || !deployment_node_info(job->source, &t->nodes[i].address, &info, &text, &ignored)) continue;
+        for (size_t d = 0; d < job->result->n_dbs; d++) {
+            uint64_t keys, expires;
+            info_keyspace(text.item.str, job->result->dbs[d], &keys, &expires);
+            job->result->keys_total += keys;
+        }
+        call_reply_fini(&text);
+    }
+    topology_unref(&t);
+}
+
+/* ---- topology ---- */
+
+static void look_at(struct job *job, struct deployment *side, _Atomic bool *want, int64_t *refreshed_ms, uint64_t *epoch) {
+    int64_t now_ms = clock_mono_ms();
+    bool watch = side == job->source && deployment_is_cluster(side) && now_ms - *refreshed_ms >= JOB_WATCH_MS;
+    if ((watch || atomic_load(want)) && now_ms - *refreshed_ms >= JOB_REFRESH_MIN_MS) {
+        struct err err;
+        atomic_store(want, false);
+        bool ok = deployment_refresh(side, &err);
+        *refreshed_ms = clock_mono_ms();
+        if (!ok && err.code != ERR_INTERRUPTED) log_debug(err.place, "%s", err.text);
+        if (side == job->source) job->source_down_since_ms = ok ? 0 : job->source_down_since_ms != 0 ? job->source_down_since_ms : now_ms;
+    }
+    uint64_t now = deployment_epoch(side);
+    if (now == *epoch) return;
+    *epoch = now;
+    log_info(deployment_role(side), "the topology changed: %d primaries", primaries_of(side));
+    if (side == job->source) passes_topology_changed(job);
+    for (int i = 0; i < job->n_workers; i++) worker_update(job->workers[i]);
+}
+
+/* ---- running ---- */
+
+static bool job_failed(struct job *job, struct err *err) {
+    pthread_mutex_lock(&job->lock);
+    bool failed = job->failed.code != ERR_NONE;
+    if (failed) *err = job->failed;
+    pthread_mutex_unlock(&job->lock);
+    return failed;
+}
+
+static bool nothing_waits(struct job *job) {
+    if (atomic_load_explicit(&job->in_transit, memory_order_acquire) > 0) return false;
+    for (int i = 0; i < job->n_workers; i++) {
+        const struct copy_stats *stats = lane_stats(worker_lane(job->workers[i]));
+        if (atomic_load_explicit((_Atomic uint64_t *)&stats->waiting, memory_order_acquire) > 0) return false;
+    }
+    return true;
+}
+
+/* An interrupted job finishes what is in flight, within bounds, so that its figures are true. */
+static void settle(struct job *job) {
+    int64_t deadline_ms = clock_mono_ms() + JOB_DRAIN_MS;
+    passes_abort(job);
+    for (int i = 0; i < job->n_workers; i++) worker_stop_lane(job->workers[i]);
+    for (;;) {
+        struct copy_stats sum;
+        sum_stats(job, &sum);
+        if (stat_get(&sum.in_flight) == 0 || clock_mono_ms() >= deadline_ms) return;
+        loop_run_once(job->loop, JOB_ROUND_MS);
+    }
+}
+
+static bool source_gone_too_long(struct job *job, struct err *err) {
+    int64_t limit_ms = job->settings->outage_timeout_ms;
+    if (job->source_down_since_ms == 0 || limit_ms == 0) return false;
+    int64_t gone_ms = clock_mono_ms() - job->source_down_since_ms;
+    if (gone_ms < limit_ms) return false;
+    err_set(err, ERR_OUTAGE, "source", "unreachable for %lld s, longer than --outage-timeout allows", (long long)gone_ms / 1000);
+    return true;
+}
+
+static bool run_to_the_end(struct job *job, struct err *err) {
+    bool covered = false;
+    for (;;) {
+        if (*job->stop) return err_set(err, ERR_INTERRUPTED, "", "%s", err_sentence(ERR_INTERRUPTED));
+        if (job_failed(job, err) || source_gone_too_long(job, err)) return false;
+        look_at(job, job->source, &job->want_source, &job->source_refreshed_ms, &job->source_epoch);
+        look_at(job, job->target, &job->want_target, &job->target_refreshed_ms, &job->target_epoch);
+        if (!covered) covered = passes_step(job);
+        if (covered && nothing_waits(job)) return !job_failed(job, err);
+        loop_run_once(job->loop, covered ? 1 : JOB_ROUND_MS);
+    }
+}
+
+static bool start_workers(struct job *job, struct err *err) {
+    for (int i = 0; i < job->plan.lanes; i++) {
+        job->workers[i] = worker_start(&job->plan, i, err);
+        if (job->workers[i] == NULL) return false;
+        job->n_workers++;
+    }
+    return true;
+}
+
+static void end_workers(struct job *job) {
+    sum_stats(job, &job->result->stats);
+    job->result->scanned = atomic_load(&job->scanned);
+    for (int i = 0; i < job->n_workers; i++) worker_end(&job->workers[i]);
+}
+
+/* Which databases, and where to; fills the result. */
+static bool choose_databases(struct job *job, struct err *err) {
+    const struct replicate_settings *s = job->settings;
+    struct replicate_result *r = job->result;
+    const struct endpoint *to = deployment_endpoint(job->target);
+    bool several = s->all_databases || s->n_dbs > 0;
+    if (several && to->db_named && to->db != 0)
+        return err_set(err, ERR_USAGE, "--databases", "the target names database %d; each is copied to its own number, so leave it out", to->db);
+    r->target_db = several ? -1 : to->db;
+    return preflight_databases(job->source, s->all_databases, s->dbs, s->n_dbs, &r->dbs, &r->n_dbs, err);
+}
+
+static bool run_job(struct job *job, struct err *err) {
+    struct copy_abilities can = { 0 };
+    if (!choose_databases(job, err)) return false;
+    if (!preflight_check(job->source, job->target, job->result->dbs, job->result->n_dbs, job->result->target_db,
+                         job->settings->dry_run, &can, err))
+        return false;
+    if (job->settings->mem_limit_bytes > 0 && !can.source_memory_usage)
+        return err_set(err, ERR_UNSUPPORTED, "--mem-limit", "the source refuses MEMORY USAGE, so that sizes cannot be known");
+    count_keys(job);
+    make_plan(job, job->result->giveup, &can);
+    job->source_epoch = deployment_epoch(job->source);
+    job->target_epoch = deployment_epoch(job->target);
+    passes_init(job);
+    job->result->began = true;
+    loop_timer_start(job->progress_timer, JOB_PROGRESS_MS);
+    bool ok = start_workers(job, err) && run_to_the_end(job, err);
+    if (!ok && job->n_workers > 0) settle(job);
+    job->result->complete = ok;
+    loop_timer_stop(job->progress_timer);
+    report_progress(job, "copy");
+    end_workers(job);
+    passes_fini(job);
+    return ok;
+}
+
+bool replicate_run(struct deployment *source, struct deployment *target, const struct replicate_settings *settings,
+                   replicate_progress_fn *on_progress, void *ctx, const volatile bool *stop, struct replicate_result *result,
+                   struct err *err) {
+    *result = (struct replicate_result){ .target_db = -1 };
+    struct job *job = mem_zalloc(sizeof(*job));
+    int64_t started_ms = clock_mono_ms();
+    job->loop = deployment_loop(source);
+    job->source = source;
+    job->target = target;
+    job->settings = settings;
+    job->stop = stop;
+    job->result = result;
+    job->on_progress = on_progress;
+    job->progress_ctx = ctx;
+    result->giveup = giveup_new();
+    pthread_mutex_init(&job->lock, NULL);
+    job->progress_timer = loop_timer_new(job->loop, on_progress_timer, job);
+    bool ok = run_job(job, err);
+    result->duration_ms = clock_mono_ms() - started_ms;
+    loop_timer_free(&job->progress_timer);
+    pthread_mutex_destroy(&job->lock);
+    free(job);
+    return ok;
+}
+
+void replicate_result_fini(struct replicate_result *result) {
+    free(result->dbs);
+    giveup_free(&result->giveup);
+}

@@ -1,0 +1,73 @@
+/* A replication job: scans the source's nodes, hands names to lanes, watches topology and servers, until every slot has
+ * been covered and nothing waits.
+ *
+ *   control (the caller's thread): what to scan, topology, signals, progress
+ *      │ starts passes, posts changes                ▲ ended passes, failures, wishes to look at the topology anew
+ *      ▼                                             │
+ *   worker threads: an event loop, a lane, the scan passes that run there
+ *
+ * A slot counts as covered when one server process was scanned from beginning to end while it owned the slot the whole
+ * time and the slot was not being moved. Whatever disturbs that (failover, resharding, a restart) leaves the slot
+ * uncovered, and it is scanned again at its owner.
+ */
+#ifndef LONGHAUL_JOB_REPLICATE_H
+#define LONGHAUL_JOB_REPLICATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "copy/filter.h"
+#include "copy/giveup.h"
+#include "copy/stats.h"
+#include "server/deployment.h"
+
+struct replicate_settings {
+    const struct key_filter *filter;
+    bool all_databases;
+    const int *dbs; /* asked for; none: the one of the source's endpoint, into the one of the target's */
+    size_t n_dbs;
+    int threads;           /* 0: automatic */
+    size_t batch_keys;     /* 0: automatic */
+    size_t pipeline;       /* keys in flight; 0: automatic */
+    int64_t scan_count;
+    size_t max_args;
+    uint64_t buffer_bytes;
+    uint64_t mem_limit_bytes;
+    double rate; /* keys a second; 0: unlimited */
+    int64_t sleep_ms;
+    int64_t outage_timeout_ms;
+    bool no_ttl, dry_run, log_keys;
+};
+
+struct replicate_progress {
+    const char *phase;
+    uint64_t keys_total; /* estimated from DBSIZE */
+    uint64_t scanned;
+    struct copy_stats stats;
+};
+
+struct replicate_result {
+    struct copy_stats stats;
+    uint64_t scanned, scan_restarts, keys_total;
+    int64_t duration_ms;
+    int *dbs; /* that were copied; owned */
+    size_t n_dbs;
+    int target_db;          /* -1: the same numbers */
+    int threads;
+    struct giveup *giveup;  /* owned */
+    bool began;             /* the copy itself was begun: the checks before it were passed */
+    bool complete;          /* every key was offered to the target */
+};
+
+typedef void replicate_progress_fn(void *ctx, const struct replicate_progress *progress);
+
+/* Runs on the deployments' loop until done, failed, or *stop becomes true (ERR_INTERRUPTED). The result is filled in every
+ * case; release it with replicate_result_fini(). on_progress is called about ten times a second. */
+bool replicate_run(struct deployment *source, struct deployment *target, const struct replicate_settings *settings,
+                   replicate_progress_fn *on_progress, void *ctx, const volatile bool *stop, struct replicate_result *result,
+                   struct err *err);
+void replicate_result_fini(struct replicate_result *result);
+
+#endif

@@ -1,0 +1,30 @@
+/* Names to addresses, without blocking: /etc/hosts and DNS through libevent's resolver, configuration read anew for each
+ * question and nothing cached, since the operators' failovers are changes of DNS. */
+#ifndef LONGHAUL_NET_RESOLVE_H
+#define LONGHAUL_NET_RESOLVE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/err.h"
+#include "net/loop.h"
+
+enum { RESOLVE_MAX = 16 };
+
+struct resolve_address {
+    struct sockaddr_storage addr;
+    socklen_t len;
+    int family;
+};
+
+struct resolve;
+
+/* Called once: n > 0 addresses, or n == 0 and the error. */
+typedef void resolve_fn(void *ctx, const struct resolve_address *addresses, int n, const struct err *err);
+
+/* Starts; fn is never called before it returns. Freeing it earlier cancels. */
+struct resolve *resolve_new(struct loop *loop, const char *host, uint16_t port, const char *place, resolve_fn *fn, void *ctx);
+void resolve_free(struct resolve **resolve);
+
+#endif

@@ -1,0 +1,95 @@
+/* Reading RESP2 and RESP3 in place: first the end of a reply is found (framing), without copying and without starting
+ * over when more bytes arrive; then a cursor walks over it.
+ *
+ * Source: the Redis serialization protocol specification (RESP2 and RESP3); streamed aggregates and strings ("$?",
+ * "*?") are not sent by any server and are refused.
+ */
+#ifndef LONGHAUL_RESP_READER_H
+#define LONGHAUL_RESP_READER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+enum {
+    RESP_DEPTH_MAX = 32,
+    RESP_LINE_MAX = 64 * 1024, /* longest line without an end: simple strings, errors, lengths */
+};
+
+/* Longest single string and longest whole reply that are accepted, in bytes. */
+#define RESP_BULK_MAX (INT64_C(2) << 30)
+#define RESP_REPLY_MAX (INT64_C(4) << 30)
+/* Most elements that one aggregate may announce. */
+#define RESP_COUNT_MAX (INT64_C(1) << 31)
+
+enum resp_type {
+    RESP_SIMPLE = '+',
+    RESP_ERROR = '-',
+    RESP_INTEGER = ':',
+    RESP_BULK = '$',
+    RESP_ARRAY = '*',
+    RESP_NULL = '_',
+    RESP_BOOL = '#',
+    RESP_DOUBLE = ',',
+    RESP_BIG_NUMBER = '(',
+    RESP_BULK_ERROR = '!',
+    RESP_VERBATIM = '=',
+    RESP_MAP = '%',
+    RESP_SET = '~',
+    RESP_PUSH = '>',
+    RESP_ATTRIBUTE = '|',
+};
+
+/* Where framing stands inside an incomplete reply. Zero it before each reply. */
+struct resp_framer {
+    size_t pos;      /* bytes understood so far */
+    size_t searched; /* how far behind pos the end of a line has been looked for */
+    size_t need;     /* at least so many bytes the reply has, as known so far */
+    int depth;
+    int64_t left[RESP_DEPTH_MAX]; /* elements missing, per open aggregate */
+};
+
+enum resp_frame { RESP_NEED_MORE, RESP_FRAMED, RESP_BAD };
+
+/* input begins at the start of the reply each time, grown meanwhile. RESP_FRAMED: the reply is the first framer->pos
+ * bytes. RESP_NEED_MORE: call again with more; framer->need tells how many it takes at least. RESP_BAD: *err says
+ * what is wrong at which offset (its place is left empty). */
+enum resp_frame resp_frame(struct resp_framer *framer, struct bytes input, struct err *err);
+
+/* One value of a framed reply. */
+struct resp_item {
+    enum resp_type type; /* a null bulk or null array of RESP2 is RESP_NULL */
+    struct bytes str;    /* strings, errors, and the text of numbers; a verbatim string without its "txt:" */
+    int64_t num;         /* RESP_INTEGER and RESP_BOOL; for aggregates the number of values that follow (maps: both
+                          * keys and values) */
+};
+
+struct resp_cursor {
+    const char *pos, *end;
+};
+
+static inline struct resp_cursor resp_cursor_of(struct bytes framed) {
+    return (struct resp_cursor){ .pos = framed.ptr, .end = framed.ptr + framed.len };
+}
+
+/* The next value, depth first; for an aggregate its head, its elements follow. Attributes are skipped. False at the
+ * end. Only for bytes that resp_frame() accepted. */
+bool resp_next(struct resp_cursor *cursor, struct resp_item *item);
+
+/* Passes over the next value with all that it holds. False at the end. */
+bool resp_skip(struct resp_cursor *cursor);
+
+static inline bool resp_is_string(const struct resp_item *item) {
+    return item->type == RESP_BULK || item->type == RESP_SIMPLE || item->type == RESP_VERBATIM;
+}
+static inline bool resp_is_error(const struct resp_item *item) {
+    return item->type == RESP_ERROR || item->type == RESP_BULK_ERROR;
+}
+static inline bool resp_is_aggregate(const struct resp_item *item) {
+    return item->type == RESP_ARRAY || item->type == RESP_SET || item->type == RESP_PUSH || item->type == RESP_MAP;
+}
+
+#endif

@@ -1,0 +1,23 @@
+/* Writing commands: an array of bulk strings, which every server accepts whatever the protocol of its replies. */
+#ifndef LONGHAUL_RESP_WRITER_H
+#define LONGHAUL_RESP_WRITER_H
+
+#include <stdint.h>
+
+#include "base/block.h"
+#include "base/bytes.h"
+#include "base/outq.h"
+
+/* Starts a command of argc words, which must follow. */
+void resp_write_head(struct outq *out, size_t argc);
+void resp_write_arg(struct outq *out, struct bytes arg);
+/* A large arg is referred to, not copied; it must lie in block. */
+void resp_write_arg_ref(struct outq *out, struct block *block, struct bytes arg);
+void resp_write_arg_i64(struct outq *out, int64_t number);
+
+/* A whole command from words. */
+void resp_write_command(struct outq *out, size_t argc, const struct bytes *argv);
+
+#define resp_write_literal(out, s) resp_write_arg(out, BYTES_LITERAL(s))
+
+#endif

@@ -1,0 +1,42 @@
+/* Commands one at a time, waiting for each reply: for starting up, looking around and asking about topology, where
+ * nothing else runs on the loop. Copying never uses this. Not from within a callback (see loop_run_once()). */
+#ifndef LONGHAUL_SERVER_CALL_H
+#define LONGHAUL_SERVER_CALL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "net/loop.h"
+#include "resp/reader.h"
+#include "server/client.h"
+
+/* A reply of one's own: copied out of the connection. */
+struct call_reply {
+    char *raw; /* owned */
+    size_t len;
+    struct resp_item item;     /* the first value */
+    struct resp_cursor cursor; /* behind it */
+};
+
+void call_reply_fini(struct call_reply *reply);
+
+/* Set by whoever wants calls to end early (a signal handler's flag); NULL for none. The call then fails with
+ * ERR_INTERRUPTED. For the calling thread. */
+void call_set_interrupt(const volatile bool *flag);
+
+/* Opens a client and waits until it is ready. With reconnect off the first failure is returned; on, failures that may
+ * pass are waited out until timeout_ms. NULL on error. The client has no events: its owner sees a loss in the next
+ * call. */
+struct client *call_open(struct loop *loop, const struct client_settings *settings, int64_t timeout_ms, struct err *err);
+
+/* Sends one command and waits. An error reply is a success of the call (look at reply->item) unless call_ok() is used. */
+bool call_send(struct loop *loop, struct client *client, int64_t timeout_ms, struct call_reply *reply, struct err *err,
+               size_t argc, const struct bytes *argv);
+
+/* As call_send() with the words of `command`, split at spaces; an error reply is a failure, in *err. */
+bool call_ok(struct loop *loop, struct client *client, int64_t timeout_ms, struct call_reply *reply, struct err *err,
+             const char *command);
+
+#endif

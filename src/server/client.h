@@ -1,0 +1,114 @@
+/* A pipelined client of one server process.
+ *
+ *   client_open() ─▶ connecting ─▶ handshake ─▶ ready ─▶ (lost) ─▶ waiting ─▶ connecting ...
+ *                                     └─▶ failed: what retrying cannot mend (wrong password, TLS refused)
+ *
+ * Any number of commands is in flight; each has one callback, called exactly once, in order: with the reply, or with
+ * the error that ended the connection. Lost connections are made anew by the client itself with growing pauses, names
+ * resolved anew each time; commands are never sent again by it: what was not answered is the caller's to decide.
+ * One thread, one loop.
+ */
+#ifndef LONGHAUL_SERVER_CLIENT_H
+#define LONGHAUL_SERVER_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/block.h"
+#include "base/bytes.h"
+#include "base/err.h"
+#include "net/loop.h"
+#include "net/tls.h"
+#include "resp/reader.h"
+#include "resp/writer.h"
+#include "server/address.h"
+
+struct client;
+
+enum {
+    CLIENT_BACKOFF_MIN_MS = 50,
+    CLIENT_BACKOFF_MAX_MS = 2000,
+};
+
+struct client_settings {
+    const char *role;        /* "source", "target", "server", "sentinel": first word of the place; static */
+    struct address address;
+    struct tls *tls;         /* borrowed; NULL: plain */
+    const char *server_name; /* TLS name; NULL: the host. Borrowed. */
+    const char *user, *pass; /* borrowed for the client's life; NULL: none */
+    int db;                  /* selected after the handshake */
+    int protocol;            /* 2 or 3; 3 sends HELLO 3 */
+    bool readonly;           /* READONLY, to read from replicas of a cluster */
+    bool no_touch;           /* CLIENT NO-TOUCH ON where the server has it */
+    bool reconnect;          /* false: the first loss is the end */
+    int64_t connect_timeout_ms;
+    int64_t reply_timeout_ms; /* 0: none. No byte for this long while replies are due ends the connection. */
+};
+
+struct client_events {
+    /* The handshake is done; commands may be sent. Also after each reconnection. May be NULL. */
+    void (*on_ready)(void *ctx);
+    /* The connection, or an attempt, ended; all callbacks have been called. final: no further attempt will be made
+     * (reconnect is off, or the error's class is STOP). May be NULL. */
+    void (*on_down)(void *ctx, const struct err *err, bool final);
+    /* A push of RESP3. May be NULL. */
+    void (*on_push)(void *ctx, struct resp_cursor cursor);
+};
+
+/* A reply: a view that is good during the callback. To keep it longer, take a reference to block. */
+struct reply {
+    const struct err *err;     /* the connection ended before the answer, else NULL: then the rest is set */
+    struct resp_item item;     /* the first value */
+    struct resp_cursor cursor; /* behind the first value: what an aggregate holds */
+    struct bytes raw;
+    struct block *block;
+};
+
+/* arg is the caller's, as given to client_end_command(). */
+typedef void client_reply_fn(void *ctx, void *arg, const struct reply *reply);
+
+struct client *client_open(struct loop *loop, const struct client_settings *settings, const struct client_events *events,
+                           void *ctx);
+/* Pending callbacks are called with ERR_CLOSED before. Also from within callbacks. Leaves NULL. */
+void client_close(struct client **client);
+
+bool client_is_ready(const struct client *client);
+/* "source 10.0.0.5:6379", for errors and log lines. */
+const char *client_place(const struct client *client);
+const struct address *client_address(const struct client *client);
+
+/* Commands: write one with resp/writer into client_out(), then say who gets its reply. Only while ready; the pair must
+ * not be left half done. */
+struct outq *client_out(struct client *client);
+void client_end_command(struct client *client, client_reply_fn *fn, void *ctx, void *arg);
+
+/* One whole command from words. */
+void client_command(struct client *client, client_reply_fn *fn, void *ctx, void *arg, size_t argc, const struct bytes *argv);
+
+/* Sends SELECT when the last one sent was for another database. */
+void client_select(struct client *client, int db);
+/* Sends ASKING; its reply is looked at by nobody, the next command's tells. */
+void client_asking(struct client *client);
+
+/* Breaks the connection, which is then made anew: to have the name resolved again, or because the server's state makes
+ * it useless. The reason is what pending commands get. */
+void client_break(struct client *client, const struct err *reason);
+/* Tries now instead of at the end of the present pause. */
+void client_hurry(struct client *client);
+
+/* Commands whose reply is due. */
+size_t client_pending(const struct client *client);
+/* Bytes waiting to be written. */
+size_t client_unsent_bytes(const struct client *client);
+/* Since when it is not ready, monotonic ms; 0 while it is. */
+int64_t client_down_since_ms(const struct client *client);
+const struct err *client_last_error(const struct client *client);
+uint64_t client_reconnects(const struct client *client);
+uint64_t client_bytes_in(const struct client *client);
+uint64_t client_bytes_out(const struct client *client);
+
+/* Turns an error reply into *err: its code from the first word, the client's place, the server's own sentence and what
+ * to do about it. */
+void client_reply_error(const struct client *client, const struct resp_item *item, struct err *err);
+
+#endif

@@ -1,0 +1,292 @@
+/* See deployment.h. */
+#include "server/deployment.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "server/sentinel.h"
+
+struct deployment {
+    struct loop *loop;
+    struct endpoint endpoint;
+    struct deployment_settings settings;
+    struct tls *tls;
+    struct server_info info;
+    struct call_reply info_text;
+    bool cluster;
+    struct address seed; /* the endpoint itself, or what the sentinels named last */
+    pthread_mutex_t lock;
+    struct topology *topology; /* under lock */
+    uint64_t epoch;            /* under lock */
+};
+
+/* ---- clients ---- */
+
+struct client_settings deployment_client_settings(const struct deployment *d, const struct address *address) {
+    const struct endpoint *e = &d->endpoint;
+    return (struct client_settings){
+        .role = e->role,
+        .address = *address,
+        .tls = d->tls,
+        .server_name = e->tls.server_name,
+        .user = e->user,
+        .pass = e->pass,
+        .protocol = 2,
+        .readonly = d->settings.read_from_replica && d->cluster,
+        .no_touch = d->settings.no_touch,
+        .reconnect = true,
+        .connect_timeout_ms = d->settings.connect_timeout_ms,
+        .reply_timeout_ms = d->settings.reply_timeout_ms,
+    };
+}
+
+static struct client *open_node(struct deployment *d, const struct address *address, int64_t timeout_ms, bool patient,
+                                struct err *err) {
+    struct client_settings settings = deployment_client_settings(d, address);
+    settings.reconnect = patient;
+    return call_open(d->loop, &settings, timeout_ms, err);
+}
+
+struct client *deployment_call_open(struct deployment *d, const struct address *address, struct err *err) {
+    return open_node(d, address, d->settings.connect_timeout_ms + d->settings.reply_timeout_ms, false, err);
+}
+
+/* ---- finding out ---- */
+
+static bool ask_info(struct deployment *d, struct client *client, struct server_info *info, struct call_reply *text,
+                     struct err *err) {
+    if (!call_ok(d->loop, client, d->settings.reply_timeout_ms, text, err, "INFO")) return false;
+    if (!resp_is_string(&text->item)) {
+        call_reply_fini(text);
+        return err_set(err, ERR_PROTOCOL, client_place(client), "INFO was answered in a form that is not known");
+    }
+    server_info_parse(info, text->item.str);
+    return true;
+}
+
+bool deployment_node_info(struct deployment *d, const struct address *address, struct server_info *info,
+                          struct call_reply *text, struct err *err) {
+    struct client *client = deployment_call_open(d, address, err);
+    if (client == NULL) return false;
+    struct call_reply reply;
+    bool ok = ask_info(d, client, info, &reply, err);
+    client_close(&client);
+    if (ok && text != NULL) {
+        *text = reply;
+    } else if (ok) {
+        call_reply_fini(&reply);
+    }
+    return ok;
+}
+
+/* The replicas of a standalone primary, from "slaveN:ip=..,port=..,state=online,...". */
+static void add_info_replicas(struct topology *t, struct bytes info) {
+    for (int i = 0; i < 64; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "slave%d", i);
+        struct bytes rest = info_field(info, name), ip = bytes_of("", 0), state = ip;
+        int64_t port = 0;
+        while (rest.len > 0) {
+            struct bytes value = bytes_split(&rest, ','), key = bytes_split(&value, '=');
+            if (bytes_equal_str(key, "ip")) ip = value;
+            if (bytes_equal_str(key, "port")) bytes_to_i64(value, &port);
+            if (bytes_equal_str(key, "state")) state = value;
+        }
+        struct address address;
+        if (bytes_equal_str(state, "online") && port > 0 && port <= 65535 && address_set(&address, ip, (uint16_t)port))
+            topology_add_replica(t, &address);
+    }
+}
+
+static struct topology *load_topology(struct deployment *d, struct client *client, struct bytes info, struct err *err) {
+    const struct address *from = client_address(client);
+    struct topology *t = NULL;
+    if (d->cluster) {
+        struct call_reply reply;
+        if (!call_ok(d->loop, client, d->settings.reply_timeout_ms, &reply, err, "CLUSTER SLOTS")) return NULL;
+        t = topology_parse_slots(resp_cursor_of(bytes_of(reply.raw, reply.len)), from, client_place(client), err);
+        call_reply_fini(&reply);
+    } else {
+        t = topology_new_single(from);
+        if (d->settings.read_from_replica) add_info_replicas(t, info);
+    }
+    int without = 0;
+    if (t != NULL && d->settings.read_from_replica && !topology_read_from_replicas(t, &without)) {
+        char where[ADDRESS_HOST_MAX + 16];
+        err_set(err, ERR_UNSUPPORTED, d->endpoint.role, "%s has no replica online to read from; leave out --%s-read-from replica",
+                address_format(&t->nodes[without].address, where, sizeof(where)), d->endpoint.role);
+        topology_unref(&t);
+    }
+    return t;
+}
+
+static void publish(struct deployment *d, struct topology *t) {
+    pthread_mutex_lock(&d->lock);
+    struct topology *old = d->topology;
+    bool changed = old == NULL || !topology_equal(old, t);
+    if (changed) {
+        d->topology = t;
+        d->epoch++;
+    } else {
+        old = t;
+    }
+    pthread_mutex_unlock(&d->lock);
+    topology_unref(&old);
+}
+
+/* ---- opening ---- */
+
+static bool find_seed(struct deployment *d, struct err *err) {
+    const struct endpoint *e = &d->endpoint;
+    if (e->kind == ENDPOINT_SENTINEL)
+        return sentinel_find_primary(d->loop, e, d->tls, d->settings.connect_timeout_ms, d->settings.reply_timeout_ms, &d->seed, err);
+    bool fits = e->kind == ENDPOINT_UNIX ? address_set_unix(&d->seed, e->path)
+                                         : address_set(&d->seed, bytes_of_str(e->hosts[0].host), e->hosts[0].port);
+    return fits || err_set(err, ERR_USAGE, e->role, "the host name or path is too long");
+}
+
+static bool make_tls(struct deployment *d, struct err *err) {
+    const struct endpoint_tls *t = &d->endpoint.tls;
+    if (!t->on) return true;
+    struct tls_settings settings = { .insecure = t->insecure,
+                                     .ca_file = t->ca_file,
+                                     .ca_dir = t->ca_dir,
+                                     .cert_file = t->cert_file,
+                                     .key_file = t->key_file,
+                                     .key_pass = t->key_pass };
+    d->tls = tls_new(&settings, d->endpoint.role, err);
+    return d->tls != NULL;
+}
+
+/* A server that refuses connections is an error at once; one that is loading is waited for. */
+static struct client *open_seed(struct deployment *d, struct err *err) {
+    int64_t deadline_ms = clock_mono_ms() + d->settings.startup_timeout_ms;
+    bool told = false;
+    for (;;) {
+        struct client *client = open_node(d, &d->seed, d->settings.connect_timeout_ms + d->settings.reply_timeout_ms, false, err);
+        bool wait = client == NULL && (err->code == ERR_LOADING || err->code == ERR_MASTERDOWN || err->code == ERR_BUSY);
+        if (!wait || clock_mono_ms() >= deadline_ms) return client;
+        if (!told) log_info(err->place, "%s; waiting", err->text);
+        told = true;
+        for (int i = 0; i < 5; i++) loop_run_once(d->loop, 100);
+    }
+}
+
+static bool recognise(struct deployment *d, struct err *err) {
+    struct client *client = open_seed(d, err);
+    if (client == NULL) return false;
+    bool ok = ask_info(d, client, &d->info, &d->info_text, err);
+    d->cluster = ok && d->info.cluster;
+    struct topology *t = ok ? load_topology(d, client, d->info_text.item.str, err) : NULL;
+    client_close(&client);
+    if (t == NULL) return false;
+    publish(d, t);
+    if (d->endpoint.cluster_wanted && !d->cluster)
+        return err_set(err, ERR_USAGE, d->endpoint.role, "%s is not a cluster (%s %s); leave out --%s-cluster", d->endpoint.label,
+                       d->info.flavour == SERVER_VALKEY ? "valkey" : "redis", d->info.version_text, d->endpoint.role);
+    return true;
+}
+
+struct deployment *deployment_open(struct loop *loop, const struct endpoint *endpoint, const struct deployment_settings *settings,
+                                   struct err *err) {
+    struct deployment *d = mem_zalloc(sizeof(*d));
+    d->loop = loop;
+    d->settings = *settings;
+    pthread_mutex_init(&d->lock, NULL);
+    endpoint_copy(&d->endpoint, endpoint);
+    if (!make_tls(d, err) || !find_seed(d, err) || !recognise(d, err)) deployment_free(&d);
+    return d;
+}
+
+void deployment_free(struct deployment **deployment) {
+    struct deployment *d = *deployment;
+    *deployment = NULL;
+    if (d == NULL) return;
+    topology_unref(&d->topology);
+    call_reply_fini(&d->info_text);
+    tls_free(&d->tls);
+    endpoint_fini(&d->endpoint);
+    pthread_mutex_destroy(&d->lock);
+    free(d);
+}
+
+/* ---- refreshing ---- */
+
+static bool refresh_from(struct deployment *d, const struct address *address, struct err *err) {
+    struct client *client = deployment_call_open(d, address, err);
+    if (client == NULL) return false;
+    struct server_info info;
+    struct call_reply text;
+    struct topology *t = NULL;
+    if (ask_info(d, client, &info, &text, err)) {
+        t = load_topology(d, client, text.item.str, err);
+        call_reply_fini(&text);
+    }
+    client_close(&client);
+    if (t != NULL) publish(d, t);
+    return t != NULL;
+}
+
+bool deployment_refresh(struct deployment *d, struct err *err) {
+    if (d->endpoint.kind == ENDPOINT_SENTINEL && !find_seed(d, err)) return false;
+    if (!d->cluster) return refresh_from(d, &d->seed, err);
+    /* The nodes known before the endpoint itself: a configuration endpoint may be slower to forget the dead. */
+    struct topology *known = deployment_topology(d);
+    bool ok = false;
+    for (int i = 0; i < known->n_nodes && !ok; i++) ok = refresh_from(d, &known->nodes[i].address, err);
+    topology_unref(&known);
+    return ok || refresh_from(d, &d->seed, err);
+}
+
+/* ---- looking ---- */
+
+struct topology *deployment_topology(struct deployment *d) {
+    pthread_mutex_lock(&d->lock);
+    struct topology *t = topology_ref(d->topology);
+    pthread_mutex_unlock(&d->lock);
+    return t;
+}
+
+uint64_t deployment_epoch(struct deployment *d) {
+    pthread_mutex_lock(&d->lock);
+    uint64_t epoch = d->epoch;
+    pthread_mutex_unlock(&d->lock);
+    return epoch;
+}
+
+const struct endpoint *deployment_endpoint(const struct deployment *d) {
+    return &d->endpoint;
+}
+
+const char *deployment_role(const struct deployment *d) {
+    return d->endpoint.role;
+}
+
+const char *deployment_kind(const struct deployment *d) {
+    if (d->endpoint.kind == ENDPOINT_SENTINEL) return "sentinel";
+    return d->cluster ? "cluster" : "standalone";
+}
+
+bool deployment_is_cluster(const struct deployment *d) {
+    return d->cluster;
+}
+
+const struct server_info *deployment_info(const struct deployment *d) {
+    return &d->info;
+}
+
+struct bytes deployment_info_text(const struct deployment *d) {
+    return d->info_text.item.str;
+}
+
+int64_t deployment_reply_timeout_ms(const struct deployment *d) {
+    return d->settings.reply_timeout_ms;
+}
+
+struct loop *deployment_loop(const struct deployment *d) {
+    return d->loop;
+}

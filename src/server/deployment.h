@@ -1,0 +1,70 @@
+/* One side of a job: the endpoint that the user named, and what stands behind it: a server, a primary found through
+ * Sentinel, or a cluster with its topology.
+ *
+ * Opened and refreshed by the controlling thread only; deployment_topology() and deployment_epoch() are for every
+ * thread. Nobody but this file knows how the topology is found out.
+ */
+#ifndef LONGHAUL_SERVER_DEPLOYMENT_H
+#define LONGHAUL_SERVER_DEPLOYMENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "net/loop.h"
+#include "server/call.h"
+#include "server/client.h"
+#include "server/endpoint.h"
+#include "server/info.h"
+#include "server/topology.h"
+
+struct deployment;
+
+struct deployment_settings {
+    int64_t connect_timeout_ms;
+    int64_t reply_timeout_ms;
+    int64_t startup_timeout_ms; /* how long LOADING and the like are waited out when it is opened */
+    bool read_from_replica;
+    bool no_touch; /* reads shall not touch LRU */
+};
+
+/* Connects, logs in, recognises what it is, loads the topology. A wrong flag (endpoint.cluster_wanted on something that
+ * is no cluster) is an error. The endpoint is copied. NULL on error. */
+struct deployment *deployment_open(struct loop *loop, const struct endpoint *endpoint, const struct deployment_settings *settings,
+                                   struct err *err);
+void deployment_free(struct deployment **deployment);
+
+const struct endpoint *deployment_endpoint(const struct deployment *d);
+/* "source", "target" or "server". */
+const char *deployment_role(const struct deployment *d);
+/* "standalone", "cluster", "sentinel". */
+const char *deployment_kind(const struct deployment *d);
+bool deployment_is_cluster(const struct deployment *d);
+
+/* INFO of the node that answered first, as it was when the deployment was opened. */
+const struct server_info *deployment_info(const struct deployment *d);
+/* The INFO text itself (all default sections). */
+struct bytes deployment_info_text(const struct deployment *d);
+
+/* The present picture, counted: release it with topology_unref(). Any thread. */
+struct topology *deployment_topology(struct deployment *d);
+/* Changes whenever the picture does. Any thread. */
+uint64_t deployment_epoch(struct deployment *d);
+
+/* Asks anew, any node that answers; for Sentinel, the sentinels. A changed picture is published and the epoch moves.
+ * False when nobody could be asked; the old picture stays. */
+bool deployment_refresh(struct deployment *d, struct err *err);
+
+/* Settings of a client to the node at address: login, TLS, timeouts. What they borrow lives as long as the deployment. */
+struct client_settings deployment_client_settings(const struct deployment *d, const struct address *address);
+
+/* A client to a node, for calls; NULL on error. */
+struct client *deployment_call_open(struct deployment *d, const struct address *address, struct err *err);
+int64_t deployment_reply_timeout_ms(const struct deployment *d);
+struct loop *deployment_loop(const struct deployment *d);
+
+/* INFO of one node, parsed; text (if not NULL) gets the whole reply, to be freed by the caller with call_reply_fini(). */
+bool deployment_node_info(struct deployment *d, const struct address *address, struct server_info *info,
+                          struct call_reply *text, struct err *err);
+
+#endif

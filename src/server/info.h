@@ -1,0 +1,49 @@
+/* What a server says of itself: the fields of INFO, and what longhaul concludes from them. */
+#ifndef LONGHAUL_SERVER_INFO_H
+#define LONGHAUL_SERVER_INFO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+enum { RUN_ID_MAX = 48, INFO_DATABASES_MAX = 4096 };
+
+enum server_flavour { SERVER_REDIS, SERVER_VALKEY };
+
+/* A version as a number that compares: 7.0.15 is 70015, 8.1.1 is 80101. */
+typedef uint32_t server_version;
+#define SERVER_VERSION(major, minor, patch) ((server_version)((major) * 10000 + (minor) * 100 + (patch)))
+
+struct server_info {
+    enum server_flavour flavour;
+    server_version version; /* of Redis or of Valkey itself */
+    char version_text[32];
+    server_version redis_version; /* the Redis version it is compatible with; Valkey says 7.2.4 */
+    char run_id[RUN_ID_MAX];
+    bool cluster; /* cluster mode is on */
+    bool replica; /* role:slave */
+    bool loading;
+    char primary_host[256]; /* of a replica */
+    uint16_t primary_port;
+    bool primary_link_up;
+    char replid[RUN_ID_MAX];
+    char maxmemory_policy[32];
+    uint64_t maxmemory, used_memory, used_memory_dataset, total_system_memory;
+    char os[96];
+};
+
+/* The value of one field of an INFO text, empty when it is not there. */
+struct bytes info_field(struct bytes info, const char *name);
+
+void server_info_parse(struct server_info *out, struct bytes info);
+
+/* Keys (and keys with expiry) of one database from "dbN:keys=..,expires=..", 0 when it is not there. */
+void info_keyspace(struct bytes info, int db, uint64_t *keys, uint64_t *expires);
+/* The databases that hold keys, ascending; returns how many, at most max. */
+int info_databases(struct bytes info, int *dbs, int max);
+
+/* "redis 7.0.15", "valkey 8.1.1". */
+const char *server_info_name(const struct server_info *info, char *buf, unsigned long size);
+
+#endif

@@ -1,0 +1,101 @@
+/* Comparison of two deployments, key by key: what is missing, what is extra, what differs in type, expiry or value.
+ *
+ *   scan of the source ─▶ look at the key on both sides ─▶ equal
+ *                                  ▲         │ differs
+ *                                  └─ later ─┘ (rounds)  ─▶ still different: a finding
+ *
+ * Values are equal when a client could not tell them apart; encodings, versions and families of servers do not matter.
+ * Values are reduced to digests as they arrive, by pieces of bounded size, so that memory does not grow with them. A
+ * side that fails for a while is waited for; what was not answered is asked again from the start of its key.
+ */
+#ifndef LONGHAUL_VERIFY_COMPARE_H
+#define LONGHAUL_VERIFY_COMPARE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "copy/filter.h"
+#include "server/deployment.h"
+
+enum compare_mode { COMPARE_QUICK, COMPARE_FULL };
+
+enum difference_kind {
+#define DIFFERENCE(id, label, title, sentence) DIFFERENCE_##id,
+#include "verify/difference.def"
+#undef DIFFERENCE
+    DIFFERENCE_KINDS
+};
+
+const char *difference_label(enum difference_kind kind);
+const char *difference_title(enum difference_kind kind);
+const char *difference_sentence(enum difference_kind kind);
+
+enum { DIFFERENCE_DETAIL_MAX = 192 };
+
+struct compare_settings {
+    enum compare_mode mode;
+    bool both_directions; /* also look for keys that only the target has */
+    int64_t ttl_tolerance_ms;
+    bool no_ttl;                     /* expiry is not compared */
+    const struct key_filter *filter; /* borrowed */
+    const int *dbs;                  /* databases of the source; borrowed */
+    size_t n_dbs;
+    int target_db_override; /* -1: each database against that of the same number; else all against this one */
+    int64_t scan_count;
+    int64_t sleep_ms;          /* pause after each page of a scan */
+    int64_t rate;              /* keys a second; 0: unlimited */
+    int rounds;                /* how often a key that differs is looked at again before it is reported */
+    int64_t interval_ms;       /* between two looks at it */
+    uint64_t mem_limit_bytes;  /* keys that take more on the source are skipped; 0: none */
+    size_t max_differences;    /* kept in the result; counting goes on */
+    uint64_t buffer_bytes;     /* values on their way, both sides together */
+    int64_t pipeline;          /* most keys being looked at; 0: automatic */
+    int64_t outage_timeout_ms; /* how long a node may stay unusable; 0: for ever */
+};
+
+/* The usual values: full, both directions, 100 ms of tolerance, database 0, three rounds a second apart. */
+struct compare_settings compare_settings_default(void);
+
+/* One finding. */
+struct difference {
+    int db; /* the source's number */
+    enum difference_kind kind;
+    char *key;
+    size_t key_len;
+    char detail[DIFFERENCE_DETAIL_MAX]; /* what each side holds; printable */
+};
+
+struct compare_result {
+    uint64_t keys; /* compared: equal + missing + type + ttl + value */
+    uint64_t equal;
+    uint64_t count[DIFFERENCE_KINDS]; /* per kind */
+    uint64_t skipped;                 /* larger than mem_limit_bytes */
+    uint64_t rechecked_away;          /* differed at first, and were equal or gone when looked at again */
+    struct difference *differences;   /* the first max_differences */
+    size_t n_differences;
+    int64_t duration_ms;
+};
+
+/* All kinds together. */
+uint64_t compare_result_different(const struct compare_result *result);
+void compare_result_fini(struct compare_result *result);
+
+/* Where a running comparison stands, to be read by a timer on the same loop. */
+struct compare_progress {
+    uint64_t keys;      /* looked at, in both directions */
+    uint64_t total;     /* expected, by the servers' own counts at the start; 0: not known */
+    uint64_t different; /* findings and keys that are to be looked at again */
+    bool backward;      /* the target's keys are being looked for on the source */
+    char note[160];     /* what is waited for; empty: nothing */
+};
+
+/* Compares. Runs the loop of the deployments (both must be on one) until it is done; not from within a callback.
+ * *progress (may be NULL) is kept up to date meanwhile. When *stop becomes true it ends with ERR_INTERRUPTED. False on
+ * trouble, with *err; *result is filled either way with what was found until then, and is the caller's to release. */
+bool compare_run(struct deployment *source, struct deployment *target, const struct compare_settings *settings,
+                 struct compare_progress *progress, const volatile bool *stop, struct compare_result *result,
+                 struct err *err);
+
+#endif

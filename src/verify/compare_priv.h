@@ -1,0 +1,195 @@
+/* Shared by the files of a running comparison:
+ *
+ *   compare.c   the run: passes over databases and directions, scans, queues, bounds, the end
+ *   link.c      the connections to both sides: routing, redirections, what is down and for how long
+ *   look.c      one key on both sides: which commands, what they answered
+ *   verdict.c   what follows from the answers, and the findings
+ *
+ * A name is a key that waits; an exam is a name that is being looked at. What an exam learns is in its two views.
+ */
+#ifndef LONGHAUL_VERIFY_COMPARE_PRIV_H
+#define LONGHAUL_VERIFY_COMPARE_PRIV_H
+
+#include "base/slot.h"
+#include "capture/scan.h"
+#include "net/loop.h"
+#include "verify/compare.h"
+#include "verify/digest.h"
+#include "verify/sum.h"
+
+enum { SOURCE, TARGET, SIDES };
+
+enum {
+    LOOK_STRING_BYTES = 16 * 1024, /* strings up to this are read by one command */
+    TYPE_NAME_MAX = 24,
+};
+
+struct comparison;
+
+/* A connection to one node of one side. */
+struct link {
+    struct comparison *cmp;
+    int side;
+    struct client *client;
+    bool told; /* its loss has been logged */
+    bool clock_asked;
+    int64_t trouble_since_ms; /* since when it only answers "later"; 0: it answers */
+    int64_t trouble_last_ms;
+    struct err trouble;
+    int64_t server_ms, clock_error_ms; /* from TIME, for servers that tell expiry only as time left */
+};
+
+struct side {
+    struct deployment *deployment;
+    struct topology *topology;
+    uint64_t epoch;
+    struct link **links; /* all that were ever opened */
+    size_t n_links;
+    struct link **of_node; /* per node of the topology; NULL for those that are not read */
+    bool no_pexpiretime, no_memory, no_dump, has_field_expiry;
+    bool refresh_wanted;
+    int64_t refreshed_ms, unowned_since_ms;
+};
+
+/* A key that waits. */
+struct name {
+    struct name *next;
+    int64_t due_ms;
+    struct link *ask[SIDES]; /* its slot is on its way there; NULL: the owner is asked */
+    uint32_t generation, len;
+    int db; /* the source's number */
+    uint16_t slot;
+    uint8_t looks, attempts;
+    bool backward, suspect;
+    char key[];
+};
+
+struct name_queue {
+    struct name *head, *tail;
+    size_t n, bytes;
+};
+
+/* What one side said of a key. */
+struct view {
+    struct link *link;
+    bool gone, string, large, foreign; /* foreign: the string commands were refused, it is no string */
+    enum sum_type kind;
+    char type[TYPE_NAME_MAX];           /* empty: not asked */
+    int64_t expiry_ms, expiry_error_ms; /* -1: none */
+    uint64_t len, memory_bytes;         /* memory: 0 when not known */
+    struct digest digest;
+    struct value_sum *sum; /* owned */
+};
+
+enum exam_step { STEP_EXISTS, STEP_KIND, STEP_STRING, STEP_DUMP, STEP_SUM };
+
+struct exam {
+    struct exam *next;
+    struct comparison *cmp;
+    struct name *name;
+    enum exam_step step;
+    unsigned due; /* replies */
+    bool failed, dumps_differ, values_equal;
+    enum err_code failure;
+    uint64_t cost; /* bytes that it may bring, while it reads a value */
+    struct view view[SIDES];
+};
+
+struct node_scan {
+    struct comparison *cmp;
+    struct scan *scan;
+    struct address address;
+    bool ended;
+};
+
+/* What was found in one slot in one direction, so that it can be taken back when the slot moves while it is scanned.
+ * Without clusters all keys count as slot 0. */
+struct tally {
+    uint32_t generation; /* of the names that count */
+    uint64_t equal, skipped, away, kind[DIFFERENCE_KINDS];
+};
+
+struct comparison {
+    const struct compare_settings *settings;
+    struct loop *loop;
+    struct compare_progress *progress;
+    struct compare_result *result;
+    struct side side[SIDES];
+    bool closing, failed;
+    struct err fatal;
+
+    size_t db_at;
+    bool backward;
+    struct tally *tally[SIDES]; /* per slot, by the side that is scanned */
+    uint64_t different;
+    struct slot_set wanted; /* slots that the present pass is about */
+    struct slot_set moved;  /* slots that came to another node meanwhile: they are scanned again */
+    int rescans;
+    struct node_scan *scans;
+    size_t n_scans;
+
+    struct name_queue fresh, again, suspects;
+    struct exam *free_exams;
+    size_t n_exams;                  /* in use */
+    struct exam *heavy, *heavy_tail; /* waiting until a value may be read */
+    uint64_t cost_bytes;             /* of values being read */
+    uint64_t look_bytes;             /* largest short value seen lately */
+    int string_score;                /* how likely the next key is a string */
+    int dump_wasted[SUM_TYPES];      /* how often in a row DUMP differed and the value did not */
+    double credit;                   /* of keys that the rate allows now */
+    int64_t credited_ms, looked_after_ms;
+    bool memory_warned;
+};
+
+/* ---- compare.c ---- */
+
+/* The counts of a key's slot. */
+struct tally *compare_tally(struct comparison *cmp, const struct name *name);
+/* False when its slot has moved since it was named: another pass names it again. */
+static inline bool name_is_current(struct comparison *cmp, const struct name *name) {
+    return name->generation == compare_tally(cmp, name)->generation;
+}
+/* The picture of a side changes, before it is replaced. */
+void compare_on_topology(struct comparison *cmp, int side, const struct topology *old, const struct topology *fresh);
+
+/* Ends the run with this error, the first one only. */
+void compare_fail(struct comparison *cmp, const struct err *err);
+void name_queue_push(struct name_queue *queue, struct name *name);
+static inline struct bytes name_bytes(const struct name *name) {
+    return bytes_of(name->key, name->len);
+}
+int compare_db(const struct comparison *cmp, int side, const struct name *name);
+
+/* ---- link.c ---- */
+
+void links_open(struct comparison *cmp, int side, struct deployment *deployment);
+void links_close(struct comparison *cmp, int side);
+/* The link that a key is to be read through; NULL (and a refresh is wanted) when nobody owns it. */
+struct link *link_route(struct comparison *cmp, int side, struct name *name);
+/* The link to the node that an ASK reply names. */
+struct link *link_to(struct comparison *cmp, int side, struct bytes address, const struct link *from);
+/* Once per round, outside of callbacks: refreshes topologies and finds outages. */
+void sides_look_after(struct comparison *cmp);
+/* It answered a question of ours. */
+static inline void link_answered(struct link *link) {
+    link->trouble_since_ms = 0;
+}
+void link_troubled(struct link *link, const struct err *err);
+
+/* ---- look.c ---- */
+
+/* Starts to look at a name; takes it over. False, and nothing happened, when a side is not ready. */
+bool exam_start(struct comparison *cmp, struct name *name);
+/* The next step of an exam, of which all replies have come. */
+void exam_go(struct exam *exam, enum exam_step step);
+/* Exams that wait for room are let in. */
+void exams_let_in(struct comparison *cmp);
+void exam_free(struct exam *exam);
+void exam_pool_free(struct comparison *cmp);
+
+/* ---- verdict.c ---- */
+
+/* All replies of the present step are there: goes on, or concludes. */
+void exam_advance(struct exam *exam);
+
+#endif

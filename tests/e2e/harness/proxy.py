@@ -1,0 +1,187 @@
+"""A TCP proxy on loopback that stands between longhaul and a server and is a bad network.
+
+It runs in a thread of its own. Its state can change at any time: delay each way, cut every connection, cut one at
+random every so often (by a seed), go silent (bytes are swallowed by nobody: they just stop moving), refuse connections.
+"""
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import threading
+from typing import Callable, Optional, Set
+
+from .servers import Server
+
+CHUNK = 1 << 16
+IN_FLIGHT = 64  # chunks that wait for their delay, per direction
+
+
+class Proxy:
+    """`port` on 127.0.0.1 leads to 127.0.0.1:target. Use as a context manager."""
+
+    def __init__(self, target: int, delay: float = 0.0) -> None:
+        self.target = target
+        self.delay = delay
+        self.accepted = 0
+        self.cuts = 0
+        self.port = 0
+        self._moving: Optional[asyncio.Event] = None
+        self._refusing = False
+        self._open: Set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._random_task: Optional[asyncio.Task[None]] = None
+
+    @classmethod
+    def before(cls, server: Server, **kwargs: float) -> "Proxy":
+        return cls(server.tls_port or server.port, **kwargs)
+
+    @property
+    def endpoint(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def __enter__(self) -> "Proxy":
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    # Faults
+
+    def cut(self) -> int:
+        """Breaks every connection with a reset; how many."""
+        return self._ask(self._cut_all)
+
+    def cut_at_random(self, every: float, seed: int) -> None:
+        """From now on breaks one connection about every so many seconds."""
+        self._ask(lambda: self._start_cutting(every, seed))
+
+    def calm(self) -> None:
+        """No more cuts at random."""
+        self._ask(self._stop_cutting)
+
+    def silence(self) -> None:
+        """Connections stay open and are accepted, and nothing moves."""
+        self._ask(lambda: self._moving.clear())  # type: ignore[union-attr]
+
+    def speak(self) -> None:
+        self._ask(lambda: self._moving.set())  # type: ignore[union-attr]
+
+    def refuse(self, on: bool = True) -> None:
+        """New connections are reset at once; those that are there are cut."""
+        self._refusing = on
+        if on:
+            self.cut()
+
+    # In the thread of the loop
+
+    def _ask(self, action: Callable[[], Optional[int]]) -> int:
+        async def do() -> int:
+            return action() or 0
+        return asyncio.run_coroutine_threadsafe(do(), self._loop).result(10)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    async def _listen(self) -> None:
+        self._moving = asyncio.Event()
+        self._moving.set()
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=CHUNK)
+        self.port = server.sockets[0].getsockname()[1]
+
+    async def _end(self) -> None:
+        self._close_all()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        if self._refusing:
+            _reset(writer)
+            return
+        try:
+            onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", self.target, limit=CHUNK)
+        except OSError:
+            _reset(writer)
+            return
+        self._open |= {writer, onward_writer}
+        await asyncio.gather(self._pump(reader, onward_writer), self._pump(onward_reader, writer))
+        for end in (writer, onward_writer):
+            self._open.discard(end)
+            _reset(end)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Bytes in order, each chunk `delay` after it came, without waiting for the chunk before it to be due."""
+        queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(IN_FLIGHT)
+        sender = asyncio.ensure_future(self._send(queue, writer))
+        try:
+            while data := await reader.read(CHUNK):
+                await queue.put((self._loop.time() + self.delay, data))
+        except OSError:
+            pass
+        await queue.put((0.0, b""))
+        await sender
+
+    async def _send(self, queue: "asyncio.Queue[tuple[float, bytes]]", writer: asyncio.StreamWriter) -> None:
+        broken = False
+        while True:
+            due, data = await queue.get()
+            if not data:
+                break
+            if (early := due - self._loop.time()) > 0:
+                await asyncio.sleep(early)
+            await self._moving.wait()  # type: ignore[union-attr]
+            try:
+                if not broken:
+                    writer.write(data)
+                    await writer.drain()
+            except OSError:
+                broken = True
+        _reset(writer) if broken else writer.close()
+
+    def _cut_all(self) -> int:
+        cut = len(self._open) // 2
+        self._close_all()
+        self.cuts += cut
+        return cut
+
+    def _close_all(self) -> None:
+        for writer in list(self._open):
+            _reset(writer)
+        self._open.clear()
+
+    def _start_cutting(self, every: float, seed: int) -> None:
+        self._stop_cutting()
+        self._random_task = self._loop.create_task(self._cut_now_and_then(every, random.Random(seed)))
+
+    def _stop_cutting(self) -> None:
+        if self._random_task:
+            self._random_task.cancel()
+            self._random_task = None
+
+    async def _cut_now_and_then(self, every: float, rng: random.Random) -> None:
+        while True:
+            await asyncio.sleep(every * rng.uniform(0.5, 1.5))
+            if self._open:
+                _reset(rng.choice(sorted(self._open, key=id)))
+                self.cuts += 1
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Ends a connection the hard way, so that what is in flight is lost as on a real failure."""
+    transport = writer.transport
+    end = transport.get_extra_info("socket")
+    if end is not None and not transport.is_closing():
+        try:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        except OSError:
+            pass
+    transport.abort()

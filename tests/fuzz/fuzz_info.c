@@ -1,0 +1,36 @@
+/* Any text as INFO: no crash, every text that is kept is terminated, every number within its bounds. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "server/info.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { DBS = 16 };
+
+static void check_databases(struct bytes info) {
+    int dbs[DBS], n = info_databases(info, dbs, DBS);
+    if (n < 0 || n > DBS) abort();
+    for (int i = 0; i < n; i++) {
+        uint64_t keys, expires;
+        if (dbs[i] < 0 || dbs[i] >= INFO_DATABASES_MAX) abort();
+        info_keyspace(info, dbs[i], &keys, &expires);
+        if (keys > INT64_MAX || expires > INT64_MAX) abort();
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    char *tight = mem_alloc(size), name[64];
+    if (size > 0) memcpy(tight, data, size);
+    struct bytes text = bytes_of(tight, size);
+    struct server_info info;
+    server_info_parse(&info, text);
+    if (memchr(info.run_id, '\0', sizeof(info.run_id)) == NULL) abort();
+    if (memchr(info.version_text, '\0', sizeof(info.version_text)) == NULL) abort();
+    if (memchr(info.primary_host, '\0', sizeof(info.primary_host)) == NULL) abort();
+    if (strlen(server_info_name(&info, name, sizeof(name))) >= sizeof(name)) abort();
+    check_databases(text);
+    free(tight);
+    return 0;
+}

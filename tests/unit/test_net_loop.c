@@ -1,0 +1,208 @@
+/* The event loop: timers, work deferred to the end of the round, work posted by other threads, and ending. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "net/loop.h"
+
+static struct loop *loop;
+static char order[64];
+static int count;
+
+static int setup(void **state) {
+    struct err err;
+    loop = loop_new(&err);
+    order[0] = '\0';
+    count = 0;
+    return loop == NULL;
+}
+
+static int teardown(void **state) {
+    loop_free(&loop);
+    return loop != NULL;
+}
+
+static void note(void *ctx) {
+    strcat(order, ctx);
+}
+
+static void stop(void *ctx) {
+    loop_stop(loop);
+}
+
+static void timers_in_order(void **state) {
+    struct loop_timer *a = loop_timer_new(loop, note, (void *)"a"), *b = loop_timer_new(loop, note, (void *)"b");
+    struct loop_timer *c = loop_timer_new(loop, note, (void *)"c"), *end = loop_timer_new(loop, stop, NULL);
+    int64_t start_ms = clock_mono_ms();
+    loop_timer_start(a, 60);
+    loop_timer_start(b, 20);
+    loop_timer_start(c, 10);
+    loop_timer_start(end, 90);
+    loop_timer_stop(c);
+    loop_timer_stop(c);
+    assert_false(loop_timer_is_pending(c));
+    assert_true(loop_timer_is_pending(a));
+    loop_timer_start(b, 40); /* moved, not added */
+    loop_run(loop);
+    assert_in_range(clock_mono_ms() - start_ms, 89, 2000);
+    assert_string_equal(order, "ba");
+    assert_false(loop_timer_is_pending(a));
+    loop_timer_free(&a);
+    loop_timer_free(&b);
+    loop_timer_free(&c);
+    loop_timer_free(&end);
+    assert_null(end);
+    loop_timer_free(&end);
+}
+
+static struct loop_timer *own_timer;
+
+static void free_own_timer(void *ctx) {
+    loop_timer_free(&own_timer);
+    count++;
+}
+
+static void timer_freed_in_its_callback(void **state) {
+    own_timer = loop_timer_new(loop, free_own_timer, NULL);
+    loop_timer_start(own_timer, -5);
+    while (count == 0) loop_run_once(loop, 1000);
+    assert_null(own_timer);
+}
+
+static void defer_more(void *ctx) {
+    note((void *)"1");
+    loop_defer(loop, note, (void *)"3");
+}
+
+static void deferred_in_one_round(void **state) {
+    char unwanted[] = "x";
+    loop_defer(loop, defer_more, NULL);
+    loop_defer(loop, note, unwanted);
+    loop_defer(loop, note, (void *)"2");
+    loop_undefer(loop, unwanted);
+    loop_run_once(loop, 0);
+    assert_string_equal(order, "123");
+    loop_run_once(loop, 0);
+    assert_string_equal(order, "123");
+}
+
+static void undefer_another(void *ctx) {
+    loop_undefer(loop, ctx);
+}
+
+static void undefer_while_running(void **state) {
+    char unwanted[] = "x";
+    loop_defer(loop, undefer_another, unwanted);
+    loop_defer(loop, note, unwanted);
+    loop_defer(loop, note, (void *)"y");
+    loop_run_once(loop, 0);
+    assert_string_equal(order, "y");
+}
+
+/* Whatever was deferred before the round may have been what the caller waits for. */
+static void deferred_work_does_not_wait(void **state) {
+    int64_t start_ms = clock_mono_ms();
+    loop_defer(loop, note, (void *)"a");
+    loop_run_once(loop, -1);
+    loop_defer(loop, stop, NULL);
+    loop_run(loop);
+    assert_string_equal(order, "a");
+    assert_true(clock_mono_ms() - start_ms < 1000);
+}
+
+static void run_once_waits_as_long_as_said(void **state) {
+    int64_t start_ms = clock_mono_ms();
+    loop_run_once(loop, 50);
+    int64_t took_ms = clock_mono_ms() - start_ms;
+    assert_in_range(took_ms, 49, 1000);
+    start_ms = clock_mono_ms();
+    loop_run_once(loop, 0);
+    assert_true(clock_mono_ms() - start_ms < 45);
+}
+
+enum { POSTERS = 4, POSTS = 20000 };
+
+static pthread_t loop_thread;
+
+static void on_post(void *ctx) {
+    assert_true(pthread_equal(pthread_self(), loop_thread));
+    if (++count == POSTERS * POSTS) loop_stop(loop);
+}
+
+static void *post_many(void *arg) {
+    for (int i = 0; i < POSTS; i++) loop_post(loop, on_post, NULL);
+    return NULL;
+}
+
+static void posts_from_threads(void **state) {
+    pthread_t threads[POSTERS];
+    loop_thread = pthread_self();
+    for (int i = 0; i < POSTERS; i++) pthread_create(&threads[i], NULL, post_many, NULL);
+    loop_run(loop);
+    for (int i = 0; i < POSTERS; i++) pthread_join(threads[i], NULL);
+    assert_int_equal(count, POSTERS * POSTS);
+}
+
+static void *run_own_loop(void *arg) {
+    struct err err;
+    for (int i = 0; i < 50; i++) {
+        struct loop *mine = loop_new(&err);
+        assert_non_null(mine);
+        loop_run_once(mine, 0);
+        loop_free(&mine);
+    }
+    return NULL;
+}
+
+static void loops_in_threads(void **state) {
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++) pthread_create(&threads[i], NULL, run_own_loop, NULL);
+    for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+}
+
+static void freed_with_work_left(void **state) {
+    loop_post(loop, note, (void *)"p");
+    loop_defer(loop, note, (void *)"d");
+    loop_free(&loop);
+    /* What is posted is dropped; what is deferred gives memory back and therefore runs. */
+    assert_string_equal(order, "d");
+}
+
+static void on_signal(void *ctx, int signum) {
+    count = signum;
+    loop_stop(loop);
+}
+
+static void signals(void **state) {
+    loop_on_signal(loop, SIGUSR1, on_signal, NULL);
+    raise(SIGUSR1);
+    loop_run(loop);
+    assert_int_equal(count, SIGUSR1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(timers_in_order),
+        TEST(timer_freed_in_its_callback),
+        TEST(deferred_in_one_round),
+        TEST(undefer_while_running),
+        TEST(deferred_work_does_not_wait),
+        TEST(run_once_waits_as_long_as_said),
+        TEST(posts_from_threads),
+        TEST(loops_in_threads),
+        TEST(freed_with_work_left),
+        TEST(signals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,151 @@
+/* INFO of every flavour and version in the shape in which it comes: CRLF lines, sections, fields that begin alike. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "server/info.h"
+
+#define L "\r\n"
+
+static const char redis_5[] =
+    "# Server" L "redis_version:5.0.14" L "redis_git_sha1:00000000" L "redis_mode:standalone" L
+    "os:Linux 5.10.0 x86_64" L "run_id:1f4ff5b7ba5ac6d0e5ab9b0d2f3c9a8d7e6f5a4b" L "tcp_port:6379" L L "# Memory" L
+    "used_memory:1000000" L "used_memory_human:976.56K" L "used_memory_dataset:500000" L
+    "used_memory_dataset_perc:50.00%" L "total_system_memory:8000000000" L "maxmemory:2147483648" L
+    "maxmemory_human:2.00G" L "maxmemory_policy:noeviction" L L "# Persistence" L "loading:0" L L "# Replication" L
+    "role:slave" L "master_host:10.0.0.9" L "master_port:6390" L "master_link_status:up" L "slave_read_only:1" L
+    "connected_slaves:0" L "master_replid:aaaaaaaaaabbbbbbbbbbccccccccccdddddddddd" L
+    "master_replid2:0000000000000000000000000000000000000000" L L "# Cluster" L "cluster_enabled:0" L L "# Keyspace" L
+    "db0:keys=12,expires=3,avg_ttl=0" L "db11:keys=7,expires=0,avg_ttl=0" L;
+
+static const char redis_6[] =
+    "# Server" L "redis_version:6.0.20" L "redis_mode:cluster" L "run_id:r6" L L "# Persistence" L "loading:1" L
+    "loading_start_time:5" L L "# Replication" L "role:master" L "connected_slaves:1" L
+    "slave0:ip=127.0.0.1,port=7003,state=online,offset=14,lag=0" L L "# Cluster" L "cluster_enabled:1" L L
+    "# Keyspace" L;
+
+static const char redis_7[] =
+    "# Server" L "redis_version:7.0.15" L "redis_mode:standalone" L "run_id:r7" L "os:Linux 6.1.0" L L "# Memory" L
+    "maxmemory:0" L "maxmemory_policy:allkeys-lru" L L "# Keyspace" L "db0:keys=1000000,expires=500000,avg_ttl=8633" L;
+
+static const char redis_8[] = "# Server" L "redis_version:8.0.2" L "redis_mode:standalone" L "run_id:r8" L L
+                              "# Keyspace" L "db0:keys=5,expires=1,avg_ttl=0,subexpiry=2" L L "# Keysizes" L
+                              "db0_distrib_strings_sizes:1=5,2=3" L "db3:keys=1,expires=0,avg_ttl=0,subexpiry=0" L;
+
+static const char valkey_8[] =
+    "# Server" L "redis_version:7.2.4" L "server_name:valkey" L "valkey_version:8.1.1" L "valkey_release_stage:ga" L
+    "server_mode:standalone" L "run_id:v8" L L "# Keyspace" L "db0:keys=9,expires=8,avg_ttl=0" L;
+
+static const char valkey_9[] =
+    "# Server" L "redis_version:7.2.4" L "server_name:valkey" L "valkey_version:9.1.2" L "server_mode:cluster" L
+    "run_id:v9" L L "# Keyspace" L "db0:keys=9,expires=8,avg_ttl=0,keys_with_volatile_items=1" L
+    "db15:keys=1,expires=1,avg_ttl=0" L;
+
+static struct server_info parsed(const char *text) {
+    struct server_info info;
+    memset(&info, 0xee, sizeof(info));
+    server_info_parse(&info, bytes_of_str(text));
+    return info;
+}
+
+static void assert_name(const struct server_info *info, const char *expected) {
+    char buf[64];
+    assert_string_equal(server_info_name(info, buf, sizeof(buf)), expected);
+}
+
+static void replica_of_5(void **state) {
+    struct server_info i = parsed(redis_5);
+    assert_name(&i, "redis 5.0.14");
+    assert_int_equal(i.version, SERVER_VERSION(5, 0, 14));
+    assert_string_equal(i.run_id, "1f4ff5b7ba5ac6d0e5ab9b0d2f3c9a8d7e6f5a4b");
+    assert_true(i.replica && i.primary_link_up && !i.cluster && !i.loading);
+    assert_string_equal(i.primary_host, "10.0.0.9");
+    assert_int_equal(i.primary_port, 6390);
+    assert_string_equal(i.replid, "aaaaaaaaaabbbbbbbbbbccccccccccdddddddddd");
+    assert_int_equal(i.maxmemory, 2147483648);
+    assert_int_equal(i.used_memory, 1000000);
+    assert_int_equal(i.used_memory_dataset, 500000);
+    assert_int_equal(i.total_system_memory, 8000000000);
+    assert_string_equal(i.maxmemory_policy, "noeviction");
+    assert_string_equal(i.os, "Linux 5.10.0 x86_64");
+}
+
+static void flavours(void **state) {
+    struct server_info i = parsed(redis_6);
+    assert_true(i.cluster && i.loading && !i.replica && i.flavour == SERVER_REDIS);
+    assert_int_equal(i.version, 60020);
+    i = parsed(redis_7);
+    assert_name(&i, "redis 7.0.15");
+    assert_true(i.version == i.redis_version && !i.cluster && i.maxmemory == 0);
+    i = parsed(redis_8);
+    assert_int_equal(i.version, 80002);
+    i = parsed(valkey_8);
+    assert_name(&i, "valkey 8.1.1");
+    assert_int_equal(i.version, SERVER_VERSION(8, 1, 1));
+    assert_int_equal(i.redis_version, SERVER_VERSION(7, 2, 4));
+    assert_false(i.cluster);
+    i = parsed(valkey_9);
+    assert_true(i.cluster && i.flavour == SERVER_VALKEY);
+    assert_int_equal(i.version, SERVER_VERSION(9, 1, 2));
+}
+
+static void keyspace(void **state) {
+    uint64_t keys, expires;
+    int dbs[16];
+    info_keyspace(bytes_of_str(redis_5), 11, &keys, &expires);
+    assert_true(keys == 7 && expires == 0);
+    info_keyspace(bytes_of_str(redis_5), 1, &keys, &expires);
+    assert_true(keys == 0 && expires == 0);
+    info_keyspace(bytes_of_str(redis_7), 0, &keys, &expires);
+    assert_true(keys == 1000000 && expires == 500000);
+    info_keyspace(bytes_of_str(valkey_9), 0, &keys, &expires);
+    assert_true(keys == 9 && expires == 8);
+    assert_int_equal(info_databases(bytes_of_str(redis_5), dbs, 16), 2);
+    assert_true(dbs[0] == 0 && dbs[1] == 11);
+    assert_int_equal(info_databases(bytes_of_str(redis_5), dbs, 1), 1);
+    assert_int_equal(info_databases(bytes_of_str(redis_6), dbs, 16), 0);
+    assert_int_equal(info_databases(bytes_of_str(redis_8), dbs, 16), 2);
+    assert_int_equal(dbs[1], 3);
+}
+
+static void fields(void **state) {
+    struct bytes info = BYTES_LITERAL("used_memory_rss:1\r\nused_memory:2\nempty:\r\nlast:3");
+    assert_true(bytes_equal_str(info_field(info, "used_memory"), "2"));
+    assert_true(bytes_equal_str(info_field(info, "last"), "3"));
+    assert_int_equal(info_field(info, "empty").len, 0);
+    assert_int_equal(info_field(info, "used").len, 0);
+    assert_int_equal(info_field(bytes_of("", 0), "x").len, 0);
+}
+
+static void odd_texts(void **state) {
+    static const char *const odd[] = { "",
+                                       "\r\n",
+                                       ":",
+                                       "redis_version:",
+                                       "redis_version:\xff\xff.9999999999.-1",
+                                       "redis_version:255.255.255\nrun_id:",
+                                       "db:keys=1\ndb-1:keys=1\ndb99999:keys=1\ndbx:keys=1" };
+    int dbs[4];
+    for (size_t k = 0; k < sizeof(odd) / sizeof(odd[0]); k++) {
+        struct server_info i = parsed(odd[k]);
+        assert_false(i.cluster || i.replica || i.loading);
+        assert_string_equal(i.run_id, "");
+        assert_int_equal(info_databases(bytes_of_str(odd[k]), dbs, 4), 0);
+    }
+    char text[400] = "run_id:";
+    memset(text + 7, 'a', 300);
+    assert_int_equal(strlen(parsed(text).run_id), RUN_ID_MAX - 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(replica_of_5), cmocka_unit_test(flavours),  cmocka_unit_test(keyspace),
+        cmocka_unit_test(fields),       cmocka_unit_test(odd_texts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
