@@ -185,12 +185,12 @@ static json_t *types_json(const struct gen_stats *stats) {
 static int print_json(const struct generate *g, const struct gen_stats *stats, int64_t took_ms, int status,
                       const struct err *failure) {
     json_t *document = json_pack(
-        "{s:s, s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "command", "generate", "endpoint",
+        "{s:s, s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "command", "generate", "endpoint",
         deployment_endpoint(g->deployment)->label, "seed", (json_int_t)g->options->seed, "keys",
         (json_int_t)stats->keys, "types", types_json(stats), "changed", (json_int_t)stats->actions[GEN_CHANGE],
         "expired", (json_int_t)stats->actions[GEN_EXPIRE], "deleted", (json_int_t)stats->actions[GEN_DELETE], "refused",
-        (json_int_t)stats->refused, "retries", (json_int_t)stats->retries, "bytes", (json_int_t)stats->bytes_out,
-        "duration_ms", (json_int_t)took_ms, "interrupted", *signals_stop_flag());
+        (json_int_t)stats->refused, "retries", (json_int_t)stats->retries, "reconnects", (json_int_t)stats->reconnects,
+        "bytes", (json_int_t)stats->bytes_out, "duration_ms", (json_int_t)took_ms, "interrupted", *signals_stop_flag());
     json_object_set_new(document, "error", report_error(failure));
     struct err err;
     return json_out(document, status, &err) ? status : complain(&err);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "copy/lane_priv.h"
+#include "rdb/crc64.h"
 
 struct mset {
     struct pool_node *node;
@@ -124,13 +125,27 @@ static void send_set(struct outq *out, const struct fetched *f) {
     resp_write_arg_i64(out, f->expiry_ms);
 }
 
-static void send_restore(struct outq *out, const struct fetched *f) {
+/* The payload with another version in its footer. */
+static void write_restamped(struct outq *out, const struct fetched *f, unsigned version) {
+    char footer[PAYLOAD_FOOTER_LEN] = { (char)(version & 0xff), (char)(version >> 8) };
+    struct bytes body = bytes_of(f->value.ptr, f->value.len - PAYLOAD_FOOTER_LEN);
+    uint64_t crc = crc64(crc64(0, body.ptr, body.len), footer, 2);
+    for (int i = 0; i < 8; i++) footer[2 + i] = (char)(crc >> (8 * i));
+    resp_write_arg_parts(out, f->block, body, bytes_of(footer, sizeof(footer)));
+}
+
+/* stamp: the version that the target is to see, 0 for the payload's own. */
+static void send_restore(struct outq *out, const struct fetched *f, unsigned stamp) {
     bool expires = f->expiry_ms >= 0;
     resp_write_head(out, expires ? 6 : 5);
     resp_write_literal(out, "RESTORE");
     resp_write_arg(out, key_entry_bytes(f->entry));
     resp_write_arg_i64(out, expires ? f->expiry_ms : 0);
-    resp_write_arg_ref(out, f->block, f->value);
+    if (stamp > 0) {
+        write_restamped(out, f, stamp);
+    } else {
+        resp_write_arg_ref(out, f->block, f->value);
+    }
     resp_write_literal(out, "REPLACE");
     if (expires) resp_write_literal(out, "ABSTTL");
 }
@@ -143,13 +158,30 @@ static void note_value(const struct fetched *f) {
     entry->data = f->value.len;
 }
 
+/* The target cannot have this value: said now, before anything is sent that might harm it. */
+static void refuse_value(struct lane *lane, const struct fetched *f) {
+    struct err err;
+    enum value_type type = payload_type(f->value);
+    err_set(&err, ERR_BAD_PAYLOAD, "target", type == VALUE_MODULE ? "a module's value, which this server does not take"
+                                                                  : "the target is too old for this value (encoding %u of RDB version %u)",
+            (unsigned char)f->value.ptr[0], payload_version(f->value));
+    lane_key_failed(lane, f->entry, NULL, &err);
+}
+
 static void apply_one(struct lane *lane, const struct fetched *f) {
     bool asking;
+    unsigned stamp = 0;
+    enum accept_how how = f->is_payload ? accept_how(&lane->plan->can.accept, f->value, &stamp) : ACCEPT_AS_IS;
+    if (how == ACCEPT_COMMANDS || how == ACCEPT_NEVER) {
+        refuse_value(lane, f);
+        return;
+    }
+    if (how == ACCEPT_AS_IS) stamp = 0;
     struct pool_node *node = target_node(lane, f->entry, &asking);
     if (node == NULL) return;
     struct outq *out = begin_command(lane, node, f->entry, asking);
     if (f->is_payload) {
-        send_restore(out, f);
+        send_restore(out, f, stamp);
     } else {
         send_set(out, f);
     }

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "copy/accept.h"
 #include "copy/filter.h"
 #include "copy/giveup.h"
 #include "copy/stats.h"
@@ -31,6 +32,7 @@ struct copy_abilities {
     bool source_spans_slots;   /* one MGET may name keys of any slot: standalone */
     bool target_set_pxat;      /* else strings with expiry travel as DUMP and RESTORE */
     bool target_spans_slots;   /* the same for MSET */
+    struct accept accept;      /* what the target's RESTORE takes */
 };
 
 /* Shared by all lanes, never changed while they run. Borrowed. */

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/slot.h"
+#include "job/accept_probe.h"
 
 enum { PROBE_KEY_MAX = 64, PROBE_TRIES = 1000 * 1000 };
 
@@ -136,6 +137,8 @@ static bool probe_target(struct deployment *target, struct copy_abilities *can, 
     ok = ok && probe_needed(&p, "SET", PROBE(&p, set_text, err, BYTES_LITERAL("SET"), key, BYTES_LITERAL("x"), BYTES_LITERAL("PXAT"), BYTES_LITERAL("x")), set_text, err);
     can->target_set_pxat = ok && strstr(set_text, "syntax") == NULL;
     can->target_spans_slots = !deployment_is_cluster(target);
+    ok = ok && accept_probe(deployment_loop(target), p.client, p.key, deployment_info(target), deployment_reply_timeout_ms(target),
+                            &can->accept, err);
     client_close(&p.client);
     return ok;
 }

@@ -47,8 +47,13 @@ void resp_write_arg_ref(struct outq *out, struct block *block, struct bytes arg)
         resp_write_arg(out, arg);
         return;
     }
-    write_length(out, '$', arg.len);
-    outq_write_ref(out, block, arg);
+    resp_write_arg_parts(out, block, arg, bytes_of("", 0));
+}
+
+void resp_write_arg_parts(struct outq *out, struct block *block, struct bytes first, struct bytes second) {
+    write_length(out, '$', first.len + second.len);
+    outq_write_ref(out, block, first);
+    outq_write(out, second.ptr, second.len);
     outq_write(out, "\r\n", 2);
 }
 

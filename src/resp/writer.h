@@ -15,6 +15,9 @@ void resp_write_arg(struct outq *out, struct bytes arg);
 void resp_write_arg_ref(struct outq *out, struct block *block, struct bytes arg);
 void resp_write_arg_i64(struct outq *out, int64_t number);
 
+/* An argument in two parts, the first of which may be referred to. */
+void resp_write_arg_parts(struct outq *out, struct block *block, struct bytes first, struct bytes second);
+
 /* A whole command from words. */
 void resp_write_command(struct outq *out, size_t argc, const struct bytes *argv);
 

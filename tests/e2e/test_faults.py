@@ -179,14 +179,9 @@ def test_source_is_loading(fleet: Fleet, target: Server) -> None:
     source.command("SAVE")
     source.stop()
     source.options.config["key-load-delay"] = "500"
-    restarted = threading.Thread(target=source.revive)
-    restarted.start()
-    try:
-        wait.until(lambda: source.admin().info("persistence")["loading"] == 1, "the source to load")
-        with start_replicate(source, target, "--outage-timeout", "20s") as running:
-            running.wait().expect(EQUAL)
-    finally:
-        restarted.join()
+    source.launch()
+    wait.until(lambda: source.admin().info("persistence")["loading"] == 1, "the source to load")
+    replicate(source, target, "--outage-timeout", "20s").expect(EQUAL)
     oracle.assert_equal(source, target, at_least=keys)
 
 

@@ -2,8 +2,8 @@
 
 Per key: DEBUG DIGEST-VALUE (which does not depend on the encoding), TYPE and PEXPIRETIME, read in batches of a thousand
 keys from both sides at once; for streams XINFO STREAM FULL too, since the digest leaves consumer groups out; for hashes
-the expiry of fields where both servers have it. Keys are named by SCAN on every primary of both sides, and DBSIZE has
-to agree with what SCAN found.
+the expiry of fields where both servers have it; for vector sets the vectors. Keys are named by SCAN on every primary of
+both sides, and DBSIZE has to agree with what SCAN found.
 """
 from __future__ import annotations
 
@@ -167,6 +167,8 @@ class Comparison:
                 streams.append(key)
             elif a.kind == b"hash":
                 hashes.append(key)
+            elif a.kind == b"vectorset":
+                self._compare_vectors(db, source, target, key)
         self._compare_scores(db, source, target)
         self._compare_streams(db, source, target, streams)
         if has_field_expiry(source.server) and has_field_expiry(target.server):
@@ -200,6 +202,16 @@ class Comparison:
             told_a, told_b = _told(a), _told(b)
             if told_a != told_b and _common(told_a, told_b) != _common(told_b, told_a):
                 self.found.append(Difference("group", db, key, f"{told_a} {told_b}"))
+
+    def _compare_vectors(self, db: int, source: _Reader, target: _Reader, key: bytes) -> None:
+        """Their digest says nothing: the members and their vectors do."""
+        told = []
+        for reader in (source, target):
+            members = sorted(reader.wire.call("VRANDMEMBER", key, 1 << 20))  # type: ignore[call-overload]
+            vectors = reader.wire.batch([["VEMB", key, member] for member in members])
+            told.append((members, [list(map(float, vector)) for vector in vectors]))  # type: ignore[call-overload]
+        if told[0] != told[1]:
+            self.found.append(Difference("value", db, key, f"{told[0]} {told[1]}"))
 
     def _compare_fields(self, db: int, source: _Reader, target: _Reader, keys: List[bytes]) -> None:
         names = source.wire.batch([["HKEYS", key] for key in keys], 100)

@@ -171,6 +171,10 @@ class Server:
         self.stop()
         self.revive()
 
+    def launch(self) -> None:
+        """Starts a stopped server on the ports it had, and does not wait until it answers."""
+        self._spawn()
+
     def revive(self) -> None:
         """Starts a stopped server on the ports it had."""
         def again() -> bool:

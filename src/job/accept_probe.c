@@ -1,0 +1,164 @@
+/* See accept_probe.h. All payloads of a step travel in one pipeline, so that a far target costs two round trips.
+ *
+ * Bodies: redis 7.0.15 src/rdb.c rdbLoadObject(); listpack.c, ziplist.c, intset.c for what is packed inside.
+ */
+#include "job/accept_probe.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "rdb/crc64.h"
+#include "server/call.h"
+
+enum { PROBE_BODY_MAX = 64, TYPE_NONE = 0x3f, TYPE_VALKEY_HASH = 22, TYPE_HASH_EXPIRY = 24, TYPE_HASH_EXPIRY_LP = 25 };
+
+struct probe_body {
+    unsigned char type;
+    struct bytes body;
+};
+
+#define BODY(type, literal) { type, { (literal), sizeof(literal) - 1 } }
+
+/* The smallest value of each encoding that DUMP writes. */
+static const struct probe_body bodies[] = {
+    BODY(0, "\x01"
+            "a"),
+    BODY(1, "\x01\x01"
+            "a"),
+    BODY(2, "\x01\x01"
+            "a"),
+    BODY(3, "\x01\x01"
+            "a\x01"
+            "1"),
+    BODY(4, "\x01\x01"
+            "a\x01"
+            "b"),
+    BODY(5, "\x01\x01"
+            "a\0\0\0\0\0\0\xf0\x3f"),
+    BODY(10, "\x0e\x0e\0\0\0\x0a\0\0\0\x01\0\0\x01"
+             "a\xff"),
+    BODY(11, "\x0a\x02\0\0\0\x01\0\0\0\x01\0"),
+    BODY(12, "\x10\x10\0\0\0\x0d\0\0\0\x02\0\0\x01"
+             "a\x03\xf2\xff"),
+    BODY(13, "\x10\x10\0\0\0\x0d\0\0\0\x02\0\0\x01"
+             "a\x03\xf2\xff"),
+    BODY(14, "\x01\x0e\x0e\0\0\0\x0a\0\0\0\x01\0\0\x01"
+             "a\xff"),
+    BODY(15, "\0\0\0\0\0"),
+    BODY(16, "\x0c\x0c\0\0\0\x02\0\x81"
+             "a\x02\x01\x01\xff"),
+    BODY(17, "\x0c\x0c\0\0\0\x02\0\x81"
+             "a\x02\x01\x01\xff"),
+    BODY(18, "\x01\x02\x0a\x0a\0\0\0\x01\0\x81"
+             "a\x02\xff"),
+    BODY(19, "\0\0\0\0\0\0\0\0\0\0"),
+    BODY(20, "\x0a\x0a\0\0\0\x01\0\x81"
+             "a\x02\xff"),
+    BODY(21, "\0\0\0\0\0\0\0\0\0\0"),
+    BODY(22, "\x01\x01"
+             "a\x01"
+             "b\xff\xff\xff\xff\xff\xff\xff\xff"),
+    BODY(24, "\0\0\0\0\0\0\0\0\x01\0\x01"
+             "a\x01"
+             "b"),
+    BODY(25, "\0\0\0\0\0\0\0\0\x0f\x0f\0\0\0\x03\0\x81"
+             "a\x02\x81"
+             "b\x02\0\x01\xff"),
+};
+enum { BODIES = sizeof(bodies) / sizeof(bodies[0]) };
+
+/* ---- one pipeline ---- */
+
+struct probe_run {
+    size_t due;
+    bool *accepted;      /* per payload */
+    bool version_only;   /* "Bad data format" is a yes too: the version was passed */
+    struct err err;
+};
+
+static void on_answer(void *ctx, void *arg, const struct reply *reply) {
+    struct probe_run *run = ctx;
+    run->due--;
+    if (reply->err != NULL) {
+        run->err = *reply->err;
+        return;
+    }
+    bool ok = !resp_is_error(&reply->item);
+    bool bad_data = !ok && memmem(reply->item.str.ptr, reply->item.str.len, "Bad data format", 15) != NULL;
+    run->accepted[(uintptr_t)arg] = ok || (run->version_only && bad_data);
+}
+
+static size_t make_payload(char *out, unsigned char type, struct bytes body, unsigned version) {
+    size_t len = 0;
+    out[len++] = (char)type;
+    memcpy(out + len, body.ptr, body.len);
+    len += body.len;
+    out[len++] = (char)(version & 0xff);
+    out[len++] = (char)(version >> 8);
+    uint64_t crc = crc64(0, out, len);
+    for (int i = 0; i < 8; i++) out[len++] = (char)(crc >> (8 * i));
+    return len;
+}
+
+static void send_restore(struct client *client, struct probe_run *run, const char *key, size_t index, struct bytes payload) {
+    const struct bytes words[] = { BYTES_LITERAL("RESTORE"), bytes_of_str(key), BYTES_LITERAL("1"), payload, BYTES_LITERAL("REPLACE"),
+                                   BYTES_LITERAL("ABSTTL") };
+    run->due++;
+    client_command(client, on_answer, run, (void *)(uintptr_t)index, 6, words);
+}
+
+static bool finish(struct loop *loop, struct client *client, struct probe_run *run, int64_t timeout_ms, struct err *err) {
+    int64_t deadline_ms = clock_mono_ms() + timeout_ms;
+    /* On its way out the client answers everything that is due. */
+    while (run->due > 0) {
+        if (clock_mono_ms() >= deadline_ms) {
+            err_set(&run->err, ERR_TIMEOUT, client_place(client), "no answer to RESTORE in time (see --timeout)");
+            client_break(client, &run->err);
+        }
+        loop_run_once(loop, 100);
+    }
+    if (run->err.code == ERR_NONE) return true;
+    *err = run->err;
+    return false;
+}
+
+/* ---- the two steps ---- */
+
+static bool probe_versions(struct loop *loop, struct client *client, const char *key, int64_t timeout_ms, struct accept *accept,
+                           struct err *err) {
+    struct probe_run run = { .accepted = accept->version, .version_only = true };
+    char payload[PROBE_BODY_MAX];
+    for (unsigned v = 1; v < ACCEPT_VERSIONS && client_is_ready(client); v++) {
+        size_t len = make_payload(payload, TYPE_NONE, bytes_of("", 0), v);
+        send_restore(client, &run, key, v, bytes_of(payload, len));
+    }
+    return finish(loop, client, &run, timeout_ms, err);
+}
+
+static bool probe_types(struct loop *loop, struct client *client, const char *key, int64_t timeout_ms, struct accept *accept,
+                        struct err *err) {
+    unsigned newest = 0;
+    for (unsigned v = 1; v < ACCEPT_VERSIONS; v++)
+        if (accept->version[v]) newest = v;
+    struct probe_run run = { .accepted = accept->type };
+    char payload[PROBE_BODY_MAX];
+    for (size_t i = 0; i < BODIES && newest > 0 && client_is_ready(client); i++) {
+        size_t len = make_payload(payload, bodies[i].type, bodies[i].body, newest);
+        send_restore(client, &run, key, bodies[i].type, bytes_of(payload, len));
+    }
+    return finish(loop, client, &run, timeout_ms, err);
+}
+
+bool accept_probe(struct loop *loop, struct client *client, const char *key, const struct server_info *info, int64_t timeout_ms,
+                  struct accept *accept, struct err *err) {
+    *accept = (struct accept){ 0 };
+    if (!probe_versions(loop, client, key, timeout_ms, accept, err)) return false;
+    if (!probe_types(loop, client, key, timeout_ms, accept, err)) return false;
+    /* The same numbers stand for different things in the two families, and may be read without complaint. */
+    if (info->flavour != SERVER_VALKEY) accept->type[TYPE_VALKEY_HASH] = false;
+    if (info->flavour != SERVER_REDIS) accept->type[TYPE_HASH_EXPIRY] = accept->type[TYPE_HASH_EXPIRY_LP] = false;
+    /* Up to 6.0 an unknown module makes the server exit. */
+    accept->modules = info->redis_version >= SERVER_VERSION(6, 2, 0);
+    return true;
+}

@@ -1,0 +1,17 @@
+/* CRC64 as Redis and Valkey end their dumped values with: Jones' polynomial 0xad93d23594c935a9, reflected, starting
+ * with 0, nothing inverted. ISA-L does it with carry-less multiplication where it is there at build time; otherwise,
+ * and in tests beside it, tables do.
+ */
+#ifndef LONGHAUL_RDB_CRC64_H
+#define LONGHAUL_RDB_CRC64_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Continues crc (0 to begin with) over len bytes. Any thread. */
+uint64_t crc64(uint64_t crc, const void *ptr, size_t len);
+
+/* The same without ISA-L. */
+uint64_t crc64_by_table(uint64_t crc, const void *ptr, size_t len);
+
+#endif

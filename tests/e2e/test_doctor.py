@@ -1,0 +1,218 @@
+"""doctor: each finding is planted, and has to be found; what is well must not be complained about."""
+from __future__ import annotations
+
+from typing import Any, Dict, List
+
+import pytest
+
+from conftest import Deployments
+from harness import cluster, data, wait
+from harness.faults import Stranger
+from harness.run import EQUAL, TROUBLE, Result, longhaul
+from harness.servers import Fleet, Options, Server
+
+
+def doctor(*args: object) -> Result:
+    return longhaul("doctor", "--output", "json", *args)
+
+
+def found(result: Result, severity: str, topic: str = "") -> List[Dict[str, Any]]:
+    return [each for each in result.json["findings"]
+            if each["severity"] == severity and (not topic or each["topic"] == topic)]
+
+
+def one(result: Result, severity: str, topic: str, *words: str) -> Dict[str, Any]:
+    """The finding of that topic whose text has these words."""
+    hits = [each for each in found(result, severity, topic) if all(word in each["text"] for word in words)]
+    assert len(hits) == 1, f"{len(hits)} findings {severity} {topic} {words}\n{result}"
+    return hits[0]
+
+
+def test_two_healthy_servers(source: Server, target: Server) -> None:
+    result = doctor(source.endpoint, target.endpoint).expect(EQUAL)
+    assert result.json["problems"] == result.json["warnings"] == 0
+    assert found(result, "problem") == found(result, "warning") == []
+    one(result, "ok", "versions")
+    one(result, "ok", "clocks")
+    one(result, "ok", "memory")
+    assert result.json["source"]["commands"]["SCAN"] == "available"
+
+
+def test_the_closing_line(source: Server, target: Server) -> None:
+    assert longhaul("doctor", source.endpoint, target.endpoint).expect(EQUAL).stdout.endswith("\n0 problems, 0 warnings\n")
+    assert longhaul("doctor", source.endpoint, "127.0.0.1:1").expect(TROUBLE).stdout.endswith("\n1 problem, 0 warnings\n")
+
+
+def test_the_source_alone(source: Server) -> None:
+    result = doctor(source.endpoint).expect(EQUAL)
+    assert "target" not in result.json and all(each["side"] == "source" for each in result.json["findings"])
+
+
+def test_both_are_the_same(source: Server) -> None:
+    result = doctor(source.endpoint, f"localhost:{source.port}").expect(TROUBLE)
+    one(result, "problem", "same", str(source.port))
+
+
+def test_clusters_and_their_nodes(deployments: Deployments) -> None:
+    source, target = deployments.get("source", "cluster"), deployments.get("target", "cluster")
+    data.load(source, data.plain(711, 500))
+    result = doctor(source.endpoint, target.endpoint).expect(EQUAL)
+    side = result.json["source"]
+    assert side["kind"] == "cluster" and side["primaries"] == 3 and len(side["nodes"]) == 3
+    assert sum(node["keys"] for node in side["nodes"]) == 500
+    assert all("3 primaries" in each["text"] and "16384 slots" in each["text"] for each in found(result, "ok", "server"))
+
+
+def test_uncovered_slots(fleet: Fleet, target: Server) -> None:
+    side = cluster.build(fleet, 3, 0)
+    for node in side.nodes:
+        node.command("CLUSTER", "DELSLOTS", 100)
+    result = doctor(side.endpoint, target.endpoint).expect(TROUBLE)
+    one(result, "problem", "slots", "1 of 16384")
+
+
+def test_a_primary_of_the_cluster_is_down(fleet: Fleet, target: Server) -> None:
+    side = cluster.build(fleet, 3, 0)
+    down = side.nodes[1]
+    down.kill9()
+    result = doctor(side.nodes[0].endpoint, target.endpoint, "--connect-timeout", "2s").expect(TROUBLE)
+    one(result, "problem", "reach", str(down.port))
+
+
+def replica_of(fleet: Fleet, primary: Server) -> Server:
+    replica = fleet.server()
+    replica.command("REPLICAOF", "127.0.0.1", primary.port)
+    wait.until(lambda: replica.admin().info("replication")["master_link_status"] == "up", "the replica")
+    return replica
+
+
+def test_replicas_on_either_side(fleet: Fleet, source: Server, target: Server) -> None:
+    replica = replica_of(fleet, fleet.server())
+    one(doctor(replica.endpoint, target.endpoint).expect(EQUAL), "note", "role", "is a replica")
+    result = doctor(source.endpoint, replica.endpoint).expect(TROUBLE)
+    one(result, "problem", "role", "takes no writes")
+    one(result, "problem", "writes", "READONLY")
+
+
+def test_commands_that_are_renamed_away(fleet: Fleet, target: Server) -> None:
+    side = fleet.server(Options(renamed={"dump": "secret-dump", "config": "secret-config", "eval": "secret-eval"}))
+    result = doctor(side.endpoint, target.endpoint).expect(TROUBLE)
+    one(result, "problem", "commands", "DUMP is not there")
+    one(result, "note", "commands", "CONFIG GET is not there")
+    one(result, "note", "commands", "EVAL is not there")
+    assert result.json["source"]["commands"]["DUMP"] == "unknown"
+
+
+@pytest.mark.parametrize("rules, severity, topic, words", [
+    ("~* +@all -restore", "problem", "commands", ("RESTORE may not be used", "RESTORE")),
+    ("~* +@all -unlink", "warning", "commands", ("UNLINK may not be used",)),
+    ("~* +@read +@write +@connection +info -wait", "note", "commands", ("EVAL may not be used",)),
+    ("~app:* +@all", "warning", "acl", ("not access every key",)),
+])
+def test_what_the_user_may_not_do(fleet: Fleet, source: Server, rules: str, severity: str, topic: str, words: tuple) -> None:
+    side = fleet.server(Options(users={"app": f"on >secret {rules}"}))
+    result = doctor("--target-user", "app", "--target-pass", "secret", source.endpoint, side.endpoint)
+    one(result, severity, topic, *words)
+    assert result.status == (TROUBLE if severity == "problem" else EQUAL)
+    result.assert_silent_about("secret")
+
+
+def test_a_wrong_password(fleet: Fleet, source: Server) -> None:
+    side = fleet.server(Options(password="right"))
+    result = doctor(source.endpoint, side.endpoint, "--target-pass", "wr0ng").expect(TROUBLE)
+    finding = one(result, "problem", "reach", "WRONGPASS")
+    assert finding["side"] == "target" and finding["advice"]
+    result.assert_silent_about("wr0ng")
+
+
+def test_psync_is_never_sent(source: Server, target: Server) -> None:
+    for server in (source, target):
+        server.command("CONFIG", "RESETSTAT")
+    doctor(source.endpoint, target.endpoint).expect(EQUAL)
+    for server in (source, target):
+        used = set(server.admin().info("commandstats"))
+        assert not {f"cmdstat_{name}" for name in ("psync", "sync", "replicaof", "slaveof")} & used
+        assert server.admin().info("stats")["sync_full"] == 0
+
+
+def test_eviction_on_the_target(fleet: Fleet, source: Server) -> None:
+    side = fleet.server(Options(config={"maxmemory": "500mb", "maxmemory-policy": "volatile-ttl"}))
+    finding = one(doctor(source.endpoint, side.endpoint).expect(EQUAL), "warning", "eviction", "volatile-ttl", "expiry")
+    assert "noeviction" in finding["advice"]
+
+
+def test_eviction_without_a_limit_is_none(fleet: Fleet, source: Server) -> None:
+    side = fleet.server(Options(config={"maxmemory-policy": "allkeys-lru"}))
+    result = doctor(source.endpoint, side.endpoint).expect(EQUAL)
+    assert result.json["warnings"] == 0
+
+
+def test_reading_flattens_the_lru_of_the_source(fleet: Fleet, target: Server) -> None:
+    side = fleet.server(Options(config={"maxmemory": "500mb", "maxmemory-policy": "allkeys-lru"}))
+    if side.binary.version >= (7, 2, 0):
+        pytest.skip("this server has CLIENT NO-TOUCH")
+    assert "replica" in one(doctor(side.endpoint, target.endpoint), "warning", "eviction", "allkeys-lru")["advice"]
+
+
+def test_a_full_target(fleet: Fleet, source: Server) -> None:
+    side = fleet.server(Options(config={"maxmemory": "1kb"}))
+    one(doctor(source.endpoint, side.endpoint).expect(TROUBLE), "problem", "writes", "OOM")
+
+
+def test_keys_that_are_there_already(source: Server, target: Server) -> None:
+    data.load(target, data.plain(712, 123))
+    finding = one(doctor(source.endpoint, target.endpoint).expect(EQUAL), "warning", "keys", "123 keys")
+    assert finding["side"] == "target"
+
+
+def test_databases(source: Server, fleet: Fleet, deployments: Deployments) -> None:
+    data.load(source, data.plain(713, 10))
+    data.load(source, data.plain(713, 10), db=3)
+    data.load(source, data.plain(713, 10), db=9)
+    small = fleet.server(Options(config={"databases": "4"}))
+    result = doctor(source.endpoint, small.endpoint)
+    one(result, "warning", "databases", "(3, 9)")
+    assert "databases" in one(result, "warning", "databases", "not there: 9")["advice"]
+    one(doctor(source.endpoint, deployments.get("target", "cluster").endpoint), "warning", "databases", "3, 9", "cluster")
+
+
+def test_functions_are_not_copied(fleet: Fleet, target: Server) -> None:
+    side = fleet.server()
+    side.command("FUNCTION", "LOAD", "#!lua name=l\nredis.register_function('f', function() return 1 end)")
+    one(doctor(side.endpoint, target.endpoint).expect(EQUAL), "warning", "functions", "not copied")
+
+
+def test_no_server_but_something(source: Server) -> None:
+    with Stranger(b"HTTP/1.1 400 Bad Request\r\n\r\n") as stranger:
+        finding = one(doctor(source.endpoint, stranger.endpoint).expect(TROUBLE), "problem", "reach", stranger.endpoint)
+    assert finding["advice"]
+
+
+def test_nothing_is_changed(source: Server, target: Server) -> None:
+    data.load(source, data.mixed(714, 200))
+    data.load(target, data.plain(714, 200))
+    before = [(server.command("DEBUG", "DIGEST"), server.admin().info("stats")["expired_keys"],
+               server.admin().info("replication")["master_repl_offset"]) for server in (source, target)]
+    doctor(source.endpoint, target.endpoint).expect(EQUAL)
+    assert before == [(server.command("DEBUG", "DIGEST"), server.admin().info("stats")["expired_keys"],
+                       server.admin().info("replication")["master_repl_offset"]) for server in (source, target)]
+
+
+@pytest.mark.matrix
+def test_newer_and_foreign_versions(matrix: Dict[str, Server]) -> None:
+    """Whether the target takes the source's payloads is what a RESTORE there says, not what doctor thinks."""
+    for source in matrix.values():
+        source.flush()
+        source.command("RPUSH", "list", *range(5))
+        payload = source.command("DUMP", "list")
+        for target in matrix.values():
+            if source is target:
+                continue
+            target.flush()
+            try:
+                target.command("RESTORE", "list", 0, payload)
+                takes = True
+            except Exception:  # the client's own class of error
+                takes = False
+            result = doctor(source.endpoint, target.endpoint)
+            assert bool(found(result, "problem", "versions")) == (not takes), (source.binary.name, target.binary.name)
