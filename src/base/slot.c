@@ -3,6 +3,9 @@
  */
 #include "base/slot.h"
 
+#include <pthread.h>
+#include <stdio.h>
+
 #define BIT(i, n, crc) (((i) & (1 << (n))) != 0 ? (crc) : 0)
 #define ENTRY(i)                                                                                                       \
     (BIT(i, 0, 0x1021) ^ BIT(i, 1, 0x2042) ^ BIT(i, 2, 0x4084) ^ BIT(i, 3, 0x8108) ^ BIT(i, 4, 0x1231) ^               \
@@ -29,6 +32,29 @@ uint16_t slot_of_key(struct bytes key) {
         if (close != NULL && close != tag) hashed = bytes_of(tag, (size_t)(close - tag));
     }
     return crc16(hashed.ptr, hashed.len) & (SLOT_COUNT - 1);
+}
+
+/* The smallest number of each slot; found once, in some milliseconds, by trying them in turn. */
+static uint32_t tags[SLOT_COUNT];
+
+static void find_tags(void) {
+    bool found[SLOT_COUNT] = { false };
+    char text[SLOT_TAG_MAX];
+    for (uint32_t number = 0, missing = SLOT_COUNT; missing > 0; number++) {
+        size_t len = (size_t)snprintf(text, sizeof(text), "%u", number);
+        uint16_t slot = crc16(text, len) & (SLOT_COUNT - 1);
+        if (found[slot]) continue;
+        found[slot] = true;
+        tags[slot] = number;
+        missing--;
+    }
+}
+
+const char *slot_tag(uint16_t slot, char tag[SLOT_TAG_MAX]) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, find_tags);
+    snprintf(tag, SLOT_TAG_MAX, "%u", tags[slot]);
+    return tag;
 }
 
 void slot_set_add_range(struct slot_set *set, uint16_t first, uint16_t last) {

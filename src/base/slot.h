@@ -16,6 +16,11 @@ uint16_t crc16(const void *data, size_t len);
 /* The slot of a key: of what stands between the first '{' and the next '}' where that is not empty. */
 uint16_t slot_of_key(struct bytes key);
 
+/* A short decimal text whose slot this is, for a name like "x:{<tag>}" that has to lie there. The same on every machine,
+ * so that such names can be enumerated. Any thread. */
+enum { SLOT_TAG_MAX = 16 };
+const char *slot_tag(uint16_t slot, char tag[SLOT_TAG_MAX]);
+
 /* A set of slots. */
 struct slot_set {
     uint64_t bits[SLOT_COUNT / 64];

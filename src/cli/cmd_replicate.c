@@ -56,6 +56,11 @@ static struct replicate_settings settings_of(struct replicate_run *run) {
                                         .max_args = (size_t)o->max_args,
                                         .buffer_bytes = o->buffer_memory_bytes,
                                         .mem_limit_bytes = o->mem_limit_bytes,
+                                        .big_key_bytes = o->big_key_bytes,
+                                        .structured = o->type == OPT_TYPE_STRUCT,
+                                        .merge = o->merge,
+                                        .no_stream_id = o->no_stream_id,
+                                        .stream_prune = o->stream_prune,
                                         .rate = (double)o->rate,
                                         .sleep_ms = o->sleep_ms,
                                         .outage_timeout_ms = o->outage_timeout_ms,
@@ -86,8 +91,6 @@ static struct compare_settings compare_settings_of(struct replicate_run *run) {
 static bool check_supported(const struct options *o, struct err *err) {
     if (o->mode != OPT_MODE_SCAN)
         return err_set(err, ERR_UNSUPPORTED, "--mode", "this version copies snapshots only; use --mode scan");
-    if (o->type == OPT_TYPE_STRUCT)
-        return err_set(err, ERR_UNSUPPORTED, "--type", "this version copies by DUMP and RESTORE only; leave out --type struct");
     return true;
 }
 
@@ -195,6 +198,7 @@ int cmd_replicate(const struct options *options) {
     if (run.loop == NULL) return complain(&run.error);
     signals_install(run.loop);
     if (open_sides(&run)) {
+        err_clear(&run.error);
         copy(&run);
         compare(&run);
     }

@@ -361,8 +361,7 @@ struct gen_stats gen_writer_stats(const struct gen_writer *w) {
     return stats;
 }
 
-const char *gen_writer_trouble(const struct gen_writer *w) {
-    return w->trouble.code == ERR_NONE
-               ? NULL
-               : err_format(&w->trouble, ((struct gen_writer *)w)->trouble_text, sizeof(w->trouble_text));
+const char *gen_writer_trouble(struct gen_writer *w) {
+    if (w->trouble.code == ERR_NONE) return NULL;
+    return err_format(&w->trouble, w->trouble_text, sizeof(w->trouble_text));
 }

@@ -55,6 +55,6 @@ void gen_writer_give_up_waiting(struct gen_writer *writer);
 
 struct gen_stats gen_writer_stats(const struct gen_writer *writer);
 /* What the run waits for, NULL while it does not. Good until the next call of gen_writer_work(). */
-const char *gen_writer_trouble(const struct gen_writer *writer);
+const char *gen_writer_trouble(struct gen_writer *writer);
 
 #endif

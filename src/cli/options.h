@@ -130,6 +130,8 @@ struct options {
     int mode;         /* enum opt_mode */
     int type;         /* enum opt_type; --struct is in it */
     bool struct_type; /* --struct as given */
+    bool merge, no_stream_id, stream_prune;
+    uint64_t big_key_bytes; /* 0: never in pieces */
     bool dry_run;
     bool log_keys;
     int64_t idle_timeout_ms; /* 0: none */

@@ -62,6 +62,10 @@ static bool settle_replicate(struct options *options, struct err *err) {
     if (options->compare == OPT_COMPARE_NONE &&
         !refuse_pair(options, "show-diffs", "compare", "nothing is compared", err))
         return false;
+    static const char *const structured[] = { "--merge", "--no-stream-id", "--stream-prune" };
+    for (size_t i = 0; i < sizeof(structured) / sizeof(structured[0]); i++)
+        if (options->type != OPT_TYPE_STRUCT && options_origin(options, structured[i] + 2) == ORIGIN_COMMAND_LINE)
+            return err_set(err, ERR_USAGE, structured[i], "is for copies by commands; add --type struct");
     if (options->mode == OPT_MODE_SCAN && options_origin(options, "idle-timeout") == ORIGIN_COMMAND_LINE)
         return err_set(err, ERR_USAGE, "--idle-timeout", "is for following changes; add --mode live");
     return true;

@@ -77,7 +77,10 @@ static void put_time_left(struct text *t, const struct progress_state *s, const 
     if (s->total == 0 || s->keys >= s->total || r->keys_per_s < 0.5) return;
     double left_s = (double)(s->total - s->keys) / r->keys_per_s;
     if (left_s > 1e7) return;
-    put(t, ", %s left", units_format_duration((int64_t)(left_s + 0.5) * 1000, left, sizeof(left)));
+    if (left_s < 60)
+        put(t, ", %d s left", (int)(left_s + 0.5));
+    else
+        put(t, ", %s left", units_format_duration((int64_t)(left_s + 0.5) * 1000, left, sizeof(left)));
 }
 
 static void put_counts(struct text *t, const struct progress_state *s, const struct progress_rates *r) {

@@ -12,6 +12,7 @@ struct deployment *side_open(struct loop *loop, const struct options *options, e
         .startup_timeout_ms = startup_timeout_ms,
         .read_from_replica = id == OPT_SOURCE && options->read_from == OPT_READ_FROM_REPLICA,
         .no_touch = id == OPT_SOURCE,
+        .writes = id == OPT_TARGET,
     };
     struct deployment *deployment = deployment_open(loop, &endpoint, &settings, err);
     endpoint_fini(&endpoint);

@@ -31,7 +31,7 @@ static void log_key(const struct key_entry *entry) {
     log_info("key", "db %d \"%s\" copied (%s, %llu B)", entry->db, name, value_type_name(type), (unsigned long long)entry->data);
 }
 
-static void key_acknowledged(struct lane *lane, struct key_entry *entry) {
+void apply_acknowledged(struct lane *lane, struct key_entry *entry) {
     struct copy_stats *stats = &lane->stats;
     if (lane->plan->log_keys) log_key(entry);
     if (entry->flags & KEY_GONE) {
@@ -58,8 +58,8 @@ static void on_applied(void *ctx, void *arg, const struct reply *reply) {
         client_reply_error(node->client, &reply->item, &err);
         lane_key_failed(lane, entry, node, &err);
     } else {
-        lane_target_works(lane, node);
-        key_acknowledged(lane, entry);
+        lane_node_works(lane, node);
+        apply_acknowledged(lane, entry);
     }
 }
 
@@ -73,11 +73,11 @@ static void on_mset_applied(void *ctx, void *arg, const struct reply *reply) {
         client_reply_error(node->client, &reply->item, &err);
         failed = &err;
     }
-    if (failed == NULL) lane_target_works(lane, node);
+    if (failed == NULL) lane_node_works(lane, node);
     for (size_t i = 0; i < mset->n; i++) {
         struct key_entry *entry = mset->entries[i];
         if (failed == NULL) {
-            key_acknowledged(lane, entry);
+            apply_acknowledged(lane, entry);
         } else if (err_class_of(failed->code) == ERR_CLASS_KEY) {
             /* One of them is refused: each tells for itself. */
             entry->flags |= KEY_ALONE;
@@ -241,7 +241,7 @@ void apply_values(struct lane *lane, const struct fetched *values, size_t n) {
     for (size_t i = 0; i < n; i++) {
         note_value(&values[i]);
         if (lane->plan->dry_run) {
-            key_acknowledged(lane, values[i].entry);
+            apply_acknowledged(lane, values[i].entry);
         } else if (fits_mset(&values[i])) {
             gather_add(&g, &values[i]);
         } else {
@@ -255,7 +255,7 @@ void apply_values(struct lane *lane, const struct fetched *values, size_t n) {
 void apply_deletion(struct lane *lane, struct key_entry *entry) {
     entry->flags |= KEY_GONE;
     if (lane->plan->dry_run) {
-        key_acknowledged(lane, entry);
+        apply_acknowledged(lane, entry);
         return;
     }
     bool asking;

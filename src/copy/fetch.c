@@ -4,6 +4,7 @@
  *   MEASURE   MEMORY USAGE                        ─▶ STRINGS, or DUMP for what is no string; too large: skipped
  *   DUMP      DUMP, PEXPIRETIME
  *   TYPE      TYPE                                ─▶ STRINGS or MEASURE; unwanted: skipped
+ *   TRANSFER  by the commands of the type, large values in pieces: see transfer.h
  *
  * Value first, expiry second: a key that is deleted or replaced in between is then found gone or gets the newer expiry,
  * never the newer value with the older one's "for ever". Before 7.0 there is only the time left, so the server is asked
@@ -17,6 +18,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "copy/lane_priv.h"
+#include "copy/transfer.h"
 
 enum key_result { RESULT_NONE, RESULT_NULL, RESULT_VALUE, RESULT_ERROR };
 
@@ -80,7 +82,7 @@ static void key_failed(struct batch *b, struct fetch_key *key) {
     if (key->err->code == ERR_WRONGTYPE && b->stage == STAGE_STRINGS) {
         lane_learn(lane, false, 0);
         entry->flags |= KEY_NOT_STRING;
-        lane_stage(lane, entry, lane->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED) ? STAGE_MEASURE : STAGE_DUMP);
+        lane_stage(lane, entry, lane->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED) ? STAGE_MEASURE : lane_value_stage(lane));
         return;
     }
     if (key->err->code == ERR_NOPERM && b->stage == STAGE_STRINGS && !(entry->flags & KEY_ALONE)) {
@@ -105,7 +107,7 @@ static void key_typed(struct lane *lane, struct fetch_key *key) {
         entry->flags |= KEY_TYPED | (string ? 0 : KEY_NOT_STRING);
         bool measure = lane->plan->can.source_memory_usage && (!string || lane->guarded > 0 || lane->plan->mem_limit_bytes > 0);
         bool dump = !string || !lane->plan->can.target_set_pxat;
-        lane_stage(lane, entry, measure ? STAGE_MEASURE : dump ? STAGE_DUMP : STAGE_STRINGS);
+        lane_stage(lane, entry, measure ? STAGE_MEASURE : dump ? lane_value_stage(lane) : STAGE_STRINGS);
     }
 }
 
@@ -125,9 +127,14 @@ static void key_measured(struct lane *lane, struct fetch_key *key) {
     if (size >= VALUE_LARGE) lane->guarded = GUARDED_AFTER_LARGE;
     entry->flags |= KEY_MEASURED;
     entry->data = size;
+    if (lane->plan->big_key_bytes > 0 && size >= lane->plan->big_key_bytes) {
+        entry->flags |= KEY_LARGE;
+        lane_stage(lane, entry, STAGE_TRANSFER);
+        return;
+    }
     bool maybe_string = !(entry->flags & KEY_NOT_STRING) && lane->plan->can.target_set_pxat;
     bool try_string = (entry->flags & KEY_TYPED) || lane->string_share >= 0.3 || size >= VALUE_ALONE;
-    lane_stage(lane, entry, maybe_string && try_string ? STAGE_STRINGS : STAGE_DUMP);
+    lane_stage(lane, entry, maybe_string && try_string ? STAGE_STRINGS : lane_value_stage(lane));
 }
 
 static int64_t key_absolute_expiry(const struct batch *b, const struct fetch_key *key) {
@@ -143,7 +150,7 @@ static bool key_read(struct batch *b, struct fetch_key *key) {
     if (key->result == RESULT_NULL && b->stage == STAGE_STRINGS && expiry_ms != -2) {
         lane_learn(lane, false, 0);
         entry->flags |= KEY_NOT_STRING;
-        lane_stage(lane, entry, lane->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED) ? STAGE_MEASURE : STAGE_DUMP);
+        lane_stage(lane, entry, lane->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED) ? STAGE_MEASURE : lane_value_stage(lane));
         return false;
     }
     if (key->result == RESULT_NULL || expiry_ms == -2) {
@@ -163,6 +170,7 @@ static void batch_end(struct batch *b) {
     size_t n_values = 0;
     for (size_t i = 0; i < b->n; i++) {
         struct fetch_key *key = &b->keys[i];
+        if (key->result != RESULT_ERROR) lane_node_works(lane, b->node);
         if (key->result == RESULT_ERROR) {
             key_failed(b, key);
         } else if (b->stage == STAGE_TYPE) {
@@ -335,6 +343,8 @@ static void batch_send(struct batch *b) {
     case STAGE_MEASURE:
         for (size_t i = 0; i < b->n; i++) send_key_command(b, BYTES_LITERAL("MEMORY"), BYTES_LITERAL("USAGE"), on_number, i);
         break;
+    case STAGE_TRANSFER: /* not in batches */
+        break;
     case STAGE_TYPE:
         for (size_t i = 0; i < b->n; i++) send_key_command(b, BYTES_LITERAL("TYPE"), bytes_of("", 0), on_value, i);
         break;
@@ -388,6 +398,10 @@ void fetch_add(struct lane *lane, struct key_entry *entry) {
         return;
     }
     enum stage stage = key_stage(entry);
+    if (stage == STAGE_TRANSFER) {
+        transfers_add(lane->transfers, entry);
+        return;
+    }
     bool reads_value = stage == STAGE_STRINGS || stage == STAGE_DUMP;
     bool measured = reads_value && (entry->flags & KEY_MEASURED);
     bool large = measured && entry->data >= VALUE_ALONE;

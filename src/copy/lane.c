@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "copy/lane_priv.h"
+#include "copy/transfer.h"
 
 /* ---- gauges ---- */
 
@@ -27,7 +28,7 @@ void lane_park(struct lane *lane, struct key_entry *entry) {
     if (!loop_timer_is_pending(lane->retry)) loop_timer_start(lane->retry, LANE_RETRY_MS);
 }
 
-static void lane_requeue(struct lane *lane, struct key_entry *entry) {
+void lane_requeue(struct lane *lane, struct key_entry *entry) {
     entry->flags &= KEY_ALONE | KEY_ASK_SOURCE | KEY_ASK_TARGET;
     entry->data = 0;
     keyset_requeue(lane->keys, &entry);
@@ -55,16 +56,6 @@ static void on_retry(void *ctx) {
     lane_kick(lane);
 }
 
-static void key_list_add(struct key_list *list, struct key_entry *entry) {
-    entry->next = NULL;
-    if (list->tail != NULL) {
-        list->tail->next = entry;
-    } else {
-        list->head = entry;
-    }
-    list->tail = entry;
-}
-
 void lane_stage(struct lane *lane, struct key_entry *entry, enum stage stage) {
     key_set_stage(entry, stage);
     key_list_add(&lane->staged, entry);
@@ -87,7 +78,7 @@ static enum stage first_stage(struct lane *lane, const struct key_entry *entry) 
     if (lane->plan->typed) return STAGE_TYPE;
     if (lane->plan->can.source_memory_usage && (lane->plan->mem_limit_bytes > 0 || lane->guarded > 0)) return STAGE_MEASURE;
     if (!lane->plan->can.target_set_pxat || lane->string_share < 0.3)
-        return lane->plan->can.source_memory_usage ? STAGE_MEASURE : STAGE_DUMP;
+        return lane->plan->can.source_memory_usage ? STAGE_MEASURE : lane_value_stage(lane);
     return STAGE_STRINGS;
 }
 
@@ -148,6 +139,7 @@ static void lane_work(void *ctx) {
     lane->target_full = pool_unsent_bytes(lane->target) >= lane->plan->lane_bytes / 2;
     fetch_list(lane, &lane->turn);
     fetch_list(lane, &lane->staged);
+    transfers_work(lane->transfers);
     for (size_t n = held ? 0 : lane_room(lane); n > 0; n--) {
         struct key_entry *entry = keyset_take(lane->keys);
         if (entry == NULL) break;
@@ -201,7 +193,7 @@ static void lane_hold(struct lane *lane, const struct err *err) {
     if (now_ms >= lane->hold_until_ms) lane->hold_until_ms = now_ms + lane->hold_ms;
 }
 
-void lane_target_works(struct lane *lane, const struct pool_node *node) {
+void lane_node_works(struct lane *lane, const struct pool_node *node) {
     if (lane->trouble_since_ms == 0) return;
     /* Another node of the target's cluster may work while this one does not. */
     if (lane->trouble.code != ERR_CLUSTERDOWN && strcmp(lane->trouble.place, client_place(node->client)) != 0) return;
@@ -243,6 +235,20 @@ static void lane_redirect(struct lane *lane, struct key_entry *entry, struct poo
     }
 }
 
+/* The node answers, and refuses everything: that is an outage as if it did not answer. */
+static bool is_of_whole_node(enum err_code code) {
+    return code == ERR_LOADING || code == ERR_BUSY || code == ERR_CLUSTERDOWN || code == ERR_MASTERDOWN;
+}
+
+/* A key that only ever is asked to come again ends the job in the end, as an outage. */
+static void lane_check_patience(struct lane *lane, const struct key_entry *entry, const struct err *err) {
+    int64_t limit_ms = lane->plan->outage_timeout_ms;
+    if (limit_ms == 0 || (int64_t)entry->attempts * LANE_RETRY_MS < limit_ms || entry->attempts < REDIRECTS_IN_A_ROW) return;
+    struct err outage;
+    err_set(&outage, ERR_OUTAGE, err->place, "a key was refused %u times, longer than --outage-timeout allows: %s", entry->attempts, err->text);
+    lane_fail(lane, &outage);
+}
+
 void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_node *node, const struct err *err) {
     struct deployment *side = node != NULL ? pool_deployment(node->pool) : NULL;
     if (lane->closing) return;
@@ -251,6 +257,8 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
         stat_add(&lane->stats.retries, 1);
         entry->attempts++;
         if (err->code == ERR_TRYAGAIN) entry->flags |= KEY_ALONE;
+        if (is_of_whole_node(err->code)) lane_hold(lane, err);
+        lane_check_patience(lane, entry, err);
         if (side != NULL && err->code != ERR_LOADING && err->code != ERR_TRYAGAIN && err->code != ERR_BUSY)
             lane->plan->request_refresh(lane->plan->ctx, side);
         lane_park(lane, entry);
@@ -298,7 +306,9 @@ static void on_node_down(void *ctx, struct pool_node *node, const struct err *er
 }
 
 static void on_node_gone(void *ctx, struct pool_node *node) {
-    fetch_forget_node(ctx, node);
+    struct lane *lane = ctx;
+    fetch_forget_node(lane, node);
+    transfers_forget_node(lane->transfers, node);
 }
 
 static void lane_check_outage(struct lane *lane) {
@@ -354,6 +364,7 @@ struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index
     lane->retry = loop_timer_new(loop, on_retry, lane);
     lane->tick = loop_timer_new(loop, on_tick, lane);
     lane->pace = loop_timer_new(loop, on_pace, lane);
+    lane->transfers = transfers_new(lane);
     lane->source = pool_new(loop, plan->source, &events, lane);
     lane->target = pool_new(loop, plan->target, &events, lane);
     loop_timer_start(lane->tick, LANE_TICK_MS);
@@ -367,6 +378,7 @@ void lane_free(struct lane **lane) {
     l->stopping = l->failed = l->closing = true;
     pool_free(&l->source);
     pool_free(&l->target);
+    transfers_free(&l->transfers);
     loop_undefer(l->loop, l);
     loop_timer_free(&l->retry);
     loop_timer_free(&l->tick);
@@ -394,6 +406,7 @@ void lane_update(struct lane *lane) {
 
 void lane_stop(struct lane *lane) {
     lane->stopping = true;
+    transfers_stop(lane->transfers);
 }
 
 struct loop *lane_loop(struct lane *lane) {

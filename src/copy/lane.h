@@ -32,6 +32,9 @@ struct copy_abilities {
     bool source_spans_slots;   /* one MGET may name keys of any slot: standalone */
     bool target_set_pxat;      /* else strings with expiry travel as DUMP and RESTORE */
     bool target_spans_slots;   /* the same for MSET */
+    bool dump;                 /* DUMP on the source, RESTORE on the target */
+    bool source_field_ttl;     /* fields of hashes may expire there: HPEXPIRETIME */
+    bool target_field_ttl;     /* HPEXPIREAT */
     struct accept accept;      /* what the target's RESTORE takes */
 };
 
@@ -51,6 +54,11 @@ struct copy_plan {
     size_t max_args;         /* words in one command */
     uint64_t lane_bytes;     /* budget of a lane for values being read and written */
     uint64_t mem_limit_bytes; /* 0: none */
+    uint64_t big_key_bytes;  /* from here on a value is copied in pieces; 0: never */
+    bool structured;         /* by the commands of each type, not by DUMP and RESTORE */
+    bool merge;              /* structured: add to hashes, sets and sorted sets that are there */
+    bool no_stream_id;       /* structured: entries of streams get new ids; their groups stay behind */
+    bool stream_prune;       /* structured: streams without entries are not copied */
     double rate;             /* keys a second per lane; 0: unlimited */
     int64_t outage_timeout_ms; /* 0: for ever */
     struct giveup *giveup;

@@ -22,7 +22,7 @@ enum {
 };
 
 /* Steps of reading a key. */
-enum stage { STAGE_STRINGS, STAGE_MEASURE, STAGE_DUMP, STAGE_TYPE };
+enum stage { STAGE_STRINGS, STAGE_MEASURE, STAGE_DUMP, STAGE_TYPE, STAGE_TRANSFER };
 _Static_assert((int)STAGE_TYPE < (int)POOL_STAGES, "pool_node.building has a place per stage");
 
 /* key_entry.flags */
@@ -34,6 +34,7 @@ enum key_flag {
     KEY_NOT_STRING = 1 << 4,
     KEY_TYPED = 1 << 5,
     KEY_GONE = 1 << 6,       /* what was sent to the target is its deletion */
+    KEY_LARGE = 1 << 7,      /* in pieces */
     KEY_STAGE_SHIFT = 8,     /* 3 bits: the stage that follows */
     KEY_TYPE_SHIFT = 12,     /* 4 bits: enum value_type of what was sent */
 };
@@ -42,12 +43,23 @@ struct key_list {
     struct key_entry *head, *tail;
 };
 
+static inline void key_list_add(struct key_list *list, struct key_entry *entry) {
+    entry->next = NULL;
+    if (list->tail != NULL) {
+        list->tail->next = entry;
+    } else {
+        list->head = entry;
+    }
+    list->tail = entry;
+}
+
 struct lane {
     const struct copy_plan *plan;
     struct loop *loop;
     int index;
     struct keyset *keys;
     struct pool *source, *target;
+    struct transfers *transfers;
     struct copy_stats stats;
     bool stopping, failed, kicked, closing;
 
@@ -78,6 +90,12 @@ struct lane {
 static inline enum stage key_stage(const struct key_entry *e) {
     return (enum stage)((e->flags >> KEY_STAGE_SHIFT) & 7);
 }
+/* The stage that reads what is no string, or may be none. Where sizes are not told, a transfer finds out by the length. */
+static inline enum stage lane_value_stage(const struct lane *lane) {
+    const struct copy_plan *plan = lane->plan;
+    bool unmeasured = plan->big_key_bytes > 0 && !plan->can.source_memory_usage;
+    return plan->structured || unmeasured ? STAGE_TRANSFER : STAGE_DUMP;
+}
 static inline void key_set_stage(struct key_entry *e, enum stage stage) {
     e->flags = (e->flags & ~(7u << KEY_STAGE_SHIFT)) | (uint32_t)stage << KEY_STAGE_SHIFT;
 }
@@ -90,6 +108,8 @@ void lane_stage(struct lane *lane, struct key_entry *entry, enum stage stage);
 bool lane_has_room_for(const struct lane *lane, uint64_t bytes);
 /* Waits for that room. */
 void lane_wait_turn(struct lane *lane, struct key_entry *entry);
+/* Queued again, to be taken up from the start. */
+void lane_requeue(struct lane *lane, struct key_entry *entry);
 /* Waits until a node comes back, the topology changes, or the retry timer fires. */
 void lane_park(struct lane *lane, struct key_entry *entry);
 /* The key is copied, deleted or skipped. */
@@ -98,8 +118,8 @@ void lane_key_done(struct lane *lane, struct key_entry *entry);
 void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_node *node, const struct err *err);
 /* Parks a key whose slot nobody owns now; that counts as an outage of the side. */
 void lane_park_unowned(struct lane *lane, struct key_entry *entry, struct pool *side);
-/* A write was acknowledged: whatever kept the target from writing is over. */
-void lane_target_works(struct lane *lane, const struct pool_node *node);
+/* The node did what it was asked: whatever kept it from working is over. */
+void lane_node_works(struct lane *lane, const struct pool_node *node);
 
 /* ---- fetch.c ---- */
 
@@ -123,6 +143,8 @@ struct fetched {
 
 /* Sends the values of one batch to the target; takes over the keys. */
 void apply_values(struct lane *lane, const struct fetched *values, size_t n);
+/* The target has acknowledged the key: it is counted, by type and size (KEY_TYPE_SHIFT, data), and done. */
+void apply_acknowledged(struct lane *lane, struct key_entry *entry);
 /* The key is gone on the source. */
 void apply_deletion(struct lane *lane, struct key_entry *entry);
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/slot.h"
 #include "job/accept_probe.h"
@@ -110,6 +111,10 @@ static bool probe_needed(struct probe *p, const char *name, enum probe_answer an
     return err_set(err, ERR_UNSUPPORTED, client_place(p->client), "%s is refused (%s); allow it, or use a user who may", name, text);
 }
 
+static void note_no_dump(const struct probe *p, const char *name, const char *text) {
+    log_info(client_place(p->client), "%s is refused (%s): values are copied by the commands of their types", name, text);
+}
+
 static bool probe_source(struct deployment *source, struct copy_abilities *can, struct err *err) {
     struct probe p;
     char text[200];
@@ -117,15 +122,20 @@ static bool probe_source(struct deployment *source, struct copy_abilities *can, 
     struct bytes key = bytes_of_str(p.key);
     bool ok = probe_needed(&p, "SCAN", PROBE(&p, text, err, BYTES_LITERAL("SCAN"), BYTES_LITERAL("0"), BYTES_LITERAL("COUNT"), BYTES_LITERAL("1")), text, err);
     ok = ok && probe_needed(&p, "GET", PROBE(&p, text, err, BYTES_LITERAL("GET"), key), text, err);
-    ok = ok && probe_needed(&p, "DUMP", PROBE(&p, text, err, BYTES_LITERAL("DUMP"), key), text, err);
     ok = ok && probe_needed(&p, "PTTL", PROBE(&p, text, err, BYTES_LITERAL("PTTL"), key), text, err);
     enum probe_answer expiry = ok ? PROBE(&p, text, err, BYTES_LITERAL("PEXPIRETIME"), key) : PROBE_BROKEN;
     enum probe_answer memory = expiry == PROBE_BROKEN ? PROBE_BROKEN : PROBE(&p, text, err, BYTES_LITERAL("MEMORY"), BYTES_LITERAL("USAGE"), key);
+    enum probe_answer dump = memory == PROBE_BROKEN ? PROBE_BROKEN : PROBE(&p, text, err, BYTES_LITERAL("DUMP"), key);
+    can->dump = dump == PROBE_ALLOWED;
+    if (dump == PROBE_REFUSED) note_no_dump(&p, "DUMP", text);
+    enum probe_answer fields = dump == PROBE_BROKEN ? PROBE_BROKEN
+        : PROBE(&p, text, err, BYTES_LITERAL("HPEXPIRETIME"), key, BYTES_LITERAL("FIELDS"), BYTES_LITERAL("1"), BYTES_LITERAL("x"));
+    can->source_field_ttl = fields == PROBE_ALLOWED;
     can->source_pexpiretime = expiry == PROBE_ALLOWED;
     can->source_memory_usage = memory == PROBE_ALLOWED;
     can->source_spans_slots = !deployment_is_cluster(source);
     client_close(&p.client);
-    return ok && expiry != PROBE_BROKEN && memory != PROBE_BROKEN;
+    return ok && fields != PROBE_BROKEN;
 }
 
 static bool probe_target(struct deployment *target, struct copy_abilities *can, struct err *err) {
@@ -133,11 +143,17 @@ static bool probe_target(struct deployment *target, struct copy_abilities *can, 
     char text[200], set_text[200];
     if (!probe_open(&p, target, err)) return false;
     struct bytes key = bytes_of_str(p.key);
-    bool ok = probe_needed(&p, "RESTORE", PROBE(&p, text, err, BYTES_LITERAL("RESTORE"), key, BYTES_LITERAL("0"), BYTES_LITERAL("x")), text, err);
-    ok = ok && probe_needed(&p, "SET", PROBE(&p, set_text, err, BYTES_LITERAL("SET"), key, BYTES_LITERAL("x"), BYTES_LITERAL("PXAT"), BYTES_LITERAL("x")), set_text, err);
+    enum probe_answer restore = PROBE(&p, text, err, BYTES_LITERAL("RESTORE"), key, BYTES_LITERAL("0"), BYTES_LITERAL("x"));
+    if (restore == PROBE_REFUSED) note_no_dump(&p, "RESTORE", text);
+    can->dump = can->dump && restore == PROBE_ALLOWED;
+    bool ok = restore != PROBE_BROKEN && probe_needed(&p, "SET", PROBE(&p, set_text, err, BYTES_LITERAL("SET"), key, BYTES_LITERAL("x"), BYTES_LITERAL("PXAT"), BYTES_LITERAL("x")), set_text, err);
     can->target_set_pxat = ok && strstr(set_text, "syntax") == NULL;
     can->target_spans_slots = !deployment_is_cluster(target);
-    ok = ok && accept_probe(deployment_loop(target), p.client, p.key, deployment_info(target), deployment_reply_timeout_ms(target),
+    enum probe_answer fields = !ok ? PROBE_BROKEN
+        : PROBE(&p, text, err, BYTES_LITERAL("HPEXPIREAT"), key, BYTES_LITERAL("1"), BYTES_LITERAL("FIELDS"), BYTES_LITERAL("1"), BYTES_LITERAL("x"));
+    can->target_field_ttl = fields == PROBE_ALLOWED;
+    ok = ok && fields != PROBE_BROKEN;
+    if (restore == PROBE_ALLOWED) ok = ok && accept_probe(deployment_loop(target), p.client, p.key, deployment_info(target), deployment_reply_timeout_ms(target),
                             &can->accept, err);
     client_close(&p.client);
     return ok;
@@ -196,5 +212,8 @@ bool preflight_check(struct deployment *source, struct deployment *target, const
         if (!check_select(source, dbs[i], err)) return false;
         if (!check_select(target, target_db >= 0 ? target_db : dbs[i], err)) return false;
     }
-    return probe_source(source, can, err) && probe_target(target, can, err);
+    if (!probe_source(source, can, err)) return false;
+    if (!dry_run) return probe_target(target, can, err);
+    can->target_set_pxat = true; /* nothing is written: read as if all were allowed */
+    return true;
 }

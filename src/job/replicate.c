@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "copy/transfer.h"
 #include "job/preflight.h"
 #include "job/replicate_priv.h"
 
@@ -94,6 +95,11 @@ static void make_plan(struct job *job, struct giveup *giveup, const struct copy_
         .max_args = s->max_args,
         .lane_bytes = lane_bytes < LANE_BYTES_MIN ? LANE_BYTES_MIN : lane_bytes,
         .mem_limit_bytes = s->mem_limit_bytes,
+        .big_key_bytes = s->big_key_bytes,
+        .structured = s->structured || !can->dump,
+        .merge = s->merge,
+        .no_stream_id = s->no_stream_id,
+        .stream_prune = s->stream_prune,
         .rate = s->rate / threads,
         .outage_timeout_ms = s->outage_timeout_ms,
         .giveup = giveup,
@@ -156,6 +162,7 @@ static void look_at(struct job *job, struct deployment *side, _Atomic bool *want
         bool ok = deployment_refresh(side, &err);
         *refreshed_ms = clock_mono_ms();
         if (!ok && err.code != ERR_INTERRUPTED) log_debug(err.place, "%s", err.text);
+        if (!ok && side == job->source) job->source_down = err;
         if (side == job->source) job->source_down_since_ms = ok ? 0 : job->source_down_since_ms != 0 ? job->source_down_since_ms : now_ms;
     }
     uint64_t now = deployment_epoch(side);
@@ -203,7 +210,8 @@ static bool source_gone_too_long(struct job *job, struct err *err) {
     if (job->source_down_since_ms == 0 || limit_ms == 0) return false;
     int64_t gone_ms = clock_mono_ms() - job->source_down_since_ms;
     if (gone_ms < limit_ms) return false;
-    err_set(err, ERR_OUTAGE, "source", "unreachable for %lld s, longer than --outage-timeout allows", (long long)gone_ms / 1000);
+    err_set(err, ERR_OUTAGE, job->source_down.place, "unreachable for %lld s, longer than --outage-timeout allows: %s",
+            (long long)gone_ms / 1000, job->source_down.text);
     return true;
 }
 
@@ -247,6 +255,13 @@ static bool choose_databases(struct job *job, struct err *err) {
     return preflight_databases(job->source, s->all_databases, s->dbs, s->n_dbs, &r->dbs, &r->n_dbs, err);
 }
 
+/* What a job that was killed has left unfinished. */
+static bool clean_target(struct job *job, struct err *err) {
+    const struct replicate_result *r = job->result;
+    if (r->target_db >= 0) return transfer_clean_target(job->target, &r->target_db, 1, err);
+    return transfer_clean_target(job->target, r->dbs, r->n_dbs, err);
+}
+
 static bool run_job(struct job *job, struct err *err) {
     struct copy_abilities can = { 0 };
     if (!choose_databases(job, err)) return false;
@@ -255,6 +270,7 @@ static bool run_job(struct job *job, struct err *err) {
         return false;
     if (job->settings->mem_limit_bytes > 0 && !can.source_memory_usage)
         return err_set(err, ERR_UNSUPPORTED, "--mem-limit", "the source refuses MEMORY USAGE, so that sizes cannot be known");
+    if (!job->settings->dry_run && !clean_target(job, err)) return false;
     count_keys(job);
     make_plan(job, job->result->giveup, &can);
     job->source_epoch = deployment_epoch(job->source);

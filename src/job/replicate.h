@@ -35,6 +35,9 @@ struct replicate_settings {
     size_t max_args;
     uint64_t buffer_bytes;
     uint64_t mem_limit_bytes;
+    uint64_t big_key_bytes; /* larger ones are copied in pieces; 0: never */
+    bool structured;        /* by the commands of each type; also where DUMP or RESTORE is refused */
+    bool merge, no_stream_id, stream_prune; /* of structured copies; see copy/lane.h */
     double rate; /* keys a second; 0: unlimited */
     int64_t sleep_ms;
     int64_t outage_timeout_ms;

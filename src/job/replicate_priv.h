@@ -60,7 +60,8 @@ struct job {
     _Atomic uint64_t scanned;
     _Atomic uint64_t scan_reconnects;
     uint64_t source_epoch, target_epoch;
-    int64_t source_refreshed_ms, target_refreshed_ms, open_slots_at_ms, source_down_since_ms;
+    int64_t source_refreshed_ms, target_refreshed_ms, open_slots_at_ms, open_slots_since_ms, source_down_since_ms;
+    struct err source_down;
     bool open_slots_told;
     struct loop_timer *progress_timer;
 

@@ -23,7 +23,8 @@ static bool read_relative_expiry(struct decoder *d, int64_t *expiry_ms, struct e
     *expiry_ms = FIELD_NEVER_EXPIRES;
     if (!rdb_read_len(&d->in, &after, err)) return false;
     if (after == 0) return true;
-    if (least > INT64_MAX || after - 1 > INT64_MAX - least) return rdb_bad(&d->in, err, "the field expiry is out of range");
+    if (least > INT64_MAX || after - 1 > INT64_MAX - least)
+        return rdb_bad(&d->in, err, "the field expiry is out of range");
     *expiry_ms = (int64_t)(least + after - 1);
     return true;
 }
@@ -62,7 +63,8 @@ static bool step_packed(struct decoder *d, struct err *err) {
     if (!packed_next(&d->packed, &field, err) || !packed_next(&d->packed, &value, err)) return false;
     if (d->type == RDB_HASH_LISTPACK_EX && !packed_next_number(&d->packed, &expiry_ms, err)) return false;
     if (expiry_ms < 0) return rdb_bad(&d->packed.in, err, "the field expiry is out of range");
-    return hand_field(d, packed_bytes(&field), packed_bytes(&value), expiry_ms == 0 ? FIELD_NEVER_EXPIRES : expiry_ms, err);
+    return hand_field(d, packed_bytes(&field), packed_bytes(&value), expiry_ms == 0 ? FIELD_NEVER_EXPIRES : expiry_ms,
+                      err);
 }
 
 static bool step_zipmap(struct decoder *d, struct err *err) {
@@ -84,14 +86,19 @@ static bool open_zipmap(struct decoder *d, struct err *err) {
 bool decode_hash_open(struct decoder *d, struct err *err) {
     d->step = step_packed;
     switch (d->type) {
-    case RDB_HASH_ZIPMAP: return open_zipmap(d, err);
-    case RDB_HASH_ZIPLIST: return decode_open_ziplist(d, err);
-    case RDB_HASH_LISTPACK: return decode_open_listpack(d, err);
-    case RDB_HASH_LISTPACK_EX: return rdb_read_i64(&d->in, &d->min_expiry_ms, err) && decode_open_listpack(d, err);
+    case RDB_HASH_ZIPMAP:
+        return open_zipmap(d, err);
+    case RDB_HASH_ZIPLIST:
+        return decode_open_ziplist(d, err);
+    case RDB_HASH_LISTPACK:
+        return decode_open_listpack(d, err);
+    case RDB_HASH_LISTPACK_EX:
+        return rdb_read_i64(&d->in, &d->min_expiry_ms, err) && decode_open_listpack(d, err);
     case RDB_HASH_METADATA:
         if (!rdb_read_i64(&d->in, &d->min_expiry_ms, err)) return false;
         break;
-    default: break;
+    default:
+        break;
     }
     d->step = step_plain;
     return rdb_read_count(&d->in, 2, &d->left, err);

@@ -25,7 +25,8 @@ static bool open_node(struct decoder *d, struct err *err) {
     if (d->type != RDB_LIST_QUICKLIST_2) return decode_open_ziplist(d, err);
     if (!rdb_read_len(&d->in, &container, err)) return false;
     if (container == CONTAINER_PACKED) return decode_open_listpack(d, err);
-    if (container != CONTAINER_PLAIN) return rdb_bad(&d->in, err, "list nodes of kind %u are not known", (unsigned)container);
+    if (container != CONTAINER_PLAIN)
+        return rdb_bad(&d->in, err, "list nodes of kind %u are not known", (unsigned)container);
     struct bytes item;
     return rdb_read_string(&d->in, &d->scratch[SCRATCH_VALUE], &item, err) && hand_item(d, item, err);
 }

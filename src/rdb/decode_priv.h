@@ -52,8 +52,8 @@ struct decoder {
     void *ctx;
     decode_step_fn *step; /* NULL: nothing more comes */
     bool failed;
-    uint64_t left;        /* elements, or nodes, still to come */
-    uint64_t elements;    /* handed on */
+    uint64_t left;     /* elements, or nodes, still to come */
+    uint64_t elements; /* handed on */
     uint64_t handed_bytes;
     int64_t min_expiry_ms;  /* hashes with field expiry: what they count from */
     struct packed packed;   /* the node being read */
@@ -63,7 +63,8 @@ struct decoder {
     struct stream_decoder *stream;
 };
 
-decode_step_fn decode_string_open, decode_list_open, decode_set_open, decode_zset_open, decode_hash_open, decode_stream_open;
+decode_step_fn decode_string_open, decode_list_open, decode_set_open, decode_zset_open, decode_hash_open,
+    decode_stream_open;
 void decode_stream_close(struct decoder *d);
 
 /* Reads a string that holds a node; offset is where it stands. */

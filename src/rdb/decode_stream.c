@@ -35,7 +35,7 @@ struct items {
 };
 
 struct stream_decoder {
-    struct stream_id master, before; /* of the node; of the last entry read */
+    struct stream_id master, before;     /* of the node; of the last entry read */
     uint64_t entries_left, deleted_left; /* in the node */
     struct items fields, values;
     struct bytes *words; /* the entry as it is handed on */
@@ -78,7 +78,8 @@ bool decode_stream_open(struct decoder *d, struct err *err) {
 /* ---- entries ---- */
 
 static bool items_read(struct decoder *d, struct items *items, uint64_t n, struct err *err) {
-    if (n > 2 * FIELDS_MAX || n > rdb_left(&d->packed.in) / 2) return rdb_bad(&d->packed.in, err, "an entry has too many fields");
+    if (n > 2 * FIELDS_MAX || n > rdb_left(&d->packed.in) / 2)
+        return rdb_bad(&d->packed.in, err, "an entry has too many fields");
     if (n > items->cap) {
         free(items->items); /* nothing in it is wanted any more */
         items->items = mem_array(NULL, n, sizeof(*items->items));
@@ -157,7 +158,8 @@ static size_t join_words(struct stream_decoder *s, bool same_fields) {
 
 static bool hand_entry(struct decoder *d, struct stream_id id, bool same_fields, struct err *err) {
     struct stream_decoder *s = d->stream;
-    if (s->has_entries && stream_id_compare(id, s->before) <= 0) return rdb_bad(&d->packed.in, err, "the ids do not ascend");
+    if (s->has_entries && stream_id_compare(id, s->before) <= 0)
+        return rdb_bad(&d->packed.in, err, "the ids do not ascend");
     if (id.ms == 0 && id.seq == 0) return rdb_bad(&d->packed.in, err, "an entry has the id 0-0");
     if (!s->has_entries) s->info.first = id;
     s->has_entries = true;
@@ -261,7 +263,8 @@ static bool step_group_pending(struct decoder *d, struct err *err) {
     if (rdb_take(&d->in, ID_LEN, err) == NULL || !rdb_read_i64(&d->in, &delivered_ms, err) ||
         !rdb_read_len(&d->in, &deliveries, err))
         return false;
-    if (s->pending_read > 0 && stream_id_compare(pending_id(d, s->pending_read - 1), pending_id(d, s->pending_read)) >= 0)
+    if (s->pending_read > 0 &&
+        stream_id_compare(pending_id(d, s->pending_read - 1), pending_id(d, s->pending_read)) >= 0)
         return rdb_bad(&d->in, err, "the ids of the pending entries do not ascend");
     s->pending_read++;
     return true;

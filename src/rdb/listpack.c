@@ -35,11 +35,16 @@ static bool take_wide(struct packed *p, struct packed_item *item, unsigned kind,
     case 0xf0:
         if ((len = rdb_take(&p->in, 4, err)) == NULL) return false;
         return packed_take_string(p, item, rdb_le(len, 4), err);
-    case 0xf1: return packed_take_number(p, item, 2, err);
-    case 0xf2: return packed_take_number(p, item, 3, err);
-    case 0xf3: return packed_take_number(p, item, 4, err);
-    case 0xf4: return packed_take_number(p, item, 8, err);
-    default: return rdb_bad(&p->in, err, "0x%02x begins no element", kind);
+    case 0xf1:
+        return packed_take_number(p, item, 2, err);
+    case 0xf2:
+        return packed_take_number(p, item, 3, err);
+    case 0xf3:
+        return packed_take_number(p, item, 4, err);
+    case 0xf4:
+        return packed_take_number(p, item, 8, err);
+    default:
+        return rdb_bad(&p->in, err, "0x%02x begins no element", kind);
     }
 }
 

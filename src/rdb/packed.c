@@ -5,13 +5,15 @@
 
 enum { COUNT_UNKNOWN = 65535, END_MARK = 0xff };
 
-bool packed_open(struct packed *p, const char *what, struct bytes blob, size_t offset, size_t header_len, struct err *err) {
+bool packed_open(struct packed *p, const char *what, struct bytes blob, size_t offset, size_t header_len,
+                 struct err *err) {
     *p = (struct packed){ .in = rdb_cursor_of_node(what, blob, offset) };
     const unsigned char *header = rdb_take(&p->in, header_len, err);
     if (header == NULL) return false;
     uint64_t len = rdb_le(header, 4);
     if (len != blob.len) return rdb_bad(&p->in, err, "it has %zu bytes and says %" PRIu64, blob.len, len);
-    if (rdb_left(&p->in) == 0 || p->in.base[p->in.end - 1] != END_MARK) return rdb_bad(&p->in, err, "it has no end mark");
+    if (rdb_left(&p->in) == 0 || p->in.base[p->in.end - 1] != END_MARK)
+        return rdb_bad(&p->in, err, "it has no end mark");
     p->in.end--;
     p->announced = (uint32_t)rdb_le(header + header_len - 2, 2);
     if (p->announced == 0 || packed_has_more(p)) return true;

@@ -50,7 +50,8 @@ bool packed_double(const struct packed *p, const struct packed_item *item, doubl
 bool ziplist_next(struct packed *p, struct packed_item *item, struct err *err);
 bool listpack_next(struct packed *p, struct packed_item *item, struct err *err);
 /* Takes header_len bytes, the last two of which are the count, and the end mark off. */
-bool packed_open(struct packed *p, const char *what, struct bytes blob, size_t offset, size_t header_len, struct err *err);
+bool packed_open(struct packed *p, const char *what, struct bytes blob, size_t offset, size_t header_len,
+                 struct err *err);
 bool packed_take_string(struct packed *p, struct packed_item *item, uint64_t len, struct err *err);
 bool packed_take_number(struct packed *p, struct packed_item *item, int width, struct err *err);
 

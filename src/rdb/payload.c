@@ -15,14 +15,16 @@ enum {
 };
 
 const char *value_type_name(enum value_type type) {
-    static const char *const names[VALUE_TYPES] = { "string", "list", "set", "zset", "hash", "stream", "module", "unknown" };
+    static const char *const names[VALUE_TYPES] = { "string", "list",   "set",    "zset",
+                                                    "hash",   "stream", "module", "unknown" };
     return (unsigned)type < VALUE_TYPES ? names[type] : "unknown";
 }
 
 enum value_type payload_type(struct bytes payload) {
     if (payload.len < PAYLOAD_LEN_MIN) return VALUE_UNKNOWN;
     switch ((unsigned char)payload.ptr[0]) {
-    case 0: return VALUE_STRING;
+    case 0:
+        return VALUE_STRING;
     case 1:  /* linked list */
     case 10: /* ziplist */
     case 14: /* quicklist, 3.2 */
@@ -52,8 +54,10 @@ enum value_type payload_type(struct bytes payload) {
     case 27: /* 8.8 */
         return VALUE_STREAM;
     case 6:
-    case 7: return VALUE_MODULE;
-    default: return VALUE_UNKNOWN;
+    case 7:
+        return VALUE_MODULE;
+    default:
+        return VALUE_UNKNOWN;
     }
 }
 
@@ -69,8 +73,8 @@ static const char *footer_of(struct bytes payload) {
 
 static bool check_len(struct bytes payload, struct err *err) {
     if (payload.len >= PAYLOAD_LEN_MIN) return true;
-    return err_set(err, ERR_BAD_PAYLOAD, "payload", "%zu bytes are too few; a dumped value has at least %d", payload.len,
-                   PAYLOAD_LEN_MIN);
+    return err_set(err, ERR_BAD_PAYLOAD, "payload", "%zu bytes are too few; a dumped value has at least %d",
+                   payload.len, PAYLOAD_LEN_MIN);
 }
 
 bool payload_check(struct bytes payload, struct err *err) {
@@ -79,8 +83,9 @@ bool payload_check(struct bytes payload, struct err *err) {
     uint64_t said = rdb_le((const unsigned char *)footer + FOOTER_CRC, sizeof(said));
     uint64_t is = crc64(0, payload.ptr, payload.len - PAYLOAD_FOOTER_LEN + FOOTER_CRC);
     if (said == is) return true;
-    return err_set(err, ERR_BAD_PAYLOAD, "payload", "the CRC is %016" PRIx64 " and should be %016" PRIx64 "; the value was damaged on its way",
-                   said, is);
+    return err_set(err, ERR_BAD_PAYLOAD, "payload",
+                   "the CRC is %016" PRIx64 " and should be %016" PRIx64 "; the value was damaged on its way", said,
+                   is);
 }
 
 bool payload_restamp(struct bytes payload, unsigned version, char footer[PAYLOAD_FOOTER_LEN], struct err *err) {

@@ -97,7 +97,9 @@ static bool read_len(struct rdb_cursor *c, uint64_t *out, bool *encoded, struct 
     *encoded = false;
     if (!rdb_read_byte(c, &first, err)) return false;
     switch (first >> 6) {
-    case 0: *out = first; return true;
+    case 0:
+        *out = first;
+        return true;
     case 1:
         if ((p = rdb_take(c, 1, err)) == NULL) return false;
         *out = (uint64_t)(first & 63) << 8 | *p;

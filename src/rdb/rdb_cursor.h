@@ -22,7 +22,8 @@
 
 enum {
     RDB_NUMBER_TEXT_MAX = 24,
-    RDB_UNPACKED_MAX = 512 * 1024 * 1024, /* most bytes that one LZF string may announce: proto-max-bulk-len's default */
+    RDB_UNPACKED_MAX =
+        512 * 1024 * 1024, /* most bytes that one LZF string may announce: proto-max-bulk-len's default */
 };
 
 struct rdb_cursor {

@@ -18,17 +18,24 @@ static bool check_before(struct packed *p, struct err *err) {
         if (bytes == NULL) return false;
         len = rdb_le(bytes, LEN_LONG_BYTES);
     }
-    return len == p->before_len || rdb_bad(&p->in, err, "the element before has %zu bytes, not %u", p->before_len, (unsigned)len);
+    return len == p->before_len ||
+           rdb_bad(&p->in, err, "the element before has %zu bytes, not %u", p->before_len, (unsigned)len);
 }
 
 static bool take_number(struct packed *p, struct packed_item *item, unsigned kind, struct err *err) {
     switch (kind) {
-    case 0xc0: return packed_take_number(p, item, 2, err);
-    case 0xd0: return packed_take_number(p, item, 4, err);
-    case 0xe0: return packed_take_number(p, item, 8, err);
-    case 0xf0: return packed_take_number(p, item, 3, err);
-    case 0xfe: return packed_take_number(p, item, 1, err);
-    default: break;
+    case 0xc0:
+        return packed_take_number(p, item, 2, err);
+    case 0xd0:
+        return packed_take_number(p, item, 4, err);
+    case 0xe0:
+        return packed_take_number(p, item, 8, err);
+    case 0xf0:
+        return packed_take_number(p, item, 3, err);
+    case 0xfe:
+        return packed_take_number(p, item, 1, err);
+    default:
+        break;
     }
     if (kind < IMMEDIATE_FIRST || kind > IMMEDIATE_LAST) return rdb_bad(&p->in, err, "0x%02x begins no element", kind);
     item->is_number = true;
@@ -41,14 +48,16 @@ static bool take_element(struct packed *p, struct packed_item *item, struct err 
     const unsigned char *len;
     if (!rdb_read_byte(&p->in, &kind, err)) return false;
     switch (kind >> 6) {
-    case 0: return packed_take_string(p, item, kind, err);
+    case 0:
+        return packed_take_string(p, item, kind, err);
     case 1:
         if ((len = rdb_take(&p->in, 1, err)) == NULL) return false;
         return packed_take_string(p, item, (uint64_t)(kind & 63) << 8 | *len, err);
     case 2:
         if ((len = rdb_take(&p->in, 4, err)) == NULL) return false;
         return packed_take_string(p, item, rdb_be(len, 4), err);
-    default: return take_number(p, item, kind, err);
+    default:
+        return take_number(p, item, kind, err);
     }
 }
 

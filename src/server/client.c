@@ -20,7 +20,14 @@ struct pending {
 
 enum client_state { CLIENT_CONNECTING, CLIENT_HANDSHAKE, CLIENT_READY, CLIENT_WAITING, CLIENT_FAILED };
 
-enum handshake_step { STEP_AUTH, STEP_HELLO, STEP_OPTIONAL, STEP_SELECT, STEP_PING };
+enum handshake_step { STEP_AUTH, STEP_HELLO, STEP_OPTIONAL, STEP_IDENTITY, STEP_SELECT, STEP_PING };
+
+enum { CLIENT_IDENTITY_MAX = 80 };
+
+/* How the server knows a connection. The id alone would name somebody else's after a failover. */
+struct client_identity {
+    char id[CLIENT_IDENTITY_MAX], addr[CLIENT_IDENTITY_MAX];
+};
 
 struct client {
     struct loop *loop;
@@ -33,6 +40,7 @@ struct client {
 
     struct conn *conn;
     struct resp_framer framer;
+    struct client_identity self, stale; /* of this connection, and of a lost one that had commands under way */
     struct pending *ring;
     size_t ring_cap, ring_head, ring_n;
     int db; /* of the last SELECT sent */
@@ -98,6 +106,8 @@ static void client_end(struct client *c, const struct err *err) {
     if (c->state == CLIENT_WAITING || c->state == CLIENT_FAILED) return;
     struct err copy = *err;
     c->last_err = copy;
+    if (c->settings.fence && c->state == CLIENT_READY && c->ring_n > 0) c->stale = c->self;
+    c->self = (struct client_identity){ 0 };
     client_drop_conn(c);
     bool final = !c->settings.reconnect || err_class_of(copy.code) == ERR_CLASS_STOP;
     c->state = final ? CLIENT_FAILED : CLIENT_WAITING;
@@ -173,11 +183,22 @@ static void client_handshake_failed(struct client *c, const struct resp_item *it
 
 static void client_became_ready(struct client *c) {
     c->state = CLIENT_READY;
+    c->stale = (struct client_identity){ 0 };
     c->backoff_ms = CLIENT_BACKOFF_MIN_MS;
     c->down_since_ms = 0;
     if (c->was_ready) c->reconnects++;
     c->was_ready = true;
     if (c->events.on_ready != NULL) c->events.on_ready(c->ctx);
+}
+
+/* From "id=7 addr=127.0.0.1:4711 laddr=... fd=8 ..." (CLIENT INFO, 6.2). */
+static void client_take_identity(struct client *c, struct bytes info) {
+    while (info.len > 0) {
+        struct bytes value = bytes_split(&info, ' '), name = bytes_split(&value, '=');
+        bool id = bytes_equal_str(name, "id"), addr = bytes_equal_str(name, "addr");
+        if (!(id || addr) || value.len >= CLIENT_IDENTITY_MAX) continue;
+        snprintf(id ? c->self.id : c->self.addr, CLIENT_IDENTITY_MAX, "%.*s", (int)value.len, value.ptr);
+    }
 }
 
 static void on_handshake_reply(void *ctx, void *arg, const struct reply *reply) {
@@ -187,12 +208,14 @@ static void on_handshake_reply(void *ctx, void *arg, const struct reply *reply) 
     if (resp_is_error(&reply->item)) {
         enum err_code code = err_code_of_reply(reply->item.str.ptr, reply->item.str.len);
         /* What is optional may be refused or unknown. */
-        bool tolerated = (step == STEP_OPTIONAL && is_refusal(code)) || (step == STEP_PING && code == ERR_NOPERM);
+        bool optional = step == STEP_OPTIONAL || step == STEP_IDENTITY;
+        bool tolerated = (optional && is_refusal(code)) || (step == STEP_PING && code == ERR_NOPERM);
         if (!tolerated) {
             client_handshake_failed(c, &reply->item, step);
             return;
         }
     }
+    if (step == STEP_IDENTITY && resp_is_string(&reply->item)) client_take_identity(c, reply->item.str);
     if (step == STEP_PING) client_became_ready(c);
 }
 
@@ -221,6 +244,14 @@ static void client_send_identity(struct client *c) {
     }
 }
 
+/* Bytes of the lost connection may lie unread in the server, and would be executed after what is written here. */
+static void client_send_fence(struct client *c) {
+    if (c->stale.id[0] != '\0' && c->stale.addr[0] != '\0')
+        HANDSHAKE(c, STEP_OPTIONAL, BYTES_LITERAL("CLIENT"), BYTES_LITERAL("KILL"), BYTES_LITERAL("ID"), bytes_of_str(c->stale.id),
+                  BYTES_LITERAL("ADDR"), bytes_of_str(c->stale.addr));
+    HANDSHAKE(c, STEP_IDENTITY, BYTES_LITERAL("CLIENT"), BYTES_LITERAL("INFO"));
+}
+
 static void on_conn_open(void *ctx) {
     struct client *c = ctx;
     c->state = CLIENT_HANDSHAKE;
@@ -229,6 +260,7 @@ static void on_conn_open(void *ctx) {
     HANDSHAKE(c, STEP_OPTIONAL, BYTES_LITERAL("CLIENT"), BYTES_LITERAL("SETNAME"), BYTES_LITERAL("longhaul"));
     if (c->settings.no_touch)
         HANDSHAKE(c, STEP_OPTIONAL, BYTES_LITERAL("CLIENT"), BYTES_LITERAL("NO-TOUCH"), BYTES_LITERAL("ON"));
+    if (c->settings.fence) client_send_fence(c);
     if (c->settings.readonly) HANDSHAKE(c, STEP_OPTIONAL, BYTES_LITERAL("READONLY"));
     c->db = c->settings.db;
     if (c->db != 0) {

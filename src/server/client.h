@@ -40,6 +40,8 @@ struct client_settings {
     int protocol;            /* 2 or 3; 3 sends HELLO 3 */
     bool readonly;           /* READONLY, to read from replicas of a cluster */
     bool no_touch;           /* CLIENT NO-TOUCH ON where the server has it */
+    bool fence;              /* for writers: what a lost connection still had under way is made sure never to be
+                              * executed after the new one's commands, by CLIENT KILL of the old one */
     bool reconnect;          /* false: the first loss is the end */
     int64_t connect_timeout_ms;
     int64_t reply_timeout_ms; /* 0: none. No byte for this long while replies are due ends the connection. */

@@ -19,6 +19,7 @@ struct deployment {
     struct call_reply info_text;
     bool cluster;
     struct address seed; /* the endpoint itself, or what the sentinels named last */
+    unsigned refreshes;
     pthread_mutex_t lock;
     struct topology *topology; /* under lock */
     uint64_t epoch;            /* under lock */
@@ -38,6 +39,7 @@ struct client_settings deployment_client_settings(const struct deployment *d, co
         .protocol = 2,
         .readonly = d->settings.read_from_replica && d->cluster,
         .no_touch = d->settings.no_touch,
+        .fence = d->settings.writes,
         .reconnect = true,
         .connect_timeout_ms = d->settings.connect_timeout_ms,
         .reply_timeout_ms = d->settings.reply_timeout_ms,
@@ -165,13 +167,17 @@ static bool make_tls(struct deployment *d, struct err *err) {
 /* A server that refuses connections is an error at once; one that is loading is waited for. */
 static struct client *open_seed(struct deployment *d, struct err *err) {
     int64_t deadline_ms = clock_mono_ms() + d->settings.startup_timeout_ms;
-    bool told = false;
-    for (;;) {
-        struct client *client = open_node(d, &d->seed, d->settings.connect_timeout_ms + d->settings.reply_timeout_ms, false, err);
-        bool wait = client == NULL && (err->code == ERR_LOADING || err->code == ERR_MASTERDOWN || err->code == ERR_BUSY);
-        if (!wait || clock_mono_ms() >= deadline_ms) return client;
-        if (!told) log_info(err->place, "%s; waiting", err->text);
-        told = true;
+    struct err last;
+    for (bool told = false;; told = true) {
+        struct client *client =
+            open_node(d, &d->seed, d->settings.connect_timeout_ms + d->settings.reply_timeout_ms, false, &last);
+        if (client != NULL) return client;
+        bool wait = last.code == ERR_LOADING || last.code == ERR_MASTERDOWN || last.code == ERR_BUSY;
+        if (!wait || clock_mono_ms() >= deadline_ms) {
+            *err = last;
+            return NULL;
+        }
+        if (!told) log_info(last.place, "%s; waiting", last.text);
         for (int i = 0; i < 5; i++) loop_run_once(d->loop, 100);
     }
 }
@@ -216,14 +222,29 @@ void deployment_free(struct deployment **deployment) {
 
 /* ---- refreshing ---- */
 
-static bool refresh_from(struct deployment *d, const struct address *address, struct err *err) {
+/* A node that was cut off from its cluster, or taken out of it, goes on answering with the picture it had; it says of
+ * itself that the cluster fails. Where CLUSTER INFO is refused the node is believed. */
+static bool is_cut_off(struct deployment *d, struct client *client) {
+    struct call_reply reply;
+    struct err err;
+    if (!d->cluster || !call_ok(d->loop, client, d->settings.reply_timeout_ms, &reply, &err, "CLUSTER INFO")) return false;
+    bool fails = resp_is_string(&reply.item) && bytes_equal_str(info_field(reply.item.str, "cluster_state"), "fail");
+    call_reply_fini(&reply);
+    return fails;
+}
+
+static bool refresh_from(struct deployment *d, const struct address *address, bool choosy, struct err *err) {
     struct client *client = deployment_call_open(d, address, err);
     if (client == NULL) return false;
     struct server_info info;
     struct call_reply text;
     struct topology *t = NULL;
-    if (ask_info(d, client, &info, &text, err)) {
-        t = load_topology(d, client, text.item.str, err);
+    if (choosy && is_cut_off(d, client)) {
+        err_set(err, ERR_CLUSTERDOWN, client_place(client), "the node says that its cluster fails");
+    } else if (ask_info(d, client, &info, &text, err)) {
+        bool demoted = d->endpoint.kind == ENDPOINT_SENTINEL && info.replica;
+        if (demoted) err_set(err, ERR_READONLY, client_place(client), "the sentinels still name a server that is a replica now");
+        if (!demoted) t = load_topology(d, client, text.item.str, err);
         call_reply_fini(&text);
     }
     client_close(&client);
@@ -231,15 +252,28 @@ static bool refresh_from(struct deployment *d, const struct address *address, st
     return t != NULL;
 }
 
-bool deployment_refresh(struct deployment *d, struct err *err) {
-    if (d->endpoint.kind == ENDPOINT_SENTINEL && !find_seed(d, err)) return false;
-    if (!d->cluster) return refresh_from(d, &d->seed, err);
-    /* The nodes known before the endpoint itself: a configuration endpoint may be slower to forget the dead. */
+/* The nodes known before the endpoint itself: a configuration endpoint may be slower to forget the dead. Each time
+ * another one is asked first. */
+static bool refresh_cluster(struct deployment *d, bool choosy, struct err *err) {
     struct topology *known = deployment_topology(d);
+    unsigned n = (unsigned)known->n_nodes;
     bool ok = false;
-    for (int i = 0; i < known->n_nodes && !ok; i++) ok = refresh_from(d, &known->nodes[i].address, err);
+    d->refreshes++;
+    for (unsigned i = 0; i < n && !ok; i++) ok = refresh_from(d, &known->nodes[(i + d->refreshes) % n].address, choosy, err);
     topology_unref(&known);
-    return ok || refresh_from(d, &d->seed, err);
+    return ok || refresh_from(d, &d->seed, choosy, err);
+}
+
+bool deployment_refresh(struct deployment *d, struct err *err) {
+    struct err last;
+    bool ok = d->endpoint.kind != ENDPOINT_SENTINEL || find_seed(d, &last);
+    if (ok && d->cluster) {
+        ok = refresh_cluster(d, true, &last) || refresh_cluster(d, false, &last);
+    } else if (ok) {
+        ok = refresh_from(d, &d->seed, false, &last);
+    }
+    if (!ok) *err = last;
+    return ok;
 }
 
 /* ---- looking ---- */

@@ -26,6 +26,7 @@ struct deployment_settings {
     int64_t startup_timeout_ms; /* how long LOADING and the like are waited out when it is opened */
     bool read_from_replica;
     bool no_touch; /* reads shall not touch LRU */
+    bool writes;   /* clients write: see client_settings.fence */
 };
 
 /* Connects, logs in, recognises what it is, loads the topology. A wrong flag (endpoint.cluster_wanted on something that

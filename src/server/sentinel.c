@@ -32,7 +32,8 @@ static bool ask(struct loop *loop, struct client *sentinel, const char *name, in
 bool sentinel_find_primary(struct loop *loop, const struct endpoint *endpoint, struct tls *tls,
                            int64_t connect_timeout_ms, int64_t reply_timeout_ms, struct address *primary,
                            struct err *err) {
-    err_set(err, ERR_USAGE, endpoint->role, "no sentinel is named that could be asked");
+    struct err last;
+    err_set(&last, ERR_USAGE, endpoint->role, "no sentinel is named that could be asked");
     for (size_t i = 0; i < endpoint->n_hosts; i++) {
         struct client_settings settings = { .role = "sentinel",
                                             .tls = tls,
@@ -43,11 +44,12 @@ bool sentinel_find_primary(struct loop *loop, const struct endpoint *endpoint, s
                                             .connect_timeout_ms = connect_timeout_ms,
                                             .reply_timeout_ms = reply_timeout_ms };
         if (!address_set(&settings.address, bytes_of_str(endpoint->hosts[i].host), endpoint->hosts[i].port)) continue;
-        struct client *sentinel = call_open(loop, &settings, connect_timeout_ms + reply_timeout_ms, err);
+        struct client *sentinel = call_open(loop, &settings, connect_timeout_ms + reply_timeout_ms, &last);
         if (sentinel == NULL) continue;
-        bool found = ask(loop, sentinel, endpoint->sentinel_name, reply_timeout_ms, primary, err);
+        bool found = ask(loop, sentinel, endpoint->sentinel_name, reply_timeout_ms, primary, &last);
         client_close(&sentinel);
         if (found) return true;
     }
+    *err = last;
     return false;
 }

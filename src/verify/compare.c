@@ -70,7 +70,7 @@ void name_queue_push(struct name_queue *q, struct name *name) {
     q->bytes += sizeof(*name) + name->len;
 }
 
-static struct name *name_queue_pop(struct name_queue *q) {
+struct name *name_queue_pop(struct name_queue *q) {
     struct name *name = q->head;
     q->head = name->next;
     q->n--;
@@ -340,8 +340,12 @@ static void feed_fresh(struct comparison *cmp, int64_t now_ms) {
     }
     while (cmp->fresh.head != NULL && has_place(cmp) && cmp->suspects.bytes < SUSPECT_BYTES_MAX) {
         if (rate > 0 && cmp->credit < 1) return;
-        cmp->credit -= rate > 0 ? 1 : 0;
-        feed(cmp, name_queue_pop(&cmp->fresh));
+        size_t taken = exists_batch_start(cmp, &cmp->fresh, rate > 0 ? (size_t)cmp->credit : SIZE_MAX);
+        if (taken == 0) {
+            feed(cmp, name_queue_pop(&cmp->fresh));
+            taken = 1;
+        }
+        if (rate > 0) cmp->credit -= (double)taken;
     }
 }
 

@@ -61,6 +61,7 @@ struct name {
     uint16_t slot;
     uint8_t looks, attempts;
     bool backward, suspect;
+    bool alone; /* not in a batch: one of its batch is missing */
     char key[];
 };
 
@@ -155,6 +156,7 @@ void compare_on_topology(struct comparison *cmp, int side, const struct topology
 /* Ends the run with this error, the first one only. */
 void compare_fail(struct comparison *cmp, const struct err *err);
 void name_queue_push(struct name_queue *queue, struct name *name);
+struct name *name_queue_pop(struct name_queue *queue);
 static inline struct bytes name_bytes(const struct name *name) {
     return bytes_of(name->key, name->len);
 }
@@ -180,6 +182,9 @@ void link_troubled(struct link *link, const struct err *err);
 
 /* Starts to look at a name; takes it over. False, and nothing happened, when a side is not ready. */
 bool exam_start(struct comparison *cmp, struct name *name);
+/* Takes up to at_most names that the target has off the queue and asks the source for all of them by one command, where
+ * one may span them; returns how many. */
+size_t exists_batch_start(struct comparison *cmp, struct name_queue *from, size_t at_most);
 /* The next step of an exam, of which all replies have come. */
 void exam_go(struct exam *exam, enum exam_step step);
 /* Exams that wait for room are let in. */

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "verify/compare_priv.h"
 
-enum { DUMP_FOOTER_BYTES = 10, STRING_LIKELY = 32 };
+enum { DUMP_FOOTER_BYTES = 10, STRING_LIKELY = 32, EXISTS_BATCH = 64 };
 
 /* What a key costs beside its value: the commands and their short replies. */
 enum { LOOK_COST_BYTES = 256 };
@@ -375,6 +375,58 @@ void exams_let_in(struct comparison *cmp) {
         exam_send(exam);
     }
 }
+
+/* ---- many keys at once: do they exist on the source? ---- */
+
+struct batch {
+    struct comparison *cmp;
+    struct name_queue names;
+};
+
+/* All of them exist, which is the rule; else each is looked at by itself. */
+static void on_batch(void *ctx, void *arg, const struct reply *reply) {
+    struct link *link = ctx;
+    struct batch *batch = arg;
+    struct comparison *cmp = batch->cmp;
+    bool counted = reply->err == NULL && reply->item.type == RESP_INTEGER;
+    bool all = counted && (size_t)reply->item.num == batch->names.n;
+    if (counted) link_answered(link);
+    cmp->n_exams -= batch->names.n;
+    while (batch->names.head != NULL) {
+        struct name *name = name_queue_pop(&batch->names);
+        name->alone = true;
+        if (!all && !cmp->closing) {
+            name_queue_push(&cmp->again, name);
+            continue;
+        }
+        if (cmp->progress != NULL) cmp->progress->keys++;
+        free(name);
+    }
+    free(batch);
+}
+
+size_t exists_batch_start(struct comparison *cmp, struct name_queue *from, size_t at_most) {
+    struct name *first = from->head;
+    if (deployment_is_cluster(cmp->side[SOURCE].deployment) || !first->backward || first->alone) return 0;
+    struct link *link = link_route(cmp, SOURCE, first);
+    if (link == NULL || !client_is_ready(link->client)) return 0;
+    struct batch *batch = mem_zalloc(sizeof(*batch));
+    struct bytes words[EXISTS_BATCH + 1] = { BYTES_LITERAL("EXISTS") };
+    int db = compare_db(cmp, SOURCE, first);
+    batch->cmp = cmp;
+    while (from->head != NULL && from->head->backward && from->head->db == db && batch->names.n < EXISTS_BATCH &&
+           batch->names.n < at_most) {
+        struct name *name = name_queue_pop(from);
+        name_queue_push(&batch->names, name);
+        words[batch->names.n] = name_bytes(name);
+    }
+    cmp->n_exams += batch->names.n;
+    client_select(link->client, db);
+    client_command(link->client, on_batch, link, batch, batch->names.n + 1, words);
+    return batch->names.n;
+}
+
+/* ---- beginning ---- */
 
 static enum exam_step first_step(const struct comparison *cmp, const struct name *name) {
     if (name->backward) return name->suspect ? STEP_KIND : STEP_EXISTS;

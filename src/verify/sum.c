@@ -12,17 +12,17 @@
 
 enum { NUMBER_TEXT_MAX = 24, SCAN_ATTEMPTS = 3, EXPIRY_FIELDS_MAX = 1000 };
 
-/* How the types are read. per: words of one element. */
+/* How the types are read. */
 static const struct {
     const char *name, *noun, *length, *whole, *scan;
-    int per;
 } types[SUM_TYPES] = {
-    [SUM_STRING] = { "string", "bytes", "STRLEN", NULL, NULL, 1 },
-    [SUM_LIST] = { "list", "elements", "LLEN", NULL, NULL, 1 },
-    [SUM_SET] = { "set", "members", "SCARD", "SMEMBERS", "SSCAN", 1 },
-    [SUM_HASH] = { "hash", "fields", "HLEN", "HGETALL", "HSCAN", 2 },
-    [SUM_ZSET] = { "zset", "members", "ZCARD", NULL, NULL, 2 },
-    [SUM_STREAM] = { "stream", "entries", "XLEN", NULL, NULL, 1 },
+    [SUM_STRING] = { "string", "bytes", "STRLEN", NULL, NULL },
+    [SUM_LIST] = { "list", "elements", "LLEN", NULL, NULL },
+    [SUM_SET] = { "set", "members", "SCARD", "SMEMBERS", "SSCAN" },
+    [SUM_HASH] = { "hash", "fields", "HLEN", "HGETALL", "HSCAN" },
+    [SUM_ZSET] = { "zset", "members", "ZCARD", NULL, NULL },
+    [SUM_STREAM] = { "stream", "entries", "XLEN", NULL, NULL },
+    [SUM_VECTORS] = { "vectorset", "members", "VCARD", NULL, NULL },
 };
 
 static const char *const part_names[SUM_PARTS] = {
@@ -44,12 +44,17 @@ static void sum_free(struct sum *s) {
     free(s->groups.names);
     free(s->groups.lens);
     free(s->fields);
+    block_unref(&s->names);
     free(s);
 }
 
 static void sum_end(struct sum *s, const struct err *err) {
     s->done(s->ctx, s->arg, err == NULL ? &s->value : NULL, err);
     sum_free(s);
+}
+
+void sum_fail(struct sum *s, const struct err *err) {
+    sum_end(s, err);
 }
 
 void sum_finish(struct sum *s) {
@@ -78,7 +83,7 @@ static void on_reply(void *ctx, void *arg, const struct reply *reply) {
     }
 }
 
-static bool prepare(struct sum *s) {
+bool sum_prepare(struct sum *s) {
     struct client *client = s->request.client;
     if (!client_is_ready(client)) return false;
     client_select(client, s->request.db);
@@ -88,7 +93,7 @@ static bool prepare(struct sum *s) {
 
 void sum_send(struct sum *s, sum_piece_fn *fn, size_t argc, const struct bytes *argv) {
     s->on_piece = fn;
-    if (prepare(s)) {
+    if (sum_prepare(s)) {
         client_command(s->request.client, on_reply, s, NULL, argc, argv);
     } else {
         sum_end(s, client_last_error(s->request.client));
@@ -205,7 +210,7 @@ static void add_expiry(struct sum *s, size_t first, struct resp_cursor c) {
 static void on_expiry(void *ctx, void *arg, const struct reply *reply) {
     struct expiry_batch *batch = ctx;
     struct sum *s = batch->sum;
-    s->expiry_due--;
+    s->due--;
     if (reply->err != NULL) {
         s->trouble = *reply->err;
     } else if (resp_is_error(&reply->item)) {
@@ -220,7 +225,7 @@ static void on_expiry(void *ctx, void *arg, const struct reply *reply) {
         add_expiry(s, batch->first, reply->cursor);
     }
     free(batch);
-    if (s->expiry_due > 0) return;
+    if (s->due > 0) return;
     if (s->trouble.code != ERR_NONE) {
         sum_end(s, &s->trouble);
     } else {
@@ -231,7 +236,7 @@ static void on_expiry(void *ctx, void *arg, const struct reply *reply) {
 /* Fields of the present reply, from `c`, in batches; every batch is written before any answer can come. */
 static void ask_expiry(struct sum *s, struct resp_cursor c) {
     struct resp_item field;
-    s->expiry_due = (s->n_fields + EXPIRY_FIELDS_MAX - 1) / EXPIRY_FIELDS_MAX;
+    s->due = (unsigned)((s->n_fields + EXPIRY_FIELDS_MAX - 1) / EXPIRY_FIELDS_MAX);
     struct client *client = s->request.client;
     for (size_t first = 0; first < s->n_fields; first += EXPIRY_FIELDS_MAX) {
         size_t n = s->n_fields - first < EXPIRY_FIELDS_MAX ? s->n_fields - first : EXPIRY_FIELDS_MAX;
@@ -252,7 +257,7 @@ static void ask_expiry(struct sum *s, struct resp_cursor c) {
     }
 }
 
-static void keep_field(struct sum *s, struct digest field) {
+void sum_keep_field(struct sum *s, struct digest field) {
     if (s->n_fields == s->fields_cap) {
         s->fields_cap = s->fields_cap == 0 ? 64 : s->fields_cap * 2;
         s->fields = mem_array(s->fields, s->fields_cap, sizeof(*s->fields));
@@ -267,13 +272,13 @@ static void take_members(struct sum *s, struct resp_cursor c) {
     s->n_fields = 0;
     while (resp_next(&c, &name)) {
         struct digest element = digest_chain((struct digest){ 0 }, name.str);
-        if (hash && s->request.has_field_expiry) keep_field(s, element);
+        if (hash && s->request.has_field_expiry) sum_keep_field(s, element);
         if (hash && resp_next(&c, &value)) element = digest_chain(element, value.str);
         sum_add(s, SUM_ELEMENTS, element);
     }
     if (s->n_fields == 0) {
         after_members(s);
-    } else if (prepare(s)) {
+    } else if (sum_prepare(s)) {
         ask_expiry(s, start);
     } else {
         sum_end(s, client_last_error(s->request.client));
@@ -326,6 +331,9 @@ static void on_length(struct sum *s, const struct reply *reply) {
     case SUM_STREAM:
         sum_read_stream(s);
         break;
+    case SUM_VECTORS:
+        sum_read_vectors(s);
+        break;
     default:
         read_range(s);
         break;
@@ -364,7 +372,7 @@ const char *value_sum_explain(enum sum_type type, const struct value_sum *source
         const char *name = i == SUM_ELEMENTS && type < SUM_TYPES ? types[type].noun : part_names[i];
         uint64_t a = source->part[i].count, b = target->part[i].count;
         const char *gap = len > 0 ? "; " : "";
-        bool counted = i != SUM_LAST_ID && i != SUM_COUNTERS;
+        bool counted = i != SUM_LAST_ID && i != SUM_COUNTERS && i != SUM_PARAMETERS;
         int n;
         if (!counted)
             n = snprintf(out + len, size - len, "%sother %s", gap, name);

@@ -26,7 +26,9 @@
     X(COUNTERS, "counters")                                                                                            \
     X(GROUPS, "consumer groups")                                                                                       \
     X(CONSUMERS, "consumers")                                                                                          \
-    X(PENDING, "pending entries")
+    X(PENDING, "pending entries")                                                                                      \
+    X(ATTRIBUTES, "attributes")                                                                                        \
+    X(PARAMETERS, "parameters")
 
 enum sum_part {
 #define SUM_PART(id, name) SUM_##id,
@@ -35,7 +37,17 @@ enum sum_part {
         SUM_PARTS
 };
 
-enum sum_type { SUM_STRING, SUM_LIST, SUM_SET, SUM_HASH, SUM_ZSET, SUM_STREAM, SUM_TYPES, SUM_OTHER = SUM_TYPES };
+enum sum_type {
+    SUM_STRING,
+    SUM_LIST,
+    SUM_SET,
+    SUM_HASH,
+    SUM_ZSET,
+    SUM_STREAM,
+    SUM_VECTORS,
+    SUM_TYPES,
+    SUM_OTHER = SUM_TYPES
+};
 
 struct value_sum {
     struct {

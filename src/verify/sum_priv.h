@@ -1,4 +1,4 @@
-/* Shared by the files that read values: sum.c and sum_stream.c. */
+/* Shared by the files that read values: sum.c, sum_stream.c and sum_vector.c. */
 #ifndef LONGHAUL_VERIFY_SUM_PRIV_H
 #define LONGHAUL_VERIFY_SUM_PRIV_H
 
@@ -28,8 +28,11 @@ struct sum {
     char cursor[SUM_CURSOR_MAX]; /* of the next piece, by cursor or id */
     int attempts;                /* of a scan whose count came out wrong */
     struct digest *fields;       /* of the last piece, for their expiry */
-    size_t n_fields, fields_cap, expiry_due;
-    struct err trouble; /* of one of several commands in flight */
+    size_t n_fields, fields_cap;
+    unsigned due;        /* of several commands in flight */
+    struct err trouble;  /* of one of them */
+    struct block *names; /* of a vector set, and where in them the next batch starts */
+    struct resp_cursor names_at;
     struct sum_groups groups;
 };
 
@@ -40,6 +43,11 @@ void sum_send(struct sum *s, sum_piece_fn *fn, size_t argc, const struct bytes *
         const struct bytes words_[] = { __VA_ARGS__ };                                                                 \
         sum_send(s, fn, sizeof(words_) / sizeof(words_[0]), words_);                                                   \
     } while (0)
+
+/* Chooses the database; false when the connection is not ready. Before client_command(). */
+bool sum_prepare(struct sum *s);
+void sum_keep_field(struct sum *s, struct digest field);
+void sum_fail(struct sum *s, const struct err *err);
 
 /* The end; s is gone afterwards. */
 void sum_finish(struct sum *s);
@@ -55,5 +63,7 @@ void sum_append(struct sum *s, enum sum_part part, struct bytes word);
 
 /* Starts reading a stream (sum_stream.c). */
 void sum_read_stream(struct sum *s);
+/* Starts reading a vector set (sum_vector.c). */
+void sum_read_vectors(struct sum *s);
 
 #endif

@@ -252,8 +252,15 @@ static void judge_kinds(struct exam *exam) {
         exam_go(exam, STEP_STRING);
     } else {
         bool refused = cmp->side[SOURCE].no_dump || cmp->side[TARGET].no_dump;
-        bool dump = a->kind == SUM_OTHER || (!refused && is_small(a) && is_small(b) && dump_is_useful(cmp, a->kind));
-        exam_go(exam, dump ? STEP_DUMP : STEP_SUM);
+        bool small = is_small(a) && is_small(b);
+        if (a->kind == SUM_OTHER && refused) { /* a module's value has no other way to be read */
+            exam->failed = true;
+            exam->failure = ERR_NOPERM;
+            conclude_different(exam, DIFFERENCE_VALUE);
+        } else {
+            bool dump = a->kind == SUM_OTHER || (!refused && small && dump_is_useful(cmp, a->kind));
+            exam_go(exam, dump ? STEP_DUMP : STEP_SUM);
+        }
     }
 }
 

@@ -121,7 +121,8 @@ def load_slot(side: object) -> int:
 def test_slot_of_the_target_is_half_moved_all_the_time(own_cluster: Cluster, source: Server) -> None:
     """Open from before to after the copy, with some keys on either node beforehand: ASK and TRYAGAIN."""
     keys = load_slot(source)
-    data.load(own_cluster, [data.Item(b"{tag}:%d" % index, [("SET", b"{tag}:%d" % index, "old")]) for index in range(900)])
+    old = [b"{tag}:%d" % index for index in range(900)]
+    data.load(own_cluster, [data.Item(key, [("SET", key, "old")]) for key in old])
     half = HalfMoved(own_cluster, 500)
     with start_replicate(source, own_cluster) as running:
         running.wait().expect(EQUAL)

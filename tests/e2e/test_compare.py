@@ -127,7 +127,7 @@ SHAPES = [("standalone", "standalone"), ("standalone", "cluster"), ("cluster", "
 
 
 @pytest.mark.parametrize("shapes", SHAPES, ids=["-".join(pair) for pair in SHAPES])
-@pytest.mark.parametrize("profile", ["plain", "tls"])
+@pytest.mark.parametrize("profile", ["plain", "tls", "elasticache"])
 def test_pairings(deployments: Deployments, shapes: Tuple[str, str], profile: str) -> None:
     source, target = (deployments.get(role, shape, profile) for role, shape in zip(("source", "target"), shapes))
     data.load(source, data.mixed(3, 1000))
@@ -174,6 +174,24 @@ def test_field_expiry(matrix: Dict[str, Server], source: Server, name: str) -> N
     assert found(compare(one, source)) == [("value", "hash")]
     one.command("HPERSIST", "hash", "FIELDS", 2, "field 1", "field 1999")
     assert_equal(compare(one, source), 1)
+
+
+@pytest.mark.matrix
+def test_vector_sets(matrix: Dict[str, Server]) -> None:
+    """Their graph is made by chance; members, vectors and attributes are what counts."""
+    server = matrix["redis-8.0"]
+    server.flush()
+    for i in range(500):
+        server.command("VADD", "vectors", "VALUES", 3, i, i % 7, 1, f"member {i}")
+    server.command("VSETATTR", "vectors", "member 1", '{"year": 1}')
+    server.command("RESTORE", "vectors", 0, server.command("DUMP", "vectors"), db=1)
+    assert server.command("DUMP", "vectors") != server.command("DUMP", "vectors", db=1)
+    assert_equal(compare(server.url(db=0), server.url(db=1)), 1)
+    server.command("VSETATTR", "vectors", "member 1", '{"year": 2}', db=1)
+    assert found(compare(server.url(db=0), server.url(db=1))) == [("value", "vectors")]
+    server.command("VSETATTR", "vectors", "member 1", '{"year": 1}', db=1)
+    server.command("VADD", "vectors", "VALUES", 3, 7, 7, 7, "member 499", db=1)
+    assert found(compare(server.url(db=0), server.url(db=1))) == [("value", "vectors")]
 
 
 def test_databases(source: Server, target: Server) -> None:

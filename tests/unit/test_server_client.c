@@ -616,6 +616,38 @@ static int setup(void **state) {
     return loop == NULL;
 }
 
+/* How often CLIENT KILL was called, as the server counts it. */
+static int kills_counted(void) {
+    const char *line = redis_do(&server, "EVAL \"return redis.status_reply(string.match(redis.call('info','commandstats'),"
+                                         "'client|kill:calls=(%%d+)') or '0')\" 0");
+    assert_int_equal(line[0], '+');
+    return atoi(line + 1);
+}
+
+/* What a lost connection had under way must not be executed after the commands of the next one. */
+static void stale_connection_is_killed(void **state) {
+    struct heard h = { 0 };
+    struct client_settings s = to_server();
+    struct err err;
+    err_set(&err, ERR_TIMEOUT, "", "test");
+    s.fence = true;
+    start(&h, &s);
+    RUN_UNTIL(h.ready == 1);
+    redis_do(&server, "CONFIG RESETSTAT");
+    client_break(h.client, &err);
+    RUN_UNTIL(h.ready == 2);
+    assert_int_equal(kills_counted(), 0); /* nothing was under way */
+    kill(server.pid, SIGSTOP);
+    send_echoes(&h, 100);
+    for (int i = 0; i < 3; i++) loop_run_once(loop, 10);
+    client_break(h.client, &err);
+    assert_int_equal(h.failed, 100);
+    kill(server.pid, SIGCONT);
+    RUN_UNTIL(h.ready == 3);
+    assert_int_equal(kills_counted(), 1);
+    client_close(&h.client);
+}
+
 static int teardown(void **state) {
     loop_free(&loop);
     redis_stop(&server);
@@ -643,6 +675,7 @@ int main(void) {
         cmocka_unit_test(kept_replies),
         cmocka_unit_test(pushes),
         cmocka_unit_test(threads_share_tls),
+        cmocka_unit_test(stale_connection_is_killed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

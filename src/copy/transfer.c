@@ -1,0 +1,420 @@
+/* See transfer.h; this file is the way of a key, from its turn to its end. */
+#include "copy/transfer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "copy/transfer_priv.h"
+
+struct transfers {
+    struct lane *lane;
+    struct key_list large, small; /* waiting */
+    struct transfer *running;     /* and ended ones whose replies are not all in */
+    size_t n_small;
+    bool large_busy;
+    struct client *reader;        /* for the large one: a connection that may WATCH */
+};
+
+static void transfer_begin(struct transfer *t);
+
+/* ---- ends ---- */
+
+void transfer_reset(struct transfer *t) {
+    t->bytes = t->elements = 0;
+    t->offset = t->length = 0;
+    t->expiry_ms = -1;
+    t->reading = t->read_all = t->sealing = t->expects_length = false;
+    t->unacked = 0;
+    snprintf(t->cursor, sizeof(t->cursor), "0");
+    block_unref(&t->value_block);
+    field_times_fini(&t->times);
+    stream_fini(&t->stream);
+}
+
+static void transfer_free(struct transfer *t) {
+    struct transfer **p = &t->all->running;
+    while (*p != t) p = &(*p)->next;
+    *p = t->next;
+    transfer_reset(t);
+    outq_fini(&t->scratch);
+    free(t);
+}
+
+/* Nobody looks at the reply: what is left behind is removed at the next start. */
+static void drop_name(struct transfer *t) {
+    struct client *client = t->target->client;
+    const struct copy_plan *plan = t->lane->plan;
+    if (!t->holds_name || plan->dry_run || t->lane->closing || client == NULL || !client_is_ready(client)) return;
+    const struct bytes words[] = { BYTES_LITERAL("UNLINK"), bytes_of_str(t->name) };
+    client_select(client, plan->target_db >= 0 ? plan->target_db : t->db);
+    client_command(client, NULL, NULL, NULL, 2, words);
+}
+
+static void release_name(struct transfer *t) {
+    t->holds_name = false;
+    for (struct transfer *other = t->all->running; other != NULL; other = other->next) {
+        if (!other->waits || other->slot != t->slot) continue;
+        /* It goes on at the end of the round: now its connections may be about to be closed. */
+        other->waits = false;
+        other->again = true;
+        return;
+    }
+}
+
+/* Takes the key out of the transfer. */
+static struct key_entry *transfer_end(struct transfer *t) {
+    struct key_entry *entry = t->entry;
+    t->entry = NULL;
+    if (t->large) {
+        t->all->large_busy = false;
+    } else {
+        t->all->n_small--;
+    }
+    t->lane->reading_bytes -= t->reserved;
+    t->reserved = 0;
+    release_name(t);
+    lane_kick(t->lane);
+    return entry;
+}
+
+void transfer_fail(struct transfer *t, struct pool_node *node, const struct err *err) {
+    if (t->entry == NULL) return;
+    struct err copy = *err;
+    drop_name(t);
+    struct key_entry *entry = transfer_end(t);
+    lane_key_failed(t->lane, entry, node, &copy);
+}
+
+void transfer_again(struct transfer *t) {
+    if (t->entry == NULL || t->again) return;
+    if (++t->attempts < TRANSFER_ATTEMPTS) {
+        t->again = true;
+        return;
+    }
+    struct err err;
+    err_set(&err, ERR_CHANGING, "", "%s (%d attempts)", err_sentence(ERR_CHANGING), TRANSFER_ATTEMPTS);
+    transfer_fail(t, t->source, &err);
+}
+
+void transfer_gone(struct transfer *t) {
+    if (t->entry == NULL) return;
+    drop_name(t);
+    struct key_entry *entry = transfer_end(t);
+    apply_deletion(t->lane, entry);
+}
+
+void transfer_enlarge(struct transfer *t) {
+    if (t->entry == NULL) return;
+    struct key_entry *entry = transfer_end(t);
+    entry->flags |= KEY_LARGE;
+    transfers_add(t->all, entry);
+}
+
+static void transfer_done(struct transfer *t) {
+    uint64_t bytes = t->bytes;
+    if (t->kind->value == VALUE_STREAM) groups_report(t);
+    enum value_type type = t->kind->value;
+    struct key_entry *entry = transfer_end(t);
+    entry->flags = (entry->flags & ~(15u << KEY_TYPE_SHIFT) & ~(uint32_t)KEY_GONE) | (uint32_t)type << KEY_TYPE_SHIFT;
+    entry->data = bytes;
+    apply_acknowledged(t->lane, entry);
+}
+
+void transfer_settle(struct transfer *t) {
+    if (t->source_due > 0 || t->target_due > 0) return;
+    if (t->entry != NULL && t->again) {
+        transfer_begin(t);
+        if (t->entry != NULL || t->source_due > 0 || t->target_due > 0) return;
+    }
+    if (t->entry == NULL) transfer_free(t);
+}
+
+/* ---- the end on the target ---- */
+
+static void on_exec(struct transfer *t, const struct reply *reply) {
+    struct resp_cursor c = reply->cursor;
+    struct resp_item item;
+    if (!resp_is_aggregate(&reply->item)) {
+        transfer_again(t);
+        return;
+    }
+    for (int64_t i = 0; i < reply->item.num; i++) {
+        struct resp_cursor element = c;
+        if (!resp_next(&element, &item)) break;
+        if (resp_is_error(&item)) {
+            transfer_refused(t, t->target, t->target->client, &item);
+            return;
+        }
+        resp_skip(&c);
+    }
+    transfer_done(t);
+}
+
+void transfer_end_block(struct transfer *t) {
+    static const struct transfer_step step = { on_exec, false };
+    if (t->lane->plan->dry_run) {
+        transfer_done(t);
+    } else {
+        TRANSFER_SEND(t, &step, BYTES_LITERAL("EXEC"));
+    }
+}
+
+void transfer_commit(struct transfer *t) {
+    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("MULTI"));
+    if (t->holds_name) {
+        /* RENAME alone would free the old value while the server stands still. */
+        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("UNLINK"), t->key);
+        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("RENAME"), bytes_of_str(t->name), t->key);
+    }
+    transfer_write_expiry(t);
+    transfer_end_block(t);
+}
+
+static void on_target_length(struct transfer *t, const struct reply *reply) {
+    if (reply->item.num == t->length) {
+        transfer_commit(t);
+        return;
+    }
+    log_debug("copy", "the temporary key has %lld elements instead of %lld", (long long)reply->item.num, (long long)t->length);
+    transfer_again(t);
+}
+
+/* The temporary key may have been evicted or taken by somebody else meanwhile: then it is not put in place. */
+void transfer_check(struct transfer *t) {
+    static const struct transfer_step step = { on_target_length, false };
+    if (!t->expects_length || t->lane->plan->dry_run) {
+        transfer_commit(t);
+        return;
+    }
+    TRANSFER_SEND(t, &step, bytes_of_str(t->kind->length), t->to);
+}
+
+/* ---- the beginning ---- */
+
+bool transfer_take_name(struct transfer *t) {
+    for (struct transfer *other = t->all->running; other != NULL; other = other->next) {
+        if (other == t || !other->holds_name || other->slot != t->slot) continue;
+        t->waits = true;
+        return false;
+    }
+    t->holds_name = true;
+    t->to = bytes_of_str(t->name);
+    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("UNLINK"), t->to);
+    return true;
+}
+
+void transfer_by_dump(struct transfer *t) {
+    struct lane *lane = t->lane;
+    if (t->entry != NULL) lane_stage(lane, transfer_end(t), STAGE_DUMP);
+}
+
+/* Types of modules are beyond commands that are known here. */
+static void transfer_unknown(struct transfer *t, struct bytes type) {
+    char name[64];
+    struct err err;
+    if (t->lane->plan->can.dump) {
+        transfer_by_dump(t);
+        return;
+    }
+    err_set(&err, ERR_TYPE, "", "%s (type %s)", err_sentence(ERR_TYPE), bytes_escape(type, name, sizeof(name)));
+    transfer_fail(t, t->source, &err);
+}
+
+static void on_type(struct transfer *t, const struct reply *reply) {
+    if (bytes_equal_str(reply->item.str, "none")) {
+        transfer_gone(t);
+        return;
+    }
+    t->kind = transfer_kind_of(reply->item.str);
+    if (t->kind == NULL) {
+        transfer_unknown(t, reply->item.str);
+    } else if (!t->large && !t->lane->plan->structured) {
+        plain_weigh(t);
+    } else if (t->kind->value == VALUE_STREAM) {
+        stream_begin(t);
+    } else {
+        plain_begin(t);
+    }
+}
+
+void transfer_continue(struct transfer *t) {
+    if (t->entry == NULL || t->again || t->waits) return;
+    if (t->kind->value == VALUE_STREAM) {
+        stream_continue(t);
+    } else {
+        plain_continue(t);
+    }
+}
+
+static void transfer_begin(struct transfer *t) {
+    static const struct transfer_step step = { on_type, false };
+    t->again = t->holds_name = false;
+    transfer_reset(t);
+    t->to = t->key;
+    t->target_reconnects = client_reconnects(t->target->client);
+    if (t->large) {
+        TRANSFER_READ(t, &transfer_step_none, BYTES_LITERAL("UNWATCH"));
+        TRANSFER_READ(t, &transfer_step_none, BYTES_LITERAL("WATCH"), t->key);
+    }
+    TRANSFER_READ(t, &step, BYTES_LITERAL("TYPE"), t->key);
+}
+
+/* ---- the reader of large keys ---- */
+
+static struct transfer *large_one(struct transfers *all) {
+    for (struct transfer *t = all->running; t != NULL; t = t->next)
+        if (t->large && t->entry != NULL) return t;
+    return NULL;
+}
+
+static void on_reader_ready(void *ctx) {
+    struct transfer *t = large_one(ctx);
+    if (t == NULL || !t->opening) return;
+    t->opening = false;
+    transfer_begin(t);
+    transfer_settle(t);
+}
+
+static void on_reader_down(void *ctx, const struct err *err, bool final) {
+    struct transfers *all = ctx;
+    struct err copy = *err;
+    client_close(&all->reader);
+    struct transfer *t = large_one(all);
+    if (t == NULL) return;
+    transfer_fail(t, t->source, &copy);
+    transfer_settle(t);
+}
+
+static void open_reader(struct transfers *all, const struct pool_node *node) {
+    static const struct client_events events = { .on_ready = on_reader_ready, .on_down = on_reader_down };
+    if (all->reader != NULL && address_equal(client_address(all->reader), &node->address)) return;
+    client_close(&all->reader);
+    struct client_settings settings = deployment_client_settings(all->lane->plan->source, &node->address);
+    settings.reconnect = false;
+    all->reader = client_open(all->lane->loop, &settings, &events, all);
+}
+
+/* ---- turns ---- */
+
+static struct pool_node *ready_node(struct lane *lane, struct pool *side, struct key_entry *entry) {
+    struct pool_node *node = pool_route(side, entry->slot);
+    if (node == NULL) {
+        lane_park_unowned(lane, entry, side);
+        return NULL;
+    }
+    if (client_is_ready(node->client)) return node;
+    lane_park(lane, entry);
+    return NULL;
+}
+
+static void transfer_start(struct transfers *all, struct key_entry *entry, bool large) {
+    struct lane *lane = all->lane;
+    char tag[SLOT_TAG_MAX];
+    struct pool_node *source = ready_node(lane, lane->source, entry);
+    struct pool_node *target = source == NULL ? NULL : ready_node(lane, lane->target, entry);
+    if (target == NULL) return;
+    struct transfer *t = mem_zalloc(sizeof(*t));
+    *t = (struct transfer){ .all = all, .lane = lane, .next = all->running, .entry = entry, .large = large,
+                            .key = key_entry_bytes(entry), .db = entry->db, .slot = entry->slot,
+                            .source = source, .target = target, .reader = source->client };
+    all->running = t;
+    snprintf(t->name, sizeof(t->name), TRANSFER_NAME_PREFIX "{%s}", slot_tag(entry->slot, tag));
+    outq_init(&t->scratch);
+    entry->flags &= ~(uint32_t)(KEY_ASK_SOURCE | KEY_ASK_TARGET);
+    if (large) {
+        all->large_busy = true;
+        open_reader(all, source);
+        t->reader = all->reader;
+        t->opening = !client_is_ready(t->reader);
+        if (t->opening) return;
+    } else {
+        all->n_small++;
+        t->reserved = (entry->flags & KEY_MEASURED) ? entry->data : 0;
+        lane->reading_bytes += t->reserved;
+    }
+    transfer_begin(t);
+    transfer_settle(t);
+}
+
+/* The structured copy sends every key that is no string this way; otherwise only the large come. */
+static bool is_large(const struct lane *lane, const struct key_entry *entry) {
+    if (entry->flags & KEY_LARGE) return true;
+    return (entry->flags & KEY_MEASURED) && entry->data >= TRANSFER_SMALL_BYTES;
+}
+
+void transfers_add(struct transfers *all, struct key_entry *entry) {
+    key_list_add(is_large(all->lane, entry) ? &all->large : &all->small, entry);
+    lane_kick(all->lane);
+}
+
+static struct key_entry *key_list_pop(struct key_list *list) {
+    struct key_entry *entry = list->head;
+    if (entry == NULL) return NULL;
+    list->head = entry->next;
+    if (list->head == NULL) list->tail = NULL;
+    return entry;
+}
+
+static void resume_waiting(struct transfers *all) {
+    for (struct transfer *t = all->running, *next; t != NULL; t = next) {
+        next = t->next;
+        if (t->again) transfer_settle(t);
+    }
+}
+
+void transfers_work(struct transfers *all) {
+    struct lane *lane = all->lane;
+    resume_waiting(all);
+    if (lane->stopping || (lane->hold_until_ms > 0 && clock_mono_ms() < lane->hold_until_ms)) return;
+    while (!all->large_busy && all->large.head != NULL) transfer_start(all, key_list_pop(&all->large), true);
+    while (all->n_small < TRANSFER_SMALL_MAX && all->small.head != NULL) {
+        struct key_entry *entry = all->small.head;
+        if ((entry->flags & KEY_MEASURED) && !lane_has_room_for(lane, entry->data)) break;
+        transfer_start(all, key_list_pop(&all->small), false);
+    }
+}
+
+/* ---- interruptions ---- */
+
+void transfers_forget_node(struct transfers *all, struct pool_node *node) {
+    for (struct transfer *t = all->running, *next; t != NULL; t = next) {
+        next = t->next;
+        if (t->entry == NULL || (t->source != node && t->target != node)) continue;
+        struct err err;
+        err_set(&err, ERR_CLOSED, "", "the node is no longer part of the deployment");
+        transfer_fail(t, NULL, &err);
+        transfer_settle(t);
+    }
+}
+
+static void requeue_list(struct lane *lane, struct key_list *list) {
+    for (struct key_entry *entry = key_list_pop(list); entry != NULL; entry = key_list_pop(list)) lane_requeue(lane, entry);
+}
+
+void transfers_stop(struct transfers *all) {
+    struct transfer *t = large_one(all);
+    requeue_list(all->lane, &all->large);
+    requeue_list(all->lane, &all->small);
+    if (t == NULL) return;
+    drop_name(t);
+    lane_requeue(all->lane, transfer_end(t));
+    transfer_settle(t);
+}
+
+struct transfers *transfers_new(struct lane *lane) {
+    struct transfers *all = mem_zalloc(sizeof(*all));
+    all->lane = lane;
+    return all;
+}
+
+void transfers_free(struct transfers **transfers) {
+    struct transfers *all = *transfers;
+    *transfers = NULL;
+    if (all == NULL) return;
+    client_close(&all->reader);
+    while (all->running != NULL) transfer_free(all->running);
+    free(all);
+}

@@ -1,0 +1,151 @@
+/* cli/doctor: what errors say about a command, and what is concluded from facts without asking anybody. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/doctor.h"
+
+#define N(a) (sizeof(a) / sizeof((a)[0]))
+
+static void test_answers(void **state) {
+    const struct {
+        const char *text;
+        enum doctor_answer answer;
+    } cases[] = {
+        { "ERR unknown command 'DUMP', with args beginning with: 'x' ", ANSWER_UNKNOWN },
+        { "ERR unknown subcommand 'NO-TOUCH'. Try CLIENT HELP.", ANSWER_UNKNOWN },
+        { "ERR Unknown subcommand or wrong number of arguments for 'TRACKING'. Try CLIENT HELP", ANSWER_UNKNOWN },
+        { "NOPERM User app has no permissions to run the 'eval' command", ANSWER_NOPERM },
+        { "NOPERM this user has no permissions to run the 'eval' command or its subcommand", ANSWER_NOPERM },
+        { "NOPERM No permissions to access a key", ANSWER_NO_KEYS },
+        { "NOPERM this user has no permissions to access one of the keys used as arguments", ANSWER_NO_KEYS },
+        { "ERR DUMP payload version or checksum are wrong", ANSWER_GOOD },
+        { "MOVED 12 10.0.0.1:6379", ANSWER_GOOD },
+        { "OOM command not allowed when used memory > 'maxmemory'.", ANSWER_GOOD },
+        { "ERR this is not allowed here", ANSWER_REFUSED },
+    };
+    for (size_t i = 0; i < N(cases); i++)
+        if (doctor_answer_of_error(bytes_of_str(cases[i].text)) != cases[i].answer) fail_msg("%s", cases[i].text);
+}
+
+static struct server_info server(enum server_flavour flavour, int major, int minor) {
+    return (struct server_info){ .flavour = flavour, .version = SERVER_VERSION((unsigned)major, (unsigned)minor, 0) };
+}
+
+static void test_formats_of_values(void **state) {
+    const struct {
+        enum server_flavour flavour;
+        int major, minor, rdb;
+    } writes[] = { { SERVER_REDIS, 5, 0, 9 },   { SERVER_REDIS, 6, 2, 9 },   { SERVER_REDIS, 7, 0, 10 },
+                   { SERVER_REDIS, 7, 2, 11 },  { SERVER_REDIS, 7, 4, 12 },  { SERVER_REDIS, 8, 0, 12 },
+                   { SERVER_VALKEY, 7, 2, 11 }, { SERVER_VALKEY, 8, 1, 11 }, { SERVER_VALKEY, 9, 1, 80 } };
+    for (size_t i = 0; i < N(writes); i++) {
+        struct server_info info = server(writes[i].flavour, writes[i].major, writes[i].minor);
+        assert_int_equal(doctor_rdb_version(&info), writes[i].rdb);
+        assert_true(doctor_takes_rdb(&info, writes[i].rdb));
+    }
+    struct server_info redis7 = server(SERVER_REDIS, 7, 0), redis8 = server(SERVER_REDIS, 8, 0),
+                       valkey8 = server(SERVER_VALKEY, 8, 0), valkey9 = server(SERVER_VALKEY, 9, 1);
+    assert_false(doctor_takes_rdb(&redis7, 11));
+    assert_true(doctor_takes_rdb(&redis8, 11));
+    assert_false(doctor_takes_rdb(&redis8, 80));
+    assert_false(doctor_takes_rdb(&valkey8, 12));
+    assert_false(doctor_takes_rdb(&valkey9, 12));
+    assert_true(doctor_takes_rdb(&valkey9, 11));
+}
+
+/* Two sides of one node each, with nothing to complain about. */
+struct pair {
+    struct doctor_node a, b;
+    struct doctor_side source, target;
+};
+
+static void pair_init(struct pair *p) {
+    *p = (struct pair){ 0 };
+    p->a.reached = p->b.reached = p->a.has_clock = p->b.has_clock = true;
+    p->a.info = p->b.info = server(SERVER_REDIS, 7, 0);
+    p->a.info.total_system_memory = p->b.info.total_system_memory = UINT64_C(1) << 30;
+    snprintf(p->a.info.run_id, RUN_ID_MAX, "a");
+    snprintf(p->b.info.run_id, RUN_ID_MAX, "b");
+    snprintf(p->a.info.maxmemory_policy, sizeof(p->a.info.maxmemory_policy), "noeviction");
+    p->source = (struct doctor_side){ .id = OPT_SOURCE, .given = true, .reached = true, .kind = "standalone" };
+    p->target = (struct doctor_side){ .id = OPT_TARGET, .given = true, .reached = true, .kind = "standalone" };
+    p->source.nodes = &p->a;
+    p->target.nodes = &p->b;
+    p->source.n_nodes = p->target.n_nodes = 1;
+}
+
+/* How many findings of that severity and topic the pair gives. */
+static int count(const struct pair *p, enum doctor_severity severity, const char *topic) {
+    struct doctor_findings findings = { 0 };
+    doctor_judge_both(&findings, &p->source, &p->target);
+    int n = 0;
+    for (size_t i = 0; i < findings.n; i++)
+        if (findings.items[i].severity == severity && strcmp(findings.items[i].topic, topic) == 0) n++;
+    doctor_findings_fini(&findings);
+    return n;
+}
+
+static void test_clock_skew_counts_only_beyond_what_was_measured(void **state) {
+    struct pair p;
+    pair_init(&p);
+    assert_int_equal(count(&p, DOCTOR_OK, "clocks"), 1);
+    p.b.clock_ahead_us = -3000000;
+    assert_int_equal(count(&p, DOCTOR_WARNING, "clocks"), 1);
+    p.b.clock_within_us = 2500000;
+    assert_int_equal(count(&p, DOCTOR_NOTE, "clocks"), 1);
+    p.a.clock_ahead_us = -3000000;
+    assert_int_equal(count(&p, DOCTOR_OK, "clocks"), 1);
+}
+
+static void test_memory_of_the_target(void **state) {
+    struct pair p;
+    pair_init(&p);
+    p.a.info.used_memory = 600 << 20;
+    assert_int_equal(count(&p, DOCTOR_OK, "memory"), 1);
+    p.b.info.used_memory = 300 << 20;
+    assert_int_equal(count(&p, DOCTOR_WARNING, "memory"), 1);
+    p.b.info.maxmemory = 800 << 20;
+    assert_int_equal(count(&p, DOCTOR_PROBLEM, "memory"), 1);
+    p.b.info.maxmemory = p.b.info.total_system_memory = 0;
+    assert_int_equal(count(&p, DOCTOR_NOTE, "memory"), 1);
+}
+
+static void test_nodes_of_one_machine_share_its_memory(void **state) {
+    struct pair p;
+    pair_init(&p);
+    struct doctor_node nodes[2] = { p.b, p.b };
+    p.target.nodes = nodes;
+    p.target.n_nodes = 2;
+    p.a.info.used_memory = UINT64_C(1500) << 20;
+    assert_int_equal(count(&p, DOCTOR_PROBLEM, "memory"), 1);
+    snprintf(nodes[1].address.host, sizeof(nodes[1].address.host), "another");
+    assert_int_equal(count(&p, DOCTOR_OK, "memory"), 1);
+}
+
+static void test_same_process_on_both_sides(void **state) {
+    struct pair p;
+    pair_init(&p);
+    assert_int_equal(count(&p, DOCTOR_PROBLEM, "same"), 0);
+    snprintf(p.b.info.run_id, RUN_ID_MAX, "a");
+    assert_int_equal(count(&p, DOCTOR_PROBLEM, "same"), 1);
+    p.target.db = 1; /* from one database into another is no mistake */
+    assert_int_equal(count(&p, DOCTOR_PROBLEM, "same"), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_formats_of_values),
+        cmocka_unit_test(test_clock_skew_counts_only_beyond_what_was_measured),
+        cmocka_unit_test(test_memory_of_the_target),
+        cmocka_unit_test(test_nodes_of_one_machine_share_its_memory),
+        cmocka_unit_test(test_same_process_on_both_sides),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,160 @@
+/* Digests of values, and what makes two values equal. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "verify/compare.h"
+#include "verify/digest.h"
+#include "verify/sum.h"
+
+static struct digest word(const char *text) {
+    return digest_of(bytes_of_str(text));
+}
+
+static struct digest chain(const char *a, const char *b) {
+    return digest_chain(digest_chain((struct digest){ 0 }, bytes_of_str(a)), bytes_of_str(b));
+}
+
+static void sums_do_not_depend_on_order(void **state) {
+    const char *const words[] = { "a", "b", "", "a", "long word", "b" };
+    struct digest forward = { 0 }, backward = { 0 }, fewer = { 0 };
+    for (int i = 0; i < 6; i++) digest_add(&forward, word(words[i]));
+    for (int i = 5; i >= 0; i--) digest_add(&backward, word(words[i]));
+    for (int i = 0; i < 5; i++) digest_add(&fewer, word(words[i]));
+    assert_true(digest_equal(forward, backward));
+    assert_false(digest_equal(forward, fewer));
+}
+
+/* An exclusive or would cancel pairs. */
+static void sums_count_repetitions(void **state) {
+    struct digest twice = { 0 }, other = { 0 }, none = { 0 };
+    digest_add(&twice, word("a"));
+    digest_add(&twice, word("a"));
+    digest_add(&other, word("b"));
+    digest_add(&other, word("b"));
+    assert_false(digest_equal(twice, other));
+    assert_false(digest_equal(twice, none));
+}
+
+static void sums_carry(void **state) {
+    struct digest sum = { UINT64_MAX, 1 };
+    digest_add(&sum, (struct digest){ 1, 0 });
+    assert_true(sum.low == 0 && sum.high == 2);
+}
+
+static void chains_tell_words_apart(void **state) {
+    assert_true(digest_equal(chain("ab", "c"), chain("ab", "c")));
+    assert_false(digest_equal(chain("ab", "c"), chain("a", "bc")));
+    assert_false(digest_equal(chain("a", "b"), chain("b", "a")));
+    assert_false(digest_equal(chain("a", ""), word("a")));
+}
+
+static void scores_are_numbers(void **state) {
+    static const struct {
+        const char *a, *b;
+        int equal;
+    } pairs[] = {
+        { "0.1", "0.10000000000000001", 1 },
+        { "1", "1.0", 1 },
+        { "1e+20", "100000000000000000000", 1 },
+        { "inf", "inf", 1 },
+        { "inf", "-inf", 0 },
+        { "0.1", "0.10000000000000002", 0 },
+        { "1", "2", 0 },
+        { "not a number", "not a number", 1 },
+    };
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+        struct digest a = digest_chain_score((struct digest){ 0 }, bytes_of_str(pairs[i].a));
+        struct digest b = digest_chain_score((struct digest){ 0 }, bytes_of_str(pairs[i].b));
+        if (digest_equal(a, b) != pairs[i].equal) fail_msg("%s and %s", pairs[i].a, pairs[i].b);
+    }
+}
+
+static void hyperloglog_cache_is_left_out(void **state) {
+    char a[40] = "HYLL", b[40] = "HYLL";
+    memset(b + 8, 7, 8);
+    assert_true(digest_equal(digest_of_string(bytes_of(a, 40)), digest_of_string(bytes_of(b, 40))));
+    b[16] = 1;
+    assert_false(digest_equal(digest_of_string(bytes_of(a, 40)), digest_of_string(bytes_of(b, 40))));
+    memset(b, 0, sizeof(b));
+    a[0] = b[0] = 'h';
+    a[9] = 1;
+    assert_false(digest_equal(digest_of_string(bytes_of(a, 40)), digest_of_string(bytes_of(b, 40))));
+}
+
+static void counters_count_where_both_keep_them(void **state) {
+    struct value_sum a = { 0 }, b = { 0 };
+    char text[200];
+    assert_true(value_sum_equal(&a, &b));
+    a.part[SUM_COUNTERS].known = true;
+    a.part[SUM_COUNTERS].count = 2;
+    assert_true(value_sum_equal(&a, &b));
+    b.part[SUM_COUNTERS].known = true;
+    assert_false(value_sum_equal(&a, &b));
+    b.part[SUM_COUNTERS].count = 2;
+    /* A server that knows no expiry of fields has none. */
+    a.part[SUM_FIELD_EXPIRY].known = true;
+    assert_true(value_sum_equal(&a, &b));
+    a.part[SUM_FIELD_EXPIRY].count = 3;
+    assert_false(value_sum_equal(&a, &b));
+    a.part[SUM_ELEMENTS].count = 5;
+    assert_string_equal(value_sum_explain(SUM_HASH, &a, &b, text, sizeof(text)),
+                        "fields: source 5, target 0; field expiry: source 3, target 0");
+}
+
+static void explanations_fit(void **state) {
+    struct value_sum a, b = { 0 };
+    char text[200];
+    for (int i = 0; i < SUM_PARTS; i++) {
+        a.part[i].known = b.part[i].known = true;
+        a.part[i].count = UINT64_MAX;
+        a.part[i].digest = (struct digest){ 1, 1 };
+    }
+    for (size_t size = 1; size < sizeof(text); size++) {
+        memset(text, '#', sizeof(text));
+        value_sum_explain(SUM_STREAM, &a, &b, text, size);
+        assert_true(strlen(text) < size);
+        assert_true(text[size] == '#');
+    }
+}
+
+static void types(void **state) {
+    assert_int_equal(sum_type_of(BYTES_LITERAL("zset")), SUM_ZSET);
+    assert_int_equal(sum_type_of(BYTES_LITERAL("ReJSON-RL")), SUM_OTHER);
+    assert_int_equal(sum_type_of(BYTES_LITERAL("")), SUM_OTHER);
+}
+
+static void kinds_of_differences(void **state) {
+    for (int i = 0; i < DIFFERENCE_KINDS; i++) {
+        enum difference_kind kind = (enum difference_kind)i;
+        assert_true(strlen(difference_label(kind)) > 0);
+        assert_true(strlen(difference_title(kind)) > 0);
+        assert_true(strlen(difference_sentence(kind)) > 0);
+        for (int k = 0; k < i; k++)
+            assert_string_not_equal(difference_label(kind), difference_label((enum difference_kind)k));
+    }
+    assert_string_equal(difference_label(DIFFERENCE_TTL), "ttl");
+    struct compare_result result = { .count = { 1, 2, 3, 4, 5 } };
+    assert_int_equal(compare_result_different(&result), 15);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sums_do_not_depend_on_order),
+        cmocka_unit_test(sums_count_repetitions),
+        cmocka_unit_test(sums_carry),
+        cmocka_unit_test(chains_tell_words_apart),
+        cmocka_unit_test(scores_are_numbers),
+        cmocka_unit_test(hyperloglog_cache_is_left_out),
+        cmocka_unit_test(counters_count_where_both_keep_them),
+        cmocka_unit_test(explanations_fit),
+        cmocka_unit_test(types),
+        cmocka_unit_test(kinds_of_differences),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
