@@ -35,6 +35,7 @@ struct key_entry {
     uint16_t attempts;
     uint16_t slot;
     uint32_t flags;
+    uint32_t extra;
     uint64_t data;
     char bytes[];
 };

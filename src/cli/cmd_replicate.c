@@ -65,6 +65,8 @@ static struct replicate_settings settings_of(struct replicate_run *run) {
                                         .sleep_ms = o->sleep_ms,
                                         .outage_timeout_ms = o->outage_timeout_ms,
                                         .no_ttl = o->no_ttl,
+                                        .no_functions = o->no_functions,
+                                        .preserve_idle = o->preserve_idle,
                                         .dry_run = o->dry_run,
                                         .log_keys = o->log_keys };
 }
@@ -151,7 +153,7 @@ static void compare(struct replicate_run *run) {
 
 static int exit_status_of(const struct replicate_run *run) {
     if (run->error.code != ERR_NONE) return STATUS_TROUBLE;
-    bool lost = run->result.began && stat_get(&run->result.stats.given_up) > 0;
+    bool lost = run->result.began && giveup_count(run->result.giveup) > 0;
     bool different = run->did_compare && compare_result_different(&run->compared) > 0;
     return lost || different ? STATUS_FINDINGS : STATUS_DONE;
 }

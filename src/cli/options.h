@@ -126,6 +126,7 @@ struct options {
     struct opt_slots key_slots;
     uint64_t mem_limit_bytes; /* 0: none */
     bool no_ttl;
+    bool no_functions, preserve_idle;
 
     int mode;         /* enum opt_mode */
     int type;         /* enum opt_type; --struct is in it */

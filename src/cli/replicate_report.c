@@ -60,6 +60,7 @@ static void print_count(struct table *t, const char *name, uint64_t n, const cha
 static void print_events(FILE *out, const struct replicate_result *r) {
     const struct copy_stats *s = &r->stats;
     struct table *t = table_new();
+    print_count(t, "functions", r->functions, "function libraries copied");
     print_count(t, "vanished", stat_get(&s->vanished), "gone on the source before they were read");
     print_count(t, "skipped", stat_get(&s->skipped), "larger than --mem-limit, or of another type");
     print_count(t, "retried", stat_get(&s->retries), "read once more after a passing error");
@@ -88,7 +89,7 @@ void replicate_report_text(FILE *out, const struct replicate_report *report) {
     fputc('\n', out);
     print_types(out, &r->stats);
     print_events(out, r);
-    if (stat_get(&r->stats.given_up) > 0) print_given_up(out, r->giveup, stat_get(&r->stats.given_up));
+    if (giveup_count(r->giveup) > 0) print_given_up(out, r->giveup, giveup_count(r->giveup));
     char duration[32], rate[32], bytes[32], number[32];
     uint64_t copied = stat_get(&r->stats.copied);
     fprintf(out, "\n%s %s keys in %s: %s keys/s, %s/s\n",
@@ -134,6 +135,7 @@ static void add_result(json_t *doc, const struct replicate_result *r) {
                                   "given_up", (json_int_t)stat_get(&s->given_up)));
     json_object_set_new(doc, "bytes", json_integer((json_int_t)stat_get(&s->bytes)));
     json_object_set_new(doc, "types", json_types(s));
+    json_object_set_new(doc, "functions", json_integer((json_int_t)r->functions));
     json_object_set_new(doc, "retries", json_integer((json_int_t)stat_get(&s->retries)));
     json_object_set_new(doc, "reconnects", json_integer((json_int_t)stat_get(&s->reconnects)));
     json_object_set_new(doc, "redirects", json_integer((json_int_t)stat_get(&s->redirects)));

@@ -6,7 +6,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "copy/lane_priv.h"
+#include "copy/rewrite.h"
 #include "rdb/crc64.h"
+#include "rdb/decode.h"
+#include "rdb/portable.h"
 
 struct mset {
     struct pool_node *node;
@@ -135,9 +138,9 @@ static void write_restamped(struct outq *out, const struct fetched *f, unsigned 
 }
 
 /* stamp: the version that the target is to see, 0 for the payload's own. */
-static void send_restore(struct outq *out, const struct fetched *f, unsigned stamp) {
+static void send_restore(struct outq *out, const struct fetched *f, enum copy_preserve preserve, unsigned stamp) {
     bool expires = f->expiry_ms >= 0;
-    resp_write_head(out, expires ? 6 : 5);
+    resp_write_head(out, (expires ? 6 : 5) + (preserve != PRESERVE_NONE ? 2 : 0));
     resp_write_literal(out, "RESTORE");
     resp_write_arg(out, key_entry_bytes(f->entry));
     resp_write_arg_i64(out, expires ? f->expiry_ms : 0);
@@ -148,6 +151,13 @@ static void send_restore(struct outq *out, const struct fetched *f, unsigned sta
     }
     resp_write_literal(out, "REPLACE");
     if (expires) resp_write_literal(out, "ABSTTL");
+    if (preserve == PRESERVE_NONE) return;
+    if (preserve == PRESERVE_FREQ) {
+        resp_write_literal(out, "FREQ");
+    } else {
+        resp_write_literal(out, "IDLETIME");
+    }
+    resp_write_arg_i64(out, f->entry->extra);
 }
 
 /* What is counted when the acknowledgement comes. */
@@ -168,20 +178,38 @@ static void refuse_value(struct lane *lane, const struct fetched *f) {
     lane_key_failed(lane, f->entry, NULL, &err);
 }
 
-static void apply_one(struct lane *lane, const struct fetched *f) {
-    bool asking;
-    unsigned stamp = 0;
-    enum accept_how how = f->is_payload ? accept_how(&lane->plan->can.accept, f->value, &stamp) : ACCEPT_AS_IS;
-    if (how == ACCEPT_COMMANDS || how == ACCEPT_NEVER) {
+/* How the value travels; false when that is decided otherwise: refused, or fetched again in pieces. */
+static bool choose_way(struct lane *lane, const struct fetched *f, bool *by_commands, unsigned *stamp) {
+    *by_commands = false;
+    *stamp = 0;
+    if (!f->is_payload) return true;
+    enum accept_how how = accept_how(&lane->plan->can.accept, f->value, stamp);
+    if (how == ACCEPT_AS_IS) *stamp = 0;
+    if (how == ACCEPT_NEVER || (how == ACCEPT_COMMANDS && !decoder_knows(f->value))) {
         refuse_value(lane, f);
-        return;
+        return false;
     }
-    if (how == ACCEPT_AS_IS) stamp = 0;
+    bool portable = lane->plan->can.same_listpacks || payload_is_portable(f->value);
+    *by_commands = how == ACCEPT_COMMANDS || (!portable && decoder_knows(f->value));
+    if (!*by_commands || f->value.len <= REWRITE_BYTES_MAX) return true;
+    f->entry->flags |= KEY_LARGE;
+    lane_stage(lane, f->entry, STAGE_TRANSFER);
+    return false;
+}
+
+static void apply_one(struct lane *lane, const struct fetched *f) {
+    bool asking, by_commands;
+    unsigned stamp;
+    if (!choose_way(lane, f, &by_commands, &stamp)) return;
     struct pool_node *node = target_node(lane, f->entry, &asking);
     if (node == NULL) return;
     struct outq *out = begin_command(lane, node, f->entry, asking);
+    if (by_commands) {
+        rewrite_value(lane, node, f);
+        return;
+    }
     if (f->is_payload) {
-        send_restore(out, f, stamp);
+        send_restore(out, f, lane->plan->preserve, stamp);
     } else {
         send_set(out, f);
     }

@@ -132,7 +132,7 @@ static void key_measured(struct lane *lane, struct fetch_key *key) {
         lane_stage(lane, entry, STAGE_TRANSFER);
         return;
     }
-    bool maybe_string = !(entry->flags & KEY_NOT_STRING) && lane->plan->can.target_set_pxat;
+    bool maybe_string = !(entry->flags & KEY_NOT_STRING) && lane->plan->can.target_set_pxat && lane->plan->preserve == PRESERVE_NONE;
     bool try_string = (entry->flags & KEY_TYPED) || lane->string_share >= 0.3 || size >= VALUE_ALONE;
     lane_stage(lane, entry, maybe_string && try_string ? STAGE_STRINGS : lane_value_stage(lane));
 }
@@ -258,6 +258,14 @@ static void on_number(void *ctx, void *arg, const struct reply *reply) {
     batch_reply_done(b);
 }
 
+/* OBJECT IDLETIME, in seconds, or OBJECT FREQ; a key without one is copied without. */
+static void on_use(void *ctx, void *arg, const struct reply *reply) {
+    struct batch *b = ctx;
+    bool told = reply->err == NULL && reply->item.type == RESP_INTEGER && reply->item.num >= 0 && reply->item.num <= UINT32_MAX;
+    if (told) b->keys[(uintptr_t)arg].f.entry->extra = (uint32_t)reply->item.num;
+    batch_reply_done(b);
+}
+
 static void on_time(void *ctx, void *arg, const struct reply *reply) {
     struct batch *b = ctx;
     struct resp_cursor c = reply->cursor;
@@ -329,6 +337,14 @@ static void send_expiries(struct batch *b) {
     client_command(b->node->client, on_time, b, NULL, 1, time_command);
 }
 
+/* Before the value is read, which may count as use. */
+static void send_uses(struct batch *b) {
+    enum copy_preserve preserve = b->lane->plan->preserve;
+    if (preserve == PRESERVE_NONE) return;
+    struct bytes what = preserve == PRESERVE_FREQ ? BYTES_LITERAL("FREQ") : BYTES_LITERAL("IDLETIME");
+    for (size_t i = 0; i < b->n; i++) send_key_command(b, BYTES_LITERAL("OBJECT"), what, on_use, i);
+}
+
 static void batch_send(struct batch *b) {
     client_select(b->node->client, b->db);
     switch (b->stage) {
@@ -342,6 +358,7 @@ static void batch_send(struct batch *b) {
         break;
     case STAGE_MEASURE:
         for (size_t i = 0; i < b->n; i++) send_key_command(b, BYTES_LITERAL("MEMORY"), BYTES_LITERAL("USAGE"), on_number, i);
+        send_uses(b);
         break;
     case STAGE_TRANSFER: /* not in batches */
         break;

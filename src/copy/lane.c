@@ -76,7 +76,7 @@ void lane_wait_turn(struct lane *lane, struct key_entry *entry) {
 
 static enum stage first_stage(struct lane *lane, const struct key_entry *entry) {
     if (lane->plan->typed) return STAGE_TYPE;
-    if (lane->plan->can.source_memory_usage && (lane->plan->mem_limit_bytes > 0 || lane->guarded > 0)) return STAGE_MEASURE;
+    if (lane->plan->can.source_memory_usage && (lane->plan->mem_limit_bytes > 0 || lane->guarded > 0 || lane->plan->preserve != PRESERVE_NONE)) return STAGE_MEASURE;
     if (!lane->plan->can.target_set_pxat || lane->string_share < 0.3)
         return lane->plan->can.source_memory_usage ? STAGE_MEASURE : lane_value_stage(lane);
     return STAGE_STRINGS;

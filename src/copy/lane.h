@@ -35,8 +35,12 @@ struct copy_abilities {
     bool dump;                 /* DUMP on the source, RESTORE on the target */
     bool source_field_ttl;     /* fields of hashes may expire there: HPEXPIRETIME */
     bool target_field_ttl;     /* HPEXPIREAT */
+    bool same_listpacks;       /* both sides write listpacks alike; see rdb/portable.h */
     struct accept accept;      /* what the target's RESTORE takes */
 };
+
+/* --preserve-idle: what RESTORE is told of a key's use. */
+enum copy_preserve { PRESERVE_NONE, PRESERVE_IDLE, PRESERVE_FREQ };
 
 /* Shared by all lanes, never changed while they run. Borrowed. */
 struct copy_plan {
@@ -46,6 +50,7 @@ struct copy_plan {
     int lanes;
     bool typed;              /* types must be asked for: the filter names several, or SCAN cannot filter */
     bool no_ttl;
+    enum copy_preserve preserve;
     bool dry_run;
     bool log_keys;
     int target_db;           /* -1: the same number as on the source */

@@ -15,6 +15,7 @@ struct transfers {
     struct transfer *running;     /* and ended ones whose replies are not all in */
     size_t n_small;
     bool large_busy;
+    bool told_lost;
     struct client *reader;        /* for the large one: a connection that may WATCH */
 };
 
@@ -108,15 +109,29 @@ void transfer_gone(struct transfer *t) {
 
 void transfer_enlarge(struct transfer *t) {
     if (t->entry == NULL) return;
+    drop_name(t);
     struct key_entry *entry = transfer_end(t);
     entry->flags |= KEY_LARGE;
     transfers_add(t->all, entry);
 }
 
+/* Loud the first time only: it is the same for every stream whose readers left messages behind. */
+static void tell_lost_pending(struct transfer *t) {
+    uint64_t lost = groups_lost(t);
+    char name[256];
+    if (lost == 0) return;
+    bytes_escape(t->key, name, sizeof(name));
+    enum log_level level = t->all->told_lost ? LOG_DEBUG : LOG_WARN;
+    if (log_is_on(level)) log_line(level, "stream", "\"%s\": %llu pending entries of deleted messages are left out; the target cannot make them",
+                                    name, (unsigned long long)lost);
+    t->all->told_lost = true;
+}
+
 static void transfer_done(struct transfer *t) {
     uint64_t bytes = t->bytes;
-    if (t->kind->value == VALUE_STREAM) groups_report(t);
+    if (t->kind->value == VALUE_STREAM) tell_lost_pending(t);
     enum value_type type = t->kind->value;
+    if (t->to.ptr == t->key.ptr) drop_name(t); /* of an attempt before, when it was of another type */
     struct key_entry *entry = transfer_end(t);
     entry->flags = (entry->flags & ~(15u << KEY_TYPE_SHIFT) & ~(uint32_t)KEY_GONE) | (uint32_t)type << KEY_TYPE_SHIFT;
     entry->data = bytes;
@@ -208,7 +223,9 @@ bool transfer_take_name(struct transfer *t) {
 
 void transfer_by_dump(struct transfer *t) {
     struct lane *lane = t->lane;
-    if (t->entry != NULL) lane_stage(lane, transfer_end(t), STAGE_DUMP);
+    if (t->entry == NULL) return;
+    drop_name(t);
+    lane_stage(lane, transfer_end(t), STAGE_DUMP);
 }
 
 /* Types of modules are beyond commands that are known here. */
@@ -251,7 +268,7 @@ void transfer_continue(struct transfer *t) {
 
 static void transfer_begin(struct transfer *t) {
     static const struct transfer_step step = { on_type, false };
-    t->again = t->holds_name = false;
+    t->again = false;
     transfer_reset(t);
     t->to = t->key;
     t->target_reconnects = client_reconnects(t->target->client);

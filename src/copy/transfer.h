@@ -23,7 +23,7 @@
 enum {
     TRANSFER_ATTEMPTS = 5,      /* of a key that changes while it is read */
     TRANSFER_SMALL_MAX = 128,   /* small keys at a time per lane */
-    TRANSFER_SMALL_BYTES = 1024 * 1024,
+    TRANSFER_SMALL_BYTES = 256 * 1024,
     TRANSFER_SMALL_LENGTH = 128, /* elements, where the source does not tell sizes */
 };
 

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "copy/transfer_priv.h"
 
@@ -203,11 +202,6 @@ void groups_continue(struct transfer *t) {
     ask_pending(t);
 }
 
-void groups_report(const struct transfer *t) {
-    const struct stream_copy *s = &t->stream;
-    if (s->claimed >= s->asked) return;
-    char name[256];
-    bytes_escape(t->key, name, sizeof(name));
-    log_warn("stream", "\"%s\": %llu pending entries of deleted messages are left out; the target cannot make them", name,
-             (unsigned long long)(s->asked - s->claimed));
+uint64_t groups_lost(const struct transfer *t) {
+    return t->stream.asked > t->stream.claimed ? t->stream.asked - t->stream.claimed : 0;
 }

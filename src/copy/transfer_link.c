@@ -58,6 +58,7 @@ static void on_target_reply(void *ctx, void *arg, const struct reply *reply) {
             transfer_refused(t, t->target, t->target->client, &reply->item);
         } else {
             lane_node_works(t->lane, t->target);
+            if (step->ends_piece) t->unacked--;
             if (step->fn != NULL) step->fn(t, reply);
         }
     }

@@ -198,8 +198,14 @@ static void on_list_page(struct transfer *t, const struct reply *reply) {
 static void on_string_page(struct transfer *t, const struct reply *reply) {
     t->offset += (int64_t)reply->item.str.len;
     t->read_all = reply->item.str.len < PIECE_STRING_BYTES || t->offset >= t->length;
+    if (t->offset == 0) {
+        /* Nothing to append would leave no key. */
+        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("SET"), t->to, BYTES_LITERAL(""));
+        page_done(t, t->bytes, 1);
+        return;
+    }
     /* The string itself stands where elements of an aggregate would. */
-    take_elements(t, resp_cursor_of(reply->raw), reply->item.str.len > 0 ? 1 : 0, reply->block);
+    take_elements(t, resp_cursor_of(reply->raw), 1, reply->block);
 }
 
 static void read_page(struct transfer *t) {

@@ -15,7 +15,7 @@
 enum {
     PIECE_BYTES = 512 * 1024,
     PIECE_STRING_BYTES = 1024 * 1024,
-    PIECE_ELEMENTS_MAX = 1000,
+    PIECE_ELEMENTS_MAX = 500,
     PIECE_ELEMENTS_START = 16, /* until the size of an element is known */
     PIECES_UNACKED_MAX = 2,
     TRANSFER_NAME_MAX = 64,
@@ -208,7 +208,7 @@ void stream_id_next(const char *id, char out[STREAM_ID_MAX]);
 
 /* Copies the groups of t->stream.groups one by one, then calls transfer_check(). */
 void groups_continue(struct transfer *t);
-/* Tells of pending entries that could not be made. */
-void groups_report(const struct transfer *t);
+/* Pending entries that could not be made: their messages are deleted. */
+uint64_t groups_lost(const struct transfer *t);
 
 #endif

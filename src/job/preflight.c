@@ -204,6 +204,12 @@ static bool check_select(struct deployment *side, int db, struct err *err) {
     return ok;
 }
 
+/* See rdb/portable.h. */
+static bool writes_short_listpacks(struct deployment *side) {
+    const struct server_info *info = deployment_info(side);
+    return info->flavour == SERVER_VALKEY && info->version >= SERVER_VERSION(9, 1, 0);
+}
+
 bool preflight_check(struct deployment *source, struct deployment *target, const int *dbs, size_t n_dbs, int target_db,
                      bool dry_run, struct copy_abilities *can, struct err *err) {
     if (!check_distinct(source, target, dbs, n_dbs, target_db, err)) return false;
@@ -212,6 +218,7 @@ bool preflight_check(struct deployment *source, struct deployment *target, const
         if (!check_select(source, dbs[i], err)) return false;
         if (!check_select(target, target_db >= 0 ? target_db : dbs[i], err)) return false;
     }
+    can->same_listpacks = writes_short_listpacks(source) == writes_short_listpacks(target);
     if (!probe_source(source, can, err)) return false;
     if (!dry_run) return probe_target(target, can, err);
     can->target_set_pxat = true; /* nothing is written: read as if all were allowed */

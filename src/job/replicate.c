@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "copy/transfer.h"
+#include "job/functions.h"
 #include "job/preflight.h"
 #include "job/replicate_priv.h"
 
@@ -74,6 +75,13 @@ static bool must_ask_types(const struct job *job) {
     return n > 1 || (n == 1 && deployment_info(job->source)->redis_version < SERVER_VERSION(6, 0, 0));
 }
 
+/* What the source can say of a key's use depends on what it evicts by: OBJECT FREQ is refused without an LFU policy,
+ * OBJECT IDLETIME with one. */
+static enum copy_preserve preserve_of(const struct job *job) {
+    if (!job->settings->preserve_idle) return PRESERVE_NONE;
+    return strstr(deployment_info(job->source)->maxmemory_policy, "lfu") != NULL ? PRESERVE_FREQ : PRESERVE_IDLE;
+}
+
 static void make_plan(struct job *job, struct giveup *giveup, const struct copy_abilities *can) {
     const struct replicate_settings *s = job->settings;
     int threads = choose_threads(job);
@@ -87,6 +95,7 @@ static void make_plan(struct job *job, struct giveup *giveup, const struct copy_
         .lanes = threads,
         .typed = must_ask_types(job),
         .no_ttl = s->no_ttl,
+        .preserve = preserve_of(job),
         .dry_run = s->dry_run,
         .log_keys = s->log_keys,
         .target_db = job->result->target_db,
@@ -275,6 +284,9 @@ static bool run_job(struct job *job, struct err *err) {
     make_plan(job, job->result->giveup, &can);
     job->source_epoch = deployment_epoch(job->source);
     job->target_epoch = deployment_epoch(job->target);
+    if (!job->settings->dry_run && !job->settings->no_functions &&
+        !functions_copy(job->source, job->target, job->result->giveup, &job->result->functions, &job->result->functions_refused, err))
+        return false;
     passes_init(job);
     job->result->began = true;
     loop_timer_start(job->progress_timer, JOB_PROGRESS_MS);

@@ -42,6 +42,8 @@ struct replicate_settings {
     int64_t sleep_ms;
     int64_t outage_timeout_ms;
     bool no_ttl, dry_run, log_keys;
+    bool no_functions;  /* function libraries stay behind */
+    bool preserve_idle; /* idle time or frequency of use travels with each key */
 };
 
 struct replicate_progress {
@@ -53,7 +55,7 @@ struct replicate_progress {
 
 struct replicate_result {
     struct copy_stats stats;
-    uint64_t scanned, scan_restarts, keys_total;
+    uint64_t scanned, scan_restarts, keys_total, functions, functions_refused;
     int64_t duration_ms;
     int *dbs; /* that were copied; owned */
     size_t n_dbs;

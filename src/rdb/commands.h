@@ -6,7 +6,7 @@
  * string   SET                       set    SADD       hash     HSET, then HPEXPIREAT per moment of expiry
  * list     RPUSH                     zset   ZADD       stream   XADD with ids, XSETID, XGROUP, XCLAIM
  *
- * Servers since 7.0 pass over an XCLAIM of an entry that is no longer in its stream. Such pending entries are kept all
+ * Servers pass over an XCLAIM of an entry that is no longer in its stream. Such pending entries are kept all
  * the same: the entry is added as a placeholder in its place, claimed, and removed again; that needs
  * commands_expect_pending() for streams. When consumers were last seen cannot be written by any command.
  *
@@ -64,8 +64,7 @@ struct commands *commands_new(struct bytes key, const struct commands_options *o
 /* The sink, whose ctx is the struct commands. */
 const struct value_sink *commands_sink(void);
 
-/* Names an entry that is pending in some group, before the first entry comes, in any order; costs 16 bytes each. Does
- * nothing where the server does not need it. */
+/* Names an entry that is pending in some group, before the first entry comes, in any order; costs 16 bytes each. */
 void commands_expect_pending(struct commands *commands, struct stream_id id);
 /* The same for all that a dumped stream has; other values are left alone. */
 bool commands_expect_payload(struct commands *commands, struct bytes payload, struct err *err);

@@ -5,7 +5,8 @@
  *   XGROUP CREATE, XGROUP CREATECONSUMER, XCLAIM ... TIME RETRYCOUNT FORCE JUSTID
  *   XTRIM or XDEL       placeholders go; XSETID again, since the counters have seen them
  *
- * XTRIM leaves the greatest deleted id alone, which is right when all that is missing was trimmed from the front.
+ * XTRIM leaves the greatest deleted id alone, which is right when all that is missing was trimmed from the front. Before
+ * 7.0 there is no such id, and before 6.2 no XTRIM MINID.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -71,7 +72,7 @@ static bool is_zero(struct stream_id id) {
 /* ---- what is pending and may be gone ---- */
 
 void commands_expect_pending(struct commands *c, struct stream_id id) {
-    if (!c->options.can.stream_counters || is_zero(id)) return;
+    if (is_zero(id)) return;
     struct commands_stream *s = stream_of(c);
     if (s->expected_n == s->expected_cap) {
         s->expected_cap = s->expected_cap == 0 ? 64 : 2 * s->expected_cap;
@@ -88,7 +89,7 @@ static bool expect(void *ctx, struct bytes group, struct bytes consumer, struct 
 
 bool commands_expect_payload(struct commands *c, struct bytes payload, struct err *err) {
     static const struct value_sink only_pending = { .on_pending = expect };
-    if (!c->options.can.stream_counters || payload_type(payload) != VALUE_STREAM) return true;
+    if (payload_type(payload) != VALUE_STREAM) return true;
     return decode_value(payload, &only_pending, c, err);
 }
 
@@ -266,11 +267,10 @@ static bool flush_claims(struct commands *c, struct err *err) {
     return ok;
 }
 
-/* Can the server be given this pending entry? Since 7.0 it must have the entry at that moment. */
+/* Can the server be given this pending entry? It must have the entry at that moment. */
 static bool can_claim(const struct commands *c, struct stream_id id) {
     const struct commands_stream *s = c->stream;
-    if (!c->options.can.stream_counters || !s->has_info) return true;
-    return !is_zero(id) && stream_id_compare(id, s->info.last) <= 0;
+    return !is_zero(id) && (!s->has_info || stream_id_compare(id, s->info.last) <= 0);
 }
 
 bool commands_stream_pending(void *ctx, struct bytes group, struct bytes consumer, struct stream_id id,
@@ -315,6 +315,10 @@ bool commands_stream_finish(struct commands *c, struct err *err) {
     struct commands_stream *s = c->stream;
     if (!flush_claims(c, err)) return false;
     if (s->placed == 0) return true;
-    bool ok = s->placed_behind ? delete_placeholders(c, err) : trim_placeholders(c, err);
-    return ok && (!s->has_info || set_id(c, s->entries, err));
+    if (s->placed_behind || !c->options.can.stream_counters) {
+        if (!delete_placeholders(c, err)) return false;
+    } else if (!trim_placeholders(c, err)) {
+        return false;
+    }
+    return !s->has_info || set_id(c, s->entries, err);
 }

@@ -123,9 +123,8 @@ static bool step_node(struct decoder *d, struct err *err) {
     d->left--;
     if (!read_node_id(d, err)) return false;
     if (d->sink->on_stream_entry == NULL) {
-        struct bytes unread;
-        size_t offset;
-        return decode_read_node(d, &unread, &offset, err);
+        uint64_t len;
+        return rdb_skip_string(&d->in, &len, err);
     }
     d->step = step_entry;
     return decode_open_listpack(d, err) && read_master(d, err);

@@ -2,23 +2,26 @@
  * all but the highest marked, so that it can be read from behind. */
 #include "rdb/packed.h"
 
-enum { HEADER_LEN = 6, SIZE_BITS = 7, SIZE_MARK = 0x80, SIZE_BYTES_MAX = 5 };
+enum { HEADER_LEN = 6, SIZE_BITS = 7, SIZE_MARK = 0x80 };
 
 bool listpack_open(struct packed *p, struct bytes blob, size_t offset, struct err *err) {
     return packed_open(p, "listpack", blob, offset, HEADER_LEN, err);
 }
 
-/* The servers go over to the longer form one too early: 16383 would fit two groups and takes three. */
-static int size_bytes(size_t len) {
-    if (len < 128) return 1;
-    if (len < 16383) return 2;
-    if (len < 2097151) return 3;
-    return len < 268435455 ? 4 : SIZE_BYTES_MAX;
+/* How many groups the length after an element takes. Most servers go over to the longer form one too early, so that
+ * 16383 takes three, the highest of them 0, though it would fit two as Valkey 9.1 writes it; so with 2097151 and
+ * 268435455. */
+static int size_bytes(struct packed *p, size_t len) {
+    int n = 1;
+    for (size_t rest = len >> SIZE_BITS; rest > 0; rest >>= SIZE_BITS) n++;
+    bool at_limit = n > 1 && len + 1 == (size_t)1 << SIZE_BITS * n;
+    p->at_limit = p->at_limit || at_limit;
+    return at_limit && packed_has_more(p) && p->in.base[p->in.pos] == 0 ? n + 1 : n;
 }
 
 static bool check_size(struct packed *p, size_t start, struct err *err) {
     size_t len = p->in.pos - start, said = 0;
-    int n = size_bytes(len);
+    int n = size_bytes(p, len);
     const unsigned char *bytes = rdb_take(&p->in, (uint64_t)n, err);
     if (bytes == NULL) return false;
     bool ok = true;

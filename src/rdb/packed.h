@@ -25,6 +25,7 @@ struct packed {
     bool is_ziplist;
     uint32_t announced, seen;
     size_t before_len; /* ziplist: of the element before */
+    bool at_limit;     /* listpack: an element has had a length that servers write in two forms */
 };
 
 /* blob is borrowed; offset is where it stands in the payload. */

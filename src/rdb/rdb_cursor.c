@@ -143,17 +143,25 @@ void rdb_scratch_fini(struct rdb_scratch *scratch) {
     *scratch = (struct rdb_scratch){ 0 };
 }
 
+/* The two lengths, and the packed bytes. */
+static const unsigned char *take_lzf(struct rdb_cursor *c, uint64_t *packed_len, uint64_t *len, struct err *err) {
+    if (!rdb_read_len(c, packed_len, err) || !rdb_read_len(c, len, err)) return NULL;
+    struct rdb_cursor at = *c;
+    const unsigned char *packed = rdb_take(c, *packed_len, err);
+    if (packed == NULL) return NULL;
+    if (*len > 0 && *len / LZF_GAIN_MAX <= *packed_len && *len <= RDB_UNPACKED_MAX && *packed_len <= RDB_UNPACKED_MAX)
+        return packed;
+    rdb_bad(&at, err, "%" PRIu64 " bytes of LZF cannot become %" PRIu64, *packed_len, *len);
+    return NULL;
+}
+
 static bool read_lzf(struct rdb_cursor *c, struct rdb_scratch *scratch, struct bytes *out, struct err *err) {
     uint64_t packed_len, len;
-    if (!rdb_read_len(c, &packed_len, err) || !rdb_read_len(c, &len, err)) return false;
-    struct rdb_cursor at = *c;
-    const unsigned char *packed = rdb_take(c, packed_len, err);
+    const unsigned char *packed = take_lzf(c, &packed_len, &len, err);
     if (packed == NULL) return false;
-    if (len == 0 || len / LZF_GAIN_MAX > packed_len || len > RDB_UNPACKED_MAX)
-        return rdb_bad(&at, err, "%" PRIu64 " bytes of LZF cannot become %" PRIu64, packed_len, len);
     scratch_fit(scratch, (size_t)len);
     if (lzf_decompress(packed, (unsigned)packed_len, scratch->buf, (unsigned)len) != len)
-        return rdb_bad(&at, err, "the LZF string is broken");
+        return rdb_bad(c, err, "the LZF string before this is broken");
     *out = bytes_of(scratch->buf, (size_t)len);
     return true;
 }
@@ -176,6 +184,19 @@ bool rdb_read_string(struct rdb_cursor *c, struct rdb_scratch *scratch, struct b
     const unsigned char *p = rdb_take(c, len, err);
     if (p != NULL) *out = bytes_of(p, (size_t)len);
     return p != NULL;
+}
+
+bool rdb_skip_string(struct rdb_cursor *c, uint64_t *len, struct err *err) {
+    uint64_t packed_len;
+    struct rdb_scratch scratch = { 0 };
+    struct bytes number;
+    bool encoded;
+    if (!read_len(c, len, &encoded, err)) return false;
+    if (!encoded) return rdb_take(c, *len, err) != NULL;
+    if (*len == STRING_LZF) return take_lzf(c, &packed_len, len, err) != NULL;
+    if (!read_encoded(c, *len, &scratch, &number, err)) return false;
+    *len = number.len;
+    return true;
 }
 
 /* ---- doubles ---- */

@@ -61,6 +61,8 @@ bool rdb_read_len(struct rdb_cursor *c, uint64_t *out, struct err *err);
 bool rdb_read_count(struct rdb_cursor *c, size_t min_bytes, uint64_t *out, struct err *err);
 /* A view into the payload or into scratch: good until the scratch is used again. */
 bool rdb_read_string(struct rdb_cursor *c, struct rdb_scratch *scratch, struct bytes *out, struct err *err);
+/* Passes over a string; *len is what rdb_read_string() would give, without unpacking. */
+bool rdb_skip_string(struct rdb_cursor *c, uint64_t *len, struct err *err);
 /* As text with its length before it, and bytes of their own for nan, inf and -inf. */
 bool rdb_read_double_text(struct rdb_cursor *c, double *out, struct err *err);
 bool rdb_read_double(struct rdb_cursor *c, double *out, struct err *err);

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "rdb/decode.h"
 #include "rdb/payload.h"
+#include "rdb/portable.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -112,6 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (whole.elements != steps.elements || whole.sum != steps.sum) abort();
     if (ok && (!decoder_knows(payload) || payload_type(payload) == VALUE_UNKNOWN)) abort();
     decode(payload, SIZE_MAX, &nobody, NULL, &again);
+    payload_is_portable(payload);
     free(tight);
     return 0;
 }

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,10 +117,22 @@ static void refuses(void **state) {
     assert_int_equal(slot_set_count(&set), 0);
 }
 
+static void tags(void **state) {
+    char seen[SLOT_TAG_MAX], name[64];
+    for (int s = 0; s < SLOT_COUNT; s++) {
+        assert_int_equal(slot(slot_tag((uint16_t)s, seen)), s);
+        snprintf(name, sizeof(name), "anything:{%s}", seen);
+        assert_int_equal(slot(name), s);
+        assert_true(strlen(seen) <= 6);
+    }
+    assert_string_equal(slot_tag((uint16_t)slot("0"), seen), "0");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crc),  cmocka_unit_test(known_slots), cmocka_unit_test(hash_tags),
         cmocka_unit_test(sets), cmocka_unit_test(parses),      cmocka_unit_test(refuses),
+        cmocka_unit_test(tags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

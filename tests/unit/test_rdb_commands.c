@@ -194,9 +194,10 @@ static void streams(void **state) {
     commands_expect_pending(seen.commands, (struct stream_id){ 4, 1 });
     stream(&seen);
     end(&seen,
-        "XADD k 1-1 f v\nXADD k 3-1 f v\nXSETID k 5-1\nXGROUP CREATE k g 3-1\n"
+        "XADD k 1-1 f v\nXADD k 3-1 f v\nXADD k 4-1 gone ''\nXSETID k 5-1\nXGROUP CREATE k g 3-1\n"
         "XREADGROUP GROUP g c COUNT 1 STREAMS k 0\n"
-        "XCLAIM k g c 0 1-1 3-1 TIME 100 RETRYCOUNT 1 FORCE JUSTID\nXCLAIM k g c 0 4-1 TIME 100 RETRYCOUNT 2 FORCE JUSTID\n");
+        "XCLAIM k g c 0 1-1 3-1 TIME 100 RETRYCOUNT 1 FORCE JUSTID\nXCLAIM k g c 0 4-1 TIME 100 RETRYCOUNT 2 FORCE JUSTID\n"
+        "XDEL k 4-1\nXSETID k 5-1\n");
 }
 
 static void expect_all(struct seen *seen, const uint64_t *ms, size_t n) {

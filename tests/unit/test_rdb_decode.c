@@ -15,6 +15,7 @@
 #include "rdb/crc64.h"
 #include "rdb/decode.h"
 #include "rdb/payload.h"
+#include "rdb/portable.h"
 #include "support/rdb_values.h"
 
 static void check_value(void *ctx, const char *server, const char *name, struct bytes payload, json_t *expected) {
@@ -94,10 +95,10 @@ static void strings(void **state) {
     EXPECT("\x00\x80\x00\x00\x00\x02hi", "{\"string\":\"hi\"}");
     EXPECT("\x00\xc3\x04\x0a\x00"
            "a\xe0\x00",
-           "\"at offset 4: the LZF string is broken\"");
+           "\"at offset 8: the LZF string before this is broken\"");
     EXPECT("\x00\xc3\x05\x0b\x01"
            "aa\xe0\x00\x00",
-           "\"at offset 4: the LZF string is broken\"");
+           "\"at offset 9: the LZF string before this is broken\"");
     EXPECT("\x00\xc3\x05\x80\xff\xff\xff\xff"
            "aaaaa",
            "\"at offset 8: 5 bytes of LZF cannot become 4294967295\"");
@@ -199,6 +200,68 @@ static void unknown_types(void **state) {
            "\"at offset 1: values of type byte 255 (unknown), RDB version 6, cannot be decoded\"");
 }
 
+/* ---- lengths that servers write in two forms ---- */
+
+/* A hash of one field in a listpack whose value takes value_len bytes, its own length written in so many groups. */
+static struct bytes large_hash(size_t value_len, int groups) {
+    size_t element = value_len + 5, node = 6 + 3 + element + (size_t)groups + 1;
+    char *payload = mem_zalloc(1 + 5 + node + PAYLOAD_FOOTER_LEN), *p = payload;
+    const char head[] = { 16,
+                          (char)0x80,
+                          0,
+                          0,
+                          (char)(node >> 8),
+                          (char)node,
+                          (char)node,
+                          (char)(node >> 8),
+                          0,
+                          0,
+                          2,
+                          0,
+                          (char)0x81,
+                          'f',
+                          2,
+                          (char)0xf0,
+                          (char)value_len,
+                          (char)(value_len >> 8),
+                          0,
+                          0 };
+    memcpy(p, head, sizeof(head));
+    p += sizeof(head) + value_len;
+    for (int i = 0; i < groups; i++) *p++ = (char)((element >> 7 * (groups - 1 - i) & 127) | (i > 0 ? 128 : 0));
+    *p++ = (char)0xff;
+    return bytes_of(payload, (size_t)(p - payload) + PAYLOAD_FOOTER_LEN);
+}
+
+static void check_large(size_t value_len, int groups, bool valid, bool portable) {
+    static const struct value_sink none = { 0 };
+    struct bytes payload = large_hash(value_len, groups);
+    struct err err = { 0 };
+    assert_int_equal(decode_value(payload, &none, NULL, &err), valid);
+    assert_int_equal(payload_is_portable(payload), portable);
+    free((char *)payload.ptr);
+}
+
+static void lengths_of_two_forms(void **state) {
+    check_large(16377, 2, true, true);
+    check_large(16377, 3, false, false);
+    check_large(16378, 2, true, false); /* Valkey 9.1 */
+    check_large(16378, 3, true, false); /* everybody else */
+    check_large(16379, 2, false, false);
+    check_large(16379, 3, true, true);
+}
+
+static void small_is_portable(void *ctx, const char *server, const char *name, struct bytes payload, json_t *expected) {
+    assert_true(payload_is_portable(payload));
+}
+
+static void small_values_are_portable(void **state) {
+    rdb_values_each(small_is_portable, NULL);
+    assert_false(payload_is_portable(BYTES_LITERAL("short")));
+    assert_false(payload_is_portable(BYTES_LITERAL("\x12\x02\x02"
+                                                   "1234567890")));
+}
+
 /* After the last entry comes nothing, and after a failure neither. */
 static void runs_after_the_end(void **state) {
     static const struct value_sink none = { 0 };
@@ -238,9 +301,17 @@ static void sink_that_ends_it(void **state) {
 int main(int argc, char **argv) {
     if (argc > 1) rdb_values_at(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_of_servers), cmocka_unit_test(cut_values),         cmocka_unit_test(strings),
-        cmocka_unit_test(collections),       cmocka_unit_test(field_expiry),       cmocka_unit_test(packed),
-        cmocka_unit_test(unknown_types),     cmocka_unit_test(runs_after_the_end), cmocka_unit_test(sink_that_ends_it),
+        cmocka_unit_test(values_of_servers),
+        cmocka_unit_test(cut_values),
+        cmocka_unit_test(strings),
+        cmocka_unit_test(collections),
+        cmocka_unit_test(field_expiry),
+        cmocka_unit_test(packed),
+        cmocka_unit_test(unknown_types),
+        cmocka_unit_test(lengths_of_two_forms),
+        cmocka_unit_test(small_values_are_portable),
+        cmocka_unit_test(runs_after_the_end),
+        cmocka_unit_test(sink_that_ends_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
