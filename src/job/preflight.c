@@ -207,20 +207,32 @@ static bool check_select(struct deployment *side, int db, struct err *err) {
 /* See rdb/portable.h. */
 static bool writes_short_listpacks(struct deployment *side) {
     const struct server_info *info = deployment_info(side);
-    return info->flavour == SERVER_VALKEY && info->version >= SERVER_VERSION(9, 1, 0);
+    return info->flavour == SERVER_VALKEY && info->version >= SERVER_VERSION(9, 0, 0);
 }
+
+/* A step that fails because a connection broke is done again. */
+#define AGAIN(step)                                                                                                    \
+    for (int tries = 0; !(step);) {                                                                                    \
+        if (call_again(deployment_loop(source), &last, &tries)) continue;                                              \
+        *err = last;                                                                                                   \
+        return false;                                                                                                  \
+    }
 
 bool preflight_check(struct deployment *source, struct deployment *target, const int *dbs, size_t n_dbs, int target_db,
                      bool dry_run, struct copy_abilities *can, struct err *err) {
+    struct err last;
     if (!check_distinct(source, target, dbs, n_dbs, target_db, err)) return false;
     if (!dry_run && !check_target_role(target, err)) return false;
     for (size_t i = 0; i < n_dbs; i++) {
-        if (!check_select(source, dbs[i], err)) return false;
-        if (!check_select(target, target_db >= 0 ? target_db : dbs[i], err)) return false;
+        AGAIN(check_select(source, dbs[i], &last));
+        AGAIN(check_select(target, target_db >= 0 ? target_db : dbs[i], &last));
     }
     can->same_listpacks = writes_short_listpacks(source) == writes_short_listpacks(target);
-    if (!probe_source(source, can, err)) return false;
-    if (!dry_run) return probe_target(target, can, err);
-    can->target_set_pxat = true; /* nothing is written: read as if all were allowed */
+    AGAIN(probe_source(source, can, &last));
+    if (dry_run) {
+        can->target_set_pxat = true; /* nothing is written: read as if all were allowed */
+        return true;
+    }
+    AGAIN(probe_target(target, can, &last));
     return true;
 }

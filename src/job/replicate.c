@@ -271,22 +271,42 @@ static bool clean_target(struct job *job, struct err *err) {
     return transfer_clean_target(job->target, r->dbs, r->n_dbs, err);
 }
 
+static bool copy_functions(struct job *job, struct err *err) {
+    if (job->settings->no_functions) return true;
+    struct replicate_result *r = job->result;
+    return functions_copy(job->source, job->target, r->giveup, &r->functions, &r->functions_refused, err);
+}
+
+/* A step before the copy, done again when a connection broke under it. */
+static bool step(struct job *job, bool (*fn)(struct job *, struct err *), struct err *err) {
+    int tries = 0;
+    struct err last;
+    while (!fn(job, &last)) {
+        if (call_again(job->loop, &last, &tries)) continue;
+        *err = last;
+        return false;
+    }
+    return true;
+}
+
+/* All that is asked and done before the copy itself. */
+static bool prepare(struct job *job, struct copy_abilities *can, struct err *err) {
+    const struct replicate_settings *s = job->settings;
+    struct replicate_result *r = job->result;
+    if (!step(job, choose_databases, err)) return false;
+    if (!preflight_check(job->source, job->target, r->dbs, r->n_dbs, r->target_db, s->dry_run, can, err)) return false;
+    if (s->mem_limit_bytes > 0 && !can->source_memory_usage)
+        return err_set(err, ERR_UNSUPPORTED, "--mem-limit", "the source refuses MEMORY USAGE, so that sizes cannot be known");
+    return s->dry_run || (step(job, clean_target, err) && step(job, copy_functions, err));
+}
+
 static bool run_job(struct job *job, struct err *err) {
     struct copy_abilities can = { 0 };
-    if (!choose_databases(job, err)) return false;
-    if (!preflight_check(job->source, job->target, job->result->dbs, job->result->n_dbs, job->result->target_db,
-                         job->settings->dry_run, &can, err))
-        return false;
-    if (job->settings->mem_limit_bytes > 0 && !can.source_memory_usage)
-        return err_set(err, ERR_UNSUPPORTED, "--mem-limit", "the source refuses MEMORY USAGE, so that sizes cannot be known");
-    if (!job->settings->dry_run && !clean_target(job, err)) return false;
+    if (!prepare(job, &can, err)) return false;
     count_keys(job);
     make_plan(job, job->result->giveup, &can);
     job->source_epoch = deployment_epoch(job->source);
     job->target_epoch = deployment_epoch(job->target);
-    if (!job->settings->dry_run && !job->settings->no_functions &&
-        !functions_copy(job->source, job->target, job->result->giveup, &job->result->functions, &job->result->functions_refused, err))
-        return false;
     passes_init(job);
     job->result->began = true;
     loop_timer_start(job->progress_timer, JOB_PROGRESS_MS);

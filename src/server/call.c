@@ -100,6 +100,15 @@ bool call_send(struct loop *loop, struct client *client, int64_t timeout_ms, str
     return ok;
 }
 
+bool call_again(struct loop *loop, const struct err *err, int *tries) {
+    bool passing = err_class_of(err->code) == ERR_CLASS_HERE && err->code != ERR_CONNECT && err->code != ERR_RESOLVE &&
+                   err->code != ERR_PROTOCOL;
+    if (!passing || ++*tries >= CALL_TRIES_MAX) return false;
+    int64_t until_ms = clock_mono_ms() + CALL_SLICE_MS;
+    while (clock_mono_ms() < until_ms) loop_run_once(loop, CALL_SLICE_MS / 4);
+    return interrupt_flag == NULL || !*interrupt_flag;
+}
+
 bool call_ok(struct loop *loop, struct client *client, int64_t timeout_ms, struct call_reply *reply, struct err *err,
              const char *command) {
     struct bytes words[CALL_WORDS_MAX], rest = bytes_of_str(command);

@@ -35,6 +35,11 @@ struct client *call_open(struct loop *loop, const struct client_settings *settin
 bool call_send(struct loop *loop, struct client *client, int64_t timeout_ms, struct call_reply *reply, struct err *err,
                size_t argc, const struct bytes *argv);
 
+/* For steps made of calls: is it worth doing the step again? True (after a short pause on the loop) when a connection
+ * broke or a server asked for patience, and *tries has not reached CALL_TRIES_MAX; a refused connection is no such thing. */
+enum { CALL_TRIES_MAX = 30 };
+bool call_again(struct loop *loop, const struct err *err, int *tries);
+
 /* As call_send() with the words of `command`, split at spaces; an error reply is a failure, in *err. */
 bool call_ok(struct loop *loop, struct client *client, int64_t timeout_ms, struct call_reply *reply, struct err *err,
              const char *command);

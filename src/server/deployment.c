@@ -182,15 +182,26 @@ static struct client *open_seed(struct deployment *d, struct err *err) {
     }
 }
 
-static bool recognise(struct deployment *d, struct err *err) {
+static bool ask_seed(struct deployment *d, struct err *err) {
     struct client *client = open_seed(d, err);
     if (client == NULL) return false;
+    call_reply_fini(&d->info_text);
     bool ok = ask_info(d, client, &d->info, &d->info_text, err);
     d->cluster = ok && d->info.cluster;
     struct topology *t = ok ? load_topology(d, client, d->info_text.item.str, err) : NULL;
     client_close(&client);
-    if (t == NULL) return false;
-    publish(d, t);
+    if (t != NULL) publish(d, t);
+    return t != NULL;
+}
+
+static bool recognise(struct deployment *d, struct err *err) {
+    int tries = 0;
+    struct err last;
+    while (!ask_seed(d, &last)) {
+        if (call_again(d->loop, &last, &tries)) continue;
+        *err = last;
+        return false;
+    }
     if (d->endpoint.cluster_wanted && !d->cluster)
         return err_set(err, ERR_USAGE, d->endpoint.role, "%s is not a cluster (%s %s); leave out --%s-cluster", d->endpoint.label,
                        d->info.flavour == SERVER_VALKEY ? "valkey" : "redis", d->info.version_text, d->endpoint.role);

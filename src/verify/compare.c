@@ -315,6 +315,12 @@ static void feed(struct comparison *cmp, struct name *name) {
     }
 }
 
+/* One that was never looked at. */
+static void feed_one(struct comparison *cmp, struct name *name) {
+    if (cmp->guarded > 0) cmp->guarded--;
+    if (!name_is_current(cmp, name) || !string_batch_take(cmp, name)) feed(cmp, name);
+}
+
 static void feed_again(struct comparison *cmp, int64_t now_ms) {
     for (size_t n = cmp->again.n; n > 0; n--) {
         struct name *name = name_queue_pop(&cmp->again);
@@ -342,7 +348,7 @@ static void feed_fresh(struct comparison *cmp, int64_t now_ms) {
         if (rate > 0 && cmp->credit < 1) return;
         size_t taken = exists_batch_start(cmp, &cmp->fresh, rate > 0 ? (size_t)cmp->credit : SIZE_MAX);
         if (taken == 0) {
-            feed(cmp, name_queue_pop(&cmp->fresh));
+            feed_one(cmp, name_queue_pop(&cmp->fresh));
             taken = 1;
         }
         if (rate > 0) cmp->credit -= (double)taken;
@@ -357,6 +363,7 @@ static void feed_all(struct comparison *cmp) {
     feed_again(cmp, now_ms);
     feed_suspects(cmp, now_ms);
     feed_fresh(cmp, now_ms);
+    batches_flush(cmp);
     if (cmp->fresh.n < FRESH_MAX / 2)
         for (size_t i = 0; i < cmp->n_scans; i++)
             if (!cmp->scans[i].ended) scan_resume(cmp->scans[i].scan);
@@ -442,6 +449,7 @@ static void cleanup(struct comparison *cmp) {
     name_queue_clear(&cmp->again);
     name_queue_clear(&cmp->suspects);
     exam_pool_free(cmp);
+    digest_set_free(&cmp->unreadable);
     for (int side = 0; side < SIDES; side++) free(cmp->tally[side]);
     loop_run_once(cmp->loop, 0); /* what was closed is released at the end of a round */
 }
@@ -458,6 +466,7 @@ bool compare_run(struct deployment *source, struct deployment *target, const str
     cmp->progress = progress;
     cmp->result = result;
     cmp->string_score = 64;
+    cmp->guarded = GUARDED_FIRST;
     cmp->credited_ms = started_ms;
     if (progress != NULL) {
         progress->total = count_keys(cmp, SOURCE, source);

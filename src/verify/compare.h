@@ -68,7 +68,7 @@ struct difference {
 };
 
 struct compare_result {
-    uint64_t keys; /* compared: equal + missing + type + ttl + value */
+    uint64_t keys; /* compared: equal + missing + type + ttl + value + unreadable */
     uint64_t equal;
     uint64_t count[DIFFERENCE_KINDS]; /* per kind */
     uint64_t skipped;                 /* larger than mem_limit_bytes */

@@ -2,6 +2,7 @@
  *
  *   compare.c   the run: passes over databases and directions, scans, queues, bounds, the end
  *   link.c      the connections to both sides: routing, redirections, what is down and for how long
+ *   batch.c     many keys at once, as long as they are equal
  *   look.c      one key on both sides: which commands, what they answered
  *   verdict.c   what follows from the answers, and the findings
  *
@@ -22,6 +23,10 @@ enum { SOURCE, TARGET, SIDES };
 enum {
     LOOK_STRING_BYTES = 16 * 1024, /* strings up to this are read by one command */
     TYPE_NAME_MAX = 24,
+    STRING_LIKELY = 32,                /* a score from which on the next key is taken for a string */
+    GUARDED_FIRST = 512,               /* keys whose length is bounded when they are read: at the start, */
+    GUARDED_AFTER_LARGE = 100 * 1000,  /* and after a value so large: */
+    VALUE_LARGE = 64 * 1024,
 };
 
 struct comparison;
@@ -61,7 +66,8 @@ struct name {
     uint16_t slot;
     uint8_t looks, attempts;
     bool backward, suspect;
-    bool alone; /* not in a batch: one of its batch is missing */
+    bool alone;     /* not in a batch: something about its batch was not as expected */
+    bool no_string; /* MGET had nothing to say of it */
     char key[];
 };
 
@@ -90,8 +96,10 @@ struct exam {
     struct name *name;
     enum exam_step step;
     unsigned due; /* replies */
-    bool failed, dumps_differ, values_equal;
+    bool failed, dumps_differ;
+    bool forbidden; /* the user may not read this key */
     enum err_code failure;
+    char *refusal; /* which side refused a command about the key, and why; owned, may be NULL */
     uint64_t cost; /* bytes that it may bring, while it reads a value */
     struct view view[SIDES];
 };
@@ -130,6 +138,9 @@ struct comparison {
     size_t n_scans;
 
     struct name_queue fresh, again, suspects;
+    struct key_batch *filling; /* batches that are not sent yet */
+    int64_t guarded;           /* so many keys are still read with a bound */
+    struct digest_set *unreadable; /* keys that were found unreadable from the source's scan */
     struct exam *free_exams;
     size_t n_exams;                  /* in use */
     struct exam *heavy, *heavy_tail; /* waiting until a value may be read */
@@ -178,13 +189,22 @@ static inline void link_answered(struct link *link) {
 }
 void link_troubled(struct link *link, const struct err *err);
 
+/* ---- batch.c ---- */
+
+/* Takes up to at_most names that the target has off the queue and asks the source for all of them by one command, where
+ * one may span them; returns how many. */
+size_t exists_batch_start(struct comparison *cmp, struct name_queue *from, size_t at_most);
+/* Takes the name into a batch of strings. False, and nothing happened, when it has to be looked at by itself. */
+bool string_batch_take(struct comparison *cmp, struct name *name);
+/* Sends what was taken. */
+void batches_flush(struct comparison *cmp);
+
 /* ---- look.c ---- */
 
 /* Starts to look at a name; takes it over. False, and nothing happened, when a side is not ready. */
 bool exam_start(struct comparison *cmp, struct name *name);
-/* Takes up to at_most names that the target has off the queue and asks the source for all of them by one command, where
- * one may span them; returns how many. */
-size_t exists_batch_start(struct comparison *cmp, struct name_queue *from, size_t at_most);
+/* Has the server tell its time once per round of the loop, for expiry told as time left. */
+void link_ask_clock(struct link *link);
 /* The next step of an exam, of which all replies have come. */
 void exam_go(struct exam *exam, enum exam_step step);
 /* Exams that wait for room are let in. */
@@ -194,6 +214,8 @@ void exam_pool_free(struct comparison *cmp);
 
 /* ---- verdict.c ---- */
 
+/* Are two expiries (-1: none), known to within these errors, equal for this run? */
+bool expiry_is_equal(const struct comparison *cmp, int64_t a_ms, int64_t b_ms, int64_t error_ms);
 /* All replies of the present step are there: goes on, or concludes. */
 void exam_advance(struct exam *exam);
 

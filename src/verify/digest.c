@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 
 enum { HLL_CACHE_AT = 8, HLL_CACHE_END = 16, SCORE_TEXT_MAX = 64 };
 
@@ -53,4 +54,53 @@ struct digest digest_chain_score(struct digest before, struct bytes score) {
     double number = strtod(text, &end);
     if (end == text || *end != '\0') return digest_chain(before, score);
     return digest_chain(before, bytes_of(&number, sizeof(number)));
+}
+
+/* ---- sets: open addressing on the low word; at most half full ---- */
+
+struct digest_set {
+    size_t n, cap;
+    uint64_t *places; /* 0: free */
+};
+
+static size_t place_of(const struct digest_set *set, uint64_t word) {
+    size_t at = word & (set->cap - 1);
+    while (set->places[at] != 0 && set->places[at] != word) at = (at + 1) & (set->cap - 1);
+    return at;
+}
+
+static void set_grow(struct digest_set *set) {
+    struct digest_set grown = { .cap = set->cap == 0 ? 64 : set->cap * 2 };
+    grown.places = mem_zalloc(grown.cap * sizeof(*grown.places));
+    for (size_t i = 0; i < set->cap; i++) {
+        if (set->places[i] == 0) continue;
+        grown.places[place_of(&grown, set->places[i])] = set->places[i];
+        grown.n++;
+    }
+    free(set->places);
+    *set = grown;
+}
+
+void digest_set_add(struct digest_set **set, struct digest digest) {
+    if (*set == NULL) *set = mem_zalloc(sizeof(**set));
+    struct digest_set *s = *set;
+    if (s->n == DIGEST_SET_MAX) return;
+    if (s->n * 2 >= s->cap) set_grow(s);
+    uint64_t word = digest.low | 1;
+    size_t at = place_of(s, word);
+    s->n += s->places[at] == 0;
+    s->places[at] = word;
+}
+
+bool digest_set_has(const struct digest_set *set, struct digest digest) {
+    if (set == NULL) return false;
+    uint64_t word = digest.low | 1;
+    return set->places[place_of(set, word)] == word;
+}
+
+void digest_set_free(struct digest_set **set) {
+    if (*set == NULL) return;
+    free((*set)->places);
+    free(*set);
+    *set = NULL;
 }

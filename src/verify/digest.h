@@ -28,6 +28,13 @@ static inline bool digest_equal(struct digest a, struct digest b) {
     return a.low == b.low && a.high == b.high;
 }
 
+/* Digests to be recognised again: up to DIGEST_SET_MAX, later ones are not kept. NULL is the empty set. */
+enum { DIGEST_SET_MAX = 1024 * 1024 };
+struct digest_set;
+void digest_set_add(struct digest_set **set, struct digest digest);
+bool digest_set_has(const struct digest_set *set, struct digest digest);
+void digest_set_free(struct digest_set **set);
+
 /* Of a whole string value, or of its first piece. The cached cardinality of a HyperLogLog (bytes 8 to 15, redis
  * 7.0.15 src/hyperloglog.c) is left out: PFCOUNT changes it and no client can tell. */
 struct digest digest_of_string(struct bytes value);

@@ -1,5 +1,6 @@
 /* Looking at one key on both sides; see compare_priv.h. Each step of an exam sends its commands to both sides at once and
  * waits for all their replies; a reply that tells to try later or elsewhere makes the whole exam start anew. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -7,7 +8,7 @@
 #include "base/mem.h"
 #include "verify/compare_priv.h"
 
-enum { DUMP_FOOTER_BYTES = 10, STRING_LIKELY = 32, EXISTS_BATCH = 64 };
+enum { DUMP_FOOTER_BYTES = 10 };
 
 /* What a key costs beside its value: the commands and their short replies. */
 enum { LOOK_COST_BYTES = 256 };
@@ -31,6 +32,7 @@ static struct exam *exam_new(struct comparison *cmp, struct name *name) {
 void exam_free(struct exam *exam) {
     struct comparison *cmp = exam->cmp;
     for (int side = 0; side < SIDES; side++) free(exam->view[side].sum);
+    free(exam->refusal);
     cmp->cost_bytes -= exam->cost;
     cmp->n_exams--;
     exam->next = cmp->free_exams;
@@ -61,6 +63,19 @@ static void redirected(struct link *link, struct exam *exam, const struct err *e
     }
 }
 
+/* A user may be kept from single keys: that is no reason to end the run. The sentences: redis 7.0.15 src/acl.c
+ * getAclErrorMessage(), before 7.0 src/server.c processCommand(); only those about commands say "to run". */
+static bool is_about_the_key(struct bytes text) {
+    return memmem(text.ptr, text.len, "to run", 6) == NULL;
+}
+
+static void keep_refusal(struct link *link, struct exam *exam, const struct err *err) {
+    size_t size = strlen(err->text) + sizeof("source: ");
+    free(exam->refusal);
+    exam->refusal = mem_alloc(size);
+    snprintf(exam->refusal, size, "%s: %s", link->side == SOURCE ? "source" : "target", err->text);
+}
+
 /* text is the error reply, empty when it is not at hand: then the next look at the key brings it. */
 static void refused(struct link *link, struct exam *exam, const struct err *err, struct bytes text) {
     exam->failed = true;
@@ -77,7 +92,10 @@ static void refused(struct link *link, struct exam *exam, const struct err *err,
         link_troubled(link, err);
         break;
     case ERR_CLASS_KEY:
-        if (err->code == ERR_NOPERM || err->code == ERR_UNKNOWN_COMMAND) compare_fail(link->cmp, err);
+        exam->forbidden = err->code == ERR_NOPERM && is_about_the_key(bytes_of_str(err->text));
+        if (err->code == ERR_UNKNOWN_COMMAND || (err->code == ERR_NOPERM && !exam->forbidden))
+            compare_fail(link->cmp, err);
+        keep_refusal(link, exam, err);
         break;
     case ERR_CLASS_STOP:
         compare_fail(link->cmp, err);
@@ -110,7 +128,7 @@ static bool answered(struct link *link, struct exam *exam, const struct reply *r
 static bool is_unavailable(const struct reply *reply) {
     if (reply->err != NULL) return false;
     enum err_code code = error_of(reply);
-    return code == ERR_UNKNOWN_COMMAND || code == ERR_NOPERM;
+    return code == ERR_UNKNOWN_COMMAND || (code == ERR_NOPERM && !is_about_the_key(reply->item.str));
 }
 
 /* ---- commands ---- */
@@ -209,19 +227,21 @@ static void on_expiry(void *ctx, void *arg, const struct reply *reply) {
     reply_done(exam);
 }
 
+void link_ask_clock(struct link *link) {
+    const struct bytes time = BYTES_LITERAL("TIME");
+    if (link->clock_asked) return;
+    client_command(link->client, on_time, link, (void *)(intptr_t)clock_mono_ms(), 1, &time);
+    link->clock_asked = true;
+}
+
 /* Before 7.0 only the time left is told: the server's clock is read in the same stream of commands before it. */
 static void send_expiry(struct exam *exam, int side) {
-    struct link *link = exam->view[side].link;
     struct bytes key = name_bytes(exam->name);
     if (!exam->cmp->side[side].no_pexpiretime) {
         SEND(exam, side, on_expiry, BYTES_LITERAL("PEXPIRETIME"), key);
         return;
     }
-    if (!link->clock_asked) {
-        const struct bytes time = BYTES_LITERAL("TIME");
-        client_command(link->client, on_time, link, (void *)(intptr_t)clock_mono_ms(), 1, &time);
-        link->clock_asked = true;
-    }
+    link_ask_clock(exam->view[side].link);
     SEND(exam, side, on_expiry, BYTES_LITERAL("PTTL"), key);
 }
 
@@ -376,62 +396,12 @@ void exams_let_in(struct comparison *cmp) {
     }
 }
 
-/* ---- many keys at once: do they exist on the source? ---- */
-
-struct batch {
-    struct comparison *cmp;
-    struct name_queue names;
-};
-
-/* All of them exist, which is the rule; else each is looked at by itself. */
-static void on_batch(void *ctx, void *arg, const struct reply *reply) {
-    struct link *link = ctx;
-    struct batch *batch = arg;
-    struct comparison *cmp = batch->cmp;
-    bool counted = reply->err == NULL && reply->item.type == RESP_INTEGER;
-    bool all = counted && (size_t)reply->item.num == batch->names.n;
-    if (counted) link_answered(link);
-    cmp->n_exams -= batch->names.n;
-    while (batch->names.head != NULL) {
-        struct name *name = name_queue_pop(&batch->names);
-        name->alone = true;
-        if (!all && !cmp->closing) {
-            name_queue_push(&cmp->again, name);
-            continue;
-        }
-        if (cmp->progress != NULL) cmp->progress->keys++;
-        free(name);
-    }
-    free(batch);
-}
-
-size_t exists_batch_start(struct comparison *cmp, struct name_queue *from, size_t at_most) {
-    struct name *first = from->head;
-    if (deployment_is_cluster(cmp->side[SOURCE].deployment) || !first->backward || first->alone) return 0;
-    struct link *link = link_route(cmp, SOURCE, first);
-    if (link == NULL || !client_is_ready(link->client)) return 0;
-    struct batch *batch = mem_zalloc(sizeof(*batch));
-    struct bytes words[EXISTS_BATCH + 1] = { BYTES_LITERAL("EXISTS") };
-    int db = compare_db(cmp, SOURCE, first);
-    batch->cmp = cmp;
-    while (from->head != NULL && from->head->backward && from->head->db == db && batch->names.n < EXISTS_BATCH &&
-           batch->names.n < at_most) {
-        struct name *name = name_queue_pop(from);
-        name_queue_push(&batch->names, name);
-        words[batch->names.n] = name_bytes(name);
-    }
-    cmp->n_exams += batch->names.n;
-    client_select(link->client, db);
-    client_command(link->client, on_batch, link, batch, batch->names.n + 1, words);
-    return batch->names.n;
-}
-
 /* ---- beginning ---- */
 
 static enum exam_step first_step(const struct comparison *cmp, const struct name *name) {
     if (name->backward) return name->suspect ? STEP_KIND : STEP_EXISTS;
-    bool string = cmp->settings->mode == COMPARE_FULL && !name->suspect && cmp->string_score >= STRING_LIKELY;
-    return string ? STEP_STRING : STEP_KIND;
+    bool likely = cmp->string_score >= STRING_LIKELY && !name->suspect && !name->no_string;
+    return likely && cmp->settings->mode == COMPARE_FULL ? STEP_STRING : STEP_KIND;
 }
 
 bool exam_start(struct comparison *cmp, struct name *name) {

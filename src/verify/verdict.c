@@ -100,10 +100,10 @@ static void explain(const struct exam *exam, enum difference_kind kind, char *ou
         explain_expiry(exam, out, size);
         break;
     case DIFFERENCE_VALUE:
-        if (exam->failed)
-            snprintf(out, size, "it cannot be read: %s", err_sentence(exam->failure));
-        else
-            explain_value(exam, out, size);
+        explain_value(exam, out, size);
+        break;
+    case DIFFERENCE_UNREADABLE:
+        snprintf(out, size, "%s", exam->refusal != NULL ? exam->refusal : err_sentence(exam->failure));
         break;
     case DIFFERENCE_KINDS:
         break;
@@ -153,7 +153,13 @@ static void keep_difference(struct exam *exam, enum difference_kind kind) {
 static void conclude_different(struct exam *exam, enum difference_kind kind) {
     struct comparison *cmp = exam->cmp;
     struct name *name = exam->name;
-    if (name->looks >= cmp->settings->rounds) {
+    bool unreadable = kind == DIFFERENCE_UNREADABLE;
+    if (unreadable && !name->backward) digest_set_add(&cmp->unreadable, digest_of(name_bytes(name)));
+    if (unreadable && name->backward && digest_set_has(cmp->unreadable, digest_of(name_bytes(name)))) {
+        free(exam_end(exam)); /* counted when the source's keys were gone through */
+        return;
+    }
+    if (exam->forbidden || name->looks >= cmp->settings->rounds) {
         keep_difference(exam, kind);
         compare_tally(cmp, name)->kind[kind]++;
         cmp->different++;
@@ -172,8 +178,8 @@ static void exam_retry(struct exam *exam) {
     struct comparison *cmp = exam->cmp;
     struct name *name = exam->name;
     enum err_class class = err_class_of(exam->failure);
-    if (class == ERR_CLASS_KEY && ++name->attempts >= ATTEMPTS_MAX) {
-        conclude_different(exam, DIFFERENCE_VALUE);
+    if (class == ERR_CLASS_KEY && (exam->forbidden || ++name->attempts >= ATTEMPTS_MAX)) {
+        conclude_different(exam, DIFFERENCE_UNREADABLE);
         return;
     }
     int64_t later_ms = class == ERR_CLASS_THERE  ? LATER_THERE_MS
@@ -192,13 +198,16 @@ static void exam_redo(struct exam *exam) {
 
 /* ---- judging ---- */
 
+bool expiry_is_equal(const struct comparison *cmp, int64_t a_ms, int64_t b_ms, int64_t error_ms) {
+    if (cmp->settings->no_ttl) return true;
+    if (a_ms < 0 || b_ms < 0) return a_ms < 0 && b_ms < 0;
+    int64_t gap_ms = a_ms > b_ms ? a_ms - b_ms : b_ms - a_ms;
+    return gap_ms <= cmp->settings->ttl_tolerance_ms + error_ms;
+}
+
 static bool expiry_equal(const struct exam *exam) {
     const struct view *a = &exam->view[SOURCE], *b = &exam->view[TARGET];
-    if (exam->cmp->settings->no_ttl) return true;
-    if (a->expiry_ms < 0 || b->expiry_ms < 0) return a->expiry_ms < 0 && b->expiry_ms < 0;
-    int64_t tolerance_ms = exam->cmp->settings->ttl_tolerance_ms + a->expiry_error_ms + b->expiry_error_ms;
-    int64_t gap_ms = a->expiry_ms > b->expiry_ms ? a->expiry_ms - b->expiry_ms : b->expiry_ms - a->expiry_ms;
-    return gap_ms <= tolerance_ms;
+    return expiry_is_equal(exam->cmp, a->expiry_ms, b->expiry_ms, a->expiry_error_ms + b->expiry_error_ms);
 }
 
 static void judge_end(struct exam *exam, bool values_equal) {
@@ -254,9 +263,8 @@ static void judge_kinds(struct exam *exam) {
         bool refused = cmp->side[SOURCE].no_dump || cmp->side[TARGET].no_dump;
         bool small = is_small(a) && is_small(b);
         if (a->kind == SUM_OTHER && refused) { /* a module's value has no other way to be read */
-            exam->failed = true;
-            exam->failure = ERR_NOPERM;
-            conclude_different(exam, DIFFERENCE_VALUE);
+            exam->failure = ERR_TYPE;
+            conclude_different(exam, DIFFERENCE_UNREADABLE);
         } else {
             bool dump = a->kind == SUM_OTHER || (!refused && small && dump_is_useful(cmp, a->kind));
             exam_go(exam, dump ? STEP_DUMP : STEP_SUM);
@@ -318,6 +326,8 @@ static void judge_sums(struct exam *exam) {
     const struct view *a = &exam->view[SOURCE], *b = &exam->view[TARGET];
     bool equal = value_sum_equal(a->sum, b->sum);
     if (equal && exam->dumps_differ) exam->cmp->dump_wasted[a->kind]++;
+    if (a->kind == SUM_STRING && a->sum->part[SUM_ELEMENTS].count >= VALUE_LARGE)
+        exam->cmp->guarded = GUARDED_AFTER_LARGE;
     judge_end(exam, equal);
 }
 
