@@ -49,6 +49,12 @@ void apply_acknowledged(struct lane *lane, struct key_entry *entry) {
     lane_key_done(lane, entry);
 }
 
+/* In `err`: the target has not the module whose value this is, or not in the source's version. */
+static bool refuse_module(struct err *err, const char *place) {
+    return err_set(err, ERR_BAD_PAYLOAD, place,
+                   "the value of a module, or a vector set, which this server does not have or not in this version");
+}
+
 /* RESTORE's own words for a value it cannot take are plain "ERR"; see err_code_of_reply(). */
 static void on_applied(void *ctx, void *arg, const struct reply *reply) {
     struct pool_node *node = ctx;
@@ -59,6 +65,8 @@ static void on_applied(void *ctx, void *arg, const struct reply *reply) {
     } else if (resp_is_error(&reply->item)) {
         struct err err;
         client_reply_error(node->client, &reply->item, &err);
+        bool module = ((entry->flags >> KEY_TYPE_SHIFT) & 15) == VALUE_MODULE;
+        if (module && err.code == ERR_BAD_PAYLOAD) refuse_module(&err, client_place(node->client));
         lane_key_failed(lane, entry, node, &err);
     } else {
         lane_node_works(lane, node);
@@ -171,10 +179,12 @@ static void note_value(const struct fetched *f) {
 /* The target cannot have this value: said now, before anything is sent that might harm it. */
 static void refuse_value(struct lane *lane, const struct fetched *f) {
     struct err err;
-    enum value_type type = payload_type(f->value);
-    err_set(&err, ERR_BAD_PAYLOAD, "target", type == VALUE_MODULE ? "a module's value, which this server does not take"
-                                                                  : "the target is too old for this value (encoding %u of RDB version %u)",
-            (unsigned char)f->value.ptr[0], payload_version(f->value));
+    if (payload_type(f->value) == VALUE_MODULE) {
+        refuse_module(&err, "target");
+    } else {
+        err_set(&err, ERR_BAD_PAYLOAD, "target", "the target is too old for this value (encoding %u of RDB version %u)",
+                (unsigned char)f->value.ptr[0], payload_version(f->value));
+    }
     lane_key_failed(lane, f->entry, NULL, &err);
 }
 

@@ -16,7 +16,7 @@ struct transfers {
     size_t n_small;
     bool large_busy;
     bool told_lost;
-    struct client *reader;        /* for the large one: a connection that may WATCH */
+    struct client *reader; /* for the large one: a connection that may WATCH */
 };
 
 static void transfer_begin(struct transfer *t);
@@ -122,8 +122,10 @@ static void tell_lost_pending(struct transfer *t) {
     if (lost == 0) return;
     bytes_escape(t->key, name, sizeof(name));
     enum log_level level = t->all->told_lost ? LOG_DEBUG : LOG_WARN;
-    if (log_is_on(level)) log_line(level, "stream", "\"%s\": %llu pending entries of deleted messages are left out; the target cannot make them",
-                                    name, (unsigned long long)lost);
+    if (log_is_on(level))
+        log_line(level, "stream",
+                 "\"%s\": %llu pending entries of deleted messages are left out; the target cannot make them", name,
+                 (unsigned long long)lost);
     t->all->told_lost = true;
 }
 
@@ -193,7 +195,8 @@ static void on_target_length(struct transfer *t, const struct reply *reply) {
         transfer_commit(t);
         return;
     }
-    log_debug("copy", "the temporary key has %lld elements instead of %lld", (long long)reply->item.num, (long long)t->length);
+    log_debug("copy", "the temporary key has %lld elements instead of %lld", (long long)reply->item.num,
+              (long long)t->length);
     transfer_again(t);
 }
 
@@ -327,6 +330,10 @@ static struct pool_node *ready_node(struct lane *lane, struct pool *side, struct
     return NULL;
 }
 
+static uint64_t expected_bytes(const struct key_entry *entry) {
+    return (entry->flags & KEY_MEASURED) ? entry->data : TRANSFER_UNMEASURED_BYTES;
+}
+
 static void transfer_start(struct transfers *all, struct key_entry *entry, bool large) {
     struct lane *lane = all->lane;
     char tag[SLOT_TAG_MAX];
@@ -334,9 +341,17 @@ static void transfer_start(struct transfers *all, struct key_entry *entry, bool 
     struct pool_node *target = source == NULL ? NULL : ready_node(lane, lane->target, entry);
     if (target == NULL) return;
     struct transfer *t = mem_zalloc(sizeof(*t));
-    *t = (struct transfer){ .all = all, .lane = lane, .next = all->running, .entry = entry, .large = large,
-                            .key = key_entry_bytes(entry), .db = entry->db, .slot = entry->slot,
-                            .source = source, .target = target, .reader = source->client };
+    *t = (struct transfer){ .all = all,
+                            .lane = lane,
+                            .next = all->running,
+                            .entry = entry,
+                            .large = large,
+                            .key = key_entry_bytes(entry),
+                            .db = entry->db,
+                            .slot = entry->slot,
+                            .source = source,
+                            .target = target,
+                            .reader = source->client };
     all->running = t;
     snprintf(t->name, sizeof(t->name), TRANSFER_NAME_PREFIX "{%s}", slot_tag(entry->slot, tag));
     outq_init(&t->scratch);
@@ -349,7 +364,7 @@ static void transfer_start(struct transfers *all, struct key_entry *entry, bool 
         if (t->opening) return;
     } else {
         all->n_small++;
-        t->reserved = (entry->flags & KEY_MEASURED) ? entry->data : 0;
+        t->reserved = expected_bytes(entry);
         lane->reading_bytes += t->reserved;
     }
     transfer_begin(t);
@@ -389,7 +404,7 @@ void transfers_work(struct transfers *all) {
     while (!all->large_busy && all->large.head != NULL) transfer_start(all, key_list_pop(&all->large), true);
     while (all->n_small < TRANSFER_SMALL_MAX && all->small.head != NULL) {
         struct key_entry *entry = all->small.head;
-        if ((entry->flags & KEY_MEASURED) && !lane_has_room_for(lane, entry->data)) break;
+        if (!lane_has_room_for(lane, expected_bytes(entry))) break;
         transfer_start(all, key_list_pop(&all->small), false);
     }
 }
@@ -408,7 +423,8 @@ void transfers_forget_node(struct transfers *all, struct pool_node *node) {
 }
 
 static void requeue_list(struct lane *lane, struct key_list *list) {
-    for (struct key_entry *entry = key_list_pop(list); entry != NULL; entry = key_list_pop(list)) lane_requeue(lane, entry);
+    for (struct key_entry *entry = key_list_pop(list); entry != NULL; entry = key_list_pop(list))
+        lane_requeue(lane, entry);
 }
 
 void transfers_stop(struct transfers *all) {

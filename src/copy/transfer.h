@@ -21,10 +21,11 @@
 #include "server/deployment.h"
 
 enum {
-    TRANSFER_ATTEMPTS = 5,      /* of a key that changes while it is read */
-    TRANSFER_SMALL_MAX = 128,   /* small keys at a time per lane */
+    TRANSFER_ATTEMPTS = 5,     /* of a key that changes while it is read */
+    TRANSFER_SMALL_MAX = 1000, /* small keys at a time per lane: each waits for both sides, and the target may be far */
     TRANSFER_SMALL_BYTES = 256 * 1024,
-    TRANSFER_SMALL_LENGTH = 128, /* elements, where the source does not tell sizes */
+    TRANSFER_SMALL_LENGTH = 128,           /* elements, where the source does not tell sizes */
+    TRANSFER_UNMEASURED_BYTES = 16 * 1024, /* what such a key is reckoned with */
 };
 
 struct lane;

@@ -42,7 +42,8 @@ static void await_replies(struct deployment *target, struct cleaning *c) {
     while (c->due > 0) loop_run_once(deployment_loop(target), -1);
 }
 
-static bool clean_node(struct deployment *target, const struct topology *t, int node, const int *dbs, size_t n_dbs, struct err *err) {
+static bool clean_node(struct deployment *target, const struct topology *t, int node, const int *dbs, size_t n_dbs,
+                       struct err *err) {
     struct client *client = deployment_call_open(target, &t->nodes[node].address, err);
     if (client == NULL) return false;
     struct cleaning c = { .client = client };

@@ -33,14 +33,19 @@ static void on_times(struct transfer *t, const struct reply *reply) {
     }
 }
 
-void field_times_ask(struct transfer *t, struct resp_cursor elements, size_t fields, struct block *block, transfer_step_fn *then) {
+void field_times_ask(struct transfer *t, struct resp_cursor elements, size_t fields, struct block *block,
+                     transfer_step_fn *then) {
     static const struct transfer_step step = { on_times, false };
     size_t most = t->lane->plan->max_args - 4;
     struct bytes *words = mem_array(NULL, 4 + (fields < most ? fields : most), sizeof(*words));
     struct resp_item item;
     char count[24];
-    t->times = (struct field_times){ .block = block_ref(block), .elements = elements, .n = fields, .then = then,
-                                     .ms = mem_array(NULL, fields, sizeof(int64_t)), .due = (fields + most - 1) / most };
+    t->times = (struct field_times){ .block = block_ref(block),
+                                     .elements = elements,
+                                     .n = fields,
+                                     .then = then,
+                                     .ms = mem_array(NULL, fields, sizeof(int64_t)),
+                                     .due = (fields + most - 1) / most };
     for (size_t done = 0; done < fields;) {
         size_t n = fields - done < most ? fields - done : most;
         words[0] = BYTES_LITERAL("HPEXPIRETIME");

@@ -53,7 +53,8 @@ static void write_group(struct transfer *t, const struct group *group) {
 
 static void write_consumer(struct transfer *t, struct bytes name) {
     if (target_version(t) >= SERVER_VERSION(6, 2, 0)) {
-        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XGROUP"), BYTES_LITERAL("CREATECONSUMER"), t->to, group_name(t), name);
+        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XGROUP"), BYTES_LITERAL("CREATECONSUMER"), t->to,
+                      group_name(t), name);
         return;
     }
     /* Whoever reads is known from then on, also when he reads his own past and has none. */
@@ -83,7 +84,8 @@ struct pending {
 
 static bool next_pending(struct resp_cursor *c, struct pending *p) {
     struct resp_item row, id, consumer, idle, count;
-    if (!resp_next(c, &row) || !resp_next(c, &id) || !resp_next(c, &consumer) || !resp_next(c, &idle) || !resp_next(c, &count))
+    if (!resp_next(c, &row) || !resp_next(c, &id) || !resp_next(c, &consumer) || !resp_next(c, &idle) ||
+        !resp_next(c, &count))
         return false;
     *p = (struct pending){ id.str, consumer.str, idle.num, count.num };
     return true;

@@ -10,7 +10,7 @@
 /* ---- replies ---- */
 
 static bool text_has(struct bytes text, const char *part) {
-    return text.len > 0 && memmem(text.ptr, text.len, part, strlen(part)) != NULL;
+    return text.ptr != NULL && text.len > 0 && memmem(text.ptr, text.len, part, strlen(part)) != NULL;
 }
 
 /* The key, or what belongs to it, is not what it was: WATCH is not asked before the end, so reads meet that too. */
@@ -18,7 +18,8 @@ static bool means_changed(struct bytes text) {
     return text_has(text, "WRONGTYPE") || text_has(text, "NOGROUP") || text_has(text, "no such key");
 }
 
-void transfer_refused(struct transfer *t, struct pool_node *node, const struct client *client, const struct resp_item *item) {
+void transfer_refused(struct transfer *t, struct pool_node *node, const struct client *client,
+                      const struct resp_item *item) {
     bool merging = node == t->target && t->lane->plan->merge;
     if (means_changed(item->str) && !merging) {
         transfer_again(t);

@@ -120,7 +120,8 @@ static void on_whole_clock(struct transfer *t, const struct reply *reply) {
 }
 
 static void read_whole(struct transfer *t) {
-    static const struct transfer_step value = { on_whole, false }, expiry = { on_whole_expiry, false }, clock = { on_whole_clock, false };
+    static const struct transfer_step value = { on_whole, false }, expiry = { on_whole_expiry, false },
+                                      clock = { on_whole_clock, false };
     struct bytes command = bytes_of_str(t->kind->whole);
     switch (t->kind->value) {
     case VALUE_LIST:
@@ -209,7 +210,8 @@ static void on_string_page(struct transfer *t, const struct reply *reply) {
 }
 
 static void read_page(struct transfer *t) {
-    static const struct transfer_step scan = { on_scan_page, false }, list = { on_list_page, false }, string = { on_string_page, false };
+    static const struct transfer_step scan = { on_scan_page, false }, list = { on_list_page, false },
+                                      string = { on_string_page, false };
     struct bytes command = bytes_of_str(t->kind->page);
     char from[24], to[24];
     t->reading = true;
@@ -289,7 +291,8 @@ static void on_length(struct transfer *t, const struct reply *reply) {
     } else if (!t->large) {
         transfer_enlarge(t);
     } else {
-        if (t->length > 0 && (t->entry->flags & KEY_MEASURED)) t->element_bytes = (double)t->entry->data / (double)t->length;
+        if (t->length > 0 && (t->entry->flags & KEY_MEASURED))
+            t->element_bytes = (double)t->entry->data / (double)t->length;
         plain_continue(t);
     }
 }

@@ -48,30 +48,30 @@ struct transfer_step {
 struct field_times {
     struct block *block; /* that the piece lies in */
     struct resp_cursor elements;
-    size_t n, got, due;  /* fields; of those, answered; replies */
+    size_t n, got, due; /* fields; of those, answered; replies */
     int64_t *ms;
     transfer_step_fn *then; /* called with NULL */
 };
 
 struct stream_copy {
-    char next[STREAM_ID_MAX];      /* where the next page starts */
-    char last[STREAM_ID_MAX];      /* copied last; "" when none */
-    char first[STREAM_ID_MAX];     /* of the source, at the end */
-    char last_id[STREAM_ID_MAX];   /* last-generated-id */
-    char deleted[STREAM_ID_MAX];   /* max-deleted-entry-id; "" before 7.0 */
-    int64_t added;                 /* entries-added; -1 before 7.0 */
+    char next[STREAM_ID_MAX];    /* where the next page starts */
+    char last[STREAM_ID_MAX];    /* copied last; "" when none */
+    char first[STREAM_ID_MAX];   /* of the source, at the end */
+    char last_id[STREAM_ID_MAX]; /* last-generated-id */
+    char deleted[STREAM_ID_MAX]; /* max-deleted-entry-id; "" before 7.0 */
+    int64_t added;               /* entries-added; -1 before 7.0 */
     int64_t length, copied;
-    size_t page;                   /* entries asked for */
-    bool caught_up;                /* the end was read once; only tails follow */
+    size_t page;    /* entries asked for */
+    bool caught_up; /* the end was read once; only tails follow */
     uint64_t tail_pages;
     /* groups, as the last tail told */
     struct block *block;
     struct resp_cursor groups;
     int64_t groups_left;
-    char *group;                   /* name of the one that is being copied; owned */
+    char *group; /* name of the one that is being copied; owned */
     size_t group_len;
     char pending_next[STREAM_ID_MAX];
-    int64_t now_ms;                /* the source's clock */
+    int64_t now_ms; /* the source's clock */
     uint64_t asked, claimed;
 };
 
@@ -84,10 +84,10 @@ struct transfer {
     int db;
     uint16_t slot;
     const struct transfer_kind *kind;
-    bool large;   /* in pieces, watched on a connection of its own */
-    bool opening; /* that is being opened */
-    bool waits;   /* for another transfer of the same slot */
-    bool again;   /* begins anew when all replies are in */
+    bool large;      /* in pieces, watched on a connection of its own */
+    bool opening;    /* that is being opened */
+    bool waits;      /* for another transfer of the same slot */
+    bool again;      /* begins anew when all replies are in */
     bool holds_name; /* uses the slot's temporary key */
     unsigned attempts;
     uint64_t reserved; /* of the lane's budget */
@@ -96,19 +96,19 @@ struct transfer {
     struct client *reader;      /* borrowed */
     uint64_t target_reconnects; /* when it began: a server that restarted has lost the pieces */
     char name[TRANSFER_NAME_MAX];
-    struct bytes to;            /* the key that is written */
+    struct bytes to; /* the key that is written */
     size_t source_due, target_due;
-    struct outq scratch;        /* of a dry run */
+    struct outq scratch; /* of a dry run */
 
-    uint64_t bytes;             /* read so far */
+    uint64_t bytes; /* read so far */
     uint64_t elements;
     double element_bytes;
-    size_t page;                /* elements asked for */
+    size_t page; /* elements asked for */
     int64_t offset, length, expiry_ms, server_ms;
     char cursor[24];
     bool reading, read_all, sealing, expects_length;
-    unsigned unacked;           /* pieces */
-    struct block *value_block;  /* a small value, until its expiry is known */
+    unsigned unacked;          /* pieces */
+    struct block *value_block; /* a small value, until its expiry is known */
     struct resp_item value;
     struct resp_cursor value_elements;
     struct field_times times;
@@ -150,7 +150,8 @@ void transfer_written(struct transfer *t, const struct transfer_step *step);
 /* One that is whole. */
 void transfer_send(struct transfer *t, const struct transfer_step *step, size_t argc, const struct bytes *argv);
 /* Fails, or begins again, by what a server said. */
-void transfer_refused(struct transfer *t, struct pool_node *node, const struct client *client, const struct resp_item *item);
+void transfer_refused(struct transfer *t, struct pool_node *node, const struct client *client,
+                      const struct resp_item *item);
 
 /* For replies to MULTI and what is queued. */
 extern const struct transfer_step transfer_step_none;
@@ -188,7 +189,8 @@ void plain_write(struct transfer *t, struct resp_cursor elements, size_t words, 
 
 bool field_times_wanted(const struct transfer *t);
 /* Asks for the expiry of the fields among these elements (field, value, ..), which lie in block. */
-void field_times_ask(struct transfer *t, struct resp_cursor elements, size_t fields, struct block *block, transfer_step_fn *then);
+void field_times_ask(struct transfer *t, struct resp_cursor elements, size_t fields, struct block *block,
+                     transfer_step_fn *then);
 /* Does any of them expire (or has done so)? */
 bool field_times_any(const struct transfer *t);
 /* Writes them; false when the target cannot (the transfer has failed then). */

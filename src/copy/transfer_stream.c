@@ -27,7 +27,8 @@ bool stream_id_parse(struct bytes text, uint64_t *ms, uint64_t *seq) {
 
 int stream_id_compare(const char *a, const char *b) {
     uint64_t a_ms = 0, a_seq = 0, b_ms = 0, b_seq = 0;
-    bool has_a = stream_id_parse(bytes_of_str(a), &a_ms, &a_seq), has_b = stream_id_parse(bytes_of_str(b), &b_ms, &b_seq);
+    bool has_a = stream_id_parse(bytes_of_str(a), &a_ms, &a_seq),
+         has_b = stream_id_parse(bytes_of_str(b), &b_ms, &b_seq);
     if (!has_a || !has_b) return (int)has_a - (int)has_b;
     if (a_ms != b_ms) return a_ms < b_ms ? -1 : 1;
     return a_seq < b_seq ? -1 : a_seq > b_seq;
@@ -59,7 +60,8 @@ static server_version target_version(const struct transfer *t) {
 /* ---- entries ---- */
 
 /* One entry: its ID, then its fields and values. */
-static void write_entry(struct transfer *t, struct resp_cursor *c, struct block *block, const struct transfer_step *step) {
+static void write_entry(struct transfer *t, struct resp_cursor *c, struct block *block,
+                        const struct transfer_step *step) {
     struct resp_item entry, id, fields, word;
     if (!resp_next(c, &entry) || !resp_next(c, &id) || !resp_next(c, &fields)) return;
     struct outq *out = transfer_write(t);
@@ -89,7 +91,9 @@ static void write_entries(struct transfer *t, struct resp_cursor c, size_t n, st
 
 static size_t entries_of_page(const struct transfer *t) {
     bool small = !t->large && (t->entry->flags & KEY_MEASURED);
-    double n = t->element_bytes > 0 ? PIECE_BYTES / t->element_bytes : small ? PIECE_ELEMENTS_MAX : PIECE_ELEMENTS_START;
+    double n = t->element_bytes > 0 ? PIECE_BYTES / t->element_bytes
+               : small              ? PIECE_ELEMENTS_MAX
+                                    : PIECE_ELEMENTS_START;
     return n > PIECE_ELEMENTS_MAX ? PIECE_ELEMENTS_MAX : n < 1 ? 1 : (size_t)n;
 }
 
@@ -97,8 +101,8 @@ static void ask_entries(struct transfer *t, const struct transfer_step *step) {
     struct stream_copy *s = &t->stream;
     char count[24];
     s->page = entries_of_page(t);
-    TRANSFER_READ(t, step, BYTES_LITERAL("XRANGE"), t->key, bytes_of_str(s->next), BYTES_LITERAL("+"), BYTES_LITERAL("COUNT"),
-                  transfer_number((int64_t)s->page, count));
+    TRANSFER_READ(t, step, BYTES_LITERAL("XRANGE"), t->key, bytes_of_str(s->next), BYTES_LITERAL("+"),
+                  BYTES_LITERAL("COUNT"), transfer_number((int64_t)s->page, count));
 }
 
 static void on_page(struct transfer *t, const struct reply *reply) {
@@ -112,7 +116,8 @@ static void on_page(struct transfer *t, const struct reply *reply) {
 /* ---- the end ---- */
 
 /* The value of a name in an XINFO map, whose elements c stands at. */
-static bool info_find(struct resp_cursor c, int64_t words, const char *name, struct resp_cursor *at, struct resp_item *value) {
+static bool info_find(struct resp_cursor c, int64_t words, const char *name, struct resp_cursor *at,
+                      struct resp_item *value) {
     struct resp_item item;
     for (int64_t i = 0; i + 1 < words; i += 2) {
         if (!resp_next(&c, &item)) return false;
@@ -133,21 +138,24 @@ static void take_info(struct transfer *t, struct resp_cursor c, int64_t words) {
     if (info_find(c, words, "last-generated-id", &at, &v)) id_set(s->last_id, v.str);
     if (info_find(c, words, "max-deleted-entry-id", &at, &v)) id_set(s->deleted, v.str);
     if (info_find(c, words, "entries-added", &at, &v)) s->added = v.num;
-    if (info_find(c, words, "first-entry", &at, &v) && resp_is_aggregate(&v) && resp_next(&at, &v)) id_set(s->first, v.str);
+    if (info_find(c, words, "first-entry", &at, &v) && resp_is_aggregate(&v) && resp_next(&at, &v))
+        id_set(s->first, v.str);
 }
 
 /* Only a group can make a stream without entries, or unmake the last. */
 static void make_empty(struct transfer *t) {
-    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XGROUP"), BYTES_LITERAL("CREATE"), t->to, BYTES_LITERAL("longhaul"),
-                  BYTES_LITERAL("0"), BYTES_LITERAL("MKSTREAM"));
-    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XGROUP"), BYTES_LITERAL("DESTROY"), t->to, BYTES_LITERAL("longhaul"));
+    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XGROUP"), BYTES_LITERAL("CREATE"), t->to,
+                  BYTES_LITERAL("longhaul"), BYTES_LITERAL("0"), BYTES_LITERAL("MKSTREAM"));
+    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XGROUP"), BYTES_LITERAL("DESTROY"), t->to,
+                  BYTES_LITERAL("longhaul"));
 }
 
 /* What the source has lost at its front since it was copied. Losses elsewhere show in the length. */
 static bool trim(struct transfer *t) {
     struct stream_copy *s = &t->stream;
     char first[STREAM_ID_MAX];
-    if (s->copied < s->length || t->lane->plan->no_stream_id || target_version(t) < SERVER_VERSION(6, 2, 0)) return false;
+    if (s->copied < s->length || t->lane->plan->no_stream_id || target_version(t) < SERVER_VERSION(6, 2, 0))
+        return false;
     snprintf(first, sizeof(first), "%s", s->first);
     if (first[0] == '\0') stream_id_next(s->last, first);
     TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XTRIM"), t->to, BYTES_LITERAL("MINID"), bytes_of_str(first));
@@ -161,8 +169,9 @@ static void set_last_id(struct transfer *t) {
         TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XSETID"), t->to, bytes_of_str(s->last_id));
         return;
     }
-    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XSETID"), t->to, bytes_of_str(s->last_id), BYTES_LITERAL("ENTRIESADDED"),
-                  transfer_number(s->added, added), BYTES_LITERAL("MAXDELETEDID"), bytes_of_str(s->deleted));
+    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XSETID"), t->to, bytes_of_str(s->last_id),
+                  BYTES_LITERAL("ENTRIESADDED"), transfer_number(s->added, added), BYTES_LITERAL("MAXDELETEDID"),
+                  bytes_of_str(s->deleted));
 }
 
 static void entries_copied(struct transfer *t) {

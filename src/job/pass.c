@@ -134,12 +134,18 @@ void passes_init(struct job *job) {
     }
 }
 
+static void free_passes(struct pass *list) {
+    while (list != NULL) {
+        struct pass *next = list->next;
+        free(list);
+        list = next;
+    }
+}
+
 void passes_fini(struct job *job) {
     free(job->uncovered);
-    for (struct pass *p = job->over, *next; p != NULL; p = next) {
-        next = p->next;
-        free(p);
-    }
+    free_passes(job->over);
+    free_passes(job->passes); /* of a job that was broken off */
 }
 
 static struct pass *pass_of_node(struct job *job, const struct address *primary) {

@@ -79,6 +79,7 @@ void job_fail(struct job *job, const struct err *err);
 
 /* Every slot of every database that the job is about is still to be scanned. */
 void passes_init(struct job *job);
+/* Once the workers have ended. */
 void passes_fini(struct job *job);
 /* Judges what ended, starts what is missing. True when everything is covered and no pass runs. */
 bool passes_step(struct job *job);

@@ -44,8 +44,13 @@ uint64_t compare_result_different(const struct compare_result *result) {
     return n;
 }
 
+static void difference_fini(struct difference *d) {
+    free(d->key);
+    free(d->parts);
+}
+
 void compare_result_fini(struct compare_result *result) {
-    for (size_t i = 0; i < result->n_differences; i++) free(result->differences[i].key);
+    for (size_t i = 0; i < result->n_differences; i++) difference_fini(&result->differences[i]);
     free(result->differences);
     *result = (struct compare_result){ 0 };
 }
@@ -119,7 +124,7 @@ static void drop_differences(struct comparison *cmp, const struct slot_set *slot
         uint16_t slot = clusters ? slot_of_key(bytes_of(d.key, d.key_len)) : 0;
         bool backward = d.kind == DIFFERENCE_EXTRA;
         if (backward == cmp->backward && slot_set_has(slots, slot)) {
-            free(d.key);
+            difference_fini(&d);
         } else {
             r->differences[kept++] = d;
         }
@@ -131,6 +136,8 @@ static void drop_differences(struct comparison *cmp, const struct slot_set *slot
  * these slots is taken back, and they are scanned again. */
 static void take_back(struct comparison *cmp, const struct slot_set *slots) {
     struct tally *tally = cmp->tally[scanning_side(cmp)];
+    const struct compare_settings *s = cmp->settings;
+    if (s->on_taken_back != NULL && slot_set_count(slots) > 0) s->on_taken_back(s->ctx, slots, cmp->backward);
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
         if (!slot_set_has(slots, (uint16_t)slot)) continue;
         for (int kind = 0; kind < DIFFERENCE_KINDS; kind++) cmp->different -= tally[slot].kind[kind];
@@ -174,24 +181,43 @@ void compare_on_topology(struct comparison *cmp, int side, const struct topology
 
 /* ---- scans ---- */
 
+/* By name, so that both directions and every node choose alike. */
+static bool is_in_sample(const struct comparison *cmp, struct bytes key) {
+    return cmp->settings->sample == 0 || digest_place(key, cmp->settings->seed) < cmp->sample_below;
+}
+
+static void take_name(struct comparison *cmp, struct bytes key, bool listed) {
+    const struct key_filter *filter = cmp->settings->filter;
+    uint16_t slot = filter->slots != NULL || in_clusters(cmp) ? slot_of_key(key) : 0;
+    if (!slot_set_has(&cmp->wanted, slot) || slot_set_has(&cmp->moved, slot)) return;
+    if (!key_filter_wants(filter, key, slot) || !is_in_sample(cmp, key)) return;
+    struct name *name = mem_alloc(sizeof(*name) + key.len);
+    *name = (struct name){ .generation = cmp->tally[scanning_side(cmp)][slot].generation,
+                           .len = (uint32_t)key.len,
+                           .db = cmp->settings->dbs[cmp->db_at],
+                           .slot = slot,
+                           .backward = cmp->backward,
+                           .listed = listed };
+    if (key.len > 0) memcpy(name->key, key.ptr, key.len);
+    name_queue_push(&cmp->fresh, name);
+}
+
 static void on_keys(void *ctx, const struct bytes *keys, size_t n) {
     struct node_scan *node = ctx;
-    struct comparison *cmp = node->cmp;
-    const struct key_filter *filter = cmp->settings->filter;
-    bool slots = filter->slots != NULL || in_clusters(cmp);
-    for (size_t i = 0; i < n; i++) {
-        uint16_t slot = slots ? slot_of_key(keys[i]) : 0;
-        if (!slot_set_has(&cmp->wanted, slot) || slot_set_has(&cmp->moved, slot)) continue;
-        if (!key_filter_wants(filter, keys[i], slot)) continue;
-        struct name *name = mem_alloc(sizeof(*name) + keys[i].len);
-        *name = (struct name){ .generation = cmp->tally[scanning_side(cmp)][slot].generation,
-                               .len = (uint32_t)keys[i].len,
-                               .db = cmp->settings->dbs[cmp->db_at],
-                               .slot = slot,
-                               .backward = cmp->backward };
-        if (keys[i].len > 0) memcpy(name->key, keys[i].ptr, keys[i].len);
-        name_queue_push(&cmp->fresh, name);
+    if (node->cmp->backward) node->cmp->result->target_keys += n;
+    for (size_t i = 0; i < n; i++) take_name(node->cmp, keys[i], false);
+}
+
+/* As a page of a scan would, from the list of names. */
+static void read_names(struct comparison *cmp) {
+    const struct compare_names *names = cmp->settings->names;
+    struct err err = { 0 };
+    while (cmp->names_left && cmp->fresh.n < FRESH_MAX && cmp->fresh.bytes < FRESH_BYTES_MAX) {
+        struct bytes key;
+        cmp->names_left = names->next(names->ctx, cmp->settings->dbs[cmp->db_at], &key, &err);
+        if (cmp->names_left) take_name(cmp, key, true);
     }
+    if (err.code != ERR_NONE) compare_fail(cmp, &err);
 }
 
 static bool may_continue(void *ctx) {
@@ -247,6 +273,11 @@ static bool owns_wanted(const struct comparison *cmp, const struct topology *t, 
 static void pass_start(struct comparison *cmp) {
     const struct topology *t = cmp->side[scanning_side(cmp)].topology;
     scans_free(cmp);
+    if (cmp->settings->names != NULL) {
+        cmp->settings->names->rewind(cmp->settings->names->ctx);
+        cmp->names_left = true;
+        return;
+    }
     cmp->scans = mem_zalloc((size_t)t->n_primaries * sizeof(*cmp->scans) + 1);
     for (int i = 0; i < t->n_nodes; i++)
         if (topology_is_primary(t, i) && owns_wanted(cmp, t, i))
@@ -267,7 +298,8 @@ static void direction_start(struct comparison *cmp, bool backward) {
 static void direction_next(struct comparison *cmp) {
     struct err err;
     if (slot_set_count(&cmp->moved) == 0) {
-        if (cmp->settings->both_directions && !cmp->backward) direction_start(cmp, true);
+        bool both = cmp->settings->both_directions && cmp->settings->names == NULL;
+        if (both && !cmp->backward) direction_start(cmp, true);
     } else if (++cmp->rescans > RESCANS_MAX) {
         err_set(&err, ERR_OUTAGE, deployment_role(cmp->side[scanning_side(cmp)].deployment),
                 "its nodes change all the time; compare again when they have settled");
@@ -281,7 +313,7 @@ static void direction_next(struct comparison *cmp) {
 }
 
 static void pass_next(struct comparison *cmp) {
-    if (passes_over(cmp) || cmp->fresh.n > 0) return;
+    if (passes_over(cmp) || cmp->fresh.n > 0 || cmp->names_left) return;
     for (size_t i = 0; i < cmp->n_scans; i++)
         if (!cmp->scans[i].ended) return;
     scans_free(cmp);
@@ -364,6 +396,7 @@ static void feed_all(struct comparison *cmp) {
     feed_suspects(cmp, now_ms);
     feed_fresh(cmp, now_ms);
     batches_flush(cmp);
+    if (cmp->names_left) read_names(cmp);
     if (cmp->fresh.n < FRESH_MAX / 2)
         for (size_t i = 0; i < cmp->n_scans; i++)
             if (!cmp->scans[i].ended) scan_resume(cmp->scans[i].scan);
@@ -377,6 +410,7 @@ static bool is_finished(const struct comparison *cmp) {
 
 static int64_t wait_ms(const struct comparison *cmp) {
     int64_t wait = ROUND_MS;
+    if (cmp->names_left && cmp->fresh.n == 0) wait = 1;
     if (cmp->again.n > 0 || (cmp->settings->rate > 0 && cmp->fresh.n > 0)) wait = 10;
     if (cmp->suspects.head != NULL && cmp->suspects.head->due_ms - clock_mono_ms() < wait)
         wait = cmp->suspects.head->due_ms - clock_mono_ms();
@@ -421,6 +455,18 @@ static uint64_t count_keys(struct comparison *cmp, int side, struct deployment *
     return total;
 }
 
+static void estimate(struct comparison *cmp, struct deployment *source, struct deployment *target) {
+    const struct compare_settings *s = cmp->settings;
+    cmp->keys_of[SOURCE] = count_keys(cmp, SOURCE, source);
+    cmp->keys_of[TARGET] = count_keys(cmp, TARGET, target);
+    double share = cmp->keys_of[SOURCE] > s->sample ? (double)s->sample / (double)cmp->keys_of[SOURCE] : 1;
+    cmp->sample_below = share < 1 ? (uint64_t)(share * 0x1p64) : UINT64_MAX;
+    if (s->sample == 0) share = 1;
+    if (cmp->progress == NULL || s->names != NULL) return;
+    uint64_t total = cmp->keys_of[SOURCE] + (s->both_directions ? cmp->keys_of[TARGET] : 0);
+    cmp->progress->total = (uint64_t)((double)total * share);
+}
+
 static void fill_result(struct comparison *cmp) {
     struct compare_result *r = cmp->result;
     for (int side = 0; side < SIDES; side++) {
@@ -432,6 +478,8 @@ static void fill_result(struct comparison *cmp) {
             for (int kind = 0; kind < DIFFERENCE_KINDS; kind++) r->count[kind] += t->kind[kind];
         }
     }
+    if (r->target_keys < cmp->keys_of[TARGET]) r->target_keys = cmp->keys_of[TARGET];
+    if (cmp->settings->sample > 0) r->sampled_of = cmp->keys_of[SOURCE];
     r->keys = r->equal + compare_result_different(r) - r->count[DIFFERENCE_EXTRA];
 }
 
@@ -468,10 +516,7 @@ bool compare_run(struct deployment *source, struct deployment *target, const str
     cmp->string_score = 64;
     cmp->guarded = GUARDED_FIRST;
     cmp->credited_ms = started_ms;
-    if (progress != NULL) {
-        progress->total = count_keys(cmp, SOURCE, source);
-        if (settings->both_directions) progress->total += count_keys(cmp, TARGET, target);
-    }
+    estimate(cmp, source, target);
     links_open(cmp, SOURCE, source);
     links_open(cmp, TARGET, target);
     for (int side = 0; side < SIDES; side++) cmp->tally[side] = mem_zalloc(SLOT_COUNT * sizeof(struct tally));

@@ -15,7 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "base/err.h"
+#include "base/slot.h"
 #include "copy/filter.h"
 #include "server/deployment.h"
 
@@ -33,6 +35,25 @@ const char *difference_title(enum difference_kind kind);
 const char *difference_sentence(enum difference_kind kind);
 
 enum { DIFFERENCE_DETAIL_MAX = 192 };
+
+/* One finding. */
+struct difference {
+    int db; /* the source's number */
+    enum difference_kind kind;
+    char *key;
+    size_t key_len;
+    char detail[DIFFERENCE_DETAIL_MAX]; /* what each side holds; printable */
+    char *parts;                        /* which parts of the value differ; owned, NULL: not looked at */
+};
+
+/* Names of keys to compare instead of all. */
+struct compare_names {
+    /* The next name, good until the next call; false at the end, or on trouble with err->code set. */
+    bool (*next)(void *ctx, int db, struct bytes *key, struct err *err);
+    /* From the beginning again. */
+    void (*rewind)(void *ctx);
+    void *ctx;
+};
 
 struct compare_settings {
     enum compare_mode mode;
@@ -53,19 +74,20 @@ struct compare_settings {
     uint64_t buffer_bytes;     /* values on their way, both sides together */
     int64_t pipeline;          /* most keys being looked at; 0: automatic */
     int64_t outage_timeout_ms; /* how long a node may stay unusable; 0: for ever */
+    const struct compare_names *names; /* borrowed; NULL: all keys. Always in both directions. */
+    uint64_t sample;           /* look at about so many keys, chosen by their names; 0: at all */
+    uint64_t seed;             /* of that choice */
+
+    /* Called with each finding, also those beyond max_differences; it is good during the call. May be NULL. */
+    void (*on_difference)(void *ctx, const struct difference *difference);
+    /* Slots moved while they were scanned: what was found in them in this direction is void, and found anew. May be
+     * NULL. */
+    void (*on_taken_back)(void *ctx, const struct slot_set *slots, bool backward);
+    void *ctx;
 };
 
 /* The usual values: full, both directions, 100 ms of tolerance, database 0, three rounds a second apart. */
 struct compare_settings compare_settings_default(void);
-
-/* One finding. */
-struct difference {
-    int db; /* the source's number */
-    enum difference_kind kind;
-    char *key;
-    size_t key_len;
-    char detail[DIFFERENCE_DETAIL_MAX]; /* what each side holds; printable */
-};
 
 struct compare_result {
     uint64_t keys; /* compared: equal + missing + type + ttl + value + unreadable */
@@ -73,6 +95,8 @@ struct compare_result {
     uint64_t count[DIFFERENCE_KINDS]; /* per kind */
     uint64_t skipped;                 /* larger than mem_limit_bytes */
     uint64_t rechecked_away;          /* differed at first, and were equal or gone when looked at again */
+    uint64_t sampled_of;              /* with sample: keys that it was drawn from; 0: not known */
+    uint64_t target_keys;             /* of the target that were gone through, or that it counts itself */
     struct difference *differences;   /* the first max_differences */
     size_t n_differences;
     int64_t duration_ms;

@@ -68,6 +68,7 @@ struct name {
     bool backward, suspect;
     bool alone;     /* not in a batch: something about its batch was not as expected */
     bool no_string; /* MGET had nothing to say of it */
+    bool listed;    /* not from a scan: it may be on either side only */
     char key[];
 };
 
@@ -136,6 +137,9 @@ struct comparison {
     int rescans;
     struct node_scan *scans;
     size_t n_scans;
+    bool names_left;        /* of a list of names */
+    uint64_t sample_below;  /* names whose hash is below are looked at */
+    uint64_t keys_of[SIDES]; /* as the servers count them at the start */
 
     struct name_queue fresh, again, suspects;
     struct key_batch *filling; /* batches that are not sent yet */

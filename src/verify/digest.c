@@ -26,6 +26,10 @@ struct digest digest_of(struct bytes bytes) {
     return of_raw(bytes.ptr, bytes.len);
 }
 
+uint64_t digest_place(struct bytes key, uint64_t seed) {
+    return XXH3_64bits_withSeed(key.ptr, key.len, seed);
+}
+
 struct digest digest_chain(struct digest before, struct bytes word) {
     const struct digest pair[2] = { before, digest_of(word) };
     return of_raw(pair, sizeof(pair));

@@ -16,6 +16,8 @@ struct digest {
 };
 
 struct digest digest_of(struct bytes bytes);
+/* Even over all 64 bits, and the same in every process: for choosing keys. */
+uint64_t digest_place(struct bytes key, uint64_t seed);
 
 /* Of what came before followed by this word; words are told apart: "ab","c" is not "a","bc". Start from {0}. */
 struct digest digest_chain(struct digest before, struct bytes word);

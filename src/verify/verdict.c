@@ -140,14 +140,16 @@ static void conclude_equal(struct exam *exam) {
 
 static void keep_difference(struct exam *exam, enum difference_kind kind) {
     struct compare_result *r = exam->cmp->result;
-    if (r->n_differences >= exam->cmp->settings->max_differences) return;
+    const struct compare_settings *settings = exam->cmp->settings;
+    struct difference d = { .db = exam->name->db, .kind = kind, .key = exam->name->key, .key_len = exam->name->len };
+    explain(exam, kind, d.detail, sizeof(d.detail));
+    if (settings->on_difference != NULL) settings->on_difference(settings->ctx, &d);
+    if (r->n_differences >= settings->max_differences) return;
     if ((r->n_differences & (r->n_differences - 1)) == 0)
         r->differences =
             mem_array(r->differences, r->n_differences == 0 ? 1 : r->n_differences * 2, sizeof(*r->differences));
-    struct difference *d = &r->differences[r->n_differences++];
-    *d = (struct difference){ .db = exam->name->db, .kind = kind, .key_len = exam->name->len };
-    d->key = bytes_dup(name_bytes(exam->name));
-    explain(exam, kind, d->detail, sizeof(d->detail));
+    d.key = bytes_dup(name_bytes(exam->name));
+    r->differences[r->n_differences++] = d;
 }
 
 static void conclude_different(struct exam *exam, enum difference_kind kind) {
@@ -289,11 +291,24 @@ static void judge_backward(struct exam *exam) {
     }
 }
 
+/* The source does not have it, so the target must not either. */
+static void judge_listed(struct exam *exam) {
+    if (exam->step != STEP_KIND) {
+        exam_go(exam, STEP_KIND); /* for its type */
+    } else if (!exam->view[TARGET].gone && type_is_wanted(exam->cmp, &exam->view[TARGET])) {
+        conclude_different(exam, DIFFERENCE_EXTRA);
+    } else {
+        conclude_nothing(exam);
+    }
+}
+
 static void judge_look(struct exam *exam) {
     struct comparison *cmp = exam->cmp;
     const struct view *source = &exam->view[SOURCE];
     uint64_t limit = cmp->settings->mem_limit_bytes;
-    if (source->gone || !type_is_wanted(cmp, source)) {
+    if (source->gone && exam->name->listed) {
+        judge_listed(exam);
+    } else if (source->gone || !type_is_wanted(cmp, source)) {
         conclude_nothing(exam);
     } else if (limit > 0 && source->memory_bytes > limit) {
         conclude_skipped(exam);

@@ -1,97 +1,208 @@
-"""Source version by target version, every type: the table in docs/compatibility.md is what this run sees.
+"""Every version to every version, every encoding: the table in docs/compatibility.md is what this run sees.
+
+Each source is filled once with harness/encodings.py and copied to a server of every version, newer, older and of the other
+family. The target's own read commands must show what the source's show; where both sides have the same version, their
+digests must agree too. A key that the target cannot have is listed with that reason, and what the target had under its
+name stays.
 
 LONGHAUL_WRITE_COMPAT=1 writes the table into the document; otherwise the run fails where the document says something
 else. The versions come from tests/servers/fetch; a machine that cannot fetch them sets LONGHAUL_NO_MATRIX=1.
 """
 from __future__ import annotations
 
+import fcntl
 import os
-import re
+from typing import Dict, Iterator, List, Tuple
 
 import pytest
 
-from harness import data, oracle
-from harness.run import TREE, replicate
+from harness import data, encodings, oracle, reading
+from harness.encodings import FIELD_EXPIRY, VECTOR_SET
+from harness.reading import Seen
+from harness.run import DIFFERENT, EQUAL, TREE, Result, replicate
 from harness.servers import Binary, Fleet, Server
 
 DOCUMENT = TREE / "docs" / "compatibility.md"
 BEGIN, END = "<!-- table: written by tests/e2e/test_matrix.py -->", "<!-- end of table -->"
-PER_KIND = 10
+VERSIONS = ["redis-6.0", "installed", "redis-8.0", "valkey-8.0", "valkey-8.1", "valkey-9.1"]
+REASONS = {FIELD_EXPIRY: "expir", VECTOR_SET: "module"}
+# The type bytes of the payloads that a server writes, by the first version that writes them.
+_SINCE_7 = {0, 2, 4, 5, 11, 16, 17, 18}
+WRITTEN = {"redis-6.0": {0, 2, 4, 5, 11, 12, 13, 14, 15}, "installed": _SINCE_7 | {19},
+           "redis-8.0": _SINCE_7 | {7, 20, 21, 24, 25}, "valkey-8.0": _SINCE_7 | {20, 21},
+           "valkey-8.1": _SINCE_7 | {20, 21}, "valkey-9.1": _SINCE_7 | {20, 21, 22}}
+IN_WORDS = {FIELD_EXPIRY: "expiring fields", VECTOR_SET: "vector sets"}
+BYSTANDER = b"a bystander"
+EXPIRY_TOLERANCE_MS = 50  # where a server cannot name the moment
 
 pytestmark = pytest.mark.matrix
 
 
-def is_meant(source: Binary, target: Binary) -> bool:
-    """Same family and not older; and from Redis before 7.2 to every Valkey, which grew out of it."""
-    if source.flavour == target.flavour:
-        return source.version[:2] <= target.version[:2]
-    return source.flavour == "redis" and source.version < (7, 2, 0)
+@pytest.fixture(scope="module")
+def targets(matrix: Dict[str, Server], session_fleet: Fleet) -> Iterator[Dict[str, Server]]:
+    """A second server of each version."""
+    made = {name: session_fleet.server(binary=server.binary) for name, server in matrix.items()}
+    yield made
+    session_fleet.end(list(made.values()))
+
+
+Loaded = Tuple[Server, Dict[bytes, Seen]]
+
+
+@pytest.fixture(scope="module")
+def loaded(matrix: Dict[str, Server]) -> Iterator[Dict[str, Loaded]]:
+    """Sources that have been filled, each when it is first asked for."""
+    made: Dict[str, Loaded] = {}
+    yield made
+    for source, _ in made.values():
+        source.flush()
+
+
+def fill(matrix: Dict[str, Server], loaded: Dict[str, Loaded], name: str) -> Loaded:
+    if name not in loaded:
+        source = matrix[name]
+        source.flush()
+        keys = encodings.load(source)
+        loaded[name] = source, reading.everything(source)
+        assert len(loaded[name][1]) == keys
+        with source.wire() as wire:
+            payloads = wire.batch([("DUMP", key) for key in loaded[name][1]], window=20)
+        assert {payload[0] for payload in payloads} == WRITTEN[name]  # type: ignore[index]
+    return loaded[name]
 
 
 def name_of(binary: Binary) -> str:
     return f"{binary.flavour.capitalize()} {binary.version[0]}.{binary.version[1]}"
 
 
-def copy_all_kinds(source: Server, target: Server, wrong: list[str]) -> str:
-    """A cell of the table: "all", or the kinds that do not arrive. wrong gets what longhaul itself says amiss."""
-    source.flush()
+def cannot_have(target: Server, key: bytes) -> bytes:
+    """The mark of what this key has and the target cannot have; empty when there is none."""
+    return next((mark for mark in encodings.lacking(target.binary) if key.endswith(mark)), b"")
+
+
+def prepare(target: Server, refused: List[bytes]) -> Dict[bytes, Seen]:
+    """Keys that the copy must leave alone: one of nobody's, and what stands under the names that will be refused."""
     target.flush()
-    kinds = data.kinds_of(source.binary)
-    data.load(source, data.mixed(601, PER_KIND * len(kinds), kinds=kinds))
-    result = replicate(source, target, "--compare", "full")
-    found = oracle.differences(source, target)
-    if result.status != bool(found):
-        wrong.append(f"{len(found)} differences, and yet:\n{result}")
-    if not found:
-        return f"all {len(kinds)}"
-    return "not: " + ", ".join(sorted({re.sub(r":\d+$", "", each.key.decode()).replace("-", " ") for each in found}))
+    data.load(target, [data.Item(key, [("SET", key, "older value")]) for key in (BYSTANDER, *refused)])
+    return reading.everything(target)
 
 
-def test_every_type_between_versions(matrix: dict[str, Server], fleet: Fleet) -> None:
-    servers = sorted(matrix.values(), key=lambda server: (server.binary.flavour, server.binary.version))
-    cells: dict[tuple[str, str], str] = {}
-    wrong: list[str] = []
-    for source in servers:
-        for target in servers:
-            if is_meant(source.binary, target.binary):
-                other = fleet.server(binary=target.binary) if target is source else target
-                cells[name_of(source.binary), name_of(target.binary)] = copy_all_kinds(source, other, wrong)
-    check_table(table([name_of(server.binary) for server in servers], cells))
-    wrong += [f"{pair}: {cell}" for pair, cell in cells.items() if not cell.startswith("all")]
-    assert not wrong, "\n".join(wrong)
+def judge(result: Result, wanted: Dict[bytes, Seen], refused: List[bytes], found: Dict[bytes, Seen]) -> List[str]:
+    """What is wrong with this copy."""
+    tolerance = 0 if all(result.json[side]["server_version"] >= "7" for side in ("source", "target")) else EXPIRY_TOLERANCE_MS
+    wrong = [f"{key!r}: {what}" for key, what in reading.differences(wanted, found, tolerance).items()]
+    given_up = {each["key"].encode(): each["reason"] for each in result.json["given_up"]}
+    wrong += [f"{key!r} was not given up" for key in refused if key not in given_up]
+    for key, reason in given_up.items():
+        mark = next((mark for mark in REASONS if key.endswith(mark)), b"")
+        if key not in refused or REASONS[mark] not in reason:
+            wrong.append(f"{key!r} given up: {reason}")
+    if result.status != (DIFFERENT if refused else EQUAL):
+        wrong.append(f"exit status {result.status}")
+    return wrong
 
 
-def table(names: list[str], cells: dict[tuple[str, str], str]) -> str:
-    lines = ["| source \\ target | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    lines += [f"| **{source}** | " + " | ".join(cells.get((source, target), "–") for target in names) + " |"
-              for source in names]
-    return "\n".join(lines)
+def copy(source: Loaded, target: Server, *args: object) -> Tuple[str, List[str]]:
+    """A cell of the table, and what is wrong."""
+    server, seen = source
+    refused = [key for key in seen if cannot_have(target, key)]
+    before = prepare(target, refused)
+    pid = target.admin().info()["process_id"]
+    result = replicate(server, target, "--compare", "none", *args)
+    wanted = {**before, **{key: value for key, value in seen.items() if key not in refused}}
+    wrong = judge(result, wanted, refused, reading.everything(target))
+    assert target.admin().info()["process_id"] == pid
+    if server.binary.version == target.binary.version and server.binary.flavour == target.binary.flavour and not args:
+        wrong += [str(each) for each in oracle.differences(server, target) if each.key != BYSTANDER]
+    lost = sorted({IN_WORDS[cannot_have(target, key)] for key in refused})
+    return "all" + (f" but {' and '.join(lost)}" if lost else ""), wrong
 
 
-def check_table(made: str) -> None:
-    text = DOCUMENT.read_text()
-    assert BEGIN in text and END in text, f"{DOCUMENT} has no place for the table"
-    before, _, rest = text.partition(BEGIN)
-    written, _, after = rest.partition(END)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_encoding_to_every_version(matrix: Dict[str, Server], targets: Dict[str, Server],
+                                         loaded: Dict[str, Loaded], version: str) -> None:
+    source = fill(matrix, loaded, version)
+    cells, wrong = [], []
+    for name in VERSIONS:
+        cell, found = copy(source, targets[name])
+        cells.append(cell)
+        wrong += [f"to {name}: {each}"[:600] for each in found]
+    assert not wrong, f"{len(wrong)} wrong:\n" + "\n".join(wrong[:40])
+    check_row(source[0].binary, cells, [name_of(targets[name].binary) for name in VERSIONS])
+
+
+@pytest.mark.parametrize("pair", [("redis-8.0", "redis-6.0"), ("redis-6.0", "valkey-9.1"), ("valkey-9.1", "installed"),
+                                  ("valkey-9.1", "redis-8.0"), ("redis-8.0", "valkey-9.1")], ids="-to-".join)
+def test_every_encoding_by_commands_alone(matrix: Dict[str, Server], targets: Dict[str, Server],
+                                          loaded: Dict[str, Loaded], pair: Tuple[str, str]) -> None:
+    _, wrong = copy(fill(matrix, loaded, pair[0]), targets[pair[1]], "--type", "struct")
+    assert not wrong, f"{len(wrong)} wrong:\n" + "\n".join(each[:600] for each in wrong[:40])
+
+
+# The table
+
+def check_row(source: Binary, cells: List[str], names: List[str]) -> None:
+    """One row of the document's table; with LONGHAUL_WRITE_COMPAT it is written, and so is the head where it is new."""
+    row = f"| **{name_of(source)}** | " + " | ".join(cells) + " |"
     if os.environ.get("LONGHAUL_WRITE_COMPAT"):
-        DOCUMENT.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}")
-    else:
-        assert written.strip() == made.strip(), \
-            "docs/compatibility.md says something else; LONGHAUL_WRITE_COMPAT=1 writes what this run saw:\n" + made
+        write_row(row, names)
+    assert row in table(DOCUMENT.read_text()), \
+        "docs/compatibility.md says something else; LONGHAUL_WRITE_COMPAT=1 writes what this run saw:\n" + row
 
 
-def test_expiry_from_a_server_that_cannot_say_it(matrix: dict[str, Server], target: Server) -> None:
+def table(text: str) -> List[str]:
+    assert BEGIN in text and END in text, f"{DOCUMENT} has no place for the table"
+    return text.partition(BEGIN)[2].partition(END)[0].strip().splitlines()
+
+
+def write_row(row: str, names: List[str]) -> None:
+    """Several processes may do this at once."""
+    with open(DOCUMENT, "r+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        text = file.read()
+        first = row.split("|")[1]
+        rows = {line.split("|")[1]: line for line in table(text)[2:]}
+        rows[first] = row
+        order = [f" **{name}** " for name in names]
+        lines = ["| source \\ target | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|",
+                 *(rows[name] for name in order if name in rows)]
+        before, _, rest = text.partition(BEGIN)
+        file.seek(0)
+        file.write(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{rest.partition(END)[2]}")
+        file.truncate()
+
+
+# What else depends on versions
+
+def test_expiry_from_a_server_that_cannot_say_it(matrix: Dict[str, Server], loaded: Dict[str, Loaded], target: Server) -> None:
     """Before 7.0 there is no PEXPIRETIME: what arrives is right within the measured round trip."""
     source = matrix["redis-6.0"]
+    loaded.pop("redis-6.0", None)
     source.flush()
     keys = data.load(source, data.mixed(602, 440, expiring=1))
     replicate(source, target).expect(0)
     oracle.assert_equal(source, target, at_least=keys, ttl_tolerance_ms=50)
 
 
-def test_reports_say_which_server_it_is(matrix: dict[str, Server], target: Server) -> None:
+def test_reports_say_which_server_it_is(matrix: Dict[str, Server], loaded: Dict[str, Loaded], target: Server) -> None:
+    loaded.clear()
     for server in matrix.values():
         server.flush()
         said = replicate(server, target).expect(0).json["source"]
         assert said["server"] == server.binary.flavour
         assert said["server_version"] == ".".join(map(str, server.binary.version))
+
+
+@pytest.mark.parametrize("name", ["redis-6.0", "installed", "valkey-8.0"])
+def test_vector_set_never_reaches_a_server_without(matrix: Dict[str, Server], fleet: Fleet, name: str) -> None:
+    """Redis 6.0 and older exit on the payload of a module that they do not have."""
+    source, target = matrix["redis-8.0"], fleet.server(binary=matrix[name].binary)
+    source.flush()
+    source.command("VADD", "vectors", "VALUES", 2, 1, 2, "member")
+    source.command("SET", "string", "value")
+    result = replicate(source, target).expect(DIFFERENT)
+    assert [each["key"] for each in result.json["given_up"]] == ["vectors"]
+    assert "module" in result.json["given_up"][0]["reason"]
+    assert target.running and target.command("GET", "string") == b"value"
+    if target.binary.version < (6, 2, 0):
+        assert target.admin().info("commandstats").get("cmdstat_restore", {"calls": 0})["calls"] < 200
