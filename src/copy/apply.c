@@ -292,7 +292,7 @@ void apply_values(struct lane *lane, const struct fetched *values, size_t n) {
 
 void apply_deletion(struct lane *lane, struct key_entry *entry) {
     entry->flags |= KEY_GONE;
-    if (lane->plan->dry_run) {
+    if (lane->plan->dry_run || lane->plan->never_delete) {
         apply_acknowledged(lane, entry);
         return;
     }

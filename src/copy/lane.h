@@ -53,6 +53,7 @@ struct copy_plan {
     enum copy_preserve preserve;
     bool dry_run;
     bool log_keys;
+    bool never_delete;       /* a key that the source does not have stays on the target */
     int target_db;           /* -1: the same number as on the source */
     size_t batch_keys;       /* keys read by one batch */
     size_t window_keys;      /* keys in flight per lane */

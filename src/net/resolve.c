@@ -1,118 +1,146 @@
-/* See resolve.h. The answer is delivered from a timer of zero length, so that it never arrives inside the resolver's own
- * callback, where its base could not be freed. */
+/* See resolve.h. A question is shared by the loop's side and the thread's, and goes with the last of them; a pipe tells
+ * the loop that the answer is in.
+ *
+ *   loop:   resolve ──▶ question ◀── thread: getaddrinfo(), then a byte into the pipe
+ *              ▲ event on the pipe's other end
+ *
+ * A thread whose question nobody waits for any more ends by itself when the resolver gives up.
+ */
 #include "net/resolve.h"
 
-#include <event2/dns.h>
-#include <event2/util.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
 #include <netdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
-struct resolve {
-    struct loop *loop;
-    char *host, *place;
-    uint16_t port;
-    resolve_fn *fn;
-    void *ctx;
-    struct evdns_base *dns;
-    struct evdns_getaddrinfo_request *request;
-    struct loop_timer *deliver;
+enum { RESOLVE_STACK = 512 * 1024 };
+
+struct question {
+    atomic_int refs;
+    char *host;
+    char port[8];
+    int wake_fd; /* the thread's end of the pipe */
+    int result;  /* of getaddrinfo() */
+    int errnum;
     struct resolve_address addresses[RESOLVE_MAX];
     int n;
-    bool asking, dead;
-    struct err err;
 };
 
-static void resolve_release(struct resolve *r) {
-    if (r->dns != NULL) evdns_base_free(r->dns, 0);
-    loop_timer_free(&r->deliver);
-    free(r->host);
-    free(r->place);
-    free(r);
+struct resolve {
+    char *place;
+    resolve_fn *fn;
+    void *ctx;
+    struct question *question;
+    int answer_fd; /* -1: answered already, a literal address */
+    struct event *event;
+};
+
+static void question_unref(struct question *q) {
+    if (atomic_fetch_sub(&q->refs, 1) > 1) return;
+    if (q->wake_fd >= 0) close(q->wake_fd);
+    free(q->host);
+    free(q);
 }
 
-static void on_deliver(void *ctx) {
-    struct resolve *r = ctx;
-    if (r->dead) {
-        resolve_release(r);
-        return;
-    }
-    r->fn(r->ctx, r->addresses, r->n, r->n > 0 ? NULL : &r->err);
-}
-
-static void resolve_add(struct resolve *r, const struct evutil_addrinfo *ai) {
-    for (; ai != NULL && r->n < RESOLVE_MAX; ai = ai->ai_next) {
+static bool question_ask(struct question *q, int flags) {
+    struct addrinfo hints = { .ai_flags = flags | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
+    struct addrinfo *list = NULL;
+    q->result = getaddrinfo(q->host, q->port, &hints, &list);
+    q->errnum = errno;
+    if (q->result != 0) return false;
+    for (struct addrinfo *ai = list; ai != NULL && q->n < RESOLVE_MAX; ai = ai->ai_next) {
         if (ai->ai_family != AF_INET && ai->ai_family != AF_INET6) continue;
-        struct resolve_address *a = &r->addresses[r->n++];
+        struct resolve_address *a = &q->addresses[q->n++];
         memcpy(&a->addr, ai->ai_addr, ai->ai_addrlen);
-        a->len = (socklen_t)ai->ai_addrlen;
+        a->len = ai->ai_addrlen;
         a->family = ai->ai_family;
     }
+    freeaddrinfo(list);
+    return q->n > 0;
 }
 
-static void on_answer(int result, struct evutil_addrinfo *ai, void *ctx) {
-    struct resolve *r = ctx;
-    r->request = NULL;
-    r->asking = false;
-    if (result == 0) resolve_add(r, ai);
-    if (ai != NULL) evutil_freeaddrinfo(ai);
-    if (r->n == 0)
-        err_set(&r->err, ERR_RESOLVE, r->place, "%s has no address (%s); check the name and the resolver", r->host,
-                result == 0 ? "empty answer" : evutil_gai_strerror(result));
-    loop_timer_start(r->deliver, 0);
+static void *thread_main(void *arg) {
+    struct question *q = arg;
+    question_ask(q, AI_ADDRCONFIG);
+    /* Where only the loopback is configured, AI_ADDRCONFIG leaves nothing. */
+    if (q->n == 0 && q->result == EAI_NONAME) question_ask(q, 0);
+    ssize_t written = write(q->wake_fd, "", 1); /* nobody may be listening any more */
+    (void)written;
+    question_unref(q);
+    return NULL;
 }
 
-static bool resolve_numeric(struct resolve *r, const char *port) {
-    struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
-    struct addrinfo *ai = NULL;
-    if (getaddrinfo(r->host, port, &hints, &ai) != 0) return false;
-    resolve_add(r, ai);
-    freeaddrinfo(ai);
-    return r->n > 0;
+static bool question_start_thread(struct question *q) {
+    pthread_attr_t attr;
+    pthread_t thread;
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, RESOLVE_STACK);
+    atomic_fetch_add(&q->refs, 1);
+    int failed = pthread_create(&thread, &attr, thread_main, q);
+    pthread_attr_destroy(&attr);
+    if (failed == 0) return true;
+    atomic_fetch_sub(&q->refs, 1);
+    q->result = EAI_SYSTEM;
+    q->errnum = failed;
+    return false;
 }
 
-static void resolve_ask(struct resolve *r, const char *port) {
-    struct event_base *base = loop_base(r->loop);
-    r->dns = evdns_base_new(base, EVDNS_BASE_INITIALIZE_NAMESERVERS);
-    if (r->dns == NULL) {
-        /* No resolv.conf that can be used: /etc/hosts may still know the name. */
-        r->dns = evdns_base_new(base, 0);
-        if (r->dns != NULL) evdns_base_load_hosts(r->dns, "/etc/hosts");
+static void on_answer(evutil_socket_t fd, short what, void *arg) {
+    struct resolve *r = arg;
+    struct question *q = r->question;
+    struct err err;
+    if (q->n == 0)
+        err_set(&err, ERR_RESOLVE, r->place, "%s has no address (%s); check the name and the resolver", q->host,
+                q->result == 0            ? "empty answer"
+                : q->result == EAI_SYSTEM ? strerror(q->errnum)
+                                          : gai_strerror(q->result));
+    /* fn may free the resolve, and with it the question. */
+    atomic_fetch_add(&q->refs, 1);
+    r->fn(r->ctx, q->addresses, q->n, q->n > 0 ? NULL : &err);
+    question_unref(q);
+}
+
+/* The answer comes through the pipe, or at once, in the loop's next round. */
+static void resolve_listen(struct resolve *r, struct loop *loop) {
+    int ends[2];
+    struct timeval now = { 0 };
+    bool known = question_ask(r->question, AI_NUMERICHOST);
+    if (!known && pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) {
+        r->answer_fd = ends[0];
+        r->question->wake_fd = ends[1];
+        if (question_start_thread(r->question)) {
+            r->event = event_new(loop_base(loop), r->answer_fd, EV_READ, on_answer, r);
+            event_add(r->event, NULL);
+            return;
+        }
     }
-    if (r->dns == NULL) {
-        err_set(&r->err, ERR_RESOLVE, r->place, "the resolver cannot be started");
-        loop_timer_start(r->deliver, 0);
-        return;
-    }
-    struct evutil_addrinfo hints = { .ai_flags = EVUTIL_AI_NUMERICSERV,
-                                     .ai_family = AF_UNSPEC,
-                                     .ai_socktype = SOCK_STREAM,
-                                     .ai_protocol = IPPROTO_TCP };
-    r->asking = true;
-    struct evdns_getaddrinfo_request *request = evdns_getaddrinfo(r->dns, r->host, port, &hints, on_answer, r);
-    /* on_answer() may have run already, then request is NULL. */
-    if (r->asking) r->request = request;
+    r->event = evtimer_new(loop_base(loop), on_answer, r);
+    evtimer_add(r->event, &now);
 }
 
-struct resolve *resolve_new(struct loop *loop, const char *host, uint16_t port, const char *place, resolve_fn *fn, void *ctx) {
+struct resolve *resolve_new(struct loop *loop, const char *host, uint16_t port, const char *place, resolve_fn *fn,
+                            void *ctx) {
     struct resolve *r = mem_zalloc(sizeof(*r));
-    r->loop = loop;
-    r->host = mem_strdup(host);
+    struct question *q = mem_zalloc(sizeof(*q));
+    atomic_init(&q->refs, 1);
+    q->host = mem_strdup(host);
+    q->wake_fd = -1;
+    snprintf(q->port, sizeof(q->port), "%u", port);
     r->place = mem_strdup(place);
-    r->port = port;
     r->fn = fn;
     r->ctx = ctx;
-    r->deliver = loop_timer_new(loop, on_deliver, r);
-    char text[8];
-    snprintf(text, sizeof(text), "%u", port);
-    if (resolve_numeric(r, text)) {
-        loop_timer_start(r->deliver, 0);
-    } else {
-        resolve_ask(r, text);
-    }
+    r->question = q;
+    r->answer_fd = -1;
+    resolve_listen(r, loop);
     return r;
 }
 
@@ -120,11 +148,9 @@ void resolve_free(struct resolve **resolve) {
     struct resolve *r = *resolve;
     *resolve = NULL;
     if (r == NULL) return;
-    if (r->request == NULL) {
-        resolve_release(r);
-        return;
-    }
-    /* Its callback comes once more, with EVUTIL_EAI_CANCEL. */
-    r->dead = true;
-    evdns_getaddrinfo_cancel(r->request);
+    event_free(r->event);
+    if (r->answer_fd >= 0) close(r->answer_fd);
+    question_unref(r->question);
+    free(r->place);
+    free(r);
 }

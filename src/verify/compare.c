@@ -122,7 +122,7 @@ static void drop_differences(struct comparison *cmp, const struct slot_set *slot
     for (size_t i = 0; i < r->n_differences; i++) {
         struct difference d = r->differences[i];
         uint16_t slot = clusters ? slot_of_key(bytes_of(d.key, d.key_len)) : 0;
-        bool backward = d.kind == DIFFERENCE_EXTRA;
+        bool backward = d.kind == DIFFERENCE_EXTRA && cmp->settings->names == NULL;
         if (backward == cmp->backward && slot_set_has(slots, slot)) {
             difference_fini(&d);
         } else {

@@ -8,7 +8,7 @@ from typing import Dict, List, Set
 import pytest
 
 from conftest import Deployments
-from harness import data, large, oracle, wait
+from harness import cluster, data, large, oracle, wait
 from harness.large import LENGTHS, Background, assert_same_stream, temporary_keys, temporary_name
 from harness.run import DIFFERENT, EQUAL, TROUBLE, is_sanitized, replicate, start_replicate
 from harness.servers import Fleet, Options, Server
@@ -244,6 +244,35 @@ def test_clusters(deployments: Deployments, shapes: tuple[str, str], options: Li
         large.fill(source.owner(large.slot_of(key)), kind, key, 500 if kind == "string" else 5000)
     result = replicate(source, target, *options, "--compare", "none").expect(EQUAL)
     assert result.json["keys"]["copied"] == keys + 12
+    assert [each for each in oracle.differences(source, target) if each.kind != "group"] == []
+
+
+@pytest.mark.parametrize("moving", ["source", "target"])
+def test_slots_move_during_large_keys(deployments: Deployments, fleet: Fleet, moving: str) -> None:
+    """Back and forth, half moved for a while: neither WATCH nor MULTI goes with ASKING, so these keys wait."""
+    sides = {name: cluster.build(fleet, 2) if name == moving else deployments.get(name, "cluster") for name in ("source", "target")}
+    source, target = sides["source"], sides["target"]
+    keys = [b"{%d}%b" % (index % 4, kind.encode()) for index in range(8) for kind in LENGTHS]
+    for key in keys:
+        kind = key.split(b"}")[1].decode()
+        large.fill(source.owner(large.slot_of(key)), kind, key, 500 if kind == "string" else 5000)
+    side, slots = sides[moving], [large.slot_of(b"%d" % index) for index in range(4)]
+    rounds = 0
+
+    def move() -> None:
+        nonlocal rounds
+        slot = slots[rounds % 4]
+        old = side.owner(slot)
+        new = next(node for node in side.primaries() if node is not old)
+        side.begin_migration(slot, new)
+        side.move_keys(slot, old, new, at_most=3)
+        side.move_keys(slot, old, new)
+        side.end_migration(slot, old, new)
+        rounds += 1
+
+    with Background(move):
+        said = replicate(source, target, "--struct", "--big-key", "100KB", "--rate", 20, "--compare", "none").expect(EQUAL).json
+    assert rounds >= 4 and said["keys"]["given_up"] == 0
     assert [each for each in oracle.differences(source, target) if each.kind != "group"] == []
 
 
