@@ -101,8 +101,9 @@ bool call_send(struct loop *loop, struct client *client, int64_t timeout_ms, str
 }
 
 bool call_again(struct loop *loop, const struct err *err, int *tries) {
-    bool passing = err_class_of(err->code) == ERR_CLASS_HERE && err->code != ERR_CONNECT && err->code != ERR_RESOLVE &&
-                   err->code != ERR_PROTOCOL;
+    /* Silence has been waited out already, and loading where it is waited for. */
+    bool passing = err->code == ERR_CLOSED || err->code == ERR_MASTERDOWN || err->code == ERR_CLUSTERDOWN ||
+                   err->code == ERR_TRYAGAIN;
     if (!passing || ++*tries >= CALL_TRIES_MAX) return false;
     int64_t until_ms = clock_mono_ms() + CALL_SLICE_MS;
     while (clock_mono_ms() < until_ms) loop_run_once(loop, CALL_SLICE_MS / 4);

@@ -36,7 +36,7 @@ bool call_send(struct loop *loop, struct client *client, int64_t timeout_ms, str
                size_t argc, const struct bytes *argv);
 
 /* For steps made of calls: is it worth doing the step again? True (after a short pause on the loop) when a connection
- * broke or a server asked for patience, and *tries has not reached CALL_TRIES_MAX; a refused connection is no such thing. */
+ * broke or a cluster is changing, and *tries has not reached CALL_TRIES_MAX; a refused or silent one is no such thing. */
 enum { CALL_TRIES_MAX = 30 };
 bool call_again(struct loop *loop, const struct err *err, int *tries);
 

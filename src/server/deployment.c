@@ -183,10 +183,12 @@ static struct client *open_seed(struct deployment *d, struct err *err) {
 }
 
 static bool ask_seed(struct deployment *d, struct err *err) {
-    struct client *client = open_seed(d, err);
+    struct client *client = find_seed(d, err) ? open_seed(d, err) : NULL;
     if (client == NULL) return false;
     call_reply_fini(&d->info_text);
     bool ok = ask_info(d, client, &d->info, &d->info_text, err);
+    if (ok && d->endpoint.kind == ENDPOINT_SENTINEL && d->info.replica)
+        ok = err_set(err, ERR_MASTERDOWN, client_place(client), "the sentinels name a server that is a replica; a failover goes on");
     d->cluster = ok && d->info.cluster;
     struct topology *t = ok ? load_topology(d, client, d->info_text.item.str, err) : NULL;
     client_close(&client);
@@ -215,7 +217,7 @@ struct deployment *deployment_open(struct loop *loop, const struct endpoint *end
     d->settings = *settings;
     pthread_mutex_init(&d->lock, NULL);
     endpoint_copy(&d->endpoint, endpoint);
-    if (!make_tls(d, err) || !find_seed(d, err) || !recognise(d, err)) deployment_free(&d);
+    if (!make_tls(d, err) || !recognise(d, err)) deployment_free(&d);
     return d;
 }
 
