@@ -29,6 +29,7 @@ class Proxy:
         self._moving: Optional[asyncio.Event] = None
         self._refusing = False
         self._open: Set[asyncio.StreamWriter] = set()
+        self._gates: Set[asyncio.Event] = set()  # of connections, open while nothing is held
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._random_task: Optional[asyncio.Task[None]] = None
@@ -50,6 +51,7 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
 
     # Faults
 
@@ -71,6 +73,20 @@ class Proxy:
 
     def speak(self) -> None:
         self._ask(lambda: self._moving.set())  # type: ignore[union-attr]
+
+    def hold(self) -> None:
+        """What the connections of this moment still send to the server is kept back, as on a path that has become
+        slow; later connections are not concerned."""
+        self._ask(lambda: [gate.clear() for gate in self._gates] and None)
+
+    def release(self) -> None:
+        """What was held goes on its way, also that of connections whose client has gone meanwhile."""
+        self._ask(lambda: [gate.set() for gate in self._gates] and None)
+
+    @property
+    def held(self) -> int:
+        """Connections that hold something back, or have not delivered it yet."""
+        return self._ask(lambda: len(self._gates))
 
     def refuse(self, on: bool = True) -> None:
         """New connections are reset at once; those that are there are cut."""
@@ -113,15 +129,20 @@ class Proxy:
             _reset(writer)
             return
         self._open |= {writer, onward_writer}
-        await asyncio.gather(self._pump(reader, onward_writer), self._pump(onward_reader, writer))
+        gate, always = asyncio.Event(), asyncio.Event()
+        gate.set()
+        always.set()
+        self._gates.add(gate)
+        await asyncio.gather(self._pump(reader, onward_writer, gate), self._pump(onward_reader, writer, always))
+        self._gates.discard(gate)
         for end in (writer, onward_writer):
             self._open.discard(end)
             _reset(end)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event) -> None:
         """Bytes in order, each chunk `delay` after it came, without waiting for the chunk before it to be due."""
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(IN_FLIGHT)
-        sender = asyncio.ensure_future(self._send(queue, writer))
+        sender = asyncio.ensure_future(self._send(queue, writer, gate))
         try:
             while data := await reader.read(CHUNK):
                 await queue.put((self._loop.time() + self.delay, data))
@@ -130,7 +151,8 @@ class Proxy:
         await queue.put((0.0, b""))
         await sender
 
-    async def _send(self, queue: "asyncio.Queue[tuple[float, bytes]]", writer: asyncio.StreamWriter) -> None:
+    async def _send(self, queue: "asyncio.Queue[tuple[float, bytes]]", writer: asyncio.StreamWriter,
+                    gate: asyncio.Event) -> None:
         broken = False
         while True:
             due, data = await queue.get()
@@ -139,6 +161,7 @@ class Proxy:
             if (early := due - self._loop.time()) > 0:
                 await asyncio.sleep(early)
             await self._moving.wait()  # type: ignore[union-attr]
+            await gate.wait()
             try:
                 if not broken:
                     writer.write(data)
