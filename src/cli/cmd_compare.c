@@ -1,17 +1,25 @@
-/* longhaul compare: opens both sides, compares them, and says what differs; exit status as diff(1). */
+/* longhaul compare: opens both sides, compares them, repairs what differs where that is asked for and compares that
+ * again, and says what it found; exit status as diff(1). */
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/compare_report.h"
 #include "cli/complain.h"
+#include "cli/findings.h"
 #include "cli/json_out.h"
+#include "cli/key_file.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/side.h"
 #include "cli/signals.h"
 #include "job/preflight.h"
+#include "job/repair.h"
 #include "verify/compare.h"
+#include "verify/parts.h"
 
 struct compare_run {
     const struct options *options;
@@ -23,9 +31,14 @@ struct compare_run {
     size_t n_dbs;
     int target_db;
     enum compare_mode mode;
-    bool began;
-    struct compare_result result;
+    int pass; /* 1; 2: after the repair */
+    struct compare_report report;
     struct compare_progress comparing;
+    struct key_file *key_file;
+    struct findings *findings;
+    struct spool *spool; /* the findings of the first pass, to be repaired */
+    struct err unwritten;
+    uint64_t seed;
     struct err error; /* ERR_NONE while all is well */
 };
 
@@ -73,6 +86,19 @@ static struct key_filter filter_of(const struct options *o) {
                                 .n_types = o->key_types.n };
 }
 
+static void on_difference(void *ctx, const struct difference *d) {
+    struct compare_run *run = ctx;
+    if (run->findings != NULL) findings_add(run->findings, run->pass, d);
+    if (run->spool == NULL || run->pass > 1 || run->unwritten.code != ERR_NONE) return;
+    struct spooled one = { .key = bytes_of(d->key, d->key_len), .db = d->db, .tag = (uint32_t)d->kind };
+    spool_add(run->spool, &one, &run->unwritten);
+}
+
+static void on_taken_back(void *ctx, const struct slot_set *slots, bool backward) {
+    struct compare_run *run = ctx;
+    if (run->findings != NULL) findings_take_back(run->findings, run->pass, slots, backward);
+}
+
 static struct compare_settings settings_of(struct compare_run *run) {
     const struct options *o = run->options;
     struct compare_settings s = compare_settings_default();
@@ -90,6 +116,14 @@ static struct compare_settings settings_of(struct compare_run *run) {
     s.mem_limit_bytes = o->mem_limit_bytes;
     s.buffer_bytes = o->buffer_memory_bytes;
     s.outage_timeout_ms = o->outage_timeout_ms;
+    s.rounds = (int)o->rounds;
+    s.interval_ms = o->interval_ms;
+    s.names = run->key_file != NULL ? key_file_names(run->key_file) : NULL;
+    s.sample = (uint64_t)o->sample;
+    s.seed = run->seed;
+    s.on_difference = on_difference;
+    s.on_taken_back = on_taken_back;
+    s.ctx = run;
     return s;
 }
 
@@ -115,49 +149,150 @@ static void fill_progress(void *ctx, struct progress_state *state) {
     state->note = run->comparing.note[0] != '\0' ? run->comparing.note : NULL;
 }
 
-static void compare(struct compare_run *run) {
-    struct compare_settings settings = settings_of(run);
+static bool open_files(struct compare_run *run) {
+    const struct options *o = run->options;
+    run->seed = o->seed != 0 ? (uint64_t)o->seed : (uint64_t)clock_wall_us();
+    if (o->key_file != NULL && (run->key_file = key_file_open(o->key_file, &run->error)) == NULL) return false;
+    if (o->report_file != NULL && (run->findings = findings_open(o->report_file, &run->error)) == NULL) return false;
+    if (o->repair && (run->spool = spool_new(&run->error)) == NULL) return false;
+    return true;
+}
+
+static bool compare(struct compare_run *run, const struct compare_settings *settings, struct compare_result *result) {
     struct progress *progress = progress_new(run->options->progress);
-    run->began = true;
     progress_drive(progress, run->loop, fill_progress, run);
-    compare_run(run->source, run->target, &settings, &run->comparing, signals_stop_flag(), &run->result, &run->error);
+    bool ok =
+        compare_run(run->source, run->target, settings, &run->comparing, signals_stop_flag(), result, &run->error);
     progress_end(&progress);
+    return ok;
+}
+
+static void explain(struct compare_run *run, struct compare_result *result) {
+    compare_explain(run->source, run->target, run->target_db, signals_stop_flag(), result);
+}
+
+static void compare_all(struct compare_run *run) {
+    struct compare_settings settings = settings_of(run);
+    run->pass = 1;
+    run->report.began = true;
+    if (compare(run, &settings, &run->report.found) && run->options->show_diffs) explain(run, &run->report.found);
+}
+
+/* ---- repair ---- */
+
+/* A target that would lose much is not emptied: the source may have come back without its data. */
+static bool guard_holds(struct compare_run *run) {
+    struct compare_report *r = &run->report;
+    uint64_t extra = r->found.count[DIFFERENCE_EXTRA], keys = r->found.target_keys;
+    bool many = (double)extra * 100 > (double)run->options->max_delete * (double)keys;
+    if (!run->options->delete_extra || extra == 0 || !many) return false;
+    r->held = extra;
+    log_warn("target", "%llu of its %llu keys are not on the source, more than --max-delete allows: nothing is deleted",
+             (unsigned long long)extra, (unsigned long long)keys);
+    return true;
+}
+
+static bool repair_some(struct compare_run *run, uint64_t tags, bool may_delete) {
+    const struct options *o = run->options;
+    struct repair_result result;
+    struct repair_settings settings = { .keys = run->spool,
+                                        .tags = tags,
+                                        .may_delete = may_delete,
+                                        .dbs = run->dbs,
+                                        .n_dbs = run->n_dbs,
+                                        .target_db = run->target_db,
+                                        .buffer_bytes = o->buffer_memory_bytes,
+                                        .big_key_bytes = o->big_key_bytes,
+                                        .max_args = (size_t)o->max_args,
+                                        .no_ttl = o->no_ttl,
+                                        .outage_timeout_ms = o->outage_timeout_ms };
+    bool ok = repair_run(run->source, run->target, &settings, signals_stop_flag(), &result, &run->error);
+    run->report.copied += stat_get(&result.stats.copied);
+    run->report.given_up += stat_get(&result.stats.given_up);
+    if (may_delete) run->report.deleted += stat_get(&result.stats.vanished);
+    repair_result_fini(&result);
+    return ok;
+}
+
+static bool next_spooled(void *ctx, int db, struct bytes *key, struct err *err) {
+    struct compare_run *run = ctx;
+    struct spooled one;
+    while (spool_next(run->spool, &one, err)) {
+        if (one.db != db) continue;
+        *key = one.key;
+        return true;
+    }
+    return false;
+}
+
+static void rewind_spooled(void *ctx) {
+    struct compare_run *run = ctx;
+    spool_rewind(run->spool);
+}
+
+/* What was found is compared again; what is equal now was repaired. */
+static void compare_again(struct compare_run *run) {
+    const struct compare_names names = { .next = next_spooled, .rewind = rewind_spooled, .ctx = run };
+    struct compare_settings settings = settings_of(run);
+    settings.names = &names;
+    run->pass = 2;
+    run->report.compared_again = true;
+    if (compare(run, &settings, &run->report.left) && run->options->show_diffs) explain(run, &run->report.left);
+}
+
+static void repair(struct compare_run *run) {
+    const struct options *o = run->options;
+    const uint64_t extra = UINT64_C(1) << DIFFERENCE_EXTRA, unreadable = UINT64_C(1) << DIFFERENCE_UNREADABLE;
+    if (run->unwritten.code != ERR_NONE && run->error.code == ERR_NONE) run->error = run->unwritten;
+    if (!o->repair || run->error.code != ERR_NONE || spool_count(run->spool) == 0) return;
+    run->report.repairs = true;
+    bool may_delete = !guard_holds(run) && o->delete_extra;
+    run->report.may_delete = may_delete;
+    if (o->dry_run) return;
+    if (!repair_some(run, ~extra & ~unreadable, false)) return;
+    if (may_delete && run->report.found.count[DIFFERENCE_EXTRA] > 0 && !repair_some(run, extra, true)) return;
+    compare_again(run);
 }
 
 /* ---- the end ---- */
 
-static json_t *json_of(struct compare_run *run) {
-    return json_pack("{ss ss so so ss so sI so}", "command", "compare", "version", LONGHAUL_VERSION, "source",
-                     report_side(&run->source_endpoint, run->source), "target",
-                     report_side(&run->target_endpoint, run->target), "result", report_result(&run->error), "error",
-                     report_error(&run->error), "duration_ms", (json_int_t)run->result.duration_ms, "compare",
-                     run->began ? report_compare(run->mode, &run->result) : json_null());
-}
-
-static void print_text(struct compare_run *run) {
-    report_side_text(stdout, "source", &run->source_endpoint, run->source);
-    report_side_text(stdout, "target", &run->target_endpoint, run->target);
-    if (run->error.code != ERR_NONE) printf("%s before the end; so far:\n", report_result(&run->error));
-    report_compare_text(stdout, run->mode, &run->result);
-    if (run->options->show_diffs) report_differences_text(stdout, &run->result);
-    fflush(stdout);
+static int exit_status_of(struct compare_run *run) {
+    const struct compare_report *r = &run->report;
+    if (run->error.code != ERR_NONE) return STATUS_TROUBLE;
+    const struct compare_result *last = r->compared_again ? &r->left : &r->found;
+    return compare_result_different(last) > 0 ? STATUS_FINDINGS : STATUS_DONE;
 }
 
 static int report(struct compare_run *run) {
-    int status = compare_result_different(&run->result) > 0 ? STATUS_FINDINGS : STATUS_DONE;
-    if (run->error.code != ERR_NONE) status = STATUS_TROUBLE;
+    struct compare_report *r = &run->report;
+    r->source_endpoint = &run->source_endpoint;
+    r->target_endpoint = &run->target_endpoint;
+    r->source = run->source;
+    r->target = run->target;
+    r->mode = run->mode;
+    r->dry_run = run->options->dry_run;
+    r->error = &run->error;
+    int status = exit_status_of(run);
+    json_t *document = compare_report_json(r);
+    struct err err;
+    json_object_set_new(document, "exit_status", json_integer(status));
+    if (run->findings != NULL && !findings_finish(run->findings, document, &err)) status = complain(&err);
     if (run->options->output == OPT_OUTPUT_JSON) {
-        struct err err;
-        if (!json_out(json_of(run), status, &err)) status = complain(&err);
-    } else if (run->began) {
-        print_text(run);
+        if (!json_out(document, status, &err)) status = complain(&err);
+    } else {
+        json_decref(document);
+        if (r->began) compare_report_text(stdout, r, run->options->show_diffs);
     }
     if (run->error.code != ERR_NONE) status = complain(&run->error);
     return status;
 }
 
 static void release(struct compare_run *run) {
-    compare_result_fini(&run->result);
+    compare_result_fini(&run->report.found);
+    compare_result_fini(&run->report.left);
+    key_file_close(&run->key_file);
+    findings_close(&run->findings);
+    spool_free(&run->spool);
     free(run->dbs);
     deployment_free(&run->source);
     deployment_free(&run->target);
@@ -171,11 +306,16 @@ static void release(struct compare_run *run) {
 int cmd_compare(const struct options *options) {
     struct compare_run run = { .options = options,
                                .filter = filter_of(options),
-                               .mode = options->compare == OPT_COMPARE_QUICK ? COMPARE_QUICK : COMPARE_FULL };
+                               .mode = options->compare == OPT_COMPARE_QUICK    ? COMPARE_QUICK
+                                       : options->compare == OPT_COMPARE_DIGEST ? COMPARE_DIGEST
+                                                                                : COMPARE_FULL };
     run.loop = loop_new(&run.error);
     if (run.loop == NULL) return complain(&run.error);
     signals_install(run.loop);
-    if (open_sides(&run)) compare(&run);
+    if (open_files(&run) && open_sides(&run)) {
+        compare_all(&run);
+        repair(&run);
+    }
     int status = report(&run);
     release(&run);
     return status;

@@ -320,11 +320,14 @@ static void judge_events(struct doctor_findings *f, const struct doctor_side *si
                         on ? side->notify : "; a copy does not need it");
 }
 
+static bool has_functions(const struct doctor_side *side) {
+    return side->functions_bytes > (uint64_t)EMPTY_FUNCTIONS_BYTES * (uint64_t)side->n_nodes;
+}
+
 static void judge_functions(struct doctor_findings *f, const struct doctor_side *side) {
-    if (!is_source(side) || side->functions_bytes <= (uint64_t)EMPTY_FUNCTIONS_BYTES * (uint64_t)side->n_nodes) return;
-    doctor_findings_add(f, DOCTOR_WARNING, "source", "functions",
-                        "the server holds functions (FUNCTION LOAD), which are no keys and are not copied");
-    doctor_findings_advise(f, "load them into the target too: FUNCTION DUMP here, FUNCTION RESTORE there");
+    if (!is_source(side) || !has_functions(side)) return;
+    doctor_findings_add(f, DOCTOR_OK, "source", "functions",
+                        "the server holds function libraries, which are copied too (unless --no-functions)");
 }
 
 static void judge_clock(struct doctor_findings *f, const struct doctor_side *side) {
@@ -395,26 +398,83 @@ static void judge_same(struct doctor_findings *f, const struct doctor_side *sour
         }
 }
 
+/* ---- what one server has and another may not ---- */
+
+static bool has_streams(const struct server_info *info) {
+    return info->flavour == SERVER_VALKEY || info->version >= SERVER_VERSION(5, 0, 0);
+}
+
+static bool has_field_expiry(const struct server_info *info) {
+    return info->version >= (info->flavour == SERVER_VALKEY ? SERVER_VERSION(9, 0, 0) : SERVER_VERSION(7, 4, 0));
+}
+
+static bool has_vector_sets(const struct server_info *info) {
+    return info->flavour == SERVER_REDIS && info->version >= SERVER_VERSION(8, 0, 0);
+}
+
+/* Before 6.2 servers exit on the value of a module that they do not have, so that none is sent there. */
+static bool refuses_modules(const struct server_info *info) {
+    return info->flavour == SERVER_VALKEY || info->version >= SERVER_VERSION(6, 2, 0);
+}
+
+static bool has_function_libraries(const struct server_info *info) {
+    return info->flavour == SERVER_VALKEY || info->version >= SERVER_VERSION(7, 0, 0);
+}
+
+/* "streams, vector sets"; empty when the target can have everything. */
+static void list_lacking(const struct server_info *source, const struct server_info *target, char *text, size_t size) {
+    static const struct {
+        const char *name;
+        bool (*has)(const struct server_info *info);
+    } features[] = { { "streams", has_streams },
+                     { "hashes with expiring fields", has_field_expiry },
+                     { "vector sets", has_vector_sets },
+                     { "values of modules", refuses_modules } };
+    size_t len = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
+        if (features[i].has(source) && !features[i].has(target) && len < size)
+            len += (size_t)snprintf(text + len, size - len, "%s%s", len > 0 ? ", " : "", features[i].name);
+}
+
+static void judge_lacking(struct doctor_findings *f, const struct server_info *source,
+                          const struct server_info *target) {
+    char name[64], lacking[128];
+    list_lacking(source, target, lacking, sizeof(lacking));
+    if (lacking[0] == '\0') return;
+    server_info_name(target, name, sizeof(name));
+    doctor_findings_add(f, DOCTOR_WARNING, "both", "versions",
+                        "%s cannot have %s: keys of that kind are given up and listed, all others cross", name,
+                        lacking);
+    doctor_findings_advise(f, "if the source has such keys, use a target of its family, of the same version or newer");
+}
+
 static void judge_versions(struct doctor_findings *f, const struct server_info *source,
                            const struct server_info *target) {
     char a[64], b[64];
     int rdb = doctor_rdb_version(source);
     server_info_name(source, a, sizeof(a));
     server_info_name(target, b, sizeof(b));
-    if (!doctor_takes_rdb(target, rdb)) {
-        doctor_findings_add(
-            f, DOCTOR_PROBLEM, "both", "versions",
-            "%s writes values in format %d, which %s does not take: strings cross, other types are given up", a, rdb,
-            b);
-        doctor_findings_advise(f, "use a target of the same family and of the same version or newer");
-    } else if (source->flavour == target->flavour && source->version / 100 > target->version / 100) {
-        doctor_findings_add(f, DOCTOR_WARNING, "both", "versions",
-                            "the source (%s) is newer than the target (%s): types that came in between are given up", a,
-                            b);
-        doctor_findings_advise(f, "use a target of the same version or newer");
+    if (doctor_takes_rdb(target, rdb)) {
+        doctor_findings_add(f, DOCTOR_OK, "both", "versions", "%s takes the values of %s as they are", b, a);
     } else {
-        doctor_findings_add(f, DOCTOR_OK, "both", "versions", "%s takes the values of %s", b, a);
+        doctor_findings_add(f, DOCTOR_NOTE, "both", "versions",
+                            "%s writes values in format %d, which %s does not take: those whose encoding it knows are "
+                            "re-stamped, the others are written by commands, which is slower",
+                            a, rdb, b);
     }
+    judge_lacking(f, source, target);
+}
+
+static void judge_target_functions(struct doctor_findings *f, const struct doctor_side *source,
+                                   const struct server_info *target) {
+    char name[64];
+    if (!has_functions(source) || has_function_libraries(target)) return;
+    server_info_name(target, name, sizeof(name));
+    doctor_findings_add(f, DOCTOR_WARNING, "both", "functions",
+                        "the source holds function libraries, and %s cannot have any: they are given up and listed",
+                        name);
+    doctor_findings_advise(f, "add --no-functions if nobody needs them there, or use a target of version 7.0 or newer");
 }
 
 static void judge_memory(struct doctor_findings *f, const struct doctor_side *source,
@@ -513,6 +573,7 @@ void doctor_judge_both(struct doctor_findings *f, const struct doctor_side *sour
     if (!source->reached || !target->reached || from == NULL || to == NULL) return;
     judge_same(f, source, target);
     judge_versions(f, from, to);
+    judge_target_functions(f, source, to);
     judge_databases(f, source, target);
     judge_existing(f, target);
     judge_memory(f, source, target);

@@ -36,6 +36,7 @@ enum {
 #define OPTIONS_BUFFER_MIN (INT64_C(1) << 20)
 #define OPTIONS_BUFFER_MAX (INT64_C(64) << 30)
 #define OPTIONS_VALUE_MAX (INT64_C(512) << 20) /* largest string value of a stock server */
+#define OPTIONS_ROUNDS_MAX 100
 #define OPTIONS_KEYS_MAX INT64_C(100000000000)
 #define OPTIONS_TIMEOUT_MAX_MS (INT64_C(24) * 3600 * 1000)
 #define OPTIONS_DURATION_MAX_MS (INT64_C(3650) * 24 * 3600 * 1000)
@@ -43,7 +44,7 @@ enum {
 /* Values of options that choose one of several words; the order is that of the words in options.def. */
 enum opt_mode { OPT_MODE_SCAN, OPT_MODE_LIVE, OPT_MODE_LIVEONLY };
 enum opt_type { OPT_TYPE_DUMP, OPT_TYPE_STRUCT };
-enum opt_compare { OPT_COMPARE_QUICK, OPT_COMPARE_FULL, OPT_COMPARE_NONE };
+enum opt_compare { OPT_COMPARE_QUICK, OPT_COMPARE_FULL, OPT_COMPARE_NONE, OPT_COMPARE_DIGEST };
 enum opt_read_from { OPT_READ_FROM_PRIMARY, OPT_READ_FROM_REPLICA };
 enum opt_progress { OPT_PROGRESS_AUTO, OPT_PROGRESS_BAR, OPT_PROGRESS_LOG, OPT_PROGRESS_NONE };
 enum opt_output { OPT_OUTPUT_TEXT, OPT_OUTPUT_JSON };
@@ -146,11 +147,17 @@ struct options {
     int64_t sleep_ms; /* replicate, compare: after each page of a scan; ping: between iterations */
     int64_t rate;     /* keys a second; 0: unlimited */
 
-    int compare; /* enum opt_compare; --quick and --full are in it; never NONE for the compare command */
+    int compare; /* enum opt_compare; --quick, --full and --digest are in it; never NONE for the compare command */
     bool quick;  /* as given */
     bool full;   /* as given */
+    bool digest; /* as given */
     bool show_diffs;
     int64_t ttl_tolerance_ms;
+    int64_t rounds, interval_ms;
+    char *key_file, *report_file; /* NULL: none */
+    int64_t sample;               /* 0: all */
+    bool repair, delete_extra;
+    int64_t max_delete; /* percent of the target's keys */
 
     int64_t iterations; /* ping: 0: until interrupted */
     int64_t count;      /* ping: round trips of one iteration */

@@ -26,13 +26,38 @@ static bool settle_choice(const struct options *options, const char *flag, const
     return true;
 }
 
+static bool check_repair(const struct options *options, struct err *err) {
+    static const char *const of_repair[] = { "--delete-extra", "--max-delete", "--dry-run" };
+    for (size_t i = 0; i < sizeof(of_repair) / sizeof(of_repair[0]); i++)
+        if (!options->repair && options_origin(options, of_repair[i] + 2) == ORIGIN_COMMAND_LINE)
+            return err_set(err, ERR_USAGE, of_repair[i], "is about what --repair does; add --repair");
+    if (options->sample > 0 && options->key_file != NULL)
+        return err_set(err, ERR_USAGE, "--sample", "draws from all keys, --key-file names them; leave out one");
+    if (options->sample > 0 && options->repair)
+        return err_set(err, ERR_USAGE, "--sample", "finds only some of what differs; leave it out to repair");
+    return true;
+}
+
+static bool settle_strength(struct options *options, struct err *err) {
+    static const struct {
+        const char *name;
+        int meaning;
+    } ways[] = { { "quick", OPT_COMPARE_QUICK }, { "full", OPT_COMPARE_FULL }, { "digest", OPT_COMPARE_DIGEST } };
+    const char *best = NULL, *winner;
+    options->compare = OPT_COMPARE_FULL;
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        if (options_origin(options, ways[i].name) <= ORIGIN_DEFAULT) continue;
+        if (best != NULL && !pick(options, best, ways[i].name, &winner, err)) return false;
+        if (best != NULL && winner == best) continue;
+        best = ways[i].name;
+        options->compare = ways[i].meaning;
+    }
+    return true;
+}
+
 static bool settle_compare(struct options *options, struct err *err) {
     if (options->command == COMMAND_COMPARE) {
-        const char *winner;
-        options->compare = OPT_COMPARE_FULL;
-        if (!pick(options, "quick", "full", &winner, err)) return false;
-        if (winner != NULL && strcmp(winner, "quick") == 0) options->compare = OPT_COMPARE_QUICK;
-        return true;
+        return settle_strength(options, err) && check_repair(options, err);
     }
     if (!settle_choice(options, "quick", "compare", &options->compare, OPT_COMPARE_QUICK, err)) return false;
     if (!options->dry_run || options->compare == OPT_COMPARE_NONE) return true;

@@ -2,6 +2,7 @@
 #include "cli/report.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/bytes.h"
@@ -60,19 +61,64 @@ const char *report_result(const struct err *error) {
     return error->code == ERR_INTERRUPTED ? "interrupted" : "failed";
 }
 
+/* ---- samples ---- */
+
+/* Of n keys d differed: Wilson's interval for a share, and where none differed the exact bound, 1 - 0.05^(1/n). A
+ * sample of all keys is no sample. */
+void report_confidence(const struct compare_result *r, double *low, double *high) {
+    double n = (double)r->keys, d = (double)(compare_result_different(r) - r->count[DIFFERENCE_EXTRA]);
+    const double z = 1.959964;
+    *low = 0;
+    *high = 1;
+    if (n == 0) return;
+    if (r->keys >= r->sampled_of) {
+        *low = *high = d / n;
+        return;
+    }
+    if (d == 0) {
+        *high = 1 - pow(0.05, 1 / n);
+        return;
+    }
+    double share = d / n, square = z * z / n;
+    double middle = (share + square / 2) / (1 + square);
+    double wide = z * sqrt(share * (1 - share) / n + square / n / 4) / (1 + square);
+    *low = middle - wide > 0 ? middle - wide : 0;
+    *high = middle + wide < 1 ? middle + wide : 1;
+}
+
+static json_t *json_sample(const struct compare_result *r) {
+    double low, high;
+    report_confidence(r, &low, &high);
+    return json_pack("{sI sf sf sf}", "of_keys", (json_int_t)r->sampled_of, "confidence", 0.95, "different_at_least",
+                     low, "different_at_most", high);
+}
+
+static void print_confidence(FILE *out, const struct compare_result *r) {
+    char n[NUMBER_MAX], of[NUMBER_MAX];
+    double low, high;
+    report_confidence(r, &low, &high);
+    fprintf(out, "a sample of %s of about %s keys: ", units_format_number(r->keys, n, sizeof(n)),
+            units_format_number(r->sampled_of, of, sizeof(of)));
+    if (low == 0)
+        fprintf(out, "with 95 %% confidence at most %.2g %% of the source's keys differ\n", high * 100);
+    else
+        fprintf(out, "with 95 %% confidence %.3g to %.3g %% of the source's keys differ\n", low * 100, high * 100);
+}
+
 /* ---- comparison ---- */
 
 static const char *mode_name(enum compare_mode mode) {
-    return mode == COMPARE_QUICK ? "quick" : "full";
+    return mode == COMPARE_QUICK ? "quick" : mode == COMPARE_DIGEST ? "digest" : "full";
 }
 
 static json_t *json_differences(const struct compare_result *result) {
     json_t *list = json_array();
     for (size_t i = 0; i < result->n_differences; i++) {
         const struct difference *d = &result->differences[i];
-        json_array_append_new(list, json_pack("{so si ss so}", "key", json_of_bytes(bytes_of(d->key, d->key_len)), "db",
-                                              d->db, "kind", difference_label(d->kind), "detail",
-                                              json_of_bytes(bytes_of_str(d->detail))));
+        json_t *one = json_pack("{so si ss so}", "key", json_of_bytes(bytes_of(d->key, d->key_len)), "db", d->db,
+                                "kind", difference_label(d->kind), "detail", json_of_bytes(bytes_of_str(d->detail)));
+        if (d->parts != NULL) json_object_set_new(one, "parts", json_of_bytes(bytes_of_str(d->parts)));
+        json_array_append_new(list, one);
     }
     return list;
 }
@@ -86,6 +132,7 @@ json_t *report_compare(enum compare_mode mode, const struct compare_result *r) {
     json_object_set_new(doc, "skipped", json_integer((json_int_t)r->skipped));
     json_object_set_new(doc, "rechecked", json_integer((json_int_t)r->rechecked_away));
     json_object_set_new(doc, "duration_ms", json_integer(r->duration_ms));
+    json_object_set_new(doc, "sample", r->sampled_of > 0 ? json_sample(r) : json_null());
     json_object_set_new(doc, "differences", json_differences(r));
     return doc;
 }
@@ -103,7 +150,9 @@ void report_compare_text(FILE *out, enum compare_mode mode, const struct compare
     fprintf(out, "compared %s keys in %s (%s/s), %s: ", units_format_number(r->keys, keys, sizeof(keys)),
             units_format_duration(r->duration_ms, duration, sizeof(duration)),
             units_format_number((uint64_t)((double)r->keys / seconds), rate, sizeof(rate)),
-            mode == COMPARE_QUICK ? "without values" : "with values");
+            mode == COMPARE_QUICK    ? "without values"
+            : mode == COMPARE_DIGEST ? "with values, by digest"
+                                     : "with values");
     uint64_t n = compare_result_different(r);
     if (n == 0)
         fputs("no difference\n", out);
@@ -117,6 +166,7 @@ void report_compare_text(FILE *out, enum compare_mode mode, const struct compare
     if (r->rechecked_away > 0) print_row(t, "different at first, not when looked at again", r->rechecked_away);
     table_print(t, out, 2);
     table_free(&t);
+    if (r->sampled_of > 0) print_confidence(out, r);
 }
 
 void report_differences_text(FILE *out, const struct compare_result *r) {
@@ -129,7 +179,7 @@ void report_differences_text(FILE *out, const struct compare_result *r) {
         table_text(t, "db%d", d->db);
         table_text(t, "\"%s\"", bytes_escape(bytes_of(d->key, d->key_len), key, size));
         table_text(t, "%s", difference_label(d->kind));
-        table_text(t, "%s", d->detail);
+        table_text(t, "%s", d->parts != NULL ? d->parts : d->detail);
         table_end_row(t);
         free(key);
     }

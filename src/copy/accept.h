@@ -13,7 +13,9 @@ enum { ACCEPT_VERSIONS = 128, ACCEPT_TYPES = 64 };
 struct accept {
     bool version[ACCEPT_VERSIONS]; /* RDB versions that RESTORE does not refuse */
     bool type[ACCEPT_TYPES];       /* type bytes whose bodies it can read */
-    bool modules;                  /* type 7 may be tried: the server refuses unknown modules instead of exiting */
+    bool untried
+        [ACCEPT_TYPES]; /* type bytes that came after this program, or before anything it meets: nothing is known */
+    bool modules;       /* type 7 may be tried: the server refuses unknown modules instead of exiting */
 };
 
 enum accept_how {
@@ -23,7 +25,8 @@ enum accept_how {
     ACCEPT_NEVER,     /* the target cannot have such a value */
 };
 
-/* *version: what to stamp for ACCEPT_RESTAMPED. */
+/* *version: what to stamp for ACCEPT_RESTAMPED. An untried type is given to servers that take its very version: those are
+ * of the source's family and not older. */
 enum accept_how accept_how(const struct accept *accept, struct bytes payload, unsigned *version);
 
 #endif

@@ -15,7 +15,6 @@ struct transfers {
     struct transfer *running;     /* and ended ones whose replies are not all in */
     size_t n_small;
     bool large_busy;
-    bool told_lost;
     struct client *reader; /* for the large one: a connection that may WATCH */
 };
 
@@ -115,18 +114,14 @@ void transfer_enlarge(struct transfer *t) {
     transfers_add(t->all, entry);
 }
 
-/* Loud the first time only: it is the same for every stream whose readers left messages behind. */
+/* The stream is there, and yet not whole: that must show in the summary and in the exit status. */
 static void tell_lost_pending(struct transfer *t) {
     uint64_t lost = groups_lost(t);
-    char name[256];
+    struct err err;
     if (lost == 0) return;
-    bytes_escape(t->key, name, sizeof(name));
-    enum log_level level = t->all->told_lost ? LOG_DEBUG : LOG_WARN;
-    if (log_is_on(level))
-        log_line(level, "stream",
-                 "\"%s\": %llu pending entries of deleted messages are left out; the target cannot make them", name,
-                 (unsigned long long)lost);
-    t->all->told_lost = true;
+    err_set(&err, ERR_BAD_PAYLOAD, "target", "copied, but without %llu pending entries whose messages are deleted; no command makes them",
+            (unsigned long long)lost);
+    giveup_add(t->lane->plan->giveup, t->entry->db, t->key, &err);
 }
 
 static void transfer_done(struct transfer *t) {

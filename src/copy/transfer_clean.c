@@ -21,8 +21,10 @@ static void on_unlinked(void *ctx, void *arg, const struct reply *reply) {
         c->removed += reply->item.num;
     } else if (c->err.code == ERR_NONE) {
         client_reply_error(c->client, &reply->item, &c->err);
-        /* A slot on its way: the key, should there be one, is removed by the next transfer in that slot. */
-        if (err_class_of(c->err.code) == ERR_CLASS_THERE || c->err.code == ERR_TRYAGAIN) err_clear(&c->err);
+        /* A slot on its way: the key, should there be one, is removed by the next transfer in that slot. A user who may
+         * not touch such keys has left none. */
+        enum err_class class = err_class_of(c->err.code);
+        if (class == ERR_CLASS_THERE || class == ERR_CLASS_KEY || c->err.code == ERR_TRYAGAIN) err_clear(&c->err);
     }
 }
 

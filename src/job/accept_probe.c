@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "rdb/crc64.h"
 #include "server/call.h"
@@ -18,7 +19,12 @@ struct probe_body {
     struct bytes body;
 };
 
-#define BODY(type, literal) { type, { (literal), sizeof(literal) - 1 } }
+#define BODY(type, literal)                                                                                            \
+    {                                                                                                                  \
+        type, {                                                                                                        \
+            (literal), sizeof(literal) - 1                                                                             \
+        }                                                                                                              \
+    }
 
 /* The smallest value of each encoding that DUMP writes. */
 static const struct probe_body bodies[] = {
@@ -72,8 +78,8 @@ enum { BODIES = sizeof(bodies) / sizeof(bodies[0]) };
 
 struct probe_run {
     size_t due;
-    bool *accepted;      /* per payload */
-    bool version_only;   /* "Bad data format" is a yes too: the version was passed */
+    bool *accepted;    /* per payload */
+    bool version_only; /* "Bad data format" is a yes too: the version was passed */
     struct err err;
 };
 
@@ -101,14 +107,16 @@ static size_t make_payload(char *out, unsigned char type, struct bytes body, uns
     return len;
 }
 
-static void send_restore(struct client *client, struct probe_run *run, const char *key, size_t index, struct bytes payload) {
-    const struct bytes words[] = { BYTES_LITERAL("RESTORE"), bytes_of_str(key), BYTES_LITERAL("1"), payload, BYTES_LITERAL("REPLACE"),
-                                   BYTES_LITERAL("ABSTTL") };
+static void send_restore(struct client *client, struct probe_run *run, const char *key, size_t index,
+                         struct bytes payload) {
+    const struct bytes words[] = { BYTES_LITERAL("RESTORE"), bytes_of_str(key),      BYTES_LITERAL("1"), payload,
+                                   BYTES_LITERAL("REPLACE"), BYTES_LITERAL("ABSTTL") };
     run->due++;
     client_command(client, on_answer, run, (void *)(uintptr_t)index, 6, words);
 }
 
-static bool finish(struct loop *loop, struct client *client, struct probe_run *run, int64_t timeout_ms, struct err *err) {
+static bool finish(struct loop *loop, struct client *client, struct probe_run *run, int64_t timeout_ms,
+                   struct err *err) {
     int64_t deadline_ms = clock_mono_ms() + timeout_ms;
     /* On its way out the client answers everything that is due. */
     while (run->due > 0) {
@@ -125,8 +133,8 @@ static bool finish(struct loop *loop, struct client *client, struct probe_run *r
 
 /* ---- the two steps ---- */
 
-static bool probe_versions(struct loop *loop, struct client *client, const char *key, int64_t timeout_ms, struct accept *accept,
-                           struct err *err) {
+static bool probe_versions(struct loop *loop, struct client *client, const char *key, int64_t timeout_ms,
+                           struct accept *accept, struct err *err) {
     struct probe_run run = { .accepted = accept->version, .version_only = true };
     char payload[PROBE_BODY_MAX];
     for (unsigned v = 1; v < ACCEPT_VERSIONS && client_is_ready(client); v++) {
@@ -136,29 +144,50 @@ static bool probe_versions(struct loop *loop, struct client *client, const char 
     return finish(loop, client, &run, timeout_ms, err);
 }
 
-static bool probe_types(struct loop *loop, struct client *client, const char *key, int64_t timeout_ms, struct accept *accept,
-                        struct err *err) {
+static bool probe_types(struct loop *loop, struct client *client, const char *key, int64_t timeout_ms,
+                        struct accept *accept, struct err *err) {
     unsigned newest = 0;
     for (unsigned v = 1; v < ACCEPT_VERSIONS; v++)
         if (accept->version[v]) newest = v;
     struct probe_run run = { .accepted = accept->type };
+    for (unsigned type = 0; type < ACCEPT_TYPES; type++) accept->untried[type] = true;
     char payload[PROBE_BODY_MAX];
     for (size_t i = 0; i < BODIES && newest > 0 && client_is_ready(client); i++) {
         size_t len = make_payload(payload, bodies[i].type, bodies[i].body, newest);
+        accept->untried[bodies[i].type] = false;
         send_restore(client, &run, key, bodies[i].type, bytes_of(payload, len));
     }
     return finish(loop, client, &run, timeout_ms, err);
 }
 
-bool accept_probe(struct loop *loop, struct client *client, const char *key, const struct server_info *info, int64_t timeout_ms,
-                  struct accept *accept, struct err *err) {
+static bool any_version(const struct accept *accept) {
+    for (unsigned v = 1; v < ACCEPT_VERSIONS; v++)
+        if (accept->version[v]) return true;
+    return false;
+}
+
+/* The user may not write under the name that was tried with, so that nothing is known: every value is tried as it is, and
+ * what is refused is given up. */
+static void accept_all(struct accept *accept, const char *place) {
+    log_info(place,
+             "what RESTORE takes cannot be found out under the name longhaul:probe:*, which this user may not write");
+    for (unsigned v = 1; v < ACCEPT_VERSIONS; v++) accept->version[v] = true;
+    for (unsigned type = 0; type < ACCEPT_TYPES; type++) accept->untried[type] = true;
+}
+
+bool accept_probe(struct loop *loop, struct client *client, const char *key, const struct server_info *info,
+                  int64_t timeout_ms, struct accept *accept, struct err *err) {
     *accept = (struct accept){ 0 };
     if (!probe_versions(loop, client, key, timeout_ms, accept, err)) return false;
-    if (!probe_types(loop, client, key, timeout_ms, accept, err)) return false;
+    if (any_version(accept)) {
+        if (!probe_types(loop, client, key, timeout_ms, accept, err)) return false;
+    } else {
+        accept_all(accept, client_place(client));
+    }
     /* The same numbers stand for different things in the two families, and may be read without complaint. */
     if (info->flavour != SERVER_VALKEY) accept->type[TYPE_VALKEY_HASH] = false;
     if (info->flavour != SERVER_REDIS) accept->type[TYPE_HASH_EXPIRY] = accept->type[TYPE_HASH_EXPIRY_LP] = false;
-    /* Up to 6.0 an unknown module makes the server exit. */
+    /* Module values have no body that could be tried. Up to 6.0 an unknown module makes the server exit. */
     accept->modules = info->redis_version >= SERVER_VERSION(6, 2, 0);
     return true;
 }

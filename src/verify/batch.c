@@ -100,7 +100,6 @@ static void on_mget(void *ctx, void *arg, const struct reply *reply) {
     reply_done(b);
 }
 
-
 static void on_get(void *ctx, void *arg, const struct reply *reply) {
     struct batch_key *key = arg;
     struct link *link = ctx;
@@ -201,7 +200,7 @@ static struct key_batch **find_filling(struct comparison *cmp, struct link *cons
 
 static bool may_be_batched(const struct comparison *cmp, const struct name *name) {
     const struct compare_settings *s = cmp->settings;
-    return s->mode == COMPARE_FULL && cmp->guarded == 0 && cmp->string_score >= STRING_LIKELY &&
+    return (s->mode == COMPARE_FULL || cmp->no_scripts) && cmp->guarded == 0 && cmp->string_score >= STRING_LIKELY &&
            s->mem_limit_bytes == 0 && s->filter->n_types == 0 && !name->backward && !name->alone && !name->suspect;
 }
 

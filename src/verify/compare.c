@@ -137,6 +137,7 @@ static void drop_differences(struct comparison *cmp, const struct slot_set *slot
 static void take_back(struct comparison *cmp, const struct slot_set *slots) {
     struct tally *tally = cmp->tally[scanning_side(cmp)];
     const struct compare_settings *s = cmp->settings;
+    cmp->sums_spoilt = true;
     if (s->on_taken_back != NULL && slot_set_count(slots) > 0) s->on_taken_back(s->ctx, slots, cmp->backward);
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
         if (!slot_set_has(slots, (uint16_t)slot)) continue;
@@ -161,8 +162,19 @@ static void add_slots_of(struct comparison *cmp, const struct address *address, 
     }
 }
 
+/* Names of the target may have been missed: they cannot be added up. */
+static void sums_end(struct comparison *cmp) {
+    cmp->sums_spoilt = true;
+    for (size_t i = 0; i < cmp->n_scans; i++) {
+        if (!cmp->scans[i].sums || cmp->scans[i].ended) continue;
+        cmp->scans[i].ended = true;
+        scan_free(&cmp->scans[i].scan);
+    }
+}
+
 void compare_on_topology(struct comparison *cmp, int side, const struct topology *old, const struct topology *fresh) {
     struct slot_set moved = { { 0 } };
+    if (side == TARGET) sums_end(cmp);
     if (passes_over(cmp) || side != scanning_side(cmp)) return;
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
         const struct address *a = reader_of(old, slot), *b = reader_of(fresh, slot);
@@ -173,7 +185,7 @@ void compare_on_topology(struct comparison *cmp, int side, const struct topology
         struct node_scan *node = &cmp->scans[i];
         int at = topology_find(fresh, &node->address);
         bool read = at >= 0 && fresh->nodes[fresh->nodes[at].primary].reader == at;
-        if (read || node->ended) continue;
+        if (read || node->ended || node->sums) continue;
         node->ended = true; /* nothing is read from it any more; its slots have moved, all of them */
         scan_free(&node->scan);
     }
@@ -202,10 +214,41 @@ static void take_name(struct comparison *cmp, struct bytes key, bool listed) {
     name_queue_push(&cmp->fresh, name);
 }
 
+/* Does this run compare sums of names, so that keys of the target need not be looked for one by one? */
+static bool sums_here(const struct comparison *cmp) {
+    const struct compare_settings *s = cmp->settings;
+    return s->both_directions && s->names == NULL && !cmp->backward && !remote_sums_names(cmp);
+}
+
+static bool sums_are_equal(const struct comparison *cmp) {
+    const struct names_seen *a = &cmp->seen[SOURCE], *b = &cmp->seen[TARGET];
+    return sums_here(cmp) && !cmp->sums_spoilt && a->n == b->n && digest_equal(a->digest, b->digest);
+}
+
+static void see_name(struct comparison *cmp, int side, struct bytes key) {
+    const struct key_filter *filter = cmp->settings->filter;
+    uint16_t slot = filter->slots != NULL ? slot_of_key(key) : 0;
+    if (!key_filter_wants(filter, key, slot) || !is_in_sample(cmp, key)) return;
+    struct digest db = digest_chain_number((struct digest){ 0 }, (int64_t)cmp->db_at);
+    digest_add(&cmp->seen[side].digest, digest_chain(db, key));
+    cmp->seen[side].n++;
+}
+
 static void on_keys(void *ctx, const struct bytes *keys, size_t n) {
     struct node_scan *node = ctx;
-    if (node->cmp->backward) node->cmp->result->target_keys += n;
-    for (size_t i = 0; i < n; i++) take_name(node->cmp, keys[i], false);
+    struct comparison *cmp = node->cmp;
+    if (node->sums) {
+        for (size_t i = 0; i < n; i++) see_name(cmp, TARGET, keys[i]);
+        if (cmp->progress != NULL) cmp->progress->keys += n;
+        return;
+    }
+    if (cmp->backward) cmp->result->target_keys += n;
+    bool remote = !cmp->backward && remote_sums_names(cmp), here = sums_here(cmp);
+    for (size_t i = 0; i < n; i++) {
+        if (remote) remote_add_name(cmp, keys[i]);
+        if (here) see_name(cmp, SOURCE, keys[i]);
+        take_name(cmp, keys[i], false);
+    }
 }
 
 /* As a page of a scan would, from the list of names. */
@@ -223,14 +266,16 @@ static void read_names(struct comparison *cmp) {
 static bool may_continue(void *ctx) {
     struct node_scan *node = ctx;
     const struct name_queue *fresh = &node->cmp->fresh;
-    return fresh->n < FRESH_MAX && fresh->bytes < FRESH_BYTES_MAX;
+    return node->sums || (fresh->n < FRESH_MAX && fresh->bytes < FRESH_BYTES_MAX);
 }
 
 static void on_scan_end(void *ctx, enum scan_end end, const struct err *err) {
     struct node_scan *node = ctx;
     node->ended = true;
     if (end == SCAN_FAILED) compare_fail(node->cmp, err);
-    if (end == SCAN_NODE_CHANGED) {
+    if (end == SCAN_NODE_CHANGED && node->sums) {
+        node->cmp->sums_spoilt = true;
+    } else if (end == SCAN_NODE_CHANGED) {
         log_warn(err->place, "%s", err->text);
         struct slot_set slots = { { 0 } };
         add_slots_of(node->cmp, &node->address, &slots);
@@ -238,12 +283,11 @@ static void on_scan_end(void *ctx, enum scan_end end, const struct err *err) {
     }
 }
 
-static void scan_node(struct comparison *cmp, struct node_scan *node, const struct address *address) {
+static void scan_node(struct comparison *cmp, struct node_scan *node, int side, const struct address *address) {
     static const struct scan_events events = { .on_keys = on_keys,
                                                .may_continue = may_continue,
                                                .on_end = on_scan_end };
     const struct compare_settings *s = cmp->settings;
-    int side = scanning_side(cmp);
     struct deployment *deployment = cmp->side[side].deployment;
     bool one_type = s->filter->n_types == 1 && deployment_info(deployment)->redis_version >= SERVER_VERSION(6, 0, 0);
     struct scan_settings settings = { .client = deployment_client_settings(deployment, address),
@@ -252,7 +296,7 @@ static void scan_node(struct comparison *cmp, struct node_scan *node, const stru
                                       .match = s->filter->pattern,
                                       .type = one_type ? s->filter->types[0] : NULL,
                                       .sleep_ms = s->sleep_ms };
-    *node = (struct node_scan){ .cmp = cmp, .address = *address };
+    *node = (struct node_scan){ .cmp = cmp, .address = *address, .sums = side != scanning_side(cmp) };
     node->scan = scan_start(cmp->loop, &settings, &events, node);
 }
 
@@ -269,19 +313,26 @@ static bool owns_wanted(const struct comparison *cmp, const struct topology *t, 
     return false;
 }
 
+static void scan_side(struct comparison *cmp, int side) {
+    const struct topology *t = cmp->side[side].topology;
+    bool all = side != scanning_side(cmp);
+    for (int i = 0; i < t->n_nodes; i++)
+        if (topology_is_primary(t, i) && (all || owns_wanted(cmp, t, i)))
+            scan_node(cmp, &cmp->scans[cmp->n_scans++], side, &t->nodes[t->nodes[i].reader].address);
+}
+
 /* The scans of one database in one direction, a node each. */
 static void pass_start(struct comparison *cmp) {
-    const struct topology *t = cmp->side[scanning_side(cmp)].topology;
     scans_free(cmp);
     if (cmp->settings->names != NULL) {
         cmp->settings->names->rewind(cmp->settings->names->ctx);
         cmp->names_left = true;
         return;
     }
-    cmp->scans = mem_zalloc((size_t)t->n_primaries * sizeof(*cmp->scans) + 1);
-    for (int i = 0; i < t->n_nodes; i++)
-        if (topology_is_primary(t, i) && owns_wanted(cmp, t, i))
-            scan_node(cmp, &cmp->scans[cmp->n_scans++], &t->nodes[t->nodes[i].reader].address);
+    size_t most = (size_t)cmp->side[SOURCE].topology->n_primaries + (size_t)cmp->side[TARGET].topology->n_primaries;
+    cmp->scans = mem_array(NULL, most + 1, sizeof(*cmp->scans)); /* scans know their place in it */
+    scan_side(cmp, scanning_side(cmp));
+    if (sums_here(cmp) && cmp->rescans == 0) scan_side(cmp, TARGET);
     if (cmp->progress != NULL) cmp->progress->backward = cmp->backward;
 }
 
@@ -294,12 +345,22 @@ static void direction_start(struct comparison *cmp, bool backward) {
     if (!passes_over(cmp)) pass_start(cmp);
 }
 
+/* The sums of names differ, or could not be made. */
+static bool must_scan_target(const struct comparison *cmp) {
+    return cmp->summed && !cmp->names_equal && !cmp->backward;
+}
+
 /* The databases have been scanned: again for slots that moved meanwhile, else in the other direction. */
 static void direction_next(struct comparison *cmp) {
     struct err err;
     if (slot_set_count(&cmp->moved) == 0) {
         bool both = cmp->settings->both_directions && cmp->settings->names == NULL;
-        if (both && !cmp->backward) direction_start(cmp, true);
+        bool sum = both && !cmp->backward && !cmp->summed && !cmp->sums_spoilt && remote_sums_names(cmp);
+        if (sum && !cmp->no_scripts) {
+            remote_sum_start(cmp);
+        } else if (both && !cmp->backward && !sums_are_equal(cmp)) {
+            direction_start(cmp, true);
+        }
     } else if (++cmp->rescans > RESCANS_MAX) {
         err_set(&err, ERR_OUTAGE, deployment_role(cmp->side[scanning_side(cmp)].deployment),
                 "its nodes change all the time; compare again when they have settled");
@@ -313,6 +374,7 @@ static void direction_next(struct comparison *cmp) {
 }
 
 static void pass_next(struct comparison *cmp) {
+    if (must_scan_target(cmp)) direction_start(cmp, true);
     if (passes_over(cmp) || cmp->fresh.n > 0 || cmp->names_left) return;
     for (size_t i = 0; i < cmp->n_scans; i++)
         if (!cmp->scans[i].ended) return;
@@ -350,6 +412,7 @@ static void feed(struct comparison *cmp, struct name *name) {
 /* One that was never looked at. */
 static void feed_one(struct comparison *cmp, struct name *name) {
     if (cmp->guarded > 0) cmp->guarded--;
+    if (name_is_current(cmp, name) && remote_batch_take(cmp, name)) return;
     if (!name_is_current(cmp, name) || !string_batch_take(cmp, name)) feed(cmp, name);
 }
 
@@ -396,6 +459,7 @@ static void feed_all(struct comparison *cmp) {
     feed_suspects(cmp, now_ms);
     feed_fresh(cmp, now_ms);
     batches_flush(cmp);
+    remote_flush(cmp);
     if (cmp->names_left) read_names(cmp);
     if (cmp->fresh.n < FRESH_MAX / 2)
         for (size_t i = 0; i < cmp->n_scans; i++)
@@ -405,6 +469,7 @@ static void feed_all(struct comparison *cmp) {
 /* ---- the run ---- */
 
 static bool is_finished(const struct comparison *cmp) {
+    if (cmp->summing || must_scan_target(cmp)) return false;
     return passes_over(cmp) && cmp->n_exams == 0 && cmp->fresh.n == 0 && cmp->again.n == 0 && cmp->suspects.n == 0;
 }
 
@@ -517,6 +582,7 @@ bool compare_run(struct deployment *source, struct deployment *target, const str
     cmp->guarded = GUARDED_FIRST;
     cmp->credited_ms = started_ms;
     estimate(cmp, source, target);
+    remote_init(cmp);
     links_open(cmp, SOURCE, source);
     links_open(cmp, TARGET, target);
     for (int side = 0; side < SIDES; side++) cmp->tally[side] = mem_zalloc(SLOT_COUNT * sizeof(struct tally));

@@ -21,7 +21,11 @@
 #include "copy/filter.h"
 #include "server/deployment.h"
 
-enum compare_mode { COMPARE_QUICK, COMPARE_FULL };
+enum compare_mode {
+    COMPARE_QUICK,  /* existence, type, expiry */
+    COMPARE_FULL,   /* values too */
+    COMPARE_DIGEST, /* as full; digests of many keys are made by the servers, and values are read where they differ */
+};
 
 enum difference_kind {
 #define DIFFERENCE(id, label, title, sentence) DIFFERENCE_##id,
@@ -65,18 +69,18 @@ struct compare_settings {
     size_t n_dbs;
     int target_db_override; /* -1: each database against that of the same number; else all against this one */
     int64_t scan_count;
-    int64_t sleep_ms;          /* pause after each page of a scan */
-    int64_t rate;              /* keys a second; 0: unlimited */
-    int rounds;                /* how often a key that differs is looked at again before it is reported */
-    int64_t interval_ms;       /* between two looks at it */
-    uint64_t mem_limit_bytes;  /* keys that take more on the source are skipped; 0: none */
-    size_t max_differences;    /* kept in the result; counting goes on */
-    uint64_t buffer_bytes;     /* values on their way, both sides together */
-    int64_t pipeline;          /* most keys being looked at; 0: automatic */
-    int64_t outage_timeout_ms; /* how long a node may stay unusable; 0: for ever */
+    int64_t sleep_ms;                  /* pause after each page of a scan */
+    int64_t rate;                      /* keys a second; 0: unlimited */
+    int rounds;                        /* how often a key that differs is looked at again before it is reported */
+    int64_t interval_ms;               /* between two looks at it */
+    uint64_t mem_limit_bytes;          /* keys that take more on the source are skipped; 0: none */
+    size_t max_differences;            /* kept in the result; counting goes on */
+    uint64_t buffer_bytes;             /* values on their way, both sides together */
+    int64_t pipeline;                  /* most keys being looked at; 0: automatic */
+    int64_t outage_timeout_ms;         /* how long a node may stay unusable; 0: for ever */
     const struct compare_names *names; /* borrowed; NULL: all keys. Always in both directions. */
-    uint64_t sample;           /* look at about so many keys, chosen by their names; 0: at all */
-    uint64_t seed;             /* of that choice */
+    uint64_t sample;                   /* look at about so many keys, chosen by their names; 0: at all */
+    uint64_t seed;                     /* of that choice */
 
     /* Called with each finding, also those beyond max_differences; it is good during the call. May be NULL. */
     void (*on_difference)(void *ctx, const struct difference *difference);

@@ -3,6 +3,7 @@
  *   compare.c   the run: passes over databases and directions, scans, queues, bounds, the end
  *   link.c      the connections to both sides: routing, redirections, what is down and for how long
  *   batch.c     many keys at once, as long as they are equal
+ *   remote.c    --digest: many keys at once, by scripts on the servers
  *   look.c      one key on both sides: which commands, what they answered
  *   verdict.c   what follows from the answers, and the findings
  *
@@ -16,6 +17,7 @@
 #include "net/loop.h"
 #include "verify/compare.h"
 #include "verify/digest.h"
+#include "verify/script.h"
 #include "verify/sum.h"
 
 enum { SOURCE, TARGET, SIDES };
@@ -23,9 +25,9 @@ enum { SOURCE, TARGET, SIDES };
 enum {
     LOOK_STRING_BYTES = 16 * 1024, /* strings up to this are read by one command */
     TYPE_NAME_MAX = 24,
-    STRING_LIKELY = 32,                /* a score from which on the next key is taken for a string */
-    GUARDED_FIRST = 512,               /* keys whose length is bounded when they are read: at the start, */
-    GUARDED_AFTER_LARGE = 100 * 1000,  /* and after a value so large: */
+    STRING_LIKELY = 32,               /* a score from which on the next key is taken for a string */
+    GUARDED_FIRST = 512,              /* keys whose length is bounded when they are read: at the start, */
+    GUARDED_AFTER_LARGE = 100 * 1000, /* and after a value so large: */
     VALUE_LARGE = 64 * 1024,
 };
 
@@ -37,6 +39,7 @@ struct link {
     int side;
     struct client *client;
     bool told; /* its loss has been logged */
+    bool knows_script;
     bool clock_asked;
     int64_t trouble_since_ms; /* since when it only answers "later"; 0: it answers */
     int64_t trouble_last_ms;
@@ -109,7 +112,14 @@ struct node_scan {
     struct comparison *cmp;
     struct scan *scan;
     struct address address;
+    bool sums; /* of the target, while the source's keys are looked at: its names are only added up */
     bool ended;
+};
+
+/* Over names; equal ones are taken for the same names. */
+struct names_seen {
+    uint64_t n;
+    struct digest digest;
 };
 
 /* What was found in one slot in one direction, so that it can be taken back when the slot moves while it is scanned.
@@ -137,13 +147,25 @@ struct comparison {
     int rescans;
     struct node_scan *scans;
     size_t n_scans;
-    bool names_left;        /* of a list of names */
-    uint64_t sample_below;  /* names whose hash is below are looked at */
+    bool names_left;         /* of a list of names */
+    uint64_t sample_below;   /* names whose hash is below are looked at */
     uint64_t keys_of[SIDES]; /* as the servers count them at the start */
 
     struct name_queue fresh, again, suspects;
     struct key_batch *filling; /* batches that are not sent yet */
-    int64_t guarded;           /* so many keys are still read with a bound */
+    struct remote_batch *remote;
+    size_t remote_keys; /* of a batch: as many as a script does at once */
+    bool no_scripts;    /* they are refused; as if --digest were not given */
+    char salt[20];      /* of digests made by scripts */
+
+    struct names_seen seen[SIDES]; /* while the source's keys are looked at: are there extra keys? */
+    /* The same sums, made by the target itself (--digest). */
+    struct name_sum sum[SIDES];
+    bool sums_spoilt, summing, summed, names_equal, names_known;
+    size_t sum_db_at;
+    char page[24];
+
+    int64_t guarded;               /* so many keys are still read with a bound */
     struct digest_set *unreadable; /* keys that were found unreadable from the source's scan */
     struct exam *free_exams;
     size_t n_exams;                  /* in use */
@@ -203,10 +225,24 @@ bool string_batch_take(struct comparison *cmp, struct name *name);
 /* Sends what was taken. */
 void batches_flush(struct comparison *cmp);
 
+/* ---- remote.c ---- */
+
+void remote_init(struct comparison *cmp);
+/* As string_batch_take() and batches_flush(), with digests made by the servers. */
+bool remote_batch_take(struct comparison *cmp, struct name *name);
+void remote_flush(struct comparison *cmp);
+/* May sums of names tell that there are no extra keys? */
+bool remote_sums_names(const struct comparison *cmp);
+void remote_add_name(struct comparison *cmp, struct bytes name);
+/* Begins to sum up the target's names; `summing` until `summed`, and then `names_equal` tells. */
+void remote_sum_start(struct comparison *cmp);
+
 /* ---- look.c ---- */
 
 /* Starts to look at a name; takes it over. False, and nothing happened, when a side is not ready. */
 bool exam_start(struct comparison *cmp, struct name *name);
+/* Is an error of ACL about the key, not about the command? */
+bool refusal_is_about_key(struct bytes text);
 /* Has the server tell its time once per round of the loop, for expiry told as time left. */
 void link_ask_clock(struct link *link);
 /* The next step of an exam, of which all replies have come. */

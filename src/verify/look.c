@@ -65,7 +65,7 @@ static void redirected(struct link *link, struct exam *exam, const struct err *e
 
 /* A user may be kept from single keys: that is no reason to end the run. The sentences: redis 7.0.15 src/acl.c
  * getAclErrorMessage(), before 7.0 src/server.c processCommand(); only those about commands say "to run". */
-static bool is_about_the_key(struct bytes text) {
+bool refusal_is_about_key(struct bytes text) {
     return memmem(text.ptr, text.len, "to run", 6) == NULL;
 }
 
@@ -92,7 +92,7 @@ static void refused(struct link *link, struct exam *exam, const struct err *err,
         link_troubled(link, err);
         break;
     case ERR_CLASS_KEY:
-        exam->forbidden = err->code == ERR_NOPERM && is_about_the_key(bytes_of_str(err->text));
+        exam->forbidden = err->code == ERR_NOPERM && refusal_is_about_key(bytes_of_str(err->text));
         if (err->code == ERR_UNKNOWN_COMMAND || (err->code == ERR_NOPERM && !exam->forbidden))
             compare_fail(link->cmp, err);
         keep_refusal(link, exam, err);
@@ -128,7 +128,7 @@ static bool answered(struct link *link, struct exam *exam, const struct reply *r
 static bool is_unavailable(const struct reply *reply) {
     if (reply->err != NULL) return false;
     enum err_code code = error_of(reply);
-    return code == ERR_UNKNOWN_COMMAND || (code == ERR_NOPERM && !is_about_the_key(reply->item.str));
+    return code == ERR_UNKNOWN_COMMAND || (code == ERR_NOPERM && !refusal_is_about_key(reply->item.str));
 }
 
 /* ---- commands ---- */
@@ -301,7 +301,7 @@ static void send_step(struct exam *exam, int side) {
         break;
     case STEP_KIND:
         SEND(exam, side, on_type, BYTES_LITERAL("TYPE"), key);
-        if (limited || settings->mode == COMPARE_FULL) send_memory(exam, side);
+        if (limited || settings->mode != COMPARE_QUICK) send_memory(exam, side);
         send_expiry(exam, side);
         break;
     case STEP_STRING: {
@@ -401,7 +401,7 @@ void exams_let_in(struct comparison *cmp) {
 static enum exam_step first_step(const struct comparison *cmp, const struct name *name) {
     if (name->backward) return name->suspect ? STEP_KIND : STEP_EXISTS;
     bool likely = cmp->string_score >= STRING_LIKELY && !name->suspect && !name->no_string;
-    return likely && cmp->settings->mode == COMPARE_FULL ? STEP_STRING : STEP_KIND;
+    return likely && cmp->settings->mode != COMPARE_QUICK ? STEP_STRING : STEP_KIND;
 }
 
 bool exam_start(struct comparison *cmp, struct name *name) {

@@ -306,6 +306,7 @@ static void judge_look(struct exam *exam) {
     struct comparison *cmp = exam->cmp;
     const struct view *source = &exam->view[SOURCE];
     uint64_t limit = cmp->settings->mem_limit_bytes;
+    if (source->gone) cmp->sums_spoilt = true; /* its name was added up */
     if (source->gone && exam->name->listed) {
         judge_listed(exam);
     } else if (source->gone || !type_is_wanted(cmp, source)) {

@@ -144,8 +144,8 @@ def frequencies(server: Server, keys: List[bytes]) -> List[int]:
 
 
 def load_used(server: Server, word: str, step: int) -> List[bytes]:
-    """Keys of all types, each used as much as its number says: RESTORE is told so."""
-    data.load(server, data.mixed(804, 60))
+    """Keys of all types, each used as much as its number says: RESTORE is told so. Not small integers: keys share them."""
+    data.load(server, data.mixed(804, 60, kinds={name: kind for name, kind in data.KINDS.items() if "integer" not in name}))
     data.load(server, data.plain(805, 60, b"string", size=20))
     with server.wire() as wire:
         keys: List[bytes] = sorted(wire.call("KEYS", "*"))  # type: ignore[type-var,arg-type]

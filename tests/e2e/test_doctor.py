@@ -7,6 +7,7 @@ import pytest
 
 from conftest import Deployments
 from harness import cluster, data, wait
+from harness.encodings import has_field_expiry, has_vector_sets
 from harness.faults import Stranger
 from harness.run import EQUAL, TROUBLE, Result, longhaul
 from harness.servers import Fleet, Options, Server
@@ -95,16 +96,19 @@ def test_replicas_on_either_side(fleet: Fleet, source: Server, target: Server) -
 
 
 def test_commands_that_are_renamed_away(fleet: Fleet, target: Server) -> None:
-    side = fleet.server(Options(renamed={"dump": "secret-dump", "config": "secret-config", "eval": "secret-eval"}))
+    side = fleet.server(Options(renamed={"scan": "secret-scan", "dump": "secret-dump", "config": "secret-config",
+                                         "eval": "secret-eval"}))
     result = doctor(side.endpoint, target.endpoint).expect(TROUBLE)
-    one(result, "problem", "commands", "DUMP is not there")
+    one(result, "problem", "commands", "SCAN is not there")
+    one(result, "warning", "commands", "DUMP is not there", "commands of their types")
     one(result, "note", "commands", "CONFIG GET is not there")
     one(result, "note", "commands", "EVAL is not there")
     assert result.json["source"]["commands"]["DUMP"] == "unknown"
 
 
 @pytest.mark.parametrize("rules, severity, topic, words", [
-    ("~* +@all -restore", "problem", "commands", ("RESTORE may not be used", "RESTORE")),
+    ("~* +@all -set", "problem", "commands", ("SET may not be used",)),
+    ("~* +@all -restore", "warning", "commands", ("RESTORE may not be used", "commands of their types")),
     ("~* +@all -unlink", "warning", "commands", ("UNLINK may not be used",)),
     ("~* +@read +@write +@connection +info -wait", "note", "commands", ("EVAL may not be used",)),
     ("~app:* +@all", "warning", "acl", ("not access every key",)),
@@ -176,10 +180,18 @@ def test_databases(source: Server, fleet: Fleet, deployments: Deployments) -> No
     one(doctor(source.endpoint, deployments.get("target", "cluster").endpoint), "warning", "databases", "3, 9", "cluster")
 
 
-def test_functions_are_not_copied(fleet: Fleet, target: Server) -> None:
+def test_functions(fleet: Fleet, target: Server) -> None:
     side = fleet.server()
     side.command("FUNCTION", "LOAD", "#!lua name=l\nredis.register_function('f', function() return 1 end)")
-    one(doctor(side.endpoint, target.endpoint).expect(EQUAL), "warning", "functions", "not copied")
+    one(doctor(side.endpoint, target.endpoint).expect(EQUAL), "ok", "functions", "copied")
+
+
+@pytest.mark.matrix
+def test_functions_for_a_target_without(fleet: Fleet, matrix: Dict[str, Server]) -> None:
+    side = fleet.server()
+    side.command("FUNCTION", "LOAD", "#!lua name=l\nredis.register_function('f', function() return 1 end)")
+    result = doctor(side.endpoint, matrix["redis-6.0"].endpoint).expect(EQUAL)
+    assert "--no-functions" in one(result, "warning", "functions", "cannot have any")["advice"]
 
 
 def test_no_server_but_something(source: Server) -> None:
@@ -200,19 +212,25 @@ def test_nothing_is_changed(source: Server, target: Server) -> None:
 
 @pytest.mark.matrix
 def test_newer_and_foreign_versions(matrix: Dict[str, Server]) -> None:
-    """Whether the target takes the source's payloads is what a RESTORE there says, not what doctor thinks."""
+    """Whether the target takes the source's payloads is what a RESTORE there says, not what doctor thinks. Either way
+    they cross; what the target cannot have is named."""
     for source in matrix.values():
         source.flush()
-        source.command("RPUSH", "list", *range(5))
-        payload = source.command("DUMP", "list")
+        source.command("SET", "string", "v")
+        payload = source.command("DUMP", "string")
         for target in matrix.values():
             if source is target:
                 continue
             target.flush()
             try:
-                target.command("RESTORE", "list", 0, payload)
+                target.command("RESTORE", "string", 0, payload)
                 takes = True
             except Exception:  # the client's own class of error
                 takes = False
             result = doctor(source.endpoint, target.endpoint)
-            assert bool(found(result, "problem", "versions")) == (not takes), (source.binary.name, target.binary.name)
+            pair = source.binary.name, target.binary.name
+            assert bool(found(result, "note", "versions")) == (not takes), pair
+            assert found(result, "problem", "versions") == [], pair
+            said = " ".join(each["text"] for each in found(result, "warning", "versions"))
+            for words, has in (("expiring fields", has_field_expiry), ("vector sets", has_vector_sets)):
+                assert (words in said) == (has(source.binary) and not has(target.binary)), pair

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from conftest import Deployments
-from harness import cluster, data, debian, elasticache, oracle, sentinel, skew, wait
+from harness import cluster, data, debian, elasticache, oracle, reading, sentinel, skew, wait
 from harness.faults import Killer, Stranger
 from harness.proxy import Proxy
 from harness.servers import Fleet, Options, Server
@@ -48,6 +48,31 @@ def test_oracle_finds_what_was_planted(source: Server, target: Server, kind: str
     assert oracle.differences(source, target) == []
     target.command(*command)
     assert {found.kind for found in oracle.differences(source, target)} == {kind}
+
+
+@pytest.mark.parametrize("kind, command", PLANTED, ids=[f"{kind}-{command[0]}" for kind, command in PLANTED])
+def test_reading_finds_what_was_planted(source: Server, target: Server, kind: str, command: tuple) -> None:
+    items = list(data.mixed(5, 44, expiring=1))
+    load_both(source, target, items)
+    make_streams_equal(source, target, items)
+    assert reading.differences(reading.everything(source), reading.everything(target)) == {}
+    target.command(*command)
+    found = reading.differences(reading.everything(source), reading.everything(target))
+    assert len(found) == 1 and set(found) <= {word if isinstance(word, bytes) else str(word).encode() for word in command}
+
+
+@pytest.mark.matrix
+def test_reading_finds_the_expiry_of_fields_and_pending_entries(matrix: dict[str, Server], fleet: Fleet) -> None:
+    source, target = matrix["redis-8.0"], fleet.server(binary=matrix["redis-8.0"].binary)
+    source.flush()
+    for server in (source, target):
+        server.command("HSET", "hash", "field", "value")
+        server.command("XADD", "stream", "1-1", "f", "v")
+        server.command("XGROUP", "CREATE", "stream", "group", 0)
+    assert reading.differences(reading.everything(source), reading.everything(target)) == {}
+    target.command("HPEXPIRE", "hash", 1_000_000, "FIELDS", 1, "field")
+    target.command("XREADGROUP", "GROUP", "group", "reader", "STREAMS", "stream", ">")
+    assert set(reading.differences(reading.everything(source), reading.everything(target))) == {b"hash", b"stream"}
 
 
 def make_streams_equal(source: Server, target: Server, items: list[data.Item]) -> None:

@@ -130,9 +130,8 @@ static void tags(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(crc),  cmocka_unit_test(known_slots), cmocka_unit_test(hash_tags),
-        cmocka_unit_test(sets), cmocka_unit_test(parses),      cmocka_unit_test(refuses),
-        cmocka_unit_test(tags),
+        cmocka_unit_test(crc),    cmocka_unit_test(known_slots), cmocka_unit_test(hash_tags), cmocka_unit_test(sets),
+        cmocka_unit_test(parses), cmocka_unit_test(refuses),     cmocka_unit_test(tags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

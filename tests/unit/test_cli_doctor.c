@@ -91,6 +91,54 @@ static int count(const struct pair *p, enum doctor_severity severity, const char
     return n;
 }
 
+/* The pair's versions; how many notes and warnings about them. */
+static void versions(struct server_info source, struct server_info target, int *notes, int *warnings) {
+    struct pair p;
+    pair_init(&p);
+    p.a.info.flavour = source.flavour;
+    p.a.info.version = source.version;
+    p.b.info.flavour = target.flavour;
+    p.b.info.version = target.version;
+    *notes = count(&p, DOCTOR_NOTE, "versions");
+    *warnings = count(&p, DOCTOR_WARNING, "versions");
+    assert_int_equal(count(&p, DOCTOR_PROBLEM, "versions"), 0);
+    assert_int_equal(count(&p, DOCTOR_OK, "versions"), *notes == 0);
+}
+
+static void test_no_pair_of_versions_is_a_problem(void **state) {
+    const struct {
+        enum server_flavour from;
+        int from_major, from_minor;
+        enum server_flavour to;
+        int to_major, to_minor, notes, warnings;
+    } cases[] = {
+        { SERVER_REDIS, 6, 0, SERVER_VALKEY, 9, 1, 0, 0 },  { SERVER_REDIS, 7, 0, SERVER_REDIS, 8, 0, 0, 0 },
+        { SERVER_REDIS, 7, 0, SERVER_REDIS, 6, 2, 1, 0 },   { SERVER_REDIS, 7, 0, SERVER_REDIS, 6, 0, 1, 1 },
+        { SERVER_REDIS, 8, 0, SERVER_REDIS, 7, 4, 0, 1 },   { SERVER_REDIS, 8, 0, SERVER_REDIS, 7, 0, 1, 1 },
+        { SERVER_REDIS, 8, 0, SERVER_VALKEY, 9, 1, 1, 1 },  { SERVER_REDIS, 7, 4, SERVER_VALKEY, 9, 0, 1, 0 },
+        { SERVER_VALKEY, 9, 1, SERVER_REDIS, 8, 0, 1, 0 },  { SERVER_VALKEY, 9, 1, SERVER_VALKEY, 8, 1, 1, 1 },
+        { SERVER_VALKEY, 8, 1, SERVER_VALKEY, 8, 0, 0, 0 }, { SERVER_REDIS, 6, 0, SERVER_REDIS, 4, 0, 1, 1 },
+    };
+    for (size_t i = 0; i < N(cases); i++) {
+        int notes, warnings;
+        versions(server(cases[i].from, cases[i].from_major, cases[i].from_minor),
+                 server(cases[i].to, cases[i].to_major, cases[i].to_minor), &notes, &warnings);
+        if (notes != cases[i].notes || warnings != cases[i].warnings)
+            fail_msg("case %zu: %d notes, %d warnings", i, notes, warnings);
+    }
+}
+
+static void test_functions_and_a_target_without(void **state) {
+    struct pair p;
+    pair_init(&p);
+    p.source.functions_bytes = 100;
+    assert_int_equal(count(&p, DOCTOR_WARNING, "functions"), 0);
+    p.b.info.version = SERVER_VERSION(6, 2, 0);
+    assert_int_equal(count(&p, DOCTOR_WARNING, "functions"), 1);
+    p.source.functions_bytes = 10;
+    assert_int_equal(count(&p, DOCTOR_WARNING, "functions"), 0);
+}
+
 static void test_clock_skew_counts_only_beyond_what_was_measured(void **state) {
     struct pair p;
     pair_init(&p);
@@ -142,6 +190,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers),
         cmocka_unit_test(test_formats_of_values),
+        cmocka_unit_test(test_no_pair_of_versions_is_a_problem),
+        cmocka_unit_test(test_functions_and_a_target_without),
         cmocka_unit_test(test_clock_skew_counts_only_beyond_what_was_measured),
         cmocka_unit_test(test_memory_of_the_target),
         cmocka_unit_test(test_nodes_of_one_machine_share_its_memory),

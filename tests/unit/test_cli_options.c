@@ -256,6 +256,11 @@ static const struct refused {
       "--show-diffs and --compare contradict each other: nothing is compared" },
     { "replicate a b --idle-timeout 5s", "--idle-timeout: is for following changes; add --mode live" },
     { "compare a b --quick --full", "--quick and --full contradict each other" },
+    { "compare a b --quick --digest", "--quick and --digest contradict each other" },
+    { "compare a b --dry-run", "add --repair" },
+    { "compare a b --max-delete 5", "add --repair" },
+    { "compare a b --sample 5 --repair", "--sample" },
+    { "compare a b --sample 5 --key-file names", "leave out one" },
     { "replicate a:1 a:1", "source and target are the same: a:1" },
     { "replicate a:x b", "source: the port behind ':' is not a number from 1 to 65535" },
     { "replicate a redis://b/x", "target: database \"x\" is not a number from 0 to 999999" },
@@ -376,7 +381,7 @@ static void test_bad_config(void **state) {
         { "[defaults]\nthreads = 1\nthreads = 2\n", " line 3: threads", "given twice" },
         { "[defaults]\nnonsense\n", " line 2", "expected [section] or name = value" },
         { "[defaults]\nconfig = x\n", " line 2", "has no place" },
-        { "[compare]\ndry-run = 1\n", " line 2", "compare has no option \"dry-run\"; it belongs to replicate" },
+        { "[compare]\nlog-keys = 1\n", " line 2", "compare has no option \"log-keys\"; it belongs to replicate" },
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct options options;

@@ -143,8 +143,28 @@ static void kinds_of_differences(void **state) {
     assert_int_equal(compare_result_different(&result), 15);
 }
 
+static void sets_know_what_was_added(void **state) {
+    struct digest_set *set = NULL;
+    assert_false(digest_set_has(set, word("0")));
+    for (int i = 0; i < 10000; i += 2) digest_set_add(&set, digest_chain_number((struct digest){ 0 }, i));
+    for (int i = 0; i < 10000; i++)
+        assert_int_equal(digest_set_has(set, digest_chain_number((struct digest){ 0 }, i)), i % 2 == 0);
+    digest_set_free(&set);
+    assert_null(set);
+}
+
+static void places_are_even(void **state) {
+    int below = 0;
+    for (int64_t i = 0; i < 10000; i++) below += digest_place(bytes_of(&i, sizeof(i)), 7) < UINT64_MAX / 10;
+    assert_in_range(below, 900, 1100);
+    assert_true(digest_place(bytes_of_str("key"), 7) == digest_place(bytes_of_str("key"), 7));
+    assert_true(digest_place(bytes_of_str("key"), 7) != digest_place(bytes_of_str("key"), 8));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sets_know_what_was_added),
+        cmocka_unit_test(places_are_even),
         cmocka_unit_test(sums_do_not_depend_on_order),
         cmocka_unit_test(sums_count_repetitions),
         cmocka_unit_test(sums_carry),

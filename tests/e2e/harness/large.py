@@ -115,3 +115,10 @@ def seen_commands_over(server: Server, microseconds: int) -> List[Tuple[int, byt
     entries = server.command("SLOWLOG", "GET", 1000)
     return [(entry[2], b" ".join(entry[3][:4])[:120]) for entry in entries  # type: ignore[union-attr]
             if entry[2] > microseconds and entry[5] == b"longhaul"]
+
+
+def worst_by_command(server: Server) -> Dict[str, float]:
+    """The 99.9th percentile of each command's duration in microseconds since CONFIG RESETSTAT, as the server counts it."""
+    prefix = "latency_percentiles_usec_"
+    return {name[len(prefix):]: values["p99.9"] for name, values in server.admin().info("latencystats").items()
+            if name.startswith(prefix)}

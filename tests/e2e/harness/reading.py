@@ -107,8 +107,8 @@ def without_pending_of_deleted(seen: Seen) -> Seen:
     return seen._replace(value={**seen.value, "groups": groups})
 
 
-def differences(here: Dict[bytes, Seen], there: Dict[bytes, Seen], ttl_tolerance_ms: int = 0) -> Dict[bytes, str]:
-    """By key, in words. Facts that only one side's version can tell are passed over."""
+def differences(here: Dict[bytes, Seen], there: Dict[bytes, Seen], tolerance_ms: int = 0) -> Dict[bytes, str]:
+    """By key, in words. Facts that only one side's version can tell are passed over; moments may lie so far apart."""
     found: Dict[bytes, str] = {}
     for key in {*here, *there}:
         if key not in here or key not in there:
@@ -117,10 +117,11 @@ def differences(here: Dict[bytes, Seen], there: Dict[bytes, Seen], ttl_tolerance
         a, b = here[key], there[key]
         if a.kind != b.kind:
             found[key] = f"{a.kind!r} {b.kind!r}"
-        elif (a.expiry < 0) != (b.expiry < 0) or abs(a.expiry - b.expiry) > ttl_tolerance_ms:
+        elif (a.expiry < 0) != (b.expiry < 0) or abs(a.expiry - b.expiry) > tolerance_ms:
             found[key] = f"expires {a.expiry} {b.expiry}"
-        elif a.value != b.value and common(a.value, b.value) != common(b.value, a.value):
-            found[key] = first_difference(common(a.value, b.value), common(b.value, a.value))
+        elif a.value != b.value:
+            what = first_difference(common(a.value, b.value), common(b.value, a.value), tolerance_ms)
+            found.update({key: what} if what else {})
     return found
 
 
@@ -133,9 +134,18 @@ def common(one: Any, other: Any) -> Any:
     return one
 
 
-def first_difference(a: Any, b: Any, where: str = "") -> str:
+def first_difference(a: Any, b: Any, tolerance_ms: int = 0) -> str:
+    """Where it lies and what is there; empty when there is none."""
     if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
-        return next(first_difference(a[name], b[name], f"{where} {name!r}") for name in a if a[name] != b[name])
+        return next((f"{name!r} {what}" for name in a if (what := first_difference(a[name], b[name], tolerance_ms))), "")
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-        return next(first_difference(x, y, f"{where} [{i}]") for i, (x, y) in enumerate(zip(a, b)) if x != y)
-    return f"{where}: {str(a)[:200]} / {str(b)[:200]}".strip()
+        return next((f"[{i}] {what}" for i, (x, y) in enumerate(zip(a, b))
+                     if (what := first_difference(x, y, tolerance_ms))), "")
+    if a == b or (_is_moment(a) and _is_moment(b) and abs(a - b) <= tolerance_ms):
+        return ""
+    return f"{str(a)[:200]} / {str(b)[:200]}"
+
+
+def _is_moment(value: Any) -> bool:
+    """In milliseconds, of this century."""
+    return isinstance(value, int) and 10 ** 12 < value < 10 ** 13
