@@ -5,7 +5,7 @@
 -- the keys that were left out, and per key its expiry. Left out is what would take long: many elements, large values;
 -- "57+" says that the script ended before the 57th key.
 local salt, width, each, fields, endless = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', ARGV[4] == '1', ARGV[5] == '1'
-local BYTES, MEMBERS, VALUE, ELEMENTS, PENDING = 131072, 500, 65536, 128, 128
+local BYTES, MEMBERS, VALUE, ELEMENTS, PENDING = 131072, 250, 65536, 128, 128
 local COUNT = { list = 'LLEN', set = 'SCARD', hash = 'HLEN', zset = 'ZCARD', stream = 'XLEN' }
 local left_bytes, left_members = BYTES, MEMBERS
 local function number(n) return string.format('%.0f', n) end
@@ -43,6 +43,7 @@ function read.hash(key, out)
   for name in pairs(named) do names[#names + 1] = name end
   table.sort(names)
   if fields then expiry = redis.pcall('HPEXPIRETIME', key, 'FIELDS', #names, unpack(names)) end
+  if expiry.err then return false end
   for i, name in ipairs(names) do
     put(out, name)
     put(out, named[name])
