@@ -113,6 +113,7 @@ static struct compare_settings settings_of(struct compare_run *run) {
     s.sleep_ms = o->sleep_ms;
     s.rate = o->rate;
     s.pipeline = o->pipeline;
+    s.max_args = (size_t)o->max_args;
     s.mem_limit_bytes = o->mem_limit_bytes;
     s.buffer_bytes = o->buffer_memory_bytes;
     s.outage_timeout_ms = o->outage_timeout_ms;

@@ -84,6 +84,7 @@ static struct compare_settings compare_settings_of(struct replicate_run *run) {
     s.target_db_override = run->result.target_db;
     s.scan_count = o->scan_count;
     s.mem_limit_bytes = o->mem_limit_bytes;
+    s.max_args = (size_t)o->max_args;
     s.buffer_bytes = o->buffer_memory_bytes;
     s.outage_timeout_ms = o->outage_timeout_ms;
     return s;

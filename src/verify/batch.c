@@ -14,6 +14,12 @@
 
 enum { EXISTS_BATCH = 200, STRING_BATCH = 100, FILLING_MAX = 64, STRING_SCORE_MAX = 64 };
 
+/* --max-args counts the command's name too. */
+static size_t keys_of_one_command(const struct comparison *cmp, size_t usual) {
+    size_t allowed = cmp->settings->max_args;
+    return allowed == 0 || allowed > usual ? usual : allowed - 1;
+}
+
 /* ---- strings ---- */
 
 struct key_view {
@@ -224,7 +230,7 @@ bool string_batch_take(struct comparison *cmp, struct name *name) {
     }
     b->keys[b->n++] = (struct batch_key){ .name = name, .view = { { .expiry_ms = -1 }, { .expiry_ms = -1 } } };
     cmp->n_exams++;
-    if (b->n == STRING_BATCH) {
+    if (b->n == keys_of_one_command(cmp, STRING_BATCH)) {
         *at = b->next;
         batch_send(b);
     }
@@ -266,10 +272,10 @@ size_t exists_batch_start(struct comparison *cmp, struct name_queue *from, size_
     if (link == NULL || !client_is_ready(link->client)) return 0;
     struct exists_batch *batch = mem_zalloc(sizeof(*batch));
     struct bytes words[EXISTS_BATCH + 1] = { BYTES_LITERAL("EXISTS") };
+    size_t allowed = keys_of_one_command(cmp, EXISTS_BATCH), most = at_most < allowed ? at_most : allowed;
     int db = compare_db(cmp, SOURCE, first);
     batch->cmp = cmp;
-    while (from->head != NULL && from->head->backward && from->head->db == db && batch->names.n < EXISTS_BATCH &&
-           batch->names.n < at_most) {
+    while (from->head != NULL && from->head->backward && from->head->db == db && batch->names.n < most) {
         struct name *name = name_queue_pop(from);
         name_queue_push(&batch->names, name);
         words[batch->names.n] = name_bytes(name);

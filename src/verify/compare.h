@@ -76,6 +76,7 @@ struct compare_settings {
     uint64_t mem_limit_bytes;          /* keys that take more on the source are skipped; 0: none */
     size_t max_differences;            /* kept in the result; counting goes on */
     uint64_t buffer_bytes;             /* values on their way, both sides together */
+    size_t max_args;                   /* words in one command; 0: as many as the batches have */
     int64_t pipeline;                  /* most keys being looked at; 0: automatic */
     int64_t outage_timeout_ms;         /* how long a node may stay unusable; 0: for ever */
     const struct compare_names *names; /* borrowed; NULL: all keys. Always in both directions. */
