@@ -43,7 +43,8 @@ struct scan_events {
     void (*on_end)(void *ctx, enum scan_end end, const struct err *err);
 };
 
-struct scan *scan_start(struct loop *loop, const struct scan_settings *settings, const struct scan_events *events, void *ctx);
+struct scan *scan_start(struct loop *loop, const struct scan_settings *settings, const struct scan_events *events,
+                        void *ctx);
 /* Ends it without on_end. Leaves NULL. */
 void scan_free(struct scan **scan);
 /* After may_continue() said no. */

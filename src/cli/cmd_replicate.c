@@ -137,7 +137,8 @@ static bool open_sides(struct replicate_run *run) {
 static void copy(struct replicate_run *run) {
     struct replicate_settings settings = settings_of(run);
     run->progress = progress_new(run->options->progress);
-    replicate_run(run->source, run->target, &settings, on_replicate_progress, run, signals_stop_flag(), &run->result, &run->error);
+    replicate_run(run->source, run->target, &settings, on_replicate_progress, run, signals_stop_flag(), &run->result,
+                  &run->error);
     progress_end(&run->progress);
 }
 
@@ -167,7 +168,8 @@ static int report(struct replicate_run *run) {
                                        .target = run->target,
                                        .result = run->result.began ? &run->result : NULL,
                                        .compared = run->did_compare ? &run->compared : NULL,
-                                       .compare_mode = run->options->compare == OPT_COMPARE_FULL ? COMPARE_FULL : COMPARE_QUICK,
+                                       .compare_mode =
+                                           run->options->compare == OPT_COMPARE_FULL ? COMPARE_FULL : COMPARE_QUICK,
                                        .error = &run->error,
                                        .exit_status = exit_status_of(run) };
     int status = report.exit_status;

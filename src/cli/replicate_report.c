@@ -78,7 +78,8 @@ static void print_given_up(FILE *out, const struct giveup *giveup, uint64_t coun
         const struct giveup_key *key = giveup_at(giveup, i);
         fprintf(out, "  given up: db %d \"%s\": %s\n", key->db, key->key, key->reason);
     }
-    if (count > shown) fprintf(out, "  ... and %" PRIu64 " more; --output json lists up to %d\n", count - shown, GIVEN_UP_IN_JSON);
+    if (count > shown)
+        fprintf(out, "  ... and %" PRIu64 " more; --output json lists up to %d\n", count - shown, GIVEN_UP_IN_JSON);
 }
 
 void replicate_report_text(FILE *out, const struct replicate_report *report) {
@@ -93,7 +94,10 @@ void replicate_report_text(FILE *out, const struct replicate_report *report) {
     char duration[32], rate[32], bytes[32], number[32];
     uint64_t copied = stat_get(&r->stats.copied);
     fprintf(out, "\n%s %s keys in %s: %s keys/s, %s/s\n",
-            report->options->dry_run ? "dry run: read" : r->complete ? "copied" : "stopped after", units_format_number(copied, number, sizeof(number)),
+            report->options->dry_run ? "dry run: read"
+            : r->complete            ? "copied"
+                                     : "stopped after",
+            units_format_number(copied, number, sizeof(number)),
             units_format_duration(r->duration_ms, duration, sizeof(duration)),
             units_format_number((uint64_t)per_second(copied, r->duration_ms), rate, sizeof(rate)),
             units_format_bytes((uint64_t)per_second(stat_get(&r->stats.bytes), r->duration_ms), bytes, sizeof(bytes)));
@@ -130,9 +134,10 @@ static void add_result(json_t *doc, const struct replicate_result *r) {
     json_object_set_new(doc, "duration_ms", json_integer(r->duration_ms));
     json_object_set_new(doc, "threads", json_integer(r->threads));
     json_object_set_new(doc, "keys",
-                        json_pack("{sI sI sI sI sI}", "scanned", (json_int_t)r->scanned, "copied", (json_int_t)stat_get(&s->copied),
-                                  "vanished", (json_int_t)stat_get(&s->vanished), "skipped", (json_int_t)stat_get(&s->skipped),
-                                  "given_up", (json_int_t)stat_get(&s->given_up)));
+                        json_pack("{sI sI sI sI sI}", "scanned", (json_int_t)r->scanned, "copied",
+                                  (json_int_t)stat_get(&s->copied), "vanished", (json_int_t)stat_get(&s->vanished),
+                                  "skipped", (json_int_t)stat_get(&s->skipped), "given_up",
+                                  (json_int_t)stat_get(&s->given_up)));
     json_object_set_new(doc, "bytes", json_integer((json_int_t)stat_get(&s->bytes)));
     json_object_set_new(doc, "types", json_types(s));
     json_object_set_new(doc, "functions", json_integer((json_int_t)r->functions));
@@ -150,7 +155,9 @@ json_t *replicate_report_json(const struct replicate_report *report) {
                             report_result(report->error), "error", report_error(report->error));
     if (report->result != NULL) add_result(doc, report->result);
     json_object_set_new(doc, "dry_run", json_boolean(report->options->dry_run));
-    json_object_set_new(doc, "compare", report->compared != NULL ? report_compare(report->compare_mode, report->compared) : json_null());
+    json_object_set_new(doc, "compare",
+                        report->compared != NULL ? report_compare(report->compare_mode, report->compared)
+                                                 : json_null());
     json_object_set_new(doc, "peak_memory_bytes", json_integer((json_int_t)peak_memory_bytes()));
     return doc;
 }

@@ -14,11 +14,11 @@
 struct replicate_report {
     const struct options *options;
     const struct endpoint *source_endpoint, *target_endpoint;
-    struct deployment *source, *target;      /* NULL: could not be opened */
-    const struct replicate_result *result;   /* NULL: not begun */
-    const struct compare_result *compared;   /* NULL: not compared */
+    struct deployment *source, *target;    /* NULL: could not be opened */
+    const struct replicate_result *result; /* NULL: not begun */
+    const struct compare_result *compared; /* NULL: not compared */
     enum compare_mode compare_mode;
-    const struct err *error;                 /* code ERR_NONE: none */
+    const struct err *error; /* code ERR_NONE: none */
     int exit_status;
 };
 

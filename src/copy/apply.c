@@ -31,7 +31,8 @@ static void log_key(const struct key_entry *entry) {
         return;
     }
     enum value_type type = (enum value_type)((entry->flags >> KEY_TYPE_SHIFT) & 15);
-    log_info("key", "db %d \"%s\" copied (%s, %llu B)", entry->db, name, value_type_name(type), (unsigned long long)entry->data);
+    log_info("key", "db %d \"%s\" copied (%s, %llu B)", entry->db, name, value_type_name(type),
+             (unsigned long long)entry->data);
 }
 
 void apply_acknowledged(struct lane *lane, struct key_entry *entry) {
@@ -120,7 +121,8 @@ static struct pool_node *target_node(struct lane *lane, struct key_entry *entry,
     return NULL;
 }
 
-static struct outq *begin_command(struct lane *lane, struct pool_node *node, const struct key_entry *entry, bool asking) {
+static struct outq *begin_command(struct lane *lane, struct pool_node *node, const struct key_entry *entry,
+                                  bool asking) {
     client_select(node->client, lane->plan->target_db >= 0 ? lane->plan->target_db : entry->db);
     if (asking) client_asking(node->client);
     return client_out(node->client);

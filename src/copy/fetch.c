@@ -36,8 +36,8 @@ struct batch {
     int db;
     bool asking;
     size_t n, cap, due;
-    uint64_t bytes;      /* expected of its values */
-    int64_t server_ms;   /* the server's clock, for PTTL */
+    uint64_t bytes;    /* expected of its values */
+    int64_t server_ms; /* the server's clock, for PTTL */
     struct fetch_key *keys;
 };
 
@@ -82,7 +82,9 @@ static void key_failed(struct batch *b, struct fetch_key *key) {
     if (key->err->code == ERR_WRONGTYPE && b->stage == STAGE_STRINGS) {
         lane_learn(lane, false, 0);
         entry->flags |= KEY_NOT_STRING;
-        lane_stage(lane, entry, lane->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED) ? STAGE_MEASURE : lane_value_stage(lane));
+        lane_stage(lane, entry,
+                   lane->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED) ? STAGE_MEASURE
+                                                                                         : lane_value_stage(lane));
         return;
     }
     if (key->err->code == ERR_NOPERM && b->stage == STAGE_STRINGS && !(entry->flags & KEY_ALONE)) {
@@ -105,7 +107,8 @@ static void key_typed(struct lane *lane, struct fetch_key *key) {
     } else {
         bool string = bytes_equal_str(key->f.value, "string");
         entry->flags |= KEY_TYPED | (string ? 0 : KEY_NOT_STRING);
-        bool measure = lane->plan->can.source_memory_usage && (!string || lane->guarded > 0 || lane->plan->mem_limit_bytes > 0);
+        bool measure =
+            lane->plan->can.source_memory_usage && (!string || lane->guarded > 0 || lane->plan->mem_limit_bytes > 0);
         bool dump = !string || !lane->plan->can.target_set_pxat;
         lane_stage(lane, entry, measure ? STAGE_MEASURE : dump ? lane_value_stage(lane) : STAGE_STRINGS);
     }
@@ -132,7 +135,8 @@ static void key_measured(struct lane *lane, struct fetch_key *key) {
         lane_stage(lane, entry, STAGE_TRANSFER);
         return;
     }
-    bool maybe_string = !(entry->flags & KEY_NOT_STRING) && lane->plan->can.target_set_pxat && lane->plan->preserve == PRESERVE_NONE;
+    bool maybe_string =
+        !(entry->flags & KEY_NOT_STRING) && lane->plan->can.target_set_pxat && lane->plan->preserve == PRESERVE_NONE;
     bool try_string = (entry->flags & KEY_TYPED) || lane->string_share >= 0.3 || size >= VALUE_ALONE;
     lane_stage(lane, entry, maybe_string && try_string ? STAGE_STRINGS : lane_value_stage(lane));
 }
@@ -150,7 +154,9 @@ static bool key_read(struct batch *b, struct fetch_key *key) {
     if (key->result == RESULT_NULL && b->stage == STAGE_STRINGS && expiry_ms != -2) {
         lane_learn(lane, false, 0);
         entry->flags |= KEY_NOT_STRING;
-        lane_stage(lane, entry, lane->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED) ? STAGE_MEASURE : lane_value_stage(lane));
+        lane_stage(lane, entry,
+                   lane->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED) ? STAGE_MEASURE
+                                                                                         : lane_value_stage(lane));
         return false;
     }
     if (key->result == RESULT_NULL || expiry_ms == -2) {
@@ -222,7 +228,8 @@ static void on_mget(void *ctx, void *arg, const struct reply *reply) {
     } else {
         struct resp_cursor c = reply->cursor;
         struct resp_item item;
-        for (size_t i = first; i < first + n && resp_next(&c, &item); i++) key_take_value(&b->keys[i], &item, reply->block);
+        for (size_t i = first; i < first + n && resp_next(&c, &item); i++)
+            key_take_value(&b->keys[i], &item, reply->block);
     }
     batch_reply_done(b);
 }
@@ -261,7 +268,8 @@ static void on_number(void *ctx, void *arg, const struct reply *reply) {
 /* OBJECT IDLETIME, in seconds, or OBJECT FREQ; a key without one is copied without. */
 static void on_use(void *ctx, void *arg, const struct reply *reply) {
     struct batch *b = ctx;
-    bool told = reply->err == NULL && reply->item.type == RESP_INTEGER && reply->item.num >= 0 && reply->item.num <= UINT32_MAX;
+    bool told =
+        reply->err == NULL && reply->item.type == RESP_INTEGER && reply->item.num >= 0 && reply->item.num <= UINT32_MAX;
     if (told) b->keys[(uintptr_t)arg].f.entry->extra = (uint32_t)reply->item.num;
     batch_reply_done(b);
 }
@@ -279,7 +287,8 @@ static void on_time(void *ctx, void *arg, const struct reply *reply) {
 
 /* ---- commands ---- */
 
-static void send_key_command(struct batch *b, struct bytes first, struct bytes second, client_reply_fn *fn, size_t index) {
+static void send_key_command(struct batch *b, struct bytes first, struct bytes second, client_reply_fn *fn,
+                             size_t index) {
     struct client *client = b->node->client;
     if (b->asking) client_asking(client);
     struct outq *out = client_out(client);
@@ -357,7 +366,8 @@ static void batch_send(struct batch *b) {
         send_expiries(b);
         break;
     case STAGE_MEASURE:
-        for (size_t i = 0; i < b->n; i++) send_key_command(b, BYTES_LITERAL("MEMORY"), BYTES_LITERAL("USAGE"), on_number, i);
+        for (size_t i = 0; i < b->n; i++)
+            send_key_command(b, BYTES_LITERAL("MEMORY"), BYTES_LITERAL("USAGE"), on_number, i);
         send_uses(b);
         break;
     case STAGE_TRANSFER: /* not in batches */

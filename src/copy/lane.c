@@ -76,7 +76,9 @@ void lane_wait_turn(struct lane *lane, struct key_entry *entry) {
 
 static enum stage first_stage(struct lane *lane, const struct key_entry *entry) {
     if (lane->plan->typed) return STAGE_TYPE;
-    if (lane->plan->can.source_memory_usage && (lane->plan->mem_limit_bytes > 0 || lane->guarded > 0 || lane->plan->preserve != PRESERVE_NONE)) return STAGE_MEASURE;
+    if (lane->plan->can.source_memory_usage &&
+        (lane->plan->mem_limit_bytes > 0 || lane->guarded > 0 || lane->plan->preserve != PRESERVE_NONE))
+        return STAGE_MEASURE;
     if (!lane->plan->can.target_set_pxat || lane->string_share < 0.3)
         return lane->plan->can.source_memory_usage ? STAGE_MEASURE : lane_value_stage(lane);
     return STAGE_STRINGS;
@@ -243,9 +245,11 @@ static bool is_of_whole_node(enum err_code code) {
 /* A key that only ever is asked to come again ends the job in the end, as an outage. */
 static void lane_check_patience(struct lane *lane, const struct key_entry *entry, const struct err *err) {
     int64_t limit_ms = lane->plan->outage_timeout_ms;
-    if (limit_ms == 0 || (int64_t)entry->attempts * LANE_RETRY_MS < limit_ms || entry->attempts < REDIRECTS_IN_A_ROW) return;
+    if (limit_ms == 0 || (int64_t)entry->attempts * LANE_RETRY_MS < limit_ms || entry->attempts < REDIRECTS_IN_A_ROW)
+        return;
     struct err outage;
-    err_set(&outage, ERR_OUTAGE, err->place, "a key was refused %u times, longer than --outage-timeout allows: %s", entry->attempts, err->text);
+    err_set(&outage, ERR_OUTAGE, err->place, "a key was refused %u times, longer than --outage-timeout allows: %s",
+            entry->attempts, err->text);
     lane_fail(lane, &outage);
 }
 
@@ -334,8 +338,8 @@ static void lane_check_outage(struct lane *lane) {
     }
     if (limit_ms == 0 || now_ms - since < limit_ms) return;
     struct err err;
-    err_set(&err, ERR_OUTAGE, place, "unusable for %lld s, longer than --outage-timeout allows: %s", (long long)(now_ms - since) / 1000,
-            why->code == ERR_NONE ? "no connection" : why->text);
+    err_set(&err, ERR_OUTAGE, place, "unusable for %lld s, longer than --outage-timeout allows: %s",
+            (long long)(now_ms - since) / 1000, why->code == ERR_NONE ? "no connection" : why->text);
     lane_fail(lane, &err);
 }
 

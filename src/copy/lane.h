@@ -27,16 +27,16 @@ struct lane;
 
 /* What a lane may rely on, found out by trying before the copy starts. */
 struct copy_abilities {
-    bool source_pexpiretime;   /* else PTTL and TIME */
-    bool source_memory_usage;  /* else sizes are unknown before reading */
-    bool source_spans_slots;   /* one MGET may name keys of any slot: standalone */
-    bool target_set_pxat;      /* else strings with expiry travel as DUMP and RESTORE */
-    bool target_spans_slots;   /* the same for MSET */
-    bool dump;                 /* DUMP on the source, RESTORE on the target */
-    bool source_field_ttl;     /* fields of hashes may expire there: HPEXPIRETIME */
-    bool target_field_ttl;     /* HPEXPIREAT */
-    bool same_listpacks;       /* both sides write listpacks alike; see rdb/portable.h */
-    struct accept accept;      /* what the target's RESTORE takes */
+    bool source_pexpiretime;  /* else PTTL and TIME */
+    bool source_memory_usage; /* else sizes are unknown before reading */
+    bool source_spans_slots;  /* one MGET may name keys of any slot: standalone */
+    bool target_set_pxat;     /* else strings with expiry travel as DUMP and RESTORE */
+    bool target_spans_slots;  /* the same for MSET */
+    bool dump;                /* DUMP on the source, RESTORE on the target */
+    bool source_field_ttl;    /* fields of hashes may expire there: HPEXPIRETIME */
+    bool target_field_ttl;    /* HPEXPIREAT */
+    bool same_listpacks;      /* both sides write listpacks alike; see rdb/portable.h */
+    struct accept accept;     /* what the target's RESTORE takes */
 };
 
 /* --preserve-idle: what RESTORE is told of a key's use. */
@@ -48,24 +48,24 @@ struct copy_plan {
     const struct key_filter *filter;
     struct copy_abilities can;
     int lanes;
-    bool typed;              /* types must be asked for: the filter names several, or SCAN cannot filter */
+    bool typed; /* types must be asked for: the filter names several, or SCAN cannot filter */
     bool no_ttl;
     enum copy_preserve preserve;
     bool dry_run;
     bool log_keys;
-    bool never_delete;       /* a key that the source does not have stays on the target */
-    int target_db;           /* -1: the same number as on the source */
-    size_t batch_keys;       /* keys read by one batch */
-    size_t window_keys;      /* keys in flight per lane */
-    size_t max_args;         /* words in one command */
-    uint64_t lane_bytes;     /* budget of a lane for values being read and written */
-    uint64_t mem_limit_bytes; /* 0: none */
-    uint64_t big_key_bytes;  /* from here on a value is copied in pieces; 0: never */
-    bool structured;         /* by the commands of each type, not by DUMP and RESTORE */
-    bool merge;              /* structured: add to hashes, sets and sorted sets that are there */
-    bool no_stream_id;       /* structured: entries of streams get new ids; their groups stay behind */
-    bool stream_prune;       /* structured: streams without entries are not copied */
-    double rate;             /* keys a second per lane; 0: unlimited */
+    bool never_delete;         /* a key that the source does not have stays on the target */
+    int target_db;             /* -1: the same number as on the source */
+    size_t batch_keys;         /* keys read by one batch */
+    size_t window_keys;        /* keys in flight per lane */
+    size_t max_args;           /* words in one command */
+    uint64_t lane_bytes;       /* budget of a lane for values being read and written */
+    uint64_t mem_limit_bytes;  /* 0: none */
+    uint64_t big_key_bytes;    /* from here on a value is copied in pieces; 0: never */
+    bool structured;           /* by the commands of each type, not by DUMP and RESTORE */
+    bool merge;                /* structured: add to hashes, sets and sorted sets that are there */
+    bool no_stream_id;         /* structured: entries of streams get new ids; their groups stay behind */
+    bool stream_prune;         /* structured: streams without entries are not copied */
+    double rate;               /* keys a second per lane; 0: unlimited */
     int64_t outage_timeout_ms; /* 0: for ever */
     struct giveup *giveup;
 

@@ -8,17 +8,17 @@
 #include "copy/pool.h"
 
 enum {
-    VALUE_LARGE = 64 * 1024,         /* from here on a value is read with its size known before */
-    VALUE_ALONE = 1024 * 1024,       /* from here on it is read by a batch of its own */
-    BATCH_BYTES_MAX = 1024 * 1024,   /* of measured values in one batch */
-    GUARDED_AT_START = 512,          /* keys measured before reading, until the data is known to be small */
+    VALUE_LARGE = 64 * 1024,       /* from here on a value is read with its size known before */
+    VALUE_ALONE = 1024 * 1024,     /* from here on it is read by a batch of its own */
+    BATCH_BYTES_MAX = 1024 * 1024, /* of measured values in one batch */
+    GUARDED_AT_START = 512,        /* keys measured before reading, until the data is known to be small */
     GUARDED_AFTER_LARGE = 100 * 1000,
     MSET_VALUE_MAX = 16 * 1024,
     LANE_RETRY_MS = 100,
     LANE_HOLD_MIN_MS = 100,
     LANE_HOLD_MAX_MS = 2000,
     LANE_TICK_MS = 250,
-    REDIRECTS_IN_A_ROW = 16,         /* then a pause before the next */
+    REDIRECTS_IN_A_ROW = 16, /* then a pause before the next */
 };
 
 /* Steps of reading a key. */
@@ -33,10 +33,10 @@ enum key_flag {
     KEY_MEASURED = 1 << 3,
     KEY_NOT_STRING = 1 << 4,
     KEY_TYPED = 1 << 5,
-    KEY_GONE = 1 << 6,       /* what was sent to the target is its deletion */
-    KEY_LARGE = 1 << 7,      /* in pieces */
-    KEY_STAGE_SHIFT = 8,     /* 3 bits: the stage that follows */
-    KEY_TYPE_SHIFT = 12,     /* 4 bits: enum value_type of what was sent */
+    KEY_GONE = 1 << 6,   /* what was sent to the target is its deletion */
+    KEY_LARGE = 1 << 7,  /* in pieces */
+    KEY_STAGE_SHIFT = 8, /* 3 bits: the stage that follows */
+    KEY_TYPE_SHIFT = 12, /* 4 bits: enum value_type of what was sent */
 };
 
 struct key_list {
@@ -65,11 +65,11 @@ struct lane {
 
     /* parked: in flight, but nothing can be done until something changes */
     struct key_entry *parked;
-    struct loop_timer *retry;  /* takes parked keys up again */
-    struct loop_timer *tick;   /* outages and gauges */
-    struct loop_timer *pace;   /* --rate */
-    struct key_list staged; /* in flight, waiting for their next step of reading */
-    struct key_list turn;   /* in flight, their values too large for the room there is now */
+    struct loop_timer *retry; /* takes parked keys up again */
+    struct loop_timer *tick;  /* outages and gauges */
+    struct loop_timer *pace;  /* --rate */
+    struct key_list staged;   /* in flight, waiting for their next step of reading */
+    struct key_list turn;     /* in flight, their values too large for the room there is now */
 
     /* windows */
     uint64_t reading_bytes; /* expected of the batches that are out or being filled */

@@ -23,8 +23,8 @@ struct pool_node {
     struct pool *pool;
     struct client *client;
     struct address address;
-    bool listed;                          /* in the present picture */
-    struct batch *building[POOL_STAGES];  /* for copy/fetch: batches being filled for this node */
+    bool listed;                         /* in the present picture */
+    struct batch *building[POOL_STAGES]; /* for copy/fetch: batches being filled for this node */
     struct pool_node *next;
 };
 

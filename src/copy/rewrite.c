@@ -95,7 +95,8 @@ static bool send_value(struct rewrite *r, const struct fetched *f) {
     struct commands_options options = { .can = { .field_expiry = plan->can.target_field_ttl,
                                                  .stream_counters = version >= SERVER_VERSION(7, 0, 0),
                                                  .create_consumer = version >= SERVER_VERSION(6, 2, 0) },
-                                        .max_args = plan->max_args < COMMANDS_ARGS_MIN ? COMMANDS_ARGS_MIN : plan->max_args,
+                                        .max_args =
+                                            plan->max_args < COMMANDS_ARGS_MIN ? COMMANDS_ARGS_MIN : plan->max_args,
                                         .max_bytes = REWRITE_COMMAND_BYTES };
     struct commands_output output = { .emit = on_emit, .lost = on_lost, .ctx = r };
     struct commands *commands = commands_new(key_entry_bytes(f->entry), &options, &output);

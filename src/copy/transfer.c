@@ -32,6 +32,7 @@ void transfer_reset(struct transfer *t) {
     block_unref(&t->value_block);
     field_times_fini(&t->times);
     stream_fini(&t->stream);
+    places_reset(&t->places);
 }
 
 static void transfer_free(struct transfer *t) {
@@ -118,8 +119,9 @@ void transfer_enlarge(struct transfer *t) {
 static void tell_lost_pending(struct transfer *t) {
     uint64_t lost = groups_lost(t);
     struct err err;
-    if (lost == 0 || t->lane->plan->dry_run) return;
-    err_set(&err, ERR_BAD_PAYLOAD, "target", "copied, but without %llu pending entries whose messages are deleted; no command makes them",
+    if (lost == 0) return;
+    err_set(&err, ERR_BAD_PAYLOAD, "target",
+            "copied, but without %llu pending entries whose messages are deleted; no command makes them",
             (unsigned long long)lost);
     giveup_add(t->lane->plan->giveup, t->entry->db, t->key, &err);
 }

@@ -1,7 +1,8 @@
 /* Consumer groups of a stream, one after the other: the group, its consumers, and page by page what is pending.
  *
- * XCLAIM makes a pending entry with its owner, count and time. From 7.0 on it does so only for entries that the stream has:
- * those of deleted messages are lost, and that is told.
+ * XCLAIM makes a pending entry with its owner, count and time. From 7.0 on it does so only for entries that the stream
+ * has: where those of deleted messages are lost, all begins anew with placeholders (transfer_place.c). What is lost
+ * even then is told.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,10 +147,24 @@ static void write_pending(struct transfer *t, struct resp_cursor c, int64_t n) {
     if (n_ids > 0) write_claim(t, &first, ids, n_ids, true);
 }
 
+static void expect_pending(struct transfer *t, struct resp_cursor c, int64_t n) {
+    struct pending p;
+    for (int64_t i = 0; i < n && next_pending(&c, &p); i++) {
+        char id[STREAM_ID_MAX];
+        snprintf(id, sizeof(id), "%.*s", (int)p.id.len, p.id.ptr);
+        stream_id_next(id, t->stream.pending_next);
+        places_expect(&t->places, p.id);
+    }
+}
+
 static void on_pending(struct transfer *t, const struct reply *reply) {
     struct stream_copy *s = &t->stream;
     int64_t n = resp_is_aggregate(&reply->item) ? reply->item.num : 0;
-    write_pending(t, reply->cursor, n);
+    if (s->expecting) {
+        expect_pending(t, reply->cursor, n);
+    } else {
+        write_pending(t, reply->cursor, n);
+    }
     t->reading = false;
     if (n < PENDING_PAGE) {
         free(s->group);
@@ -188,15 +203,36 @@ static void begin_group(struct transfer *t) {
     memcpy(s->group, group.name.ptr, group.name.len);
     s->group_len = group.name.len;
     snprintf(s->pending_next, sizeof(s->pending_next), "-");
+    if (s->expecting) return;
     write_group(t, &group);
     TRANSFER_READ(t, &consumers, BYTES_LITERAL("XINFO"), BYTES_LITERAL("CONSUMERS"), t->key, group_name(t));
+}
+
+static void all_expected(struct transfer *t) {
+    places_sort(&t->places);
+    block_unref(&t->stream.block);
+    t->stream.expecting = false;
+    stream_continue(t);
+}
+
+static void all_claimed(struct transfer *t) {
+    if (t->unacked > 0) return; /* the replies tell what was lost */
+    t->reading = true;          /* nothing is left to be read */
+    if (groups_lost(t) > 0 && !t->places.wanted) {
+        t->places.wanted = t->again = true;
+    } else {
+        stream_finish(t);
+    }
 }
 
 void groups_continue(struct transfer *t) {
     struct stream_copy *s = &t->stream;
     if (s->group == NULL && s->groups_left <= 0) {
-        t->reading = true; /* nothing is left to be read */
-        transfer_check(t);
+        if (s->expecting) {
+            all_expected(t);
+        } else {
+            all_claimed(t);
+        }
         return;
     }
     if (s->group == NULL) begin_group(t);
@@ -205,5 +241,6 @@ void groups_continue(struct transfer *t) {
 }
 
 uint64_t groups_lost(const struct transfer *t) {
+    if (t->lane->plan->dry_run) return 0; /* nobody was asked */
     return t->stream.asked > t->stream.claimed ? t->stream.asked - t->stream.claimed : 0;
 }

@@ -1,5 +1,6 @@
 /* Inside of transfers: transfer.c (the way of a key), transfer_link.c (commands and replies), transfer_plain.c (strings,
- * lists, sets, hashes, sorted sets), transfer_field.c (expiry of hash fields), transfer_stream.c and transfer_group.c.
+ * lists, sets, hashes, sorted sets), transfer_field.c (expiry of hash fields), transfer_stream.c, transfer_group.c and
+ * transfer_place.c (streams, their groups, and pending entries whose messages are deleted).
  *
  *   begin ─▶ TYPE ─▶ reading ⇄ writing ─▶ sealed ─▶ checked ─▶ committed ─▶ ended ─▶ (last reply) freed
  *     ▲                 │ changed, and all replies are in
@@ -53,6 +54,18 @@ struct field_times {
     transfer_step_fn *then; /* called with NULL */
 };
 
+struct entry_id {
+    uint64_t ms, seq;
+};
+
+/* Pending entries of a stream, and those whose messages it does not have any more. */
+struct places {
+    bool wanted;          /* an attempt without has lost some; outlives attempts */
+    bool too_many;        /* to be remembered */
+    struct entry_id *ids; /* those before `at` have been looked for, and the first `placed` are placeholders */
+    size_t n, cap, at, placed;
+};
+
 struct stream_copy {
     char next[STREAM_ID_MAX];    /* where the next page starts */
     char last[STREAM_ID_MAX];    /* copied last; "" when none */
@@ -63,6 +76,7 @@ struct stream_copy {
     int64_t length, copied;
     size_t page;    /* entries asked for */
     bool caught_up; /* the end was read once; only tails follow */
+    bool expecting; /* before entries are read: what is pending is asked for */
     uint64_t tail_pages;
     /* groups, as the last tail told */
     struct block *block;
@@ -113,6 +127,7 @@ struct transfer {
     struct resp_cursor value_elements;
     struct field_times times;
     struct stream_copy stream;
+    struct places places;
 };
 
 /* ---- transfer.c ---- */
@@ -197,7 +212,7 @@ bool field_times_any(const struct transfer *t);
 bool field_times_write(struct transfer *t);
 void field_times_fini(struct field_times *times);
 
-/* ---- transfer_stream.c, transfer_group.c ---- */
+/* ---- transfer_stream.c, transfer_group.c, transfer_place.c ---- */
 
 void stream_begin(struct transfer *t);
 void stream_continue(struct transfer *t);
@@ -208,9 +223,23 @@ int stream_id_compare(const char *a, const char *b);
 /* The ID that follows; out may be the same as id. */
 void stream_id_next(const char *id, char out[STREAM_ID_MAX]);
 
-/* Copies the groups of t->stream.groups one by one, then calls transfer_check(). */
+/* All groups are copied: placeholders go, what the source lost at its front too, then transfer_check(). */
+void stream_finish(struct transfer *t);
+
+/* Copies the groups of t->stream.groups one by one, then calls stream_finish(); or begins anew with placeholders. While
+ * t->stream.expecting it only passes what is pending to places_expect(), then calls stream_continue(). */
 void groups_continue(struct transfer *t);
 /* Pending entries that could not be made: their messages are deleted. */
 uint64_t groups_lost(const struct transfer *t);
+
+/* Forgets all but whether placeholders are wanted. */
+void places_reset(struct places *p);
+void places_expect(struct places *p, struct bytes id);
+/* When all are known. */
+void places_sort(struct places *p);
+/* Writes placeholders for what is expected up to end. Ends must ascend. */
+void places_until(struct transfer *t, struct bytes end, bool end_is_entry);
+/* Deletes the placeholders from that ID on; "": all. */
+void places_delete(struct transfer *t, const char *from);
 
 #endif

@@ -64,6 +64,7 @@ static void write_entry(struct transfer *t, struct resp_cursor *c, struct block 
                         const struct transfer_step *step) {
     struct resp_item entry, id, fields, word;
     if (!resp_next(c, &entry) || !resp_next(c, &id) || !resp_next(c, &fields)) return;
+    places_until(t, id.str, true);
     struct outq *out = transfer_write(t);
     resp_write_head(out, 3 + (size_t)fields.num);
     resp_write_literal(out, "XADD");
@@ -151,18 +152,21 @@ static void make_empty(struct transfer *t) {
 }
 
 /* What the source has lost at its front since it was copied. Losses elsewhere show in the length. */
-static bool trim(struct transfer *t) {
+static bool can_trim(const struct transfer *t) {
+    return t->stream.copied > t->stream.length && !t->lane->plan->no_stream_id &&
+           target_version(t) >= SERVER_VERSION(6, 2, 0);
+}
+
+static void trim(struct transfer *t) {
     struct stream_copy *s = &t->stream;
     char first[STREAM_ID_MAX];
-    if (s->copied < s->length || t->lane->plan->no_stream_id || target_version(t) < SERVER_VERSION(6, 2, 0))
-        return false;
     snprintf(first, sizeof(first), "%s", s->first);
     if (first[0] == '\0') stream_id_next(s->last, first);
     TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XTRIM"), t->to, BYTES_LITERAL("MINID"), bytes_of_str(first));
-    return true;
 }
 
-static void set_last_id(struct transfer *t) {
+/* length: how many entries the target's stream has at this moment; fewer cannot have been added. */
+static void set_last_id(struct transfer *t, int64_t length) {
     struct stream_copy *s = &t->stream;
     char added[24];
     if (s->added < 0 || target_version(t) < SERVER_VERSION(7, 0, 0)) {
@@ -170,8 +174,8 @@ static void set_last_id(struct transfer *t) {
         return;
     }
     TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XSETID"), t->to, bytes_of_str(s->last_id),
-                  BYTES_LITERAL("ENTRIESADDED"), transfer_number(s->added, added), BYTES_LITERAL("MAXDELETEDID"),
-                  bytes_of_str(s->deleted));
+                  BYTES_LITERAL("ENTRIESADDED"), transfer_number(s->added > length ? s->added : length, added),
+                  BYTES_LITERAL("MAXDELETEDID"), bytes_of_str(s->deleted));
 }
 
 static void entries_copied(struct transfer *t) {
@@ -181,14 +185,18 @@ static void entries_copied(struct transfer *t) {
         transfer_gone(t);
         return;
     }
-    if (s->copied != s->length && !trim(t)) {
+    if (s->copied != s->length && !can_trim(t)) {
         transfer_again(t);
         return;
     }
-    if (s->copied == 0) make_empty(t);
+    places_until(t, bytes_of_str(s->last_id), false);
+    int64_t placed = (int64_t)t->places.placed;
+    /* With placeholders it waits until all is claimed: they would go too. */
+    if (s->copied != s->length && placed == 0) trim(t);
+    if (s->copied + placed == 0) make_empty(t);
     t->sealing = t->expects_length = true;
     t->length = s->length;
-    if (!plan->no_stream_id) set_last_id(t);
+    if (!plan->no_stream_id) set_last_id(t, placed > 0 ? s->copied + placed : 0);
     if (plan->no_stream_id) s->groups_left = 0;
     transfer_continue(t);
 }
@@ -236,12 +244,51 @@ static void read_tail(struct transfer *t) {
     TRANSFER_READ(t, &step, BYTES_LITERAL("EXEC"));
 }
 
+/* XTRIM where it can be, since it leaves the greatest deleted ID alone, which XSETID cannot set back to none. XDEL then
+ * only meets what was deleted on the source too, between entries.
+ */
+static void remove_placeholders(struct transfer *t) {
+    struct stream_copy *s = &t->stream;
+    if (target_version(t) < SERVER_VERSION(6, 2, 0)) {
+        places_delete(t, "");
+    } else if (s->length == 0) {
+        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XTRIM"), t->to, BYTES_LITERAL("MAXLEN"),
+                      BYTES_LITERAL("0"));
+    } else {
+        trim(t);
+        places_delete(t, s->first);
+    }
+}
+
+void stream_finish(struct transfer *t) {
+    if (t->places.placed > 0) {
+        remove_placeholders(t);
+        set_last_id(t, t->stream.length); /* the counters have seen them */
+    }
+    transfer_check(t);
+}
+
 /* ---- the way ---- */
+
+static void on_groups(struct transfer *t, const struct reply *reply) {
+    struct stream_copy *s = &t->stream;
+    s->block = block_ref(reply->block);
+    s->groups = reply->cursor;
+    s->groups_left = resp_is_aggregate(&reply->item) ? reply->item.num : 0;
+    t->reading = false;
+    stream_continue(t);
+}
+
+static void read_groups(struct transfer *t) {
+    static const struct transfer_step step = { on_groups, false };
+    t->stream.expecting = t->reading = true;
+    TRANSFER_READ(t, &step, BYTES_LITERAL("XINFO"), BYTES_LITERAL("GROUPS"), t->key);
+}
 
 void stream_continue(struct transfer *t) {
     static const struct transfer_step step = { on_page, false };
     if (t->reading || t->unacked >= PIECES_UNACKED_MAX) return;
-    if (t->sealing) {
+    if (t->sealing || t->stream.expecting) {
         groups_continue(t);
         return;
     }
@@ -257,5 +304,9 @@ void stream_begin(struct transfer *t) {
     if (!transfer_take_name(t)) return;
     if (t->large) TRANSFER_READ(t, &transfer_step_none, BYTES_LITERAL("UNWATCH"));
     t->stream.caught_up = !t->large && (t->entry == NULL || (t->entry->flags & KEY_MEASURED));
-    stream_continue(t);
+    if (t->places.wanted) {
+        read_groups(t);
+    } else {
+        stream_continue(t);
+    }
 }

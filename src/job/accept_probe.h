@@ -12,7 +12,7 @@
 #include "server/info.h"
 
 /* client is connected to the target, key is in a slot of its. */
-bool accept_probe(struct loop *loop, struct client *client, const char *key, const struct server_info *info, int64_t timeout_ms,
-                  struct accept *accept, struct err *err);
+bool accept_probe(struct loop *loop, struct client *client, const char *key, const struct server_info *info,
+                  int64_t timeout_ms, struct accept *accept, struct err *err);
 
 #endif

@@ -16,7 +16,8 @@ static bool load_everywhere(struct deployment *target, const struct topology *t,
         if (!topology_is_primary(t, i)) continue;
         struct client *client = deployment_call_open(target, &t->nodes[i].address, err);
         if (client == NULL) return false;
-        bool sent = call_send(deployment_loop(target), client, deployment_reply_timeout_ms(target), &reply, err, 4, words);
+        bool sent =
+            call_send(deployment_loop(target), client, deployment_reply_timeout_ms(target), &reply, err, 4, words);
         if (sent && resp_is_error(&reply.item)) {
             client_reply_error(client, &reply.item, refusal);
             *ok = false;
@@ -77,7 +78,8 @@ bool functions_copy(struct deployment *source, struct deployment *target, struct
     static const struct bytes words[] = { BYTES_LITERAL("FUNCTION"), BYTES_LITERAL("LIST"), BYTES_LITERAL("WITHCODE") };
     struct call_reply list;
     bool ok = call_send(deployment_loop(source), client, deployment_reply_timeout_ms(source), &list, err, 3, words);
-    if (ok && resp_is_error(&list.item)) log_debug(client_place(client), "function libraries are not copied: FUNCTION LIST is refused");
+    if (ok && resp_is_error(&list.item))
+        log_debug(client_place(client), "function libraries are not copied: FUNCTION LIST is refused");
     client_close(&client);
     if (!ok) return false;
     if (resp_is_aggregate(&list.item)) ok = copy_listed(target, &list, giveup, copied, refused, err);

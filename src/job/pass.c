@@ -257,8 +257,10 @@ static bool must_wait_for_moves(struct job *job, const struct topology *t) {
     int64_t limit_ms = job->settings->outage_timeout_ms, waited_ms = now_ms - job->open_slots_since_ms;
     if (limit_ms > 0 && waited_ms >= limit_ms) {
         struct err err;
-        err_set(&err, ERR_OUTAGE, "source", "%u slots have been between two nodes for %lld s, longer than --outage-timeout allows; "
-                "finish their move, or undo it with CLUSTER SETSLOT ... STABLE", moving, (long long)waited_ms / 1000);
+        err_set(&err, ERR_OUTAGE, "source",
+                "%u slots have been between two nodes for %lld s, longer than --outage-timeout allows; "
+                "finish their move, or undo it with CLUSTER SETSLOT ... STABLE",
+                moving, (long long)waited_ms / 1000);
         job_fail(job, &err);
     }
     if (!job->open_slots_told)

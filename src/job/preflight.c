@@ -41,8 +41,8 @@ static bool databases_with_keys(struct deployment *source, int **dbs, size_t *n_
     return ok;
 }
 
-bool preflight_databases(struct deployment *source, bool all, const int *asked, size_t n_asked, int **dbs, size_t *n_dbs,
-                         struct err *err) {
+bool preflight_databases(struct deployment *source, bool all, const int *asked, size_t n_asked, int **dbs,
+                         size_t *n_dbs, struct err *err) {
     *dbs = NULL;
     if (all) {
         bool ok = databases_with_keys(source, dbs, n_dbs, err);
@@ -101,18 +101,21 @@ static enum probe_answer probe_send(struct probe *p, size_t argc, const struct b
 }
 
 #define PROBE(p, text, err, ...)                                                                                       \
-    probe_send(p, sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes), (struct bytes[]){ __VA_ARGS__ }, text,  \
-               sizeof(text), err)
+    probe_send(p, sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes), (struct bytes[]){ __VA_ARGS__ },     \
+               text, sizeof(text), err)
 
 /* A command without which nothing can be copied. */
-static bool probe_needed(struct probe *p, const char *name, enum probe_answer answer, const char *text, struct err *err) {
+static bool probe_needed(struct probe *p, const char *name, enum probe_answer answer, const char *text,
+                         struct err *err) {
     if (answer == PROBE_ALLOWED) return true;
     if (answer == PROBE_BROKEN) return false;
-    return err_set(err, ERR_UNSUPPORTED, client_place(p->client), "%s is refused (%s); allow it, or use a user who may", name, text);
+    return err_set(err, ERR_UNSUPPORTED, client_place(p->client), "%s is refused (%s); allow it, or use a user who may",
+                   name, text);
 }
 
 static void note_no_dump(const struct probe *p, const char *name, const char *text) {
-    log_info(client_place(p->client), "%s is refused (%s): values are copied by the commands of their types", name, text);
+    log_info(client_place(p->client), "%s is refused (%s): values are copied by the commands of their types", name,
+             text);
 }
 
 static bool probe_source(struct deployment *source, struct copy_abilities *can, struct err *err) {
@@ -120,16 +123,23 @@ static bool probe_source(struct deployment *source, struct copy_abilities *can, 
     char text[200];
     if (!probe_open(&p, source, err)) return false;
     struct bytes key = bytes_of_str(p.key);
-    bool ok = probe_needed(&p, "SCAN", PROBE(&p, text, err, BYTES_LITERAL("SCAN"), BYTES_LITERAL("0"), BYTES_LITERAL("COUNT"), BYTES_LITERAL("1")), text, err);
+    bool ok = probe_needed(
+        &p, "SCAN",
+        PROBE(&p, text, err, BYTES_LITERAL("SCAN"), BYTES_LITERAL("0"), BYTES_LITERAL("COUNT"), BYTES_LITERAL("1")),
+        text, err);
     ok = ok && probe_needed(&p, "GET", PROBE(&p, text, err, BYTES_LITERAL("GET"), key), text, err);
     ok = ok && probe_needed(&p, "PTTL", PROBE(&p, text, err, BYTES_LITERAL("PTTL"), key), text, err);
     enum probe_answer expiry = ok ? PROBE(&p, text, err, BYTES_LITERAL("PEXPIRETIME"), key) : PROBE_BROKEN;
-    enum probe_answer memory = expiry == PROBE_BROKEN ? PROBE_BROKEN : PROBE(&p, text, err, BYTES_LITERAL("MEMORY"), BYTES_LITERAL("USAGE"), key);
+    enum probe_answer memory = expiry == PROBE_BROKEN
+                                   ? PROBE_BROKEN
+                                   : PROBE(&p, text, err, BYTES_LITERAL("MEMORY"), BYTES_LITERAL("USAGE"), key);
     enum probe_answer dump = memory == PROBE_BROKEN ? PROBE_BROKEN : PROBE(&p, text, err, BYTES_LITERAL("DUMP"), key);
     can->dump = dump == PROBE_ALLOWED;
     if (dump == PROBE_REFUSED) note_no_dump(&p, "DUMP", text);
-    enum probe_answer fields = dump == PROBE_BROKEN ? PROBE_BROKEN
-        : PROBE(&p, text, err, BYTES_LITERAL("HPEXPIRETIME"), key, BYTES_LITERAL("FIELDS"), BYTES_LITERAL("1"), BYTES_LITERAL("x"));
+    enum probe_answer fields = dump == PROBE_BROKEN
+                                   ? PROBE_BROKEN
+                                   : PROBE(&p, text, err, BYTES_LITERAL("HPEXPIRETIME"), key, BYTES_LITERAL("FIELDS"),
+                                           BYTES_LITERAL("1"), BYTES_LITERAL("x"));
     can->source_field_ttl = fields == PROBE_ALLOWED;
     can->source_pexpiretime = expiry == PROBE_ALLOWED;
     can->source_memory_usage = memory == PROBE_ALLOWED;
@@ -143,35 +153,43 @@ static bool probe_target(struct deployment *target, struct copy_abilities *can, 
     char text[200], set_text[200];
     if (!probe_open(&p, target, err)) return false;
     struct bytes key = bytes_of_str(p.key);
-    enum probe_answer restore = PROBE(&p, text, err, BYTES_LITERAL("RESTORE"), key, BYTES_LITERAL("0"), BYTES_LITERAL("x"));
+    enum probe_answer restore =
+        PROBE(&p, text, err, BYTES_LITERAL("RESTORE"), key, BYTES_LITERAL("0"), BYTES_LITERAL("x"));
     if (restore == PROBE_REFUSED) note_no_dump(&p, "RESTORE", text);
     can->dump = can->dump && restore == PROBE_ALLOWED;
-    bool ok = restore != PROBE_BROKEN && probe_needed(&p, "SET", PROBE(&p, set_text, err, BYTES_LITERAL("SET"), key, BYTES_LITERAL("x"), BYTES_LITERAL("PXAT"), BYTES_LITERAL("x")), set_text, err);
+    bool ok =
+        restore != PROBE_BROKEN && probe_needed(&p, "SET",
+                                                PROBE(&p, set_text, err, BYTES_LITERAL("SET"), key, BYTES_LITERAL("x"),
+                                                      BYTES_LITERAL("PXAT"), BYTES_LITERAL("x")),
+                                                set_text, err);
     can->target_set_pxat = ok && strstr(set_text, "syntax") == NULL;
     can->target_spans_slots = !deployment_is_cluster(target);
     enum probe_answer fields = !ok ? PROBE_BROKEN
-        : PROBE(&p, text, err, BYTES_LITERAL("HPEXPIREAT"), key, BYTES_LITERAL("1"), BYTES_LITERAL("FIELDS"), BYTES_LITERAL("1"), BYTES_LITERAL("x"));
+                                   : PROBE(&p, text, err, BYTES_LITERAL("HPEXPIREAT"), key, BYTES_LITERAL("1"),
+                                           BYTES_LITERAL("FIELDS"), BYTES_LITERAL("1"), BYTES_LITERAL("x"));
     can->target_field_ttl = fields == PROBE_ALLOWED;
     ok = ok && fields != PROBE_BROKEN;
-    if (restore == PROBE_ALLOWED) ok = ok && accept_probe(deployment_loop(target), p.client, p.key, deployment_info(target), deployment_reply_timeout_ms(target),
-                            &can->accept, err);
+    if (restore == PROBE_ALLOWED)
+        ok = ok && accept_probe(deployment_loop(target), p.client, p.key, deployment_info(target),
+                                deployment_reply_timeout_ms(target), &can->accept, err);
     client_close(&p.client);
     return ok;
 }
 
 /* ---- what cannot end well ---- */
 
-static bool check_distinct(struct deployment *source, struct deployment *target, const int *dbs, size_t n_dbs, int target_db,
-                           struct err *err) {
+static bool check_distinct(struct deployment *source, struct deployment *target, const int *dbs, size_t n_dbs,
+                           int target_db, struct err *err) {
     struct topology *s = deployment_topology(source), *t = deployment_topology(target);
-    bool same = strcmp(deployment_info(source)->run_id, deployment_info(target)->run_id) == 0 && deployment_info(source)->run_id[0] != '\0';
+    bool same = strcmp(deployment_info(source)->run_id, deployment_info(target)->run_id) == 0 &&
+                deployment_info(source)->run_id[0] != '\0';
     for (int i = 0; i < s->n_nodes; i++) same = same || (s->cluster && topology_find(t, &s->nodes[i].address) >= 0);
     topology_unref(&s);
     topology_unref(&t);
     bool other_db = !deployment_is_cluster(source) && n_dbs == 1 && target_db >= 0 && target_db != dbs[0];
     if (!same || other_db) return true;
-    return err_set(err, ERR_USAGE, "", "source and target are the same server (%s and %s)", deployment_endpoint(source)->label,
-                   deployment_endpoint(target)->label);
+    return err_set(err, ERR_USAGE, "", "source and target are the same server (%s and %s)",
+                   deployment_endpoint(source)->label, deployment_endpoint(target)->label);
 }
 
 static bool check_target_role(struct deployment *target, struct err *err) {
@@ -183,7 +201,8 @@ static bool check_target_role(struct deployment *target, struct err *err) {
     unsigned uncovered = topology_uncovered(t);
     topology_unref(&t);
     if (uncovered == 0) return true;
-    return err_set(err, ERR_CLUSTERDOWN, "target", "%u slots of the cluster have no owner; give them to a node first (CLUSTER ADDSLOTS)", uncovered);
+    return err_set(err, ERR_CLUSTERDOWN, "target",
+                   "%u slots of the cluster have no owner; give them to a node first (CLUSTER ADDSLOTS)", uncovered);
 }
 
 /* Every primary must have the database. */
@@ -196,7 +215,8 @@ static bool check_select(struct deployment *side, int db, struct err *err) {
         struct client_settings settings = deployment_client_settings(side, &t->nodes[t->nodes[i].reader].address);
         settings.reconnect = false;
         settings.db = db;
-        struct client *client = call_open(deployment_loop(side), &settings, settings.connect_timeout_ms + settings.reply_timeout_ms, err);
+        struct client *client =
+            call_open(deployment_loop(side), &settings, settings.connect_timeout_ms + settings.reply_timeout_ms, err);
         ok = client != NULL;
         client_close(&client);
     }

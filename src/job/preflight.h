@@ -11,8 +11,8 @@
 
 /* The databases to copy: those asked for, all that hold keys on the source, or the one its endpoint names. The result
  * is an array that the caller frees; never empty on success. */
-bool preflight_databases(struct deployment *source, bool all, const int *asked, size_t n_asked, int **dbs, size_t *n_dbs,
-                         struct err *err);
+bool preflight_databases(struct deployment *source, bool all, const int *asked, size_t n_asked, int **dbs,
+                         size_t *n_dbs, struct err *err);
 
 /* Refuses what cannot end well: source and target are the same, the target is a replica, slots of the target have no
  * owner, a database cannot be selected on one side, a command that copying needs is refused. Fills *can. */

@@ -22,8 +22,7 @@ enum {
 
 /* ---- called from worker threads ---- */
 
-static void on_wake(void *ctx) {
-}
+static void on_wake(void *ctx) {}
 
 void job_wake(struct job *job) {
     loop_post(job->loop, on_wake, NULL);
@@ -149,7 +148,9 @@ static void count_keys(struct job *job) {
         struct server_info info;
         struct call_reply text;
         struct err ignored;
-        if (!topology_is_primary(t, i) || !deployment_node_info(job->source, &t->nodes[i].address, &info, &text, &ignored)) continue;
+        if (!topology_is_primary(t, i) ||
+            !deployment_node_info(job->source, &t->nodes[i].address, &info, &text, &ignored))
+            continue;
         for (size_t d = 0; d < job->result->n_dbs; d++) {
             uint64_t keys, expires;
             info_keyspace(text.item.str, job->result->dbs[d], &keys, &expires);
@@ -162,7 +163,8 @@ static void count_keys(struct job *job) {
 
 /* ---- topology ---- */
 
-static void look_at(struct job *job, struct deployment *side, _Atomic bool *want, int64_t *refreshed_ms, uint64_t *epoch) {
+static void look_at(struct job *job, struct deployment *side, _Atomic bool *want, int64_t *refreshed_ms,
+                    uint64_t *epoch) {
     int64_t now_ms = clock_mono_ms();
     bool watch = side == job->source && deployment_is_cluster(side) && now_ms - *refreshed_ms >= JOB_WATCH_MS;
     if ((watch || atomic_load(want)) && now_ms - *refreshed_ms >= JOB_REFRESH_MIN_MS) {
@@ -172,7 +174,8 @@ static void look_at(struct job *job, struct deployment *side, _Atomic bool *want
         *refreshed_ms = clock_mono_ms();
         if (!ok && err.code != ERR_INTERRUPTED) log_debug(err.place, "%s", err.text);
         if (!ok && side == job->source) job->source_down = err;
-        if (side == job->source) job->source_down_since_ms = ok ? 0 : job->source_down_since_ms != 0 ? job->source_down_since_ms : now_ms;
+        if (side == job->source)
+            job->source_down_since_ms = ok ? 0 : job->source_down_since_ms != 0 ? job->source_down_since_ms : now_ms;
     }
     uint64_t now = deployment_epoch(side);
     if (now == *epoch) return;
@@ -259,7 +262,8 @@ static bool choose_databases(struct job *job, struct err *err) {
     const struct endpoint *to = deployment_endpoint(job->target);
     bool several = s->all_databases || s->n_dbs > 0;
     if (several && to->db_named && to->db != 0)
-        return err_set(err, ERR_USAGE, "--databases", "the target names database %d; each is copied to its own number, so leave it out", to->db);
+        return err_set(err, ERR_USAGE, "--databases",
+                       "the target names database %d; each is copied to its own number, so leave it out", to->db);
     r->target_db = several ? -1 : to->db;
     return preflight_databases(job->source, s->all_databases, s->dbs, s->n_dbs, &r->dbs, &r->n_dbs, err);
 }
@@ -296,7 +300,8 @@ static bool prepare(struct job *job, struct copy_abilities *can, struct err *err
     if (!step(job, choose_databases, err)) return false;
     if (!preflight_check(job->source, job->target, r->dbs, r->n_dbs, r->target_db, s->dry_run, can, err)) return false;
     if (s->mem_limit_bytes > 0 && !can->source_memory_usage)
-        return err_set(err, ERR_UNSUPPORTED, "--mem-limit", "the source refuses MEMORY USAGE, so that sizes cannot be known");
+        return err_set(err, ERR_UNSUPPORTED, "--mem-limit",
+                       "the source refuses MEMORY USAGE, so that sizes cannot be known");
     return s->dry_run || (step(job, clean_target, err) && step(job, copy_functions, err));
 }
 
@@ -321,8 +326,8 @@ static bool run_job(struct job *job, struct err *err) {
 }
 
 bool replicate_run(struct deployment *source, struct deployment *target, const struct replicate_settings *settings,
-                   replicate_progress_fn *on_progress, void *ctx, const volatile bool *stop, struct replicate_result *result,
-                   struct err *err) {
+                   replicate_progress_fn *on_progress, void *ctx, const volatile bool *stop,
+                   struct replicate_result *result, struct err *err) {
     *result = (struct replicate_result){ .target_db = -1 };
     struct job *job = mem_zalloc(sizeof(*job));
     int64_t started_ms = clock_mono_ms();

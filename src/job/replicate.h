@@ -28,17 +28,17 @@ struct replicate_settings {
     bool all_databases;
     const int *dbs; /* asked for; none: the one of the source's endpoint, into the one of the target's */
     size_t n_dbs;
-    int threads;           /* 0: automatic */
-    size_t batch_keys;     /* 0: automatic */
-    size_t pipeline;       /* keys in flight; 0: automatic */
+    int threads;       /* 0: automatic */
+    size_t batch_keys; /* 0: automatic */
+    size_t pipeline;   /* keys in flight; 0: automatic */
     int64_t scan_count;
     size_t max_args;
     uint64_t buffer_bytes;
     uint64_t mem_limit_bytes;
-    uint64_t big_key_bytes; /* larger ones are copied in pieces; 0: never */
-    bool structured;        /* by the commands of each type; also where DUMP or RESTORE is refused */
+    uint64_t big_key_bytes;                 /* larger ones are copied in pieces; 0: never */
+    bool structured;                        /* by the commands of each type; also where DUMP or RESTORE is refused */
     bool merge, no_stream_id, stream_prune; /* of structured copies; see copy/lane.h */
-    double rate; /* keys a second; 0: unlimited */
+    double rate;                            /* keys a second; 0: unlimited */
     int64_t sleep_ms;
     int64_t outage_timeout_ms;
     bool no_ttl, dry_run, log_keys;
@@ -59,11 +59,11 @@ struct replicate_result {
     int64_t duration_ms;
     int *dbs; /* that were copied; owned */
     size_t n_dbs;
-    int target_db;          /* -1: the same numbers */
+    int target_db; /* -1: the same numbers */
     int threads;
-    struct giveup *giveup;  /* owned */
-    bool began;             /* the copy itself was begun: the checks before it were passed */
-    bool complete;          /* every key was offered to the target */
+    struct giveup *giveup; /* owned */
+    bool began;            /* the copy itself was begun: the checks before it were passed */
+    bool complete;         /* every key was offered to the target */
 };
 
 typedef void replicate_progress_fn(void *ctx, const struct replicate_progress *progress);
@@ -71,8 +71,8 @@ typedef void replicate_progress_fn(void *ctx, const struct replicate_progress *p
 /* Runs on the deployments' loop until done, failed, or *stop becomes true (ERR_INTERRUPTED). The result is filled in every
  * case; release it with replicate_result_fini(). on_progress is called about ten times a second. */
 bool replicate_run(struct deployment *source, struct deployment *target, const struct replicate_settings *settings,
-                   replicate_progress_fn *on_progress, void *ctx, const volatile bool *stop, struct replicate_result *result,
-                   struct err *err);
+                   replicate_progress_fn *on_progress, void *ctx, const volatile bool *stop,
+                   struct replicate_result *result, struct err *err);
 void replicate_result_fini(struct replicate_result *result);
 
 #endif

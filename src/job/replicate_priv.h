@@ -13,25 +13,25 @@ enum {
     JOB_THREADS_MAX = 64,
     JOB_QUEUE_HIGH = 20 * 1000, /* names waiting in a lane; beyond, scanning pauses */
     JOB_PAUSE_MS = 2,
-    JOB_REFRESH_MIN_MS = 250,   /* between two looks at the topology of a side */
-    JOB_WATCH_MS = 1000,        /* a cluster's topology is looked at so often without any cause */
+    JOB_REFRESH_MIN_MS = 250, /* between two looks at the topology of a side */
+    JOB_WATCH_MS = 1000,      /* a cluster's topology is looked at so often without any cause */
     JOB_PROGRESS_MS = 100,
     JOB_ROUND_MS = 10,
-    JOB_DRAIN_MS = 3000,        /* how long an interrupted job waits for what is in flight */
-    JOB_OPEN_SLOT_MS = 300,     /* between two looks at slots that are being moved */
+    JOB_DRAIN_MS = 3000,    /* how long an interrupted job waits for what is in flight */
+    JOB_OPEN_SLOT_MS = 300, /* between two looks at slots that are being moved */
 };
 
 /* One scan of one node's database; lives on a worker's loop, judged by the control thread. */
 struct pass {
     struct job *job;
     struct worker *worker;
-    struct scan *scan;             /* worker's thread */
-    struct loop_timer *pause;      /* worker's thread */
+    struct scan *scan;        /* worker's thread */
+    struct loop_timer *pause; /* worker's thread */
     struct client_settings client;
-    struct address primary;        /* whose slots are scanned; the node scanned may be its replica */
+    struct address primary; /* whose slots are scanned; the node scanned may be its replica */
     int db;
-    struct slot_set slots;         /* named by this pass */
-    struct slot_set undisturbed;   /* control: of those, the ones that stayed where they were */
+    struct slot_set slots;       /* named by this pass */
+    struct slot_set undisturbed; /* control: of those, the ones that stayed where they were */
     _Atomic bool aborted;
     enum scan_end end;
     struct err err;
@@ -67,8 +67,8 @@ struct job {
 
     _Atomic bool want_source, want_target; /* somebody wishes a look at the topology */
     pthread_mutex_t lock;
-    struct pass *ended;   /* under lock */
-    struct err failed;    /* under lock; ERR_NONE while all is well */
+    struct pass *ended; /* under lock */
+    struct err failed;  /* under lock; ERR_NONE while all is well */
 };
 
 /* Wakes the control loop up. Any thread. */

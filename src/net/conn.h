@@ -40,8 +40,8 @@ struct conn_callbacks {
 /* Starts to connect. Names are resolved anew each time, all addresses are tried in turn. place is the subject of errors
  * ("source 10.0.0.5:6379"); it and the address are copied. connect_timeout_ms bounds all of it up to on_open. Never
  * calls back before it returns. */
-struct conn *conn_open(struct loop *loop, const struct conn_address *address, int64_t connect_timeout_ms, const char *place,
-                       const struct conn_callbacks *callbacks, void *ctx);
+struct conn *conn_open(struct loop *loop, const struct conn_address *address, int64_t connect_timeout_ms,
+                       const char *place, const struct conn_callbacks *callbacks, void *ctx);
 void conn_free(struct conn **conn);
 
 bool conn_is_open(const struct conn *conn);

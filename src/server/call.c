@@ -31,7 +31,8 @@ static bool interrupted(struct err *err) {
     return true;
 }
 
-struct client *call_open(struct loop *loop, const struct client_settings *settings, int64_t timeout_ms, struct err *err) {
+struct client *call_open(struct loop *loop, const struct client_settings *settings, int64_t timeout_ms,
+                         struct err *err) {
     struct client *client = client_open(loop, settings, NULL, NULL);
     int64_t deadline_ms = clock_mono_ms() + timeout_ms;
     while (!client_is_ready(client)) {
@@ -85,8 +86,8 @@ bool call_send(struct loop *loop, struct client *client, int64_t timeout_ms, str
         }
         if (clock_mono_ms() >= deadline_ms) {
             w->abandoned = true;
-            return err_set(err, ERR_TIMEOUT, client_place(client), "no answer to %.*s in time (see --timeout)", (int)argv[0].len,
-                           argv[0].ptr);
+            return err_set(err, ERR_TIMEOUT, client_place(client), "no answer to %.*s in time (see --timeout)",
+                           (int)argv[0].len, argv[0].ptr);
         }
         loop_run_once(loop, CALL_SLICE_MS);
     }

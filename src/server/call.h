@@ -29,7 +29,8 @@ void call_set_interrupt(const volatile bool *flag);
 /* Opens a client and waits until it is ready. With reconnect off the first failure is returned; on, failures that may
  * pass are waited out until timeout_ms. NULL on error. The client has no events: its owner sees a loss in the next
  * call. */
-struct client *call_open(struct loop *loop, const struct client_settings *settings, int64_t timeout_ms, struct err *err);
+struct client *call_open(struct loop *loop, const struct client_settings *settings, int64_t timeout_ms,
+                         struct err *err);
 
 /* Sends one command and waits. An error reply is a success of the call (look at reply->item) unless call_ok() is used. */
 bool call_send(struct loop *loop, struct client *client, int64_t timeout_ms, struct call_reply *reply, struct err *err,

@@ -247,8 +247,8 @@ static void client_send_identity(struct client *c) {
 /* Bytes of the lost connection may lie unread in the server, and would be executed after what is written here. */
 static void client_send_fence(struct client *c) {
     if (c->stale.id[0] != '\0' && c->stale.addr[0] != '\0')
-        HANDSHAKE(c, STEP_OPTIONAL, BYTES_LITERAL("CLIENT"), BYTES_LITERAL("KILL"), BYTES_LITERAL("ID"), bytes_of_str(c->stale.id),
-                  BYTES_LITERAL("ADDR"), bytes_of_str(c->stale.addr));
+        HANDSHAKE(c, STEP_OPTIONAL, BYTES_LITERAL("CLIENT"), BYTES_LITERAL("KILL"), BYTES_LITERAL("ID"),
+                  bytes_of_str(c->stale.id), BYTES_LITERAL("ADDR"), bytes_of_str(c->stale.addr));
     HANDSHAKE(c, STEP_IDENTITY, BYTES_LITERAL("CLIENT"), BYTES_LITERAL("INFO"));
 }
 

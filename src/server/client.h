@@ -31,7 +31,7 @@ enum {
 };
 
 struct client_settings {
-    const char *role;        /* "source", "target", "server", "sentinel": first word of the place; static */
+    const char *role; /* "source", "target", "server", "sentinel": first word of the place; static */
     struct address address;
     struct tls *tls;         /* borrowed; NULL: plain */
     const char *server_name; /* TLS name; NULL: the host. Borrowed. */
@@ -69,8 +69,8 @@ struct reply {
 /* arg is the caller's, as given to client_end_command(). */
 typedef void client_reply_fn(void *ctx, void *arg, const struct reply *reply);
 
-struct client *client_open(struct loop *loop, const struct client_settings *settings, const struct client_events *events,
-                           void *ctx);
+struct client *client_open(struct loop *loop, const struct client_settings *settings,
+                           const struct client_events *events, void *ctx);
 /* Pending callbacks are called with ERR_CLOSED before. Also from within callbacks. Leaves NULL. */
 void client_close(struct client **client);
 
@@ -85,7 +85,8 @@ struct outq *client_out(struct client *client);
 void client_end_command(struct client *client, client_reply_fn *fn, void *ctx, void *arg);
 
 /* One whole command from words. */
-void client_command(struct client *client, client_reply_fn *fn, void *ctx, void *arg, size_t argc, const struct bytes *argv);
+void client_command(struct client *client, client_reply_fn *fn, void *ctx, void *arg, size_t argc,
+                    const struct bytes *argv);
 
 /* Sends SELECT when the last one sent was for another database. */
 void client_select(struct client *client, int db);

@@ -119,7 +119,8 @@ static struct topology *load_topology(struct deployment *d, struct client *clien
     int without = 0;
     if (t != NULL && d->settings.read_from_replica && !topology_read_from_replicas(t, &without)) {
         char where[ADDRESS_HOST_MAX + 16];
-        err_set(err, ERR_UNSUPPORTED, d->endpoint.role, "%s has no replica online to read from; leave out --%s-read-from replica",
+        err_set(err, ERR_UNSUPPORTED, d->endpoint.role,
+                "%s has no replica online to read from; leave out --%s-read-from replica",
                 address_format(&t->nodes[without].address, where, sizeof(where)), d->endpoint.role);
         topology_unref(&t);
     }
@@ -145,7 +146,8 @@ static void publish(struct deployment *d, struct topology *t) {
 static bool find_seed(struct deployment *d, struct err *err) {
     const struct endpoint *e = &d->endpoint;
     if (e->kind == ENDPOINT_SENTINEL)
-        return sentinel_find_primary(d->loop, e, d->tls, d->settings.connect_timeout_ms, d->settings.reply_timeout_ms, &d->seed, err);
+        return sentinel_find_primary(d->loop, e, d->tls, d->settings.connect_timeout_ms, d->settings.reply_timeout_ms,
+                                     &d->seed, err);
     bool fits = e->kind == ENDPOINT_UNIX ? address_set_unix(&d->seed, e->path)
                                          : address_set(&d->seed, bytes_of_str(e->hosts[0].host), e->hosts[0].port);
     return fits || err_set(err, ERR_USAGE, e->role, "the host name or path is too long");
@@ -188,7 +190,8 @@ static bool ask_seed(struct deployment *d, struct err *err) {
     call_reply_fini(&d->info_text);
     bool ok = ask_info(d, client, &d->info, &d->info_text, err);
     if (ok && d->endpoint.kind == ENDPOINT_SENTINEL && d->info.replica)
-        ok = err_set(err, ERR_MASTERDOWN, client_place(client), "the sentinels name a server that is a replica; a failover goes on");
+        ok = err_set(err, ERR_MASTERDOWN, client_place(client),
+                     "the sentinels name a server that is a replica; a failover goes on");
     d->cluster = ok && d->info.cluster;
     struct topology *t = ok ? load_topology(d, client, d->info_text.item.str, err) : NULL;
     client_close(&client);
@@ -205,13 +208,14 @@ static bool recognise(struct deployment *d, struct err *err) {
         return false;
     }
     if (d->endpoint.cluster_wanted && !d->cluster)
-        return err_set(err, ERR_USAGE, d->endpoint.role, "%s is not a cluster (%s %s); leave out --%s-cluster", d->endpoint.label,
-                       d->info.flavour == SERVER_VALKEY ? "valkey" : "redis", d->info.version_text, d->endpoint.role);
+        return err_set(err, ERR_USAGE, d->endpoint.role, "%s is not a cluster (%s %s); leave out --%s-cluster",
+                       d->endpoint.label, d->info.flavour == SERVER_VALKEY ? "valkey" : "redis", d->info.version_text,
+                       d->endpoint.role);
     return true;
 }
 
-struct deployment *deployment_open(struct loop *loop, const struct endpoint *endpoint, const struct deployment_settings *settings,
-                                   struct err *err) {
+struct deployment *deployment_open(struct loop *loop, const struct endpoint *endpoint,
+                                   const struct deployment_settings *settings, struct err *err) {
     struct deployment *d = mem_zalloc(sizeof(*d));
     d->loop = loop;
     d->settings = *settings;
@@ -240,7 +244,8 @@ void deployment_free(struct deployment **deployment) {
 static bool is_cut_off(struct deployment *d, struct client *client) {
     struct call_reply reply;
     struct err err;
-    if (!d->cluster || !call_ok(d->loop, client, d->settings.reply_timeout_ms, &reply, &err, "CLUSTER INFO")) return false;
+    if (!d->cluster || !call_ok(d->loop, client, d->settings.reply_timeout_ms, &reply, &err, "CLUSTER INFO"))
+        return false;
     bool fails = resp_is_string(&reply.item) && bytes_equal_str(info_field(reply.item.str, "cluster_state"), "fail");
     call_reply_fini(&reply);
     return fails;
@@ -256,7 +261,8 @@ static bool refresh_from(struct deployment *d, const struct address *address, bo
         err_set(err, ERR_CLUSTERDOWN, client_place(client), "the node says that its cluster fails");
     } else if (ask_info(d, client, &info, &text, err)) {
         bool demoted = d->endpoint.kind == ENDPOINT_SENTINEL && info.replica;
-        if (demoted) err_set(err, ERR_READONLY, client_place(client), "the sentinels still name a server that is a replica now");
+        if (demoted)
+            err_set(err, ERR_READONLY, client_place(client), "the sentinels still name a server that is a replica now");
         if (!demoted) t = load_topology(d, client, text.item.str, err);
         call_reply_fini(&text);
     }
@@ -272,7 +278,8 @@ static bool refresh_cluster(struct deployment *d, bool choosy, struct err *err) 
     unsigned n = (unsigned)known->n_nodes;
     bool ok = false;
     d->refreshes++;
-    for (unsigned i = 0; i < n && !ok; i++) ok = refresh_from(d, &known->nodes[(i + d->refreshes) % n].address, choosy, err);
+    for (unsigned i = 0; i < n && !ok; i++)
+        ok = refresh_from(d, &known->nodes[(i + d->refreshes) % n].address, choosy, err);
     topology_unref(&known);
     return ok || refresh_from(d, &d->seed, choosy, err);
 }

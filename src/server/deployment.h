@@ -31,8 +31,8 @@ struct deployment_settings {
 
 /* Connects, logs in, recognises what it is, loads the topology. A wrong flag (endpoint.cluster_wanted on something that
  * is no cluster) is an error. The endpoint is copied. NULL on error. */
-struct deployment *deployment_open(struct loop *loop, const struct endpoint *endpoint, const struct deployment_settings *settings,
-                                   struct err *err);
+struct deployment *deployment_open(struct loop *loop, const struct endpoint *endpoint,
+                                   const struct deployment_settings *settings, struct err *err);
 void deployment_free(struct deployment **deployment);
 
 const struct endpoint *deployment_endpoint(const struct deployment *d);

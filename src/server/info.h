@@ -13,7 +13,7 @@ enum server_flavour { SERVER_REDIS, SERVER_VALKEY };
 
 /* A version as a number that compares: 7.0.15 is 70015, 8.1.1 is 80101. */
 typedef uint32_t server_version;
-#define SERVER_VERSION(major, minor, patch) ((server_version)((major) * 10000 + (minor) * 100 + (patch)))
+#define SERVER_VERSION(major, minor, patch) ((server_version)((major)*10000 + (minor)*100 + (patch)))
 
 struct server_info {
     enum server_flavour flavour;

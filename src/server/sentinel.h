@@ -13,7 +13,8 @@
 #include "server/endpoint.h"
 
 /* Waits for each sentinel at most the two timeouts. False when none knows the name or answers. */
-bool sentinel_find_primary(struct loop *loop, const struct endpoint *endpoint, struct tls *tls, int64_t connect_timeout_ms,
-                           int64_t reply_timeout_ms, struct address *primary, struct err *err);
+bool sentinel_find_primary(struct loop *loop, const struct endpoint *endpoint, struct tls *tls,
+                           int64_t connect_timeout_ms, int64_t reply_timeout_ms, struct address *primary,
+                           struct err *err);
 
 #endif

@@ -618,8 +618,9 @@ static int setup(void **state) {
 
 /* How often CLIENT KILL was called, as the server counts it. */
 static int kills_counted(void) {
-    const char *line = redis_do(&server, "EVAL \"return redis.status_reply(string.match(redis.call('info','commandstats'),"
-                                         "'client|kill:calls=(%%d+)') or '0')\" 0");
+    const char *line =
+        redis_do(&server, "EVAL \"return redis.status_reply(string.match(redis.call('info','commandstats'),"
+                          "'client|kill:calls=(%%d+)') or '0')\" 0");
     assert_int_equal(line[0], '+');
     return atoi(line + 1);
 }

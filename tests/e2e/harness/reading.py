@@ -92,23 +92,10 @@ def _stream_group(group: Dict[str, Any]) -> Dict[str, Any]:
     return {**facts, "consumers": {each["name"]: each["pending"] for each in consumers}}
 
 
-def without_pending_of_deleted(seen: Seen) -> Seen:
-    """The same without pending entries whose message is gone, which only a dumped value can carry."""
-    if seen.kind != b"stream":
-        return seen
-    there = {entry[0] for entry in seen.value["entries"]}
-
-    def still(pending: List[List[Any]]) -> List[List[Any]]:
-        return [row for row in pending if row[0] in there]
-
-    groups = [{**group, "pending": still(group["pending"]),
-               "consumers": {name: still(rows) for name, rows in group["consumers"].items()}}
-              for group in seen.value["groups"]]
-    return seen._replace(value={**seen.value, "groups": groups})
-
-
-def differences(here: Dict[bytes, Seen], there: Dict[bytes, Seen], tolerance_ms: int = 0) -> Dict[bytes, str]:
-    """By key, in words. Facts that only one side's version can tell are passed over; moments may lie so far apart."""
+def differences(here: Dict[bytes, Seen], there: Dict[bytes, Seen], tolerance_ms: int = 0,
+                delivery_ms: int = 0) -> Dict[bytes, str]:
+    """By key, in words. Facts that only one side's version can tell are passed over; moments may lie so far apart,
+    those in streams by delivery_ms more."""
     found: Dict[bytes, str] = {}
     for key in {*here, *there}:
         if key not in here or key not in there:
@@ -120,7 +107,8 @@ def differences(here: Dict[bytes, Seen], there: Dict[bytes, Seen], tolerance_ms:
         elif (a.expiry < 0) != (b.expiry < 0) or abs(a.expiry - b.expiry) > tolerance_ms:
             found[key] = f"expires {a.expiry} {b.expiry}"
         elif a.value != b.value:
-            what = first_difference(common(a.value, b.value), common(b.value, a.value), tolerance_ms)
+            allowed = tolerance_ms + (delivery_ms if a.kind == b"stream" else 0)
+            what = first_difference(common(a.value, b.value), common(b.value, a.value), allowed)
             found.update({key: what} if what else {})
     return found
 
