@@ -1,6 +1,7 @@
 /* Reading keys from the source, in batches of one node and one step.
  *
- *   STRINGS   MGET (or GET), PEXPIRETIME          nil, and yet there: not a string ─▶ MEASURE
+ *   STRINGS   GETRANGE of the first 64 KiB (MGET or GET when the size is known), PEXPIRETIME
+ *                                                 not a string, or longer ─▶ MEASURE
  *   MEASURE   MEMORY USAGE                        ─▶ STRINGS, or DUMP for what is no string; too large: skipped
  *   DUMP      DUMP, PEXPIRETIME
  *   TYPE      TYPE                                ─▶ STRINGS or MEASURE; unwanted: skipped
@@ -146,11 +147,32 @@ static int64_t key_absolute_expiry(const struct batch *b, const struct fetch_key
     return b->lane->plan->can.source_pexpiretime ? key->expiry : b->server_ms + key->expiry;
 }
 
+/* No string is read whole before its size is known: of one that was not measured the first VALUE_LARGE bytes are asked
+ * for, and when so many come there may be more. */
+static bool is_read_bounded(const struct batch *b, const struct key_entry *entry) {
+    return b->stage == STAGE_STRINGS && !(entry->flags & KEY_MEASURED) && b->lane->plan->can.source_getrange;
+}
+
+static void key_too_long(struct lane *lane, struct key_entry *entry) {
+    lane->guarded = GUARDED_AFTER_LARGE;
+    if (lane->plan->can.source_memory_usage) {
+        lane_stage(lane, entry, STAGE_MEASURE);
+        return;
+    }
+    entry->flags |= KEY_MEASURED; /* as far as can be known here */
+    entry->data = VALUE_LARGE;
+    lane_stage(lane, entry, STAGE_STRINGS);
+}
+
 /* After GET or DUMP; true when the value goes on to the target. */
 static bool key_read(struct batch *b, struct fetch_key *key) {
     struct lane *lane = b->lane;
     struct key_entry *entry = key->f.entry;
     int64_t expiry_ms = key_absolute_expiry(b, key);
+    if (is_read_bounded(b, entry) && key->f.value.len >= VALUE_LARGE) {
+        key_too_long(lane, entry);
+        return false;
+    }
     if (key->result == RESULT_NULL && b->stage == STAGE_STRINGS && expiry_ms != -2) {
         lane_learn(lane, false, 0);
         entry->flags |= KEY_NOT_STRING;
@@ -300,6 +322,19 @@ static void send_key_command(struct batch *b, struct bytes first, struct bytes s
     client_end_command(client, fn, b, (void *)(uintptr_t)index);
 }
 
+static void send_getrange(struct batch *b, size_t index) {
+    struct client *client = b->node->client;
+    if (b->asking) client_asking(client);
+    struct outq *out = client_out(client);
+    resp_write_head(out, 4);
+    resp_write_literal(out, "GETRANGE");
+    resp_write_arg(out, key_entry_bytes(b->keys[index].f.entry));
+    resp_write_literal(out, "0");
+    resp_write_arg_i64(out, VALUE_LARGE - 1);
+    b->due++;
+    client_end_command(client, on_value, b, (void *)(uintptr_t)index);
+}
+
 static void send_mget(struct batch *b, size_t first, size_t n) {
     struct outq *out = client_out(b->node->client);
     resp_write_head(out, n + 1);
@@ -317,6 +352,7 @@ static size_t mget_span(const struct batch *b, size_t first) {
     if (b->asking || (head->flags & KEY_ALONE)) return n;
     while (first + n < b->n && n + 1 < plan->max_args) {
         const struct key_entry *e = b->keys[first + n].f.entry;
+        if (is_read_bounded(b, e)) break;
         if ((e->flags & KEY_ALONE) || (!plan->can.source_spans_slots && e->slot != head->slot)) break;
         n++;
     }
@@ -325,8 +361,11 @@ static size_t mget_span(const struct batch *b, size_t first) {
 
 static void send_strings(struct batch *b) {
     for (size_t i = 0; i < b->n;) {
-        size_t n = mget_span(b, i);
-        if (n > 1) {
+        bool bounded = is_read_bounded(b, b->keys[i].f.entry);
+        size_t n = bounded ? 1 : mget_span(b, i);
+        if (bounded) {
+            send_getrange(b, i);
+        } else if (n > 1) {
             send_mget(b, i, n);
         } else {
             send_key_command(b, BYTES_LITERAL("GET"), bytes_of("", 0), on_value, i);
@@ -337,7 +376,8 @@ static void send_strings(struct batch *b) {
 
 static void send_expiries(struct batch *b) {
     const struct copy_plan *plan = b->lane->plan;
-    if (plan->no_ttl) return;
+    /* A string that is missing reads as an empty one with GETRANGE: only its expiry tells. */
+    if (plan->no_ttl && b->stage != STAGE_STRINGS) return;
     struct bytes command = plan->can.source_pexpiretime ? BYTES_LITERAL("PEXPIRETIME") : BYTES_LITERAL("PTTL");
     for (size_t i = 0; i < b->n; i++) send_key_command(b, command, bytes_of("", 0), on_number, i);
     if (plan->can.source_pexpiretime) return;

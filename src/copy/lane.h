@@ -29,6 +29,7 @@ struct lane;
 struct copy_abilities {
     bool source_pexpiretime;  /* else PTTL and TIME */
     bool source_memory_usage; /* else sizes are unknown before reading */
+    bool source_getrange;     /* strings of unknown size are read with a bound */
     bool source_spans_slots;  /* one MGET may name keys of any slot: standalone */
     bool target_set_pxat;     /* else strings with expiry travel as DUMP and RESTORE */
     bool target_spans_slots;  /* the same for MSET */

@@ -129,6 +129,11 @@ static bool probe_source(struct deployment *source, struct copy_abilities *can, 
         text, err);
     ok = ok && probe_needed(&p, "GET", PROBE(&p, text, err, BYTES_LITERAL("GET"), key), text, err);
     ok = ok && probe_needed(&p, "PTTL", PROBE(&p, text, err, BYTES_LITERAL("PTTL"), key), text, err);
+    enum probe_answer range =
+        ok ? PROBE(&p, text, err, BYTES_LITERAL("GETRANGE"), key, BYTES_LITERAL("0"), BYTES_LITERAL("1"))
+           : PROBE_BROKEN;
+    ok = ok && range != PROBE_BROKEN;
+    can->source_getrange = range == PROBE_ALLOWED;
     enum probe_answer expiry = ok ? PROBE(&p, text, err, BYTES_LITERAL("PEXPIRETIME"), key) : PROBE_BROKEN;
     enum probe_answer memory = expiry == PROBE_BROKEN
                                    ? PROBE_BROKEN

@@ -496,6 +496,20 @@ def test_dry_run_of_large_keys(source: Server, target: Server) -> None:
     assert oracle.count(target) == 0
 
 
+def test_rare_large_strings_are_never_read_whole(source: Server, target: Server) -> None:
+    """A few huge strings among many small ones: their size is known before they are read, so that neither the source's
+    replies nor longhaul hold one whole."""
+    data.load(source, data.plain(97, 30_000))
+    for index in range(6):
+        large.fill(source, "string", b"huge:%d" % index, 40_000)
+    source.command("CONFIG", "RESETSTAT")
+    result = replicate(source, target, "--compare", "none").expect(EQUAL)
+    assert result.json["keys"]["copied"] == 30_006
+    assert oracle.differences(source, target) == []
+    if not is_sanitized():
+        assert result.peak_kib < 32 * 1024, f"{result.peak_kib} KiB"
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_very_large_keys(fleet: Fleet) -> None:
