@@ -122,7 +122,7 @@ def test_odd_keys_are_all_there(source: Server) -> None:
 
 def test_debian_items_have_every_type(source: Server) -> None:
     items = list(debian.items())
-    assert data.load(source, items) > 20000
+    assert data.load(source, items) > 10000  # a minimal Debian has fewer packages
     sample = {bytes(source.command("TYPE", key)) for key in (
         b"package:dpkg", b"about:dpkg", b"depends:dpkg", b"files:dpkg", b"section:admin", b"installed", b"folder:/usr")}
     assert sample == {b"hash", b"string", b"set", b"list", b"zset", b"stream"}
