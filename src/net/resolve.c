@@ -25,6 +25,7 @@ enum { RESOLVE_STACK = 512 * 1024 };
 
 struct question {
     atomic_int refs;
+    atomic_bool answered; /* stored by the thread behind all that it wrote, loaded by the loop before it reads that */
     char *host;
     char port[8];
     int wake_fd; /* the thread's end of the pipe */
@@ -72,6 +73,7 @@ static void *thread_main(void *arg) {
     question_ask(q, AI_ADDRCONFIG);
     /* Where only the loopback is configured, AI_ADDRCONFIG leaves nothing. */
     if (q->n == 0 && q->result == EAI_NONAME) question_ask(q, 0);
+    atomic_store_explicit(&q->answered, true, memory_order_release);
     ssize_t written = write(q->wake_fd, "", 1); /* nobody may be listening any more */
     (void)written;
     question_unref(q);
@@ -89,6 +91,7 @@ static bool question_start_thread(struct question *q) {
     pthread_attr_destroy(&attr);
     if (failed == 0) return true;
     atomic_fetch_sub(&q->refs, 1);
+    atomic_store(&q->answered, true);
     q->result = EAI_SYSTEM;
     q->errnum = failed;
     return false;
@@ -98,6 +101,8 @@ static void on_answer(evutil_socket_t fd, short what, void *arg) {
     struct resolve *r = arg;
     struct question *q = r->question;
     struct err err;
+    bool by_thread = r->answer_fd >= 0;
+    if (by_thread && !atomic_load_explicit(&q->answered, memory_order_acquire)) return;
     if (q->n == 0)
         err_set(&err, ERR_RESOLVE, r->place, "%s has no address (%s); check the name and the resolver", q->host,
                 q->result == 0            ? "empty answer"
