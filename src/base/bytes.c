@@ -18,11 +18,26 @@ bool bytes_equal_nocase(struct bytes a, const char *s) {
     return strlen(s) == a.len && (a.len == 0 || strncasecmp(a.ptr, s, a.len) == 0);
 }
 
+/* So few digits that no sum of them overflows: all numbers that are met in practice. */
+enum { DIGITS_SAFE = 18 };
+
+static bool digits_to_i64(struct bytes b, size_t i, bool negative, int64_t *out) {
+    int64_t value = 0;
+    for (; i < b.len; i++) {
+        unsigned digit = (unsigned char)b.ptr[i] - (unsigned)'0';
+        if (digit > 9) return false;
+        value = value * 10 + (int64_t)digit;
+    }
+    *out = negative ? -value : value;
+    return true;
+}
+
 bool bytes_to_i64(struct bytes b, int64_t *out) {
     size_t i = 0;
     bool negative = b.len > 0 && b.ptr[0] == '-';
     if (b.len > 0 && (b.ptr[0] == '-' || b.ptr[0] == '+')) i = 1;
     if (i == b.len) return false;
+    if (b.len - i <= DIGITS_SAFE) return digits_to_i64(b, i, negative, out);
     /* Summed downwards, because INT64_MIN has no positive twin. */
     int64_t value = 0;
     for (; i < b.len; i++) {

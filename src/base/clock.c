@@ -27,3 +27,7 @@ int64_t clock_wall_us(void) {
 int64_t clock_wall_ms(void) {
     return clock_wall_us() / 1000;
 }
+
+int64_t clock_boot_ms(void) {
+    return read_us(CLOCK_BOOTTIME) / 1000;
+}

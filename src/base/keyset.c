@@ -9,6 +9,9 @@
  * tombstones and a set through which millions of keys pass stays as quick as a new one. It doubles at 3/4 and
  * shrinks when nearly empty: a burst of keys must not hold its memory for ever.
  *
+ * Epochs are counted in a ring, from the oldest with something outstanding to the present one: naming and ending cost an
+ * increment and a decrement, and a mark is reached when the oldest has moved past it.
+ *
  * The seed is random: the keys are chosen by whoever writes to the source, and must not be able to pile up.
  */
 #include "base/keyset.h"
@@ -25,6 +28,7 @@
 #include "base/mem.h"
 
 enum {
+    EPOCHS_MIN = 16,
     CELLS_MIN = 256,
     SHRINK_BELOW = 16,        /* shrink when less than 1/16 of the cells is used */
     SHRINK_BY = 4,            /* leaves it at most 1/4 full: far from both bounds */
@@ -45,6 +49,9 @@ struct keyset {
     uint64_t seed;
     struct key_entry *head;
     struct key_entry *tail;
+    size_t *outstanding;    /* obligations per epoch; a ring, by epoch modulo n_epochs */
+    uint32_t n_epochs;      /* a power of two */
+    uint32_t oldest, epoch; /* every count outside of them is zero; they may wrap */
 };
 
 static uint64_t random_seed(void) {
@@ -58,6 +65,8 @@ struct keyset *keyset_new(void) {
     set->n_cells = CELLS_MIN;
     set->cells = mem_zalloc(set->n_cells * sizeof(struct cell));
     set->seed = random_seed();
+    set->n_epochs = EPOCHS_MIN;
+    set->outstanding = mem_zalloc(set->n_epochs * sizeof(*set->outstanding));
     return set;
 }
 
@@ -65,9 +74,53 @@ void keyset_free(struct keyset **set) {
     if (*set == NULL) return;
     for (size_t i = 0; i < (*set)->n_cells; i++) free((*set)->cells[i].entry);
     free((*set)->cells);
+    free((*set)->outstanding);
     free(*set);
     *set = NULL;
 }
+
+/* ---- epochs ---- */
+
+static size_t *epoch_count(struct keyset *set, uint32_t epoch) {
+    return &set->outstanding[epoch & (set->n_epochs - 1)];
+}
+
+static uint32_t arise(struct keyset *set) {
+    ++*epoch_count(set, set->epoch);
+    return set->epoch;
+}
+
+static void release(struct keyset *set, uint32_t epoch) {
+    assert(*epoch_count(set, epoch) > 0);
+    --*epoch_count(set, epoch);
+    while (set->oldest != set->epoch && *epoch_count(set, set->oldest) == 0) set->oldest++;
+}
+
+static void grow_epochs(struct keyset *set) {
+    struct keyset old = *set;
+    set->n_epochs *= 2;
+    set->outstanding = mem_zalloc(set->n_epochs * sizeof(*set->outstanding));
+    for (uint32_t e = old.oldest; e != old.epoch + 1; e++) *epoch_count(set, e) = *epoch_count(&old, e);
+    free(old.outstanding);
+}
+
+uint32_t keyset_mark(struct keyset *set) {
+    /* Nothing arose since the last mark: this one is reached with it. So marks alone take no room. */
+    if (*epoch_count(set, set->epoch) == 0) return set->epoch - 1;
+    if (set->epoch - set->oldest + 1 == set->n_epochs) grow_epochs(set);
+    return set->epoch++;
+}
+
+bool keyset_reached(const struct keyset *set, uint32_t mark) {
+    return (int32_t)(set->oldest - mark) > 0;
+}
+
+void keyset_start_at(struct keyset *set, uint32_t epoch) {
+    assert(set->n_entries == 0);
+    set->oldest = set->epoch = epoch;
+}
+
+/* ---- the table ---- */
 
 static uint64_t hash_key(const struct keyset *set, int32_t db, struct bytes key) {
     return XXH3_64bits_withSeed(key.ptr, key.len, set->seed + (uint32_t)db * UINT64_C(0x9e3779b97f4a7c15));
@@ -127,6 +180,8 @@ static void remove_cell(struct keyset *set, size_t hole) {
     set->cells[hole] = (struct cell){ 0 };
 }
 
+/* ---- the queue ---- */
+
 static void enqueue(struct keyset *set, struct key_entry *e) {
     e->state = KEY_QUEUED;
     e->next = NULL;
@@ -152,6 +207,8 @@ static void unqueue(struct keyset *set, struct key_entry *e) {
     set->n_queued--;
 }
 
+/* ---- keys ---- */
+
 static struct key_entry *new_entry(uint64_t hash, int32_t db, struct bytes key, uint16_t slot) {
     assert(key.len <= UINT32_MAX);
     struct key_entry *e = mem_alloc(sizeof(*e) + key.len);
@@ -169,21 +226,47 @@ static void drop(struct keyset *set, struct key_entry *e, size_t cell) {
     shrink_if_nearly_empty(set);
 }
 
-bool keyset_name(struct keyset *set, int32_t db, struct bytes key, uint16_t slot) {
+static uint8_t merge_how(uint8_t a, uint8_t b) {
+    return a == b ? a : HOW_COPY;
+}
+
+static void name_again(struct keyset *set, struct key_entry *e, enum key_how how) {
+    switch ((enum key_state)e->state) {
+    case KEY_QUEUED:
+        e->how = merge_how(e->how, (uint8_t)how);
+        return;
+    case KEY_IN_FLIGHT:
+        e->state = KEY_IN_FLIGHT_DIRTY;
+        e->how_again = (uint8_t)how;
+        e->epoch_again = arise(set);
+        return;
+    case KEY_IN_FLIGHT_DIRTY:
+        e->how_again = merge_how(e->how_again, (uint8_t)how);
+        return;
+    }
+}
+
+bool keyset_name(struct keyset *set, int32_t db, struct bytes key, uint16_t slot, enum key_how how) {
     uint64_t hash = hash_key(set, db, key);
     size_t i = find_cell(set, hash, db, key);
     struct key_entry *e = set->cells[i].entry;
     if (e != NULL) {
-        if (e->state == KEY_IN_FLIGHT) e->state = KEY_IN_FLIGHT_DIRTY;
+        name_again(set, e, how);
         return false;
     }
     e = new_entry(hash, db, key, slot);
+    e->how = (uint8_t)how;
+    e->epoch = arise(set);
     set->cells[i] = (struct cell){ .hash = hash, .entry = e };
     set->n_entries++;
     set->entry_bytes += cost_of(e);
     enqueue(set, e);
     if (set->n_entries > set->n_cells / 4 * 3) resize(set, set->n_cells * 2);
     return true;
+}
+
+struct key_entry *keyset_find(const struct keyset *set, int32_t db, struct bytes key) {
+    return set->cells[find_cell(set, hash_key(set, db, key), db, key)].entry;
 }
 
 struct key_entry *keyset_peek(struct keyset *set) {
@@ -202,10 +285,14 @@ bool keyset_done(struct keyset *set, struct key_entry **entry) {
     struct key_entry *e = *entry;
     *entry = NULL;
     assert(e->state != KEY_QUEUED);
+    release(set, e->epoch);
     if (e->state == KEY_IN_FLIGHT_DIRTY) {
         /* It was named anew, so it starts anew: the attempts of the flight that succeeded do not count. */
+        e->how = e->how_again;
+        e->epoch = e->epoch_again;
         e->attempts = 0;
         e->flags = 0;
+        e->extra = 0;
         e->data = 0;
         enqueue(set, e);
         return true;
@@ -218,6 +305,10 @@ void keyset_requeue(struct keyset *set, struct key_entry **entry) {
     struct key_entry *e = *entry;
     *entry = NULL;
     assert(e->state != KEY_QUEUED);
+    if (e->state == KEY_IN_FLIGHT_DIRTY) {
+        e->how = merge_how(e->how, e->how_again);
+        release(set, e->epoch_again);
+    }
     enqueue(set, e);
 }
 
@@ -226,6 +317,7 @@ bool keyset_forget(struct keyset *set, int32_t db, struct bytes key) {
     struct key_entry *e = set->cells[i].entry;
     if (e == NULL || e->state != KEY_QUEUED) return false;
     unqueue(set, e);
+    release(set, e->epoch);
     drop(set, e, i);
     return true;
 }
@@ -239,5 +331,6 @@ size_t keyset_in_flight(const struct keyset *set) {
 }
 
 size_t keyset_memory_bytes(const struct keyset *set) {
-    return sizeof(*set) + set->n_cells * sizeof(struct cell) + set->entry_bytes;
+    return sizeof(*set) + set->n_epochs * sizeof(*set->outstanding) + set->n_cells * sizeof(struct cell) +
+           set->entry_bytes;
 }

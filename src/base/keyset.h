@@ -23,6 +23,14 @@ struct keyset;
 
 enum key_state { KEY_QUEUED, KEY_IN_FLIGHT, KEY_IN_FLIGHT_DIRTY };
 
+/* What is to be done about a named key. Named for two different reasons at once, it is copied. */
+enum key_how {
+    HOW_COPY,      /* as it is found */
+    HOW_IF_USED,   /* only if it was used since its slot's gap began; deleted on the target if it is gone */
+    HOW_IF_GONE,   /* only looked at: is it still on the source? */
+    HOW_IF_GROUPS, /* a stream: only if its groups changed since they were last looked at */
+};
+
 /* One key. Its address is stable while it is in the set. The fields below `attempts` are for the user of the
  * set, zero when the key is named; the set itself never looks at them. */
 struct key_entry {
@@ -31,7 +39,11 @@ struct key_entry {
     uint64_t hash;
     uint32_t len;
     int32_t db;
-    enum key_state state;
+    uint8_t state;        /* enum key_state */
+    uint8_t how;          /* enum key_how, of the present obligation */
+    uint8_t how_again;    /* of the next one, while in flight and dirty */
+    uint32_t epoch;       /* in which the present obligation arose; see keyset_mark() */
+    uint32_t epoch_again; /* of the next one */
     uint16_t attempts;
     uint16_t slot;
     uint32_t flags;
@@ -48,9 +60,22 @@ struct keyset *keyset_new(void);
 /* Frees the set and every entry, in whatever state. Leaves NULL. */
 void keyset_free(struct keyset **set);
 
-/* Names a key: clean becomes queued (at the tail), in flight becomes in flight and dirty; otherwise nothing.
+/* Marks: a mark ends an epoch, and is reached when every obligation (a queued key, a flight, a flight that is to be
+ * repeated) that arose in it or before has ended: then all names given before the mark are served. */
+uint32_t keyset_mark(struct keyset *set);
+/* Is the mark that keyset_mark() returned reached? Asked in the order of the marks; they may wrap. */
+bool keyset_reached(const struct keyset *set, uint32_t mark);
+
+/* Numbers the epochs from here on, in an empty set: for tests, which cannot wait for them to wrap. */
+void keyset_start_at(struct keyset *set, uint32_t epoch);
+
+/* Names a key: clean becomes queued (at the tail), in flight becomes in flight and dirty. A key that is queued or dirty
+ * already keeps its place and its epoch; only `how` is merged: HOW_COPY unless it is the same.
  * True when the key was clean, so that the caller can count. slot is stored for the user's convenience. */
-bool keyset_name(struct keyset *set, int32_t db, struct bytes key, uint16_t slot);
+bool keyset_name(struct keyset *set, int32_t db, struct bytes key, uint16_t slot, enum key_how how);
+
+/* The key's entry, in whatever state; NULL when it is clean. */
+struct key_entry *keyset_find(const struct keyset *set, int32_t db, struct bytes key);
 
 /* The entry at the head of the queue, still queued; NULL when none waits. */
 struct key_entry *keyset_peek(struct keyset *set);
@@ -59,11 +84,12 @@ struct key_entry *keyset_peek(struct keyset *set);
 struct key_entry *keyset_take(struct keyset *set);
 
 /* Ends a flight. Acknowledged and not dirty: the key is clean, the entry freed, false is returned. Dirty, it is
- * queued again as if named just now (attempts, flags and data are zero) and true is returned. *entry is NULL
- * afterwards in both cases. */
+ * queued again with the `how` and the epoch of its second naming (attempts, flags, extra and data are zero) and true is
+ * returned. *entry is NULL afterwards in both cases. */
 bool keyset_done(struct keyset *set, struct key_entry **entry);
 
-/* Ends a flight without success: the key is queued again, at the tail. attempts, flags and data are kept. */
+/* Ends a flight without success: the key is queued again, at the tail. attempts, flags and data are kept. Was it dirty,
+ * the two obligations become one: of the older epoch, `how` merged. */
 void keyset_requeue(struct keyset *set, struct key_entry **entry);
 
 /* Takes a queued key from wherever it stands out of the set, whatever happens to be its place; false when it is

@@ -35,6 +35,17 @@ static inline void slot_set_add(struct slot_set *set, uint16_t slot) {
 static inline void slot_set_remove(struct slot_set *set, uint16_t slot) {
     set->bits[slot >> 6] &= ~(UINT64_C(1) << (slot & 63));
 }
+static inline void slot_set_unite(struct slot_set *set, const struct slot_set *other) {
+    for (size_t i = 0; i < SLOT_COUNT / 64; i++) set->bits[i] |= other->bits[i];
+}
+static inline void slot_set_subtract(struct slot_set *set, const struct slot_set *other) {
+    for (size_t i = 0; i < SLOT_COUNT / 64; i++) set->bits[i] &= ~other->bits[i];
+}
+static inline struct slot_set slot_set_common(const struct slot_set *a, const struct slot_set *b) {
+    struct slot_set both;
+    for (size_t i = 0; i < SLOT_COUNT / 64; i++) both.bits[i] = a->bits[i] & b->bits[i];
+    return both;
+}
 void slot_set_add_range(struct slot_set *set, uint16_t first, uint16_t last);
 unsigned slot_set_count(const struct slot_set *set);
 

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/bytes.h"
 
@@ -157,5 +158,14 @@ const char *units_format_duration(int64_t duration_ms, char *buf, size_t size) {
     } else {
         snprintf(buf, size, "%s%" PRIu64 "d %02" PRIu64 "h %02" PRIu64 "m", sign, d, h % 24, m % 60);
     }
+    return buf;
+}
+
+const char *units_format_time(int64_t wall_us, char *buf, size_t size) {
+    time_t seconds = (time_t)(wall_us / 1000000);
+    struct tm utc;
+    gmtime_r(&seconds, &utc);
+    size_t len = strftime(buf, size, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(buf + len, size - len, ".%03dZ", (int)(wall_us / 1000 % 1000));
     return buf;
 }

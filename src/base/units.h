@@ -24,4 +24,7 @@ const char *units_format_number(uint64_t number, char *buf, size_t size);
 const char *units_format_bytes(uint64_t bytes, char *buf, size_t size);
 const char *units_format_duration(int64_t duration_ms, char *buf, size_t size);
 
+/* Wall clock in microseconds as "2026-11-23T01:31:28.059Z"; returns buf. */
+const char *units_format_time(int64_t wall_us, char *buf, size_t size);
+
 #endif

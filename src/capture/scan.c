@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "server/info.h"
 
-enum { SCAN_RETRY_MS = 100, SCAN_CURSOR_MAX = 32 };
+enum { SCAN_RETRY_MS = 100 };
 
 struct scan {
     struct loop *loop;
@@ -178,7 +178,9 @@ struct scan *scan_start(struct loop *loop, const struct scan_settings *settings,
     s->settings.client.reconnect = true;
     s->events = *events;
     s->ctx = ctx;
-    strcpy(s->cursor, "0");
+    s->started = settings->cursor != NULL && settings->cursor[0] != '\0';
+    snprintf(s->cursor, sizeof(s->cursor), "%s", s->started ? settings->cursor : "0");
+    if (s->started) snprintf(s->run_id, sizeof(s->run_id), "%s", settings->run_id);
     s->pause = loop_timer_new(loop, on_pause_over, s);
     s->client = client_open(loop, &s->settings.client, &client_events, s);
     return s;
@@ -205,6 +207,14 @@ void scan_resume(struct scan *s) {
     if (!s->paused) return;
     s->paused = false;
     scan_page(s);
+}
+
+const char *scan_cursor(const struct scan *scan) {
+    return scan->cursor;
+}
+
+const char *scan_run_id(const struct scan *scan) {
+    return scan->run_id;
 }
 
 int64_t scan_down_since_ms(const struct scan *scan) {

@@ -22,15 +22,18 @@
 
 struct scan;
 
+enum { SCAN_CURSOR_MAX = 32 };
+
 enum scan_end { SCAN_COMPLETE, SCAN_NODE_CHANGED, SCAN_FAILED };
 
 struct scan_settings {
     struct client_settings client; /* to the node */
     int db;
-    int64_t count;     /* COUNT hint */
-    const char *match; /* MATCH pattern; NULL: none. Borrowed. */
-    const char *type;  /* TYPE; NULL: none. Borrowed. Redis 6.0 and newer. */
-    int64_t sleep_ms;  /* pause after each page */
+    int64_t count;               /* COUNT hint */
+    const char *match;           /* MATCH pattern; NULL: none. Borrowed. */
+    const char *type;            /* TYPE; NULL: none. Borrowed. Redis 6.0 and newer. */
+    int64_t sleep_ms;            /* pause after each page */
+    const char *cursor, *run_id; /* to go on with a scan of this process; NULL or empty: from the beginning */
 };
 
 struct scan_events {
@@ -49,6 +52,10 @@ struct scan *scan_start(struct loop *loop, const struct scan_settings *settings,
 void scan_free(struct scan **scan);
 /* After may_continue() said no. */
 void scan_resume(struct scan *scan);
+
+/* Of the next page, "0" when there is none; and the process that it belongs to. Good until the next page. */
+const char *scan_cursor(const struct scan *scan);
+const char *scan_run_id(const struct scan *scan);
 
 /* Since when the node does not answer, monotonic ms; 0 when it does. And why. */
 int64_t scan_down_since_ms(const struct scan *scan);

@@ -7,7 +7,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/compare_live.h"
 #include "cli/compare_report.h"
+#include "cli/compare_state.h"
 #include "cli/complain.h"
 #include "cli/findings.h"
 #include "cli/json_out.h"
@@ -36,6 +38,8 @@ struct compare_run {
     struct compare_progress comparing;
     struct key_file *key_file;
     struct findings *findings;
+    struct compare_state *state;
+    struct compare_live *live;
     struct spool *spool; /* the findings of the first pass, to be repaired */
     struct err unwritten;
     uint64_t seed;
@@ -125,6 +129,8 @@ static struct compare_settings settings_of(struct compare_run *run) {
     s.on_difference = on_difference;
     s.on_taken_back = on_taken_back;
     s.ctx = run;
+    s.watermark_us = compare_live_watermark_us;
+    s.watermark_ctx = run->live;
     return s;
 }
 
@@ -136,6 +142,14 @@ static bool open_sides(struct compare_run *run) {
     if (run->source == NULL) return false;
     run->target = side_open(run->loop, o, OPT_TARGET, o->outage_timeout_ms, &run->error);
     return run->target != NULL && choose_databases(run);
+}
+
+/* What belongs to this pair of sides: the state directory, and a live job between them. */
+static bool open_records(struct compare_run *run) {
+    const char *dir = run->options->state_dir, *from = run->source_endpoint.label, *to = run->target_endpoint.label;
+    run->live = compare_live_new(run->target, run->target_db >= 0 ? run->target_db : 0, from, to);
+    if (dir != NULL) run->state = compare_state_open(dir, from, to, &run->error);
+    return dir == NULL || run->state != NULL;
 }
 
 /* Filters make the servers' own counts useless as an estimate. */
@@ -160,12 +174,20 @@ static bool open_files(struct compare_run *run) {
 }
 
 static bool compare(struct compare_run *run, const struct compare_settings *settings, struct compare_result *result) {
+    if (run->state != NULL && !compare_state_begin(run->state, compare_mode_name(run->mode), &run->error)) return false;
     struct progress *progress = progress_new(run->options->progress);
     progress_drive(progress, run->loop, fill_progress, run);
     bool ok =
         compare_run(run->source, run->target, settings, &run->comparing, signals_stop_flag(), result, &run->error);
     progress_end(&progress);
     return ok;
+}
+
+/* When the parts that differ are known too. What cannot be written down does not take back what was found. */
+static void write_down(struct compare_run *run, const struct compare_result *result) {
+    struct err err;
+    if (run->state == NULL || compare_state_end(run->state, result, &run->error, &err)) return;
+    if (run->error.code == ERR_NONE) run->error = err;
 }
 
 static void explain(struct compare_run *run, struct compare_result *result) {
@@ -177,6 +199,7 @@ static void compare_all(struct compare_run *run) {
     run->pass = 1;
     run->report.began = true;
     if (compare(run, &settings, &run->report.found) && run->options->show_diffs) explain(run, &run->report.found);
+    write_down(run, &run->report.found);
 }
 
 /* ---- repair ---- */
@@ -239,6 +262,7 @@ static void compare_again(struct compare_run *run) {
     run->pass = 2;
     run->report.compared_again = true;
     if (compare(run, &settings, &run->report.left) && run->options->show_diffs) explain(run, &run->report.left);
+    write_down(run, &run->report.left);
 }
 
 static void repair(struct compare_run *run) {
@@ -294,6 +318,8 @@ static void release(struct compare_run *run) {
     key_file_close(&run->key_file);
     findings_close(&run->findings);
     spool_free(&run->spool);
+    compare_state_close(&run->state);
+    compare_live_free(&run->live);
     free(run->dbs);
     deployment_free(&run->source);
     deployment_free(&run->target);
@@ -313,7 +339,7 @@ int cmd_compare(const struct options *options) {
     run.loop = loop_new(&run.error);
     if (run.loop == NULL) return complain(&run.error);
     signals_install(run.loop);
-    if (open_files(&run) && open_sides(&run)) {
+    if (open_files(&run) && open_sides(&run) && open_records(&run)) {
         compare_all(&run);
         repair(&run);
     }

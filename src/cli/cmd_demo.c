@@ -1,4 +1,5 @@
-/* longhaul demo: two servers on this machine, real data, and what longhaul does with them, step by step.
+/* longhaul demo: two servers on this machine, real data, a live replication between them that is written to, killed and
+ * started again, and the comparison of both.
  *
  * Nothing is shown that the user could not type: each step runs this same program as a process of its own, under the
  * command line that is printed. Whether both sides are equal is asked of the servers themselves (DBSIZE, DEBUG
@@ -16,6 +17,7 @@
 #include "cli/complain.h"
 #include "cli/demo_check.h"
 #include "cli/demo_data.h"
+#include "cli/demo_live.h"
 #include "cli/demo_server.h"
 #include "cli/feed.h"
 #include "cli/json_out.h"
@@ -25,7 +27,7 @@
 #include "server/call.h"
 #include "server/info.h"
 
-enum { DEMO_REPLY_MS = 30000, DEMO_ARGS_MAX = 16 };
+enum { DEMO_REPLY_MS = 30000, DEMO_ARGS_MAX = 16, DEMO_EQUAL_MS = 10000, DEMO_SLICE_MS = 100 };
 
 #define DEMO_PROGRAM "/proc/self/exe"
 
@@ -37,8 +39,11 @@ struct demo {
     char server_name[64]; /* "redis 7.0.15" */
     struct err err;
 
-    const char *data;                   /* where the keys come from */
-    json_t *replicate, *ping, *compare; /* documents of the steps; text output has none */
+    const char *data;                                   /* where the keys come from */
+    json_t *replicate, *status, *compare, *differences; /* documents of the steps */
+    char state[DEMO_PATH_MAX];                          /* the job's state directory */
+    struct demo_live live;
+    int64_t arrived_ms, back_ms;
     struct demo_check check;
     struct demo_changes changes;
     bool equal, found_exactly;
@@ -160,52 +165,128 @@ static bool start_servers(struct demo *d) {
 
 /* ---- the demonstration ---- */
 
-static bool replicate(struct demo *d) {
-    const char *words[] = { "replicate", d->source.endpoint, d->target.endpoint, NULL };
-    say(d, "Everything is copied, and compared after it:\n\n");
-    int status = step(d, words, &d->replicate);
-    return status == STATUS_DONE || failed_step(d, "replicate", status);
+/* In the background; the options of the JSON output are not shown. */
+static bool start_live(struct demo *d) {
+    const char *words[] = { "replicate",   d->source.endpoint, d->target.endpoint, "--mode", "live",
+                            "--state-dir", d->state,           "--output",         "json",   NULL };
+    if (is_text(d)) words[7] = NULL;
+    say(d, "$ longhaul replicate %s %s --mode live --state-dir %s &\n", d->source.endpoint, d->target.endpoint,
+        d->state);
+    return demo_live_start(&d->live, words, &d->err);
 }
 
+/* Until everything that was written before now is on the target. */
+static bool wait_for_live(struct demo *d) {
+    bool good = demo_live_wait(&d->live, clock_wall_us(), &d->status, &d->err);
+    if (is_text(d)) demo_live_show_log(&d->live);
+    say(d, "\n");
+    return good;
+}
+
+static bool follow(struct demo *d) {
+    say(d, "Live replication: everything is copied, and changes are followed from then on.\n\n");
+    return start_live(d) && wait_for_live(d);
+}
+
+static bool change(struct demo *d, enum demo_stage stage) {
+    demo_changes_fini(&d->changes);
+    if (!demo_changes_make(&d->changes, stage, d->loop, d->source.client, &d->err)) return false;
+    for (size_t i = 0; i < d->changes.n; i++) say(d, "  %s\n", d->changes.items[i].shown);
+    say(d, "\n");
+    return true;
+}
+
+/* The servers count a key that has expired until they come across it, and a group that was read from is found by
+ * polling: so it may take a moment until both say the same. */
 static bool ask_servers(struct demo *d) {
     char a[32], b[32];
     struct demo_check *c = &d->check;
-    if (!demo_check_run(c, d->loop, d->source.client, d->target.client, &d->err)) return false;
-    d->equal = c->source_keys == c->target_keys && c->sampled > 0 && c->equal == c->sampled;
+    int64_t until_ms = clock_mono_ms() + DEMO_EQUAL_MS;
+    do {
+        if (!demo_check_run(c, d->loop, d->source.client, d->target.client, &d->err)) return false;
+        d->equal = c->source_keys == c->target_keys && c->sampled > 0 && c->equal == c->sampled;
+        if (!d->equal) loop_run_once(d->loop, DEMO_SLICE_MS);
+    } while (!d->equal && clock_mono_ms() < until_ms && !*signals_stop_flag());
+    if (interrupted(d)) return false;
     say(d, "What the servers themselves say, asked without longhaul's copy or comparison:\n\n");
-    say(d, "  DBSIZE               source %s, target %s\n", units_format_number(c->source_keys, a, sizeof(a)),
+    say(d, "  DBSIZE               source %s, target %s", units_format_number(c->source_keys, a, sizeof(a)),
         units_format_number(c->target_keys, b, sizeof(b)));
+    say(d, " (and %s in which longhaul keeps the job's state)\n", units_format_number(c->own_keys, a, sizeof(a)));
     say(d, "  DEBUG DIGEST-VALUE   of %s sampled keys, %s are the same on both sides\n\n",
         units_format_number(c->sampled, a, sizeof(a)), units_format_number(c->equal, b, sizeof(b)));
-    if (d->equal) return true;
-    return err_set(&d->err, ERR_INTERNAL, "demo", "the servers do not hold the same");
+    return d->equal || err_set(&d->err, ERR_INTERNAL, "demo", "the servers do not hold the same");
 }
 
-static bool ping(struct demo *d) {
-    const char *words[] = { "ping", d->target.endpoint, NULL };
-    say(d, "How far away is the target?\n\n");
-    int status = step(d, words, &d->ping);
-    return status == STATUS_DONE || failed_step(d, "ping", status);
+static bool write_while_it_runs(struct demo *d) {
+    const char *words[] = { "status", d->target.endpoint, NULL };
+    say(d, "The source is written to while it runs:\n\n");
+    if (!change(d, DEMO_WHILE_IT_RUNS)) return false;
+    d->arrived_ms = demo_measure_arrival(d->loop, d->source.client, d->target.client, &d->err);
+    if (d->arrived_ms < 0) return false;
+    say(d, "One more write was to be seen on the target within %" PRId64 " ms of its reply.\n", d->arrived_ms + 1);
+    say(d, "How far behind is the target? It knows by itself, also when the source is lost:\n\n");
+    if (!demo_live_wait(&d->live, clock_wall_us(), &d->status, &d->err)) return false;
+    json_t *ignored = NULL;
+    int status = step(d, words, &ignored);
+    json_decref(ignored);
+    if (status != STATUS_DONE) return failed_step(d, "status", status);
+    return ask_servers(d);
+}
+
+static bool kill_and_go_on(struct demo *d) {
+    char took[32];
+    int64_t began_ms;
+    say(d, "Now longhaul is killed, and the source is written to meanwhile:\n\n");
+    say(d, "$ kill -9 %d\n\n", (int)d->live.pid);
+    demo_live_kill(&d->live);
+    if (!change(d, DEMO_WHILE_IT_IS_DEAD)) return false;
+    say(d, "Started again, it finds what changed:\n\n");
+    began_ms = clock_mono_ms();
+    if (!start_live(d) || !wait_for_live(d)) return false;
+    d->back_ms = clock_mono_ms() - began_ms;
+    say(d, "After %s the target was up to date again.\n", units_format_duration(d->back_ms, took, sizeof(took)));
+    return ask_servers(d);
+}
+
+/* SIGTERM: what was acknowledged before is still applied. */
+static bool end_live(struct demo *d) {
+    char *output = NULL;
+    say(d, "It ends in order when it is asked to, with what this second run did:\n\n$ kill %d\n", (int)d->live.pid);
+    int status = demo_live_end(&d->live, &output);
+    if (is_text(d)) demo_live_show_log(&d->live);
+    say(d, "%s\n", output);
+    if (!is_text(d)) d->replicate = json_loads(output, 0, NULL);
+    free(output);
+    return status == STATUS_DONE || failed_step(d, "replicate", status);
+}
+
+static bool compare(struct demo *d) {
+    const char *words[] = { "compare", d->source.endpoint, d->target.endpoint, NULL };
+    say(d, "Every key is compared, with its value, in both directions:\n\n");
+    int status = step(d, words, &d->compare);
+    return status == STATUS_DONE || failed_step(d, "compare", status);
 }
 
 /* What the user sees is the text; what is checked is the document of a second run. */
-static bool compare(struct demo *d) {
+static bool find_changes(struct demo *d) {
     const char *words[] = { "compare", d->source.endpoint, d->target.endpoint, "--show-diffs", NULL };
-    say(d, "Now the source alone is changed:\n\n");
-    if (!demo_changes_make(&d->changes, d->loop, d->source.client, &d->err)) return false;
-    for (size_t i = 0; i < d->changes.n; i++) say(d, "  %s\n", d->changes.items[i].shown);
-    say(d, "\nThe comparison finds these keys, and no others:\n\n");
-    int status = step(d, words, &d->compare);
+    say(d, "Does the comparison find anything at all? Now that nobody follows, the source is changed:\n\n");
+    if (!change(d, DEMO_AFTER_ITS_END)) return false;
+    say(d, "It finds these keys, and no others:\n\n");
+    int status = step(d, words, &d->differences);
     if (status != STATUS_FINDINGS) return failed_step(d, "compare", status);
-    if (is_text(d)) run_longhaul(d, words, &d->compare);
-    d->found_exactly = demo_changes_match(&d->changes, d->compare);
+    if (is_text(d)) run_longhaul(d, words, &d->differences);
+    d->found_exactly = demo_changes_match(&d->changes, d->differences);
     if (d->found_exactly) return true;
     return failed_step(d, "compare found other keys than those that were changed, and", status);
 }
 
 static bool show(struct demo *d) {
-    return start_servers(d) && fill(d) && !interrupted(d) && replicate(d) && ask_servers(d) && !interrupted(d) &&
-           ping(d) && compare(d) && !interrupted(d);
+    if (!start_servers(d)) return false;
+    snprintf(d->state, sizeof(d->state), "%.*s/state", DEMO_PATH_MAX - 8, d->directory);
+    demo_live_init(&d->live, DEMO_PROGRAM, d->target.endpoint, d->directory, d->loop);
+    return fill(d) && !interrupted(d) && follow(d) && write_while_it_runs(d) && kill_and_go_on(d) && end_live(d) &&
+           compare(d) && find_changes(d) && !interrupted(d);
 }
 
 /* ---- the end ---- */
@@ -215,6 +296,7 @@ static void say_what_next(const struct demo *d) {
         say(d, "All of it was as it should be. What to try next:\n\n");
         say(d, "  longhaul doctor SOURCE TARGET       what would hinder a replication of yours\n");
         say(d, "  longhaul replicate --help           which keys, how fast, from which replicas\n");
+        say(d, "  longhaul compare --digest           over a long distance, without moving the values\n");
         say(d, "  longhaul generate ENDPOINT          test data of every type\n");
     }
     if (!d->options->keep || d->source.pid == 0 || d->target.pid == 0) return;
@@ -225,14 +307,17 @@ static void say_what_next(const struct demo *d) {
 
 static json_t *to_json(struct demo *d) {
     const struct demo_check *c = &d->check;
-    json_t *document = json_pack(
-        "{ss ss ss ss ss? sb s{sI sI sI sI} si sb}", "command", "demo", "source", d->source.endpoint, "target",
-        d->target.endpoint, "server", d->server_name, "data", d->data, "equal", d->equal, "check", "source_keys",
-        (json_int_t)c->source_keys, "target_keys", (json_int_t)c->target_keys, "sampled", (json_int_t)c->sampled,
-        "equal", (json_int_t)c->equal, "changed", (int)d->changes.n, "changes_found_exactly", d->found_exactly);
+    json_t *document =
+        json_pack("{ss ss ss ss ss? sI sI sb s{sI sI sI sI sI} si sb}", "command", "demo", "source", d->source.endpoint,
+                  "target", d->target.endpoint, "server", d->server_name, "data", d->data, "arrived_ms",
+                  (json_int_t)d->arrived_ms, "back_ms", (json_int_t)d->back_ms, "equal", d->equal, "check",
+                  "source_keys", (json_int_t)c->source_keys, "target_keys", (json_int_t)c->target_keys, "own_keys",
+                  (json_int_t)c->own_keys, "sampled", (json_int_t)c->sampled, "equal", (json_int_t)c->equal, "changed",
+                  (int)d->changes.n, "changes_found_exactly", d->found_exactly);
     json_object_set(document, "replicate", d->replicate);
-    json_object_set(document, "ping", d->ping);
+    json_object_set(document, "status", d->status);
     json_object_set(document, "compare", d->compare);
+    json_object_set(document, "differences", d->differences);
     json_object_set_new(document, "error", report_error(&d->err));
     if (!d->options->keep) return document;
     json_object_set_new(document, "kept",
@@ -256,13 +341,15 @@ static int report(struct demo *d) {
 
 static void release(struct demo *d) {
     bool keep = d->options->keep;
+    if (d->live.pid != 0) demo_live_kill(&d->live);
     demo_server_end(&d->source, keep);
     demo_server_end(&d->target, keep);
     if (!keep) demo_directory_remove(d->directory);
     demo_changes_fini(&d->changes);
     json_decref(d->replicate);
-    json_decref(d->ping);
+    json_decref(d->status);
     json_decref(d->compare);
+    json_decref(d->differences);
     signals_uninstall();
     loop_run_once(d->loop, 0);
     loop_free(&d->loop);

@@ -1,6 +1,7 @@
 /* longhaul replicate: from options to a job, its progress on the screen, the comparison after it, and the summary. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -27,6 +28,7 @@ struct replicate_run {
     struct compare_progress comparing;
     bool did_compare;
     struct progress *progress;
+    char words[256];
     struct err error; /* ERR_NONE while all is well */
 };
 
@@ -90,10 +92,43 @@ static struct compare_settings compare_settings_of(struct replicate_run *run) {
     return s;
 }
 
-/* What is accepted for later releases is refused here, plainly. */
+/* What tells one job from another, beside its two ends; shown by status. */
+static void describe(const struct options *o, char *text, size_t size) {
+    FILE *out = fmemopen(text, size, "w");
+    if (out == NULL) return;
+    if (o->databases.all) fputs("all databases", out);
+    for (size_t i = 0; i < o->databases.n; i++) fprintf(out, i == 0 ? "databases %d" : ",%d", o->databases.dbs[i]);
+    if (!o->databases.all && o->databases.n == 0) fputs("one database", out);
+    if (o->key_pattern != NULL) fprintf(out, ", keys like %s", o->key_pattern);
+    for (size_t i = 0; i < o->key_include.n; i++) fprintf(out, ", with %s", o->key_include.items[i]);
+    for (size_t i = 0; i < o->key_exclude.n; i++) fprintf(out, ", without %s", o->key_exclude.items[i]);
+    for (size_t i = 0; i < o->key_types.n; i++) fprintf(out, ", type %s", o->key_types.items[i]);
+    if (o->key_slots.given) fprintf(out, ", %u slots", slot_set_count(&o->key_slots.set));
+    fclose(out);
+    text[size - 1] = '\0';
+}
+
+static struct live_settings live_settings_of(struct replicate_run *run) {
+    const struct options *o = run->options;
+    describe(o, run->words, sizeof(run->words));
+    return (struct live_settings){ .only = o->mode == OPT_MODE_LIVEONLY,
+                                   .capture = (enum live_capture)o->capture,
+                                   .poll_ms = o->poll_ms,
+                                   .state_dir = o->state_dir,
+                                   .name = o->job,
+                                   .source = run->source_endpoint.label,
+                                   .target = run->target_endpoint.label,
+                                   .words = run->words,
+                                   .max_delete_percent = (double)o->max_delete,
+                                   .release_deletions = o->release_deletions,
+                                   .resync_whole = o->resync == OPT_RESYNC_FULL,
+                                   .lease_ms = o->lease_ms,
+                                   .idle_timeout_ms = o->idle_timeout_ms };
+}
+
 static bool check_supported(const struct options *o, struct err *err) {
-    if (o->mode != OPT_MODE_SCAN)
-        return err_set(err, ERR_UNSUPPORTED, "--mode", "this version copies snapshots only; use --mode scan");
+    if (o->mode != OPT_MODE_SCAN && o->dry_run)
+        return err_set(err, ERR_USAGE, "--dry-run", "a live job has no end to report at; use --mode scan with it");
     return true;
 }
 
@@ -105,10 +140,16 @@ static void on_replicate_progress(void *ctx, const struct replicate_progress *p)
     uint64_t done = stat_get(&s->copied) + stat_get(&s->vanished) + stat_get(&s->skipped) + stat_get(&s->given_up);
     bool whole = run->filter.pattern == NULL && run->filter.n_include == 0 && run->filter.n_exclude == 0 &&
                  run->filter.slots == NULL && run->filter.n_types == 0;
-    struct progress_state state = { .phase = run->options->dry_run ? "reading" : "copying",
+    bool copies = !p->live || strcmp(p->phase, "copying") == 0;
+    struct progress_state state = { .phase = run->options->dry_run ? "reading"
+                                             : p->live             ? p->phase
+                                                                   : "copying",
                                     .keys = done,
-                                    .total = whole ? p->keys_total : 0,
+                                    .total = whole && copies ? p->keys_total : 0,
                                     .bytes = stat_get(&s->bytes),
+                                    .has_lag = p->live && p->lag_ms >= 0,
+                                    .lag_ms = p->lag_ms,
+                                    .waiting = p->live ? stat_get(&s->waiting) : 0,
                                     .given_up = stat_get(&s->given_up) };
     progress_update(run->progress, &state);
 }
@@ -134,17 +175,32 @@ static bool open_sides(struct replicate_run *run) {
     return run->target != NULL;
 }
 
+/* A live job waits for whatever may pass, unless a limit was asked for. */
+static int64_t outage_timeout_of(const struct options *o) {
+    bool asked = options_is_given(o, "outage-timeout");
+    return o->mode == OPT_MODE_SCAN || asked ? o->outage_timeout_ms : 0;
+}
+
 static void copy(struct replicate_run *run) {
     struct replicate_settings settings = settings_of(run);
+    struct live_settings live = live_settings_of(run);
+    if (run->options->mode != OPT_MODE_SCAN) settings.live = &live;
+    settings.outage_timeout_ms = outage_timeout_of(run->options);
     run->progress = progress_new(run->options->progress);
-    replicate_run(run->source, run->target, &settings, on_replicate_progress, run, signals_stop_flag(), &run->result,
-                  &run->error);
+    /* Who has lost the lease becomes the standby of who has it now. */
+    do {
+        replicate_result_fini(&run->result);
+        err_clear(&run->error);
+        replicate_run(run->source, run->target, &settings, on_replicate_progress, run, signals_stop_flag(),
+                      &run->result, &run->error);
+    } while (run->error.code == ERR_LEASE);
     progress_end(&run->progress);
 }
 
 static void compare(struct replicate_run *run) {
     const struct options *o = run->options;
     if (o->compare == OPT_COMPARE_NONE || o->dry_run || run->error.code != ERR_NONE) return;
+    if (run->result.live && !run->result.summary.idle) return; /* stopped: the source goes on changing */
     struct compare_settings settings = compare_settings_of(run);
     run->did_compare = true;
     run->progress = progress_new(o->progress);

@@ -9,6 +9,8 @@ int cmd_compare(const struct options *options);
 int cmd_ping(const struct options *options);
 int cmd_doctor(const struct options *options);
 int cmd_generate(const struct options *options);
+int cmd_status(const struct options *options);
+int cmd_resume(const struct options *options);
 int cmd_demo(const struct options *options);
 
 #endif

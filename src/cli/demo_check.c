@@ -1,15 +1,17 @@
 /* See demo_check.h. */
 #include "cli/demo_check.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "cli/json_out.h"
 #include "server/call.h"
 
-enum { DEMO_REPLY_MS = 30000, DIGEST_BATCH = 100, WORDS_MAX = 4 };
+enum { DEMO_REPLY_MS = 30000, DIGEST_BATCH = 100, WORDS_MAX = 8 };
 
 bool demo_count(struct loop *loop, struct client *client, uint64_t *keys, struct err *err) {
     struct call_reply reply;
@@ -73,36 +75,106 @@ static bool check_page(struct demo_check *check, struct loop *loop, struct clien
     return good;
 }
 
+static bool count_own(struct demo_check *check, struct loop *loop, struct client *target, struct err *err) {
+    struct call_reply reply;
+    if (!call_ok(loop, target, DEMO_REPLY_MS, &reply, err, "KEYS longhaul:{*")) return false;
+    check->own_keys = reply.item.num > 0 ? (uint64_t)reply.item.num : 0;
+    call_reply_fini(&reply);
+    if (!demo_count(loop, target, &check->target_keys, err)) return false;
+    check->target_keys -= check->own_keys < check->target_keys ? check->own_keys : check->target_keys;
+    return true;
+}
+
 bool demo_check_run(struct demo_check *check, struct loop *loop, struct client *source, struct client *target,
                     struct err *err) {
     char cursor[32] = "0";
     *check = (struct demo_check){ 0 };
-    if (!demo_count(loop, source, &check->source_keys, err) || !demo_count(loop, target, &check->target_keys, err))
-        return false;
+    if (!demo_count(loop, source, &check->source_keys, err) || !count_own(check, loop, target, err)) return false;
     do {
         if (!check_page(check, loop, source, target, cursor, err)) return false;
     } while (strcmp(cursor, "0") != 0 && check->sampled < DEMO_SAMPLE);
     return true;
 }
 
+/* ---- how long a write takes ---- */
+
+static bool shows(struct loop *loop, struct client *target, const char *value, bool *same, struct err *err) {
+    struct call_reply reply;
+    if (!call_ok(loop, target, DEMO_REPLY_MS, &reply, err, "GET demo:arrival")) return false;
+    *same = resp_is_string(&reply.item) && bytes_equal_str(reply.item.str, value);
+    call_reply_fini(&reply);
+    return true;
+}
+
+int64_t demo_measure_arrival(struct loop *loop, struct client *source, struct client *target, struct err *err) {
+    char value[32], command[80];
+    struct call_reply reply;
+    snprintf(value, sizeof(value), "%" PRId64, clock_wall_us());
+    snprintf(command, sizeof(command), "SET demo:arrival %s", value);
+    if (!call_ok(loop, source, DEMO_REPLY_MS, &reply, err, command)) return -1;
+    call_reply_fini(&reply);
+    int64_t began_ms = clock_mono_ms();
+    for (bool same = false; clock_mono_ms() - began_ms < DEMO_REPLY_MS;) {
+        if (!shows(loop, target, value, &same, err)) return -1;
+        if (same) return clock_mono_ms() - began_ms;
+    }
+    err_set(err, ERR_TIMEOUT, "demo", "a write did not reach the target within %d s", DEMO_REPLY_MS / 1000);
+    return -1;
+}
+
 /* ---- changes ---- */
 
+#define KEY "\1" /* stands for the key in a plan's words */
+
 struct change_plan {
-    const char *type;             /* of the key that is changed; NULL: a new key */
-    const char *words[WORDS_MAX]; /* the command; the key stands second */
+    const char *type; /* of the key that is changed: some key of the source; NULL: the key is named */
+    const char *key;
+    const char *words[WORDS_MAX]; /* the command */
 };
 
-static const struct change_plan plans[] = {
-    { "string", { "APPEND", " (changed)" } },
-    { "hash", { "HSET", "changed", "yes" } },
-    { "set", { "SADD", "changed" } },
-    { "zset", { "ZADD", "4711", "changed" } },
-    { "list", { "RPUSH", "changed" } },
-    { "string", { "PEXPIRE", "1800000" } },
-    { "set", { "DEL" } },
-    { NULL, { "SET", "a key that the target does not have" } },
+struct change_stage {
+    const struct change_plan *plans;
+    size_t n;
 };
-_Static_assert(sizeof(plans) / sizeof(plans[0]) <= DEMO_CHANGES_MAX, "more changes than there is room for");
+
+static const struct change_plan while_it_runs[] = {
+    { NULL, "demo:greeting", { "SET", KEY, "hello from the source" } },
+    { NULL, "demo:account", { "HSET", KEY, "owner", "Ada", "balance", "100" } },
+    { NULL, "demo:account", { "HINCRBY", KEY, "balance", "-30" } },
+    { NULL, "demo:session", { "SET", KEY, "4711", "PX", "1500" } },
+    { NULL, "demo:orders", { "XADD", KEY, "*", "item", "a book" } },
+    { NULL, "demo:orders", { "XGROUP", "CREATE", KEY, "packers", "0" } },
+    { NULL, "demo:orders", { "XREADGROUP", "GROUP", "packers", "first", "STREAMS", KEY, ">" } },
+    { "set", NULL, { "DEL", KEY } },
+    { "hash", NULL, { "HSET", KEY, "changed", "while longhaul runs" } },
+};
+
+static const struct change_plan while_it_is_dead[] = {
+    { NULL, "demo:greeting", { "SET", KEY, "written while longhaul was dead" } },
+    { NULL, "demo:account", { "DEL", KEY } },
+    { "list", NULL, { "RPUSH", KEY, "while longhaul was dead" } },
+    { "string", NULL, { "DEL", KEY } },
+};
+
+static const struct change_plan after_its_end[] = {
+    { "string", NULL, { "APPEND", KEY, " (changed)" } },
+    { "hash", NULL, { "HSET", KEY, "changed", "yes" } },
+    { "set", NULL, { "SADD", KEY, "changed" } },
+    { "zset", NULL, { "ZADD", KEY, "4711", "changed" } },
+    { "list", NULL, { "RPUSH", KEY, "changed" } },
+    { "string", NULL, { "PEXPIRE", KEY, "1800000" } },
+    { "set", NULL, { "DEL", KEY } },
+    { NULL, "demo:new", { "SET", KEY, "a key that the target does not have" } },
+};
+
+#define STAGE(plans)                                                                                                   \
+    { plans, sizeof(plans) / sizeof((plans)[0]) }
+static const struct change_stage stages[] = {
+    [DEMO_WHILE_IT_RUNS] = STAGE(while_it_runs),
+    [DEMO_WHILE_IT_IS_DEAD] = STAGE(while_it_is_dead),
+    [DEMO_AFTER_ITS_END] = STAGE(after_its_end),
+};
+_Static_assert(sizeof(while_it_runs) / sizeof(while_it_runs[0]) <= DEMO_CHANGES_MAX, "room for the changes");
 
 static bool is_taken(const struct demo_changes *changes, struct bytes key) {
     for (size_t i = 0; i < changes->n; i++)
@@ -135,34 +207,38 @@ static bool find_key(struct demo_changes *changes, struct loop *loop, struct cli
 
 static bool make_change(struct demo_changes *changes, struct loop *loop, struct client *source,
                         const struct change_plan *plan, struct err *err) {
-    struct demo_change *change = &changes->items[changes->n];
-    struct bytes argv[WORDS_MAX + 1] = { bytes_of_str(plan->words[0]), bytes_of(change->key, change->key_len) };
+    struct demo_change *change = &changes->items[changes->n++];
+    struct bytes argv[WORDS_MAX], key = bytes_of(change->key, change->key_len);
     struct call_reply reply;
-    char key[100];
-    size_t argc = 2;
-    int len = snprintf(change->shown, DEMO_SHOWN_MAX, "%s %s", plan->words[0], bytes_escape(argv[1], key, sizeof(key)));
-    for (size_t i = 1; i < WORDS_MAX && plan->words[i] != NULL; i++) {
-        argv[argc++] = bytes_of_str(plan->words[i]);
-        bool quote = strchr(plan->words[i], ' ') != NULL;
-        len += snprintf(change->shown + len, DEMO_SHOWN_MAX - (size_t)len, quote ? " \"%s\"" : " %s", plan->words[i]);
+    char shown[100];
+    size_t argc = 0, len = 0;
+    for (; argc < WORDS_MAX && plan->words[argc] != NULL; argc++) {
+        bool is_key = strcmp(plan->words[argc], KEY) == 0;
+        const char *quote = !is_key && strchr(plan->words[argc], ' ') != NULL ? "\"" : "";
+        argv[argc] = is_key ? key : bytes_of_str(plan->words[argc]);
+        if (len < DEMO_SHOWN_MAX)
+            len += (size_t)snprintf(change->shown + len, DEMO_SHOWN_MAX - len, "%s%s%s%s", argc > 0 ? " " : "", quote,
+                                    is_key ? bytes_escape(key, shown, sizeof(shown)) : plan->words[argc], quote);
     }
-    changes->n++;
     if (!ask(loop, source, &reply, err, argc, argv)) return false;
     call_reply_fini(&reply);
     return true;
 }
 
-bool demo_changes_make(struct demo_changes *changes, struct loop *loop, struct client *source, struct err *err) {
+bool demo_changes_make(struct demo_changes *changes, enum demo_stage stage, struct loop *loop, struct client *source,
+                       struct err *err) {
     err_clear(err);
-    for (size_t i = 0; i < sizeof(plans) / sizeof(plans[0]); i++) {
-        if (plans[i].type == NULL) {
-            changes->items[changes->n].key = mem_strdup("demo:new");
-            changes->items[changes->n].key_len = strlen("demo:new");
-        } else if (!find_key(changes, loop, source, plans[i].type, err)) {
+    for (size_t i = 0; i < stages[stage].n; i++) {
+        const struct change_plan *plan = &stages[stage].plans[i];
+        struct demo_change *change = &changes->items[changes->n];
+        if (plan->type == NULL) {
+            change->key = mem_strdup(plan->key);
+            change->key_len = strlen(plan->key);
+        } else if (!find_key(changes, loop, source, plan->type, err)) {
             if (err->code != ERR_NONE) return false;
             continue; /* no key of that type: one change less */
         }
-        if (!make_change(changes, loop, source, &plans[i], err)) return false;
+        if (!make_change(changes, loop, source, plan, err)) return false;
     }
     return true;
 }

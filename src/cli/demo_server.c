@@ -53,12 +53,17 @@ bool demo_directory_make(char path[DEMO_PATH_MAX], struct err *err) {
     return false;
 }
 
+/* One directory of files below it is the job's state. */
 void demo_directory_remove(const char *path) {
+    char below[DEMO_PATH_MAX + 300];
     DIR *directory = path[0] != '\0' ? opendir(path) : NULL;
     if (directory == NULL) return;
-    for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            unlinkat(dirfd(directory), entry->d_name, 0);
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (unlinkat(dirfd(directory), entry->d_name, 0) == 0 || errno != EISDIR) continue;
+        snprintf(below, sizeof(below), "%.*s/%s", DEMO_PATH_MAX, path, entry->d_name);
+        demo_directory_remove(below);
+    }
     closedir(directory);
     rmdir(path);
 }

@@ -12,6 +12,8 @@
 #include "cli/options.h"
 #include "net/loop.h"
 #include "server/address.h"
+#include "server/client.h"
+#include "server/deployment.h"
 #include "server/info.h"
 
 enum { DOCTOR_NODES_MAX = 512, DOCTOR_DATABASES_MAX = 1024, DOCTOR_CLOCK_SAMPLES = 7, DOCTOR_TEXT_MAX = 200 };
@@ -35,10 +37,47 @@ struct doctor_command {
 extern const struct doctor_command doctor_commands[DOCTOR_COMMANDS];
 
 /* From good to bad; of several nodes the worst counts. */
-enum doctor_answer { ANSWER_NOT_ASKED, ANSWER_GOOD, ANSWER_REFUSED, ANSWER_UNKNOWN, ANSWER_NO_KEYS, ANSWER_NOPERM };
+enum doctor_answer {
+    ANSWER_NOT_ASKED,
+    ANSWER_GOOD,
+    ANSWER_REFUSED,
+    ANSWER_UNKNOWN,
+    ANSWER_NO_KEYS,
+    ANSWER_NO_CHANNELS,
+    ANSWER_NOPERM,
+    DOCTOR_ANSWERS
+};
 
 /* What an error reply (without its '-') to a probe says about the command. */
 enum doctor_answer doctor_answer_of_error(struct bytes text);
+
+/* ---- what following changes needs ---- */
+
+/* What takes several commands, or a connection of its own, to be tried. */
+enum doctor_check_id {
+    DOCTOR_CHECK_TRACKING,    /* HELLO 3 and CLIENT TRACKING ON BCAST */
+    DOCTOR_CHECK_UNUSED,      /* SUBSCRIBE to the feed's channel that nobody uses */
+    DOCTOR_CHECK_GROUPS,      /* PSUBSCRIBE to events of consumer groups */
+    DOCTOR_CHECK_EVENTS,      /* PSUBSCRIBE to all keyspace events */
+    DOCTOR_CHECK_TRANSACTION, /* WATCH, UNWATCH, MULTI, EXEC */
+    DOCTOR_CHECK_RECORD,      /* commands of the record and the lease on keys with longhaul's own names */
+    DOCTOR_CHECKS
+};
+
+struct doctor_check {
+    enum doctor_answer answer;
+    char text[DOCTOR_TEXT_MAX]; /* the server's words where it is not good */
+};
+
+/* For one server. notify, buffers: empty or not known where CONFIG is refused. */
+struct doctor_live {
+    struct doctor_check checks[DOCTOR_CHECKS];
+    bool notify_known;
+    char notify[32];                 /* notify-keyspace-events */
+    bool counts_calls, counts_forks; /* INFO commandstats; total_forks */
+    bool buffer_known;
+    uint64_t buffer_hard, buffer_soft; /* bytes, client-output-buffer-limit of pubsub; 0: no limit */
+};
 
 /* ---- what is known ---- */
 
@@ -53,6 +92,7 @@ struct doctor_node {
     int64_t clock_ahead_us;              /* of this machine's clock */
     int64_t clock_within_us;             /* half of the round trip */
     char write_refusal[DOCTOR_TEXT_MAX]; /* OOM, READONLY, MISCONF...; empty: none */
+    struct doctor_live live;
 };
 
 struct doctor_side {
@@ -88,6 +128,9 @@ void doctor_probe(struct doctor_side *side, struct loop *loop, const struct opti
 /* Which of the databases of `other` can be selected here? Asked on the first node. */
 void doctor_probe_databases(struct doctor_side *side, struct loop *loop, const struct options *options,
                             const struct doctor_side *other);
+/* What --mode live needs of one server: client is a connection to it, others are made and closed. Nothing is written. */
+void doctor_probe_live(struct doctor_side *side, struct deployment *deployment, struct client *client,
+                       struct doctor_node *node);
 void doctor_side_fini(struct doctor_side *side);
 
 /* ---- findings ---- */
@@ -114,6 +157,8 @@ void doctor_findings_advise(struct doctor_findings *findings, const char *fmt, .
 void doctor_findings_fini(struct doctor_findings *findings);
 
 void doctor_judge_side(struct doctor_findings *findings, const struct doctor_side *side);
+/* Of --mode live alone; part of doctor_judge_side(). */
+void doctor_judge_live(struct doctor_findings *findings, const struct doctor_side *side);
 /* What only both together tell. Nothing when one is not reached. */
 void doctor_judge_both(struct doctor_findings *findings, const struct doctor_side *source,
                        const struct doctor_side *target);

@@ -4,10 +4,30 @@
 #include "cli/doctor.h"
 #include "cli/report.h"
 
-static const char *const answer_names[] = { "not asked", "available",    "refused",
-                                            "unknown",   "not all keys", "not permitted" };
+static const char *const answer_names[DOCTOR_ANSWERS] = { "not asked",    "available",        "refused",      "unknown",
+                                                          "not all keys", "not all channels", "not permitted" };
 
-static json_t *node_json(const struct doctor_node *node) {
+static const char *const check_names[DOCTOR_CHECKS] = { "tracking",      "subscribe",   "group_events",
+                                                        "notifications", "transaction", "own_keys" };
+
+/* What --mode live needs. */
+static json_t *live_json(const struct doctor_live *live, bool source) {
+    json_t *json = json_object();
+    for (int id = 0; id < DOCTOR_CHECKS; id++)
+        if (live->checks[id].answer != ANSWER_NOT_ASKED)
+            json_object_set_new(json, check_names[id], json_string(answer_names[live->checks[id].answer]));
+    if (!source) return json;
+    json_object_set_new(json, "notify_keyspace_events", live->notify_known ? json_string(live->notify) : json_null());
+    json_object_set_new(json, "counts_commands", json_boolean(live->counts_calls));
+    json_object_set_new(json, "counts_forks", json_boolean(live->counts_forks));
+    json_object_set_new(json, "pubsub_buffer_hard",
+                        live->buffer_known ? json_integer((json_int_t)live->buffer_hard) : json_null());
+    json_object_set_new(json, "pubsub_buffer_soft",
+                        live->buffer_known ? json_integer((json_int_t)live->buffer_soft) : json_null());
+    return json;
+}
+
+static json_t *node_json(const struct doctor_node *node, bool source) {
     const struct server_info *info = &node->info;
     json_t *json = json_pack("{s:s, s:b}", "address", node->name, "reached", node->reached);
     if (!node->reached) {
@@ -28,6 +48,7 @@ static json_t *node_json(const struct doctor_node *node) {
         json_object_set_new(json, "clock_ahead_us", json_integer((json_int_t)node->clock_ahead_us));
         json_object_set_new(json, "clock_within_us", json_integer((json_int_t)node->clock_within_us));
     }
+    json_object_set_new(json, "live", live_json(&node->live, source));
     return json;
 }
 
@@ -64,7 +85,8 @@ json_t *doctor_side_json(const struct doctor_side *side) {
     json_object_set_new(json, "databases", databases_json(side));
     json_object_set_new(json, "commands", commands_json(side));
     json_t *nodes = json_array();
-    for (int i = 0; i < side->n_nodes; i++) json_array_append_new(nodes, node_json(&side->nodes[i]));
+    for (int i = 0; i < side->n_nodes; i++)
+        json_array_append_new(nodes, node_json(&side->nodes[i], side->id == OPT_SOURCE));
     json_object_set_new(json, "nodes", nodes);
     return json;
 }

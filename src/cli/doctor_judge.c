@@ -2,6 +2,7 @@
  * nobody. */
 #include "cli/doctor.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -223,12 +224,22 @@ static void judge_replica(struct doctor_findings *f, const struct doctor_side *s
                                  : "restore the link, or name the primary");
 }
 
+/* "CLIENT LIST" as rules write it: "client|list". */
+static const char *acl_name(const char *command, char *text, size_t size) {
+    size_t i;
+    for (i = 0; command[i] != '\0' && i + 1 < size; i++)
+        text[i] = command[i] == ' ' ? '|' : (char)tolower((unsigned char)command[i]);
+    text[i] = '\0';
+    return text;
+}
+
 static void judge_command(struct doctor_findings *f, const struct doctor_side *side, int id) {
     const struct doctor_command *command = &doctor_commands[id];
     enum doctor_answer answer = side->answers[id];
     if (answer <= ANSWER_GOOD || answer == ANSWER_NO_KEYS) return;
     enum doctor_severity severity = command->severity[side->id];
     const char *name = doctor_side_name(side);
+    char rule[NUMBER_MAX];
     if (answer == ANSWER_UNKNOWN) {
         doctor_findings_add(f, severity, name, "commands", "%s is not there: %s", command->name, command->consequence);
     } else {
@@ -238,7 +249,8 @@ static void judge_command(struct doctor_findings *f, const struct doctor_side *s
     }
     if (answer == ANSWER_NOPERM)
         doctor_findings_advise(f, "give the user the command: ACL SETUSER %s +%s",
-                               side->user[0] != '\0' ? side->user : "NAME", command->name);
+                               side->user[0] != '\0' ? side->user : "NAME",
+                               acl_name(command->name, rule, sizeof(rule)));
     else if (severity >= DOCTOR_WARNING)
         doctor_findings_advise(
             f, "the provider may have switched it off, or rename-command renamed it; it is needed under its own name");
@@ -362,6 +374,7 @@ void doctor_judge_side(struct doctor_findings *f, const struct doctor_side *side
     judge_functions(f, side);
     judge_events(f, side);
     judge_clock(f, side);
+    doctor_judge_live(f, side);
 }
 
 /* ---- both sides ---- */

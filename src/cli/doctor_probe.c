@@ -66,6 +66,7 @@ enum doctor_answer doctor_answer_of_error(struct bytes text) {
     case ERR_UNKNOWN_COMMAND:
         return ANSWER_UNKNOWN;
     case ERR_NOPERM:
+        if (contains_nocase(text, " channel")) return ANSWER_NO_CHANNELS;
         return contains_nocase(text, " key") ? ANSWER_NO_KEYS : ANSWER_NOPERM;
     case ERR_SERVER:
         return contains_nocase(text, "unknown subcommand") || contains_nocase(text, "syntax error") ? ANSWER_UNKNOWN
@@ -142,8 +143,9 @@ static void probe_events(struct probe *p) {
     struct resp_item name, value;
     if (!ask_text(p, &reply, "CONFIG GET notify-keyspace-events")) return;
     if (resp_is_aggregate(&reply.item) && resp_next(&reply.cursor, &name) && resp_next(&reply.cursor, &value)) {
-        p->side->notify_known = true;
+        p->side->notify_known = p->node->live.notify_known = true;
         snprintf(p->side->notify, sizeof(p->side->notify), "%.*s", (int)value.str.len, value.str.ptr);
+        memcpy(p->node->live.notify, p->side->notify, sizeof(p->node->live.notify));
     }
     call_reply_fini(&reply);
 }
@@ -217,14 +219,16 @@ static void probe_node(struct probe *p) {
     if (p->node->reached) probe_user(p);
     if (p->node->reached) probe_events(p);
     if (p->node->reached) probe_clock(p);
+    if (p->node->reached) doctor_probe_live(p->side, p->deployment, p->client, p->node);
     client_close(&p->client);
 }
 
-/* A name that nobody has; its braces are no hash tag, as there are none. */
+/* A name that nobody has; its braces are no hash tag, as there are none. Not one that "~longhaul:*" of an ACL allows:
+ * whether the user may access keys in general is asked with it. */
 static void make_key(char *key, size_t size) {
     unsigned char random[12];
     if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random)) memset(random, 0x5a, sizeof(random));
-    int len = snprintf(key, size, "longhaul:doctor:");
+    int len = snprintf(key, size, "longhaul-doctor:");
     for (size_t i = 0; i < sizeof(random); i++) len += snprintf(key + len, size - (size_t)len, "%02x", random[i]);
 }
 

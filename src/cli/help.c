@@ -72,7 +72,8 @@ static void print_entry(FILE *out, const char *term, const char *text, size_t co
 
 bool help_has_endpoints(enum command_id id) {
     const char *word = commands[id].words[0];
-    return word != NULL && (strcmp(word, "SOURCE") == 0 || strcmp(word, "ENDPOINT") == 0);
+    return word != NULL &&
+           (strcmp(word, "SOURCE") == 0 || strcmp(word, "TARGET") == 0 || strcmp(word, "ENDPOINT") == 0);
 }
 
 static void add_note(char *buf, size_t size, const char *before, const char *note) {

@@ -60,6 +60,10 @@ static int dispatch(const struct options *options) {
         return cmd_doctor(options);
     case COMMAND_GENERATE:
         return cmd_generate(options);
+    case COMMAND_STATUS:
+        return cmd_status(options);
+    case COMMAND_RESUME:
+        return cmd_resume(options);
     case COMMAND_DEMO:
         return cmd_demo(options);
     case COMMAND_HELP:

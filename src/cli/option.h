@@ -16,6 +16,7 @@
     X(SERVER, "Server")                                                                                                \
     X(KEYS, "Which keys")                                                                                              \
     X(COPY, "How they are copied")                                                                                     \
+    X(LIVE, "Following changes")                                                                                       \
     X(DATA, "What is written")                                                                                         \
     X(MEASURE, "What is measured")                                                                                     \
     X(VERIFY, "Comparison")                                                                                            \

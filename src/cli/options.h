@@ -39,10 +39,15 @@ enum {
 #define OPTIONS_ROUNDS_MAX 100
 #define OPTIONS_KEYS_MAX INT64_C(100000000000)
 #define OPTIONS_TIMEOUT_MAX_MS (INT64_C(24) * 3600 * 1000)
+#define OPTIONS_POLL_MIN_MS 100
+#define OPTIONS_LEASE_MIN_MS INT64_C(1000)
+#define OPTIONS_LEASE_MAX_MS (INT64_C(10) * 60 * 1000)
 #define OPTIONS_DURATION_MAX_MS (INT64_C(3650) * 24 * 3600 * 1000)
 
 /* Values of options that choose one of several words; the order is that of the words in options.def. */
 enum opt_mode { OPT_MODE_SCAN, OPT_MODE_LIVE, OPT_MODE_LIVEONLY };
+enum opt_capture { OPT_CAPTURE_AUTO, OPT_CAPTURE_TRACKING, OPT_CAPTURE_NOTIFICATIONS };
+enum opt_resync { OPT_RESYNC_AUTO, OPT_RESYNC_FULL };
 enum opt_type { OPT_TYPE_DUMP, OPT_TYPE_STRUCT };
 enum opt_compare { OPT_COMPARE_QUICK, OPT_COMPARE_FULL, OPT_COMPARE_NONE, OPT_COMPARE_DIGEST };
 enum opt_read_from { OPT_READ_FROM_PRIMARY, OPT_READ_FROM_REPLICA };
@@ -136,7 +141,13 @@ struct options {
     uint64_t big_key_bytes; /* 0: never in pieces */
     bool dry_run;
     bool log_keys;
+
+    int capture; /* enum opt_capture */
+    int64_t poll_ms, lease_ms;
     int64_t idle_timeout_ms; /* 0: none */
+    char *state_dir, *job;   /* NULL: none; one made from what is copied */
+    int resync;              /* enum opt_resync */
+    bool release_deletions;
 
     int64_t threads;  /* 0: automatic */
     int64_t batch;    /* 0: automatic */
@@ -157,7 +168,7 @@ struct options {
     char *key_file, *report_file; /* NULL: none */
     int64_t sample;               /* 0: all */
     bool repair, delete_extra;
-    int64_t max_delete; /* percent of the target's keys */
+    int64_t max_delete; /* percent of the target's keys; replicate, compare */
 
     int64_t iterations; /* ping: 0: until interrupted */
     int64_t count;      /* ping: round trips of one iteration */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/options_priv.h"
+#include "job/record.h"
 
 /* The option of higher origin, NULL where neither is given. On false both are, in the same place. */
 static bool pick(const struct options *options, const char *a, const char *b, const char **winner, struct err *err) {
@@ -82,6 +83,26 @@ static bool refuse_pair(const struct options *options, const char *a, const char
     return err_set(err, ERR_USAGE, NULL, "--%s and --%s contradict each other: %s", a, b, why);
 }
 
+/* It becomes part of keys on the target, between braces, and a field of the record. */
+static bool check_job(const struct options *options, struct err *err) {
+    const char *job = options->job;
+    if (job == NULL) return true;
+    size_t plain = strspn(job, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+    if (job[0] != '\0' && job[plain] == '\0' && plain < RECORD_JOB_MAX) return true;
+    return err_set(err, ERR_USAGE, "--job", "a name has 1 to %d letters, digits, '.', '_' and '-'", RECORD_JOB_MAX - 1);
+}
+
+static bool settle_live(const struct options *options, struct err *err) {
+    static const char *const of_live[] = { "--capture",     "--poll",       "--state-dir", "--job",
+                                           "--resync",      "--max-delete", "--lease",     "--release-deletions",
+                                           "--idle-timeout" };
+    if (options->mode != OPT_MODE_SCAN) return check_job(options, err);
+    for (size_t i = 0; i < sizeof(of_live) / sizeof(of_live[0]); i++)
+        if (options_origin(options, of_live[i] + 2) == ORIGIN_COMMAND_LINE)
+            return err_set(err, ERR_USAGE, of_live[i], "is for following changes; add --mode live");
+    return true;
+}
+
 static bool settle_replicate(struct options *options, struct err *err) {
     if (!settle_choice(options, "struct", "type", &options->type, OPT_TYPE_STRUCT, err)) return false;
     if (options->compare == OPT_COMPARE_NONE &&
@@ -91,9 +112,16 @@ static bool settle_replicate(struct options *options, struct err *err) {
     for (size_t i = 0; i < sizeof(structured) / sizeof(structured[0]); i++)
         if (options->type != OPT_TYPE_STRUCT && options_origin(options, structured[i] + 2) == ORIGIN_COMMAND_LINE)
             return err_set(err, ERR_USAGE, structured[i], "is for copies by commands; add --type struct");
-    if (options->mode == OPT_MODE_SCAN && options_origin(options, "idle-timeout") == ORIGIN_COMMAND_LINE)
-        return err_set(err, ERR_USAGE, "--idle-timeout", "is for following changes; add --mode live");
-    return true;
+    return settle_live(options, err);
+}
+
+/* Of one of both places the job must be known. */
+static bool check_asked(const struct options *options, struct err *err) {
+    char usage[128];
+    if (!check_job(options, err)) return false;
+    if (options->side[OPT_TARGET].uri != NULL || options->state_dir != NULL) return true;
+    return err_set(err, ERR_USAGE, NULL, "TARGET is missing, or --state-dir; usage: %s",
+                   command_usage(options->command, usage, sizeof(usage)));
 }
 
 static bool settle_generate(struct options *options, struct err *err) {
@@ -140,6 +168,8 @@ bool options_settle(struct options *options, struct err *err) {
     if (options->command == COMMAND_REPLICATE || options->command == COMMAND_COMPARE)
         if (!settle_compare(options, err)) return false;
     if (options->command == COMMAND_REPLICATE && !settle_replicate(options, err)) return false;
+    if (options->command == COMMAND_STATUS || options->command == COMMAND_RESUME)
+        if (!check_asked(options, err)) return false;
     if (options->command == COMMAND_GENERATE && !settle_generate(options, err)) return false;
     if (options->command == COMMAND_DEMO && !check_demo(options, err)) return false;
     return check_sides(options, err);

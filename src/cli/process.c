@@ -66,15 +66,21 @@ static bool start(const struct process_settings *s, int out_fd, int err_fd, pid_
     return err_set_errno(err, ERR_INTERNAL, s->argv[0], saved_errno, "cannot be started");
 }
 
+/* -1 for no path. */
+static bool open_file(const char *path, int *fd, struct err *err) {
+    *fd = -1;
+    if (path == NULL) return true;
+    *fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    return *fd >= 0 || err_set_errno(err, ERR_IO, path, errno, "cannot be written");
+}
+
 bool process_start(const struct process_settings *s, pid_t *pid, struct err *err) {
-    int fd = -1;
+    int log_fd, output_fd = -1;
     *pid = 0;
-    if (s->log_file != NULL) {
-        fd = open(s->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-        if (fd < 0) return err_set_errno(err, ERR_IO, s->log_file, errno, "cannot be written");
-    }
-    bool good = start(s, fd, fd, pid, err);
-    if (fd >= 0) close(fd);
+    bool good = open_file(s->log_file, &log_fd, err) && open_file(s->output_file, &output_fd, err) &&
+                start(s, output_fd >= 0 ? output_fd : log_fd, log_fd, pid, err);
+    if (log_fd >= 0) close(log_fd);
+    if (output_fd >= 0) close(output_fd);
     return good;
 }
 

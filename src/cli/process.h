@@ -14,6 +14,7 @@ enum { PROCESS_OUTPUT_MAX = 16 * 1024 * 1024 };
 struct process_settings {
     const char *const *argv; /* ends with NULL; argv[0] is a path */
     const char *log_file;    /* standard output and error go there; NULL: to ours */
+    const char *output_file; /* not NULL: standard output goes there instead */
     bool background;         /* a session of its own, so that the terminal's signals do not reach it */
     bool outlives;           /* false: the kernel kills it when this process dies */
 };

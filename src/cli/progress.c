@@ -92,6 +92,7 @@ static void put_counts(struct text *t, const struct progress_state *s, const str
     put_time_left(t, s, r);
     if (s->given_up > 0) put(t, ", %s given up", units_format_number(s->given_up, a, sizeof(a)));
     if (s->different > 0) put(t, ", %s different", units_format_number(s->different, a, sizeof(a)));
+    if (s->waiting > 0) put(t, ", %s waiting", units_format_number(s->waiting, a, sizeof(a)));
     if (s->has_lag) put(t, ", lag %s", units_format_duration(s->lag_ms, a, sizeof(a)));
     if (s->note != NULL) put(t, "; %s", s->note);
 }
@@ -178,7 +179,8 @@ static void measure(struct progress *p, const struct progress_state *s, int64_t 
 }
 
 void progress_update(struct progress *p, const struct progress_state *state) {
-    int64_t now_ms = clock_mono_ms(), pace_ms = p->bar ? PROGRESS_DRAW_MS : PROGRESS_LOG_MS;
+    int64_t now_ms = clock_mono_ms();
+    int64_t pace_ms = p->bar ? PROGRESS_DRAW_MS : state->has_lag ? PROGRESS_LIVE_LOG_MS : PROGRESS_LOG_MS;
     if (!p->bar && !p->log) return;
     if (p->drawn_ms != 0 && now_ms - p->drawn_ms < pace_ms - PROGRESS_DRAW_MS / 5) return;
     bool first = p->drawn_ms == 0;

@@ -15,8 +15,9 @@
 #include "net/loop.h"
 
 enum {
-    PROGRESS_DRAW_MS = 125,     /* between two drawings of the bar */
-    PROGRESS_LOG_MS = 5000,     /* between two log lines */
+    PROGRESS_DRAW_MS = 125, /* between two drawings of the bar */
+    PROGRESS_LOG_MS = 5000, /* between two log lines */
+    PROGRESS_LIVE_LOG_MS = 60 * 1000,
     PROGRESS_LINE_MAX = 512,    /* longest line, in bytes */
     PROGRESS_WIDTH_DEFAULT = 80 /* where the terminal does not say its width */
 };
@@ -30,7 +31,8 @@ struct progress_state {
     uint64_t bytes; /* moved; 0: not shown */
     uint64_t given_up;
     uint64_t different;
-    bool has_lag;
+    uint64_t waiting; /* keys that changed and are not copied yet */
+    bool has_lag;     /* of a live job: its log lines come once a minute */
     int64_t lag_ms;
     const char *note; /* what is waited for; borrowed until the next update */
 };

@@ -82,6 +82,28 @@ static void print_given_up(FILE *out, const struct giveup *giveup, uint64_t coun
         fprintf(out, "  ... and %" PRIu64 " more; --output json lists up to %d\n", count - shown, GIVEN_UP_IN_JSON);
 }
 
+static void print_lag(FILE *out, const char *name, int64_t us) {
+    char text[32];
+    fprintf(out, ", %s %s", name, units_format_duration((us + 999) / 1000, text, sizeof(text)));
+}
+
+static void print_live(FILE *out, const struct live_summary *s) {
+    char when[64];
+    fprintf(out, "job %s, changes captured by %s", s->job, s->capture);
+    if (s->lag_max_us > 0) {
+        print_lag(out, "lag p50", s->lag_p50_us);
+        print_lag(out, "p99", s->lag_p99_us);
+        print_lag(out, "max", s->lag_max_us);
+    }
+    if (s->gaps > 0) fprintf(out, ", %" PRIu64 " %s", s->gaps, s->gaps == 1 ? "gap" : "gaps");
+    fputc('\n', out);
+    if (s->watermark_us > 0)
+        fprintf(out, "every write that the source acknowledged before %s is on the target\n",
+                units_format_time(s->watermark_us, when, sizeof(when)));
+    if (s->deletions_held > 0)
+        fprintf(out, "deletions held: %" PRIu64 " keys; longhaul resume TARGET releases them\n", s->deletions_held);
+}
+
 void replicate_report_text(FILE *out, const struct replicate_report *report) {
     const struct replicate_result *r = report->result;
     report_side_text(out, "source", report->source_endpoint, report->source);
@@ -101,6 +123,7 @@ void replicate_report_text(FILE *out, const struct replicate_report *report) {
             units_format_duration(r->duration_ms, duration, sizeof(duration)),
             units_format_number((uint64_t)per_second(copied, r->duration_ms), rate, sizeof(rate)),
             units_format_bytes((uint64_t)per_second(stat_get(&r->stats.bytes), r->duration_ms), bytes, sizeof(bytes)));
+    if (r->live) print_live(out, &r->summary);
     if (report->compared == NULL) return;
     fputc('\n', out);
     report_compare_text(out, report->compare_mode, report->compared);
@@ -108,6 +131,18 @@ void replicate_report_text(FILE *out, const struct replicate_report *report) {
 }
 
 /* ---- JSON ---- */
+
+static json_t *json_live(const struct live_summary *s) {
+    char when[64];
+    json_t *live =
+        json_pack("{ss ss sI sI sI sI sI sI sb}", "job", s->job, "capture", s->capture, "watermark_us",
+                  (json_int_t)s->watermark_us, "lag_p50_us", (json_int_t)s->lag_p50_us, "lag_p99_us",
+                  (json_int_t)s->lag_p99_us, "lag_max_us", (json_int_t)s->lag_max_us, "gaps", (json_int_t)s->gaps,
+                  "deletions_held", (json_int_t)s->deletions_held, "idle", s->idle ? 1 : 0);
+    if (s->watermark_us > 0)
+        json_object_set_new(live, "watermark", json_string(units_format_time(s->watermark_us, when, sizeof(when))));
+    return live;
+}
 
 static json_t *json_types(const struct copy_stats *stats) {
     json_t *types = json_object();
@@ -133,6 +168,7 @@ static void add_result(json_t *doc, const struct replicate_result *r) {
     const struct copy_stats *s = &r->stats;
     json_object_set_new(doc, "duration_ms", json_integer(r->duration_ms));
     json_object_set_new(doc, "threads", json_integer(r->threads));
+    if (r->live) json_object_set_new(doc, "live", json_live(&r->summary));
     json_object_set_new(doc, "keys",
                         json_pack("{sI sI sI sI sI}", "scanned", (json_int_t)r->scanned, "copied",
                                   (json_int_t)stat_get(&s->copied), "vanished", (json_int_t)stat_get(&s->vanished),

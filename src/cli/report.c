@@ -107,10 +107,6 @@ static void print_confidence(FILE *out, const struct compare_result *r) {
 
 /* ---- comparison ---- */
 
-static const char *mode_name(enum compare_mode mode) {
-    return mode == COMPARE_QUICK ? "quick" : mode == COMPARE_DIGEST ? "digest" : "full";
-}
-
 static json_t *json_differences(const struct compare_result *result) {
     json_t *list = json_array();
     for (size_t i = 0; i < result->n_differences; i++) {
@@ -124,13 +120,14 @@ static json_t *json_differences(const struct compare_result *result) {
 }
 
 json_t *report_compare(enum compare_mode mode, const struct compare_result *r) {
-    json_t *doc =
-        json_pack("{ss sI sI}", "mode", mode_name(mode), "keys", (json_int_t)r->keys, "equal", (json_int_t)r->equal);
+    json_t *doc = json_pack("{ss sI sI}", "mode", compare_mode_name(mode), "keys", (json_int_t)r->keys, "equal",
+                            (json_int_t)r->equal);
     for (int kind = 0; kind < DIFFERENCE_KINDS; kind++)
         json_object_set_new(doc, difference_label((enum difference_kind)kind),
                             json_integer((json_int_t)r->count[kind]));
     json_object_set_new(doc, "skipped", json_integer((json_int_t)r->skipped));
     json_object_set_new(doc, "rechecked", json_integer((json_int_t)r->rechecked_away));
+    json_object_set_new(doc, "moving", json_integer((json_int_t)r->moving));
     json_object_set_new(doc, "duration_ms", json_integer(r->duration_ms));
     json_object_set_new(doc, "sample", r->sampled_of > 0 ? json_sample(r) : json_null());
     json_object_set_new(doc, "differences", json_differences(r));
@@ -164,6 +161,7 @@ void report_compare_text(FILE *out, enum compare_mode mode, const struct compare
         if (r->count[kind] > 0) print_row(t, difference_title((enum difference_kind)kind), r->count[kind]);
     if (r->skipped > 0) print_row(t, "skipped, larger than --mem-limit", r->skipped);
     if (r->rechecked_away > 0) print_row(t, "different at first, not when looked at again", r->rechecked_away);
+    if (r->moving > 0) print_row(t, "changing on both sides all the time", r->moving);
     table_print(t, out, 2);
     table_free(&t);
     if (r->sampled_of > 0) print_confidence(out, r);

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "copy/lane_priv.h"
 #include "copy/rewrite.h"
+#include "copy/transfer.h"
 #include "rdb/crc64.h"
 #include "rdb/decode.h"
 #include "rdb/portable.h"
@@ -38,6 +39,7 @@ static void log_key(const struct key_entry *entry) {
 void apply_acknowledged(struct lane *lane, struct key_entry *entry) {
     struct copy_stats *stats = &lane->stats;
     if (lane->plan->log_keys) log_key(entry);
+    lane_note_type(lane, entry);
     if (entry->flags & KEY_GONE) {
         stat_add(&stats->vanished, 1);
     } else {
@@ -70,7 +72,11 @@ static void on_applied(void *ctx, void *arg, const struct reply *reply) {
         if (module && err.code == ERR_BAD_PAYLOAD) refuse_module(&err, client_place(node->client));
         lane_key_failed(lane, entry, node, &err);
     } else {
-        lane_node_works(lane, node);
+        if (entry->flags & KEY_GONE) {
+            lane_node_deleted(lane, node);
+        } else {
+            lane_node_works(lane, node);
+        }
         apply_acknowledged(lane, entry);
     }
 }
@@ -103,7 +109,8 @@ static void on_mset_applied(void *ctx, void *arg, const struct reply *reply) {
 
 /* ---- commands ---- */
 
-/* The node to write to, ready; NULL when there is none now (the key is parked). */
+/* The node to write to, ready; NULL when there is none now, or nothing may be written (the key is parked: what it was
+ * read with must not be written after a pause). */
 static struct pool_node *target_node(struct lane *lane, struct key_entry *entry, bool *asking) {
     *asking = (entry->flags & KEY_ASK_TARGET) != 0;
     struct pool_node *node = *asking ? pool_ask(lane->target, entry->slot) : NULL;
@@ -112,6 +119,10 @@ static struct pool_node *target_node(struct lane *lane, struct key_entry *entry,
         node = pool_route(lane->target, entry->slot);
     }
     entry->flags &= ~(uint32_t)KEY_ASK_TARGET;
+    if (!lane_may_write(lane)) {
+        lane_park(lane, entry);
+        return NULL;
+    }
     if (node == NULL) {
         lane_park_unowned(lane, entry, lane->target);
         return NULL;
@@ -129,8 +140,11 @@ static struct outq *begin_command(struct lane *lane, struct pool_node *node, con
 }
 
 static void send_set(struct outq *out, const struct fetched *f) {
-    resp_write_head(out, f->expiry_ms >= 0 ? 5 : 3);
-    resp_write_literal(out, "SET");
+    if (f->expiry_ms >= 0) {
+        resp_write_encoded(out, "*5\r\n$3\r\nSET\r\n");
+    } else {
+        resp_write_encoded(out, "*3\r\n$3\r\nSET\r\n");
+    }
     resp_write_arg(out, key_entry_bytes(f->entry));
     resp_write_arg_ref(out, f->block, f->value);
     if (f->expiry_ms < 0) return;
@@ -261,7 +275,7 @@ static void gather_flush(struct gather *g) {
     g->n = 0;
     if (n == 0) return;
     struct pool_node *node = pool_route(g->lane->target, g->values[0]->entry->slot);
-    if (n == 1 || node == NULL || !client_is_ready(node->client)) {
+    if (n == 1 || node == NULL || !client_is_ready(node->client) || !lane_may_write(g->lane)) {
         for (size_t i = 0; i < n; i++) apply_one(g->lane, g->values[i]);
         return;
     }
@@ -292,7 +306,16 @@ void apply_values(struct lane *lane, const struct fetched *values, size_t n) {
     free(g.values);
 }
 
-void apply_deletion(struct lane *lane, struct key_entry *entry) {
+void apply_deletion(struct lane *lane, struct key_entry *entry, const struct client *source) {
+    if (!lane_trusts(lane, source)) {
+        lane_owe_deferred(lane, entry->slot);
+        lane_key_done(lane, entry);
+        return;
+    }
+    if (key_is_temporary(key_entry_bytes(entry)) && transfers_use_name(lane->transfers, entry->db, entry->slot)) {
+        lane_key_done(lane, entry);
+        return;
+    }
     entry->flags |= KEY_GONE;
     if (lane->plan->dry_run || lane->plan->never_delete) {
         apply_acknowledged(lane, entry);

@@ -5,6 +5,9 @@
  *   MEASURE   MEMORY USAGE                        ─▶ STRINGS, or DUMP for what is no string; too large: skipped
  *   DUMP      DUMP, PEXPIRETIME
  *   TYPE      TYPE                                ─▶ STRINGS or MEASURE; unwanted: skipped
+ *   USED      OBJECT IDLETIME, OBJECT REFCOUNT    not used since the gap began: done; else ─▶ STRINGS or MEASURE
+ *   EXISTS    EXISTS                              gone: told, or deleted
+ *   GROUPS    XINFO STREAM key FULL COUNT 1       groups as they were: done; else ─▶ STRINGS or MEASURE
  *   TRANSFER  by the commands of the type, large values in pieces: see transfer.h
  *
  * Value first, expiry second: a key that is deleted or replaced in between is then found gone or gets the newer expiry,
@@ -27,7 +30,9 @@ struct fetch_key {
     struct fetched f;
     enum key_result result;
     struct err *err; /* of RESULT_ERROR */
-    int64_t expiry;  /* as the server said it */
+    int64_t expiry;  /* as the server said it; in other stages the number that was asked for */
+    bool shared;     /* the value of a string, with other keys */
+    uint64_t groups; /* fingerprint */
 };
 
 struct batch {
@@ -80,6 +85,11 @@ static void lane_learn(struct lane *lane, bool is_string, size_t len) {
 static void key_failed(struct batch *b, struct fetch_key *key) {
     struct lane *lane = b->lane;
     struct key_entry *entry = key->f.entry;
+    if ((b->stage == STAGE_USED || b->stage == STAGE_GROUPS) && err_class_of(key->err->code) == ERR_CLASS_KEY) {
+        /* It cannot be told: idle times are not kept, groups not shown whole, or it is no stream any more. */
+        lane_copy_after_all(lane, entry);
+        return;
+    }
     if (key->err->code == ERR_WRONGTYPE && b->stage == STAGE_STRINGS) {
         lane_learn(lane, false, 0);
         entry->flags |= KEY_NOT_STRING;
@@ -97,11 +107,75 @@ static void key_failed(struct batch *b, struct fetch_key *key) {
     lane_key_failed(lane, entry, b->node, key->err);
 }
 
+static void key_gone(struct batch *b, struct key_entry *entry) {
+    apply_deletion(b->lane, entry, b->node->client);
+}
+
+static void key_unchanged(struct lane *lane, struct key_entry *entry) {
+    stat_add(&lane->stats.unchanged, 1);
+    lane_key_done(lane, entry);
+}
+
+/* After OBJECT IDLETIME (key->expiry, in seconds) and REFCOUNT. Integers that keys share have the idle time of whoever
+ * was last to use one of them, or none. */
+static void key_use_known(struct batch *b, struct fetch_key *key) {
+    struct lane *lane = b->lane;
+    const struct copy_plan *plan = lane->plan;
+    struct key_entry *entry = key->f.entry;
+    if (key->result == RESULT_NULL) {
+        key_gone(b, entry);
+        return;
+    }
+    bool told = key->result == RESULT_VALUE && !key->shared && plan->gap_since_ms != NULL;
+    int64_t gap_ms = told ? clock_mono_ms() - plan->gap_since_ms(plan->ctx, entry->slot) : 0;
+    if (told && key->expiry > gap_ms / 1000 + IDLE_SLACK_S) {
+        key_unchanged(lane, entry);
+    } else {
+        lane_copy_after_all(lane, entry);
+    }
+}
+
+/* After EXISTS. */
+static void key_looked_at(struct batch *b, struct fetch_key *key) {
+    struct lane *lane = b->lane;
+    const struct copy_plan *plan = lane->plan;
+    struct key_entry *entry = key->f.entry;
+    bool gone = key->result == RESULT_VALUE && key->expiry == 0;
+    if (entry->flags & KEY_PROBE) {
+        if (gone) {
+            key_gone(b, entry);
+        } else {
+            lane_park(lane, entry);
+        }
+        return;
+    }
+    if (!gone) {
+        stat_add(&lane->stats.looked, 1);
+    } else if (!lane_expects(lane, b->node->client)) {
+        lane_owe_deferred(lane, entry->slot);
+    } else if (plan->on_gone != NULL) {
+        plan->on_gone(plan->ctx, entry->db, key_entry_bytes(entry), entry->slot);
+    }
+    lane_key_done(lane, entry);
+}
+
+/* After XINFO STREAM. */
+static void key_groups_seen(struct lane *lane, struct fetch_key *key) {
+    struct key_entry *entry = key->f.entry;
+    bool told = lane->streams != NULL && key->groups != STREAM_UNSEEN;
+    if (told && !streams_changed(lane->streams, entry->db, key_entry_bytes(entry), entry->slot, key->groups)) {
+        key_unchanged(lane, entry);
+    } else {
+        lane_copy_after_all(lane, entry);
+    }
+}
+
 /* After TYPE. */
-static void key_typed(struct lane *lane, struct fetch_key *key) {
+static void key_typed(struct batch *b, struct fetch_key *key) {
+    struct lane *lane = b->lane;
     struct key_entry *entry = key->f.entry;
     if (key->result == RESULT_NULL || bytes_equal_str(key->f.value, "none")) {
-        apply_deletion(lane, entry);
+        key_gone(b, entry);
     } else if (!key_filter_wants_type(lane->plan->filter, key->f.value)) {
         stat_add(&lane->stats.skipped, 1);
         lane_key_done(lane, entry);
@@ -116,10 +190,11 @@ static void key_typed(struct lane *lane, struct fetch_key *key) {
 }
 
 /* After MEMORY USAGE: key->expiry holds the size. */
-static void key_measured(struct lane *lane, struct fetch_key *key) {
+static void key_measured(struct batch *b, struct fetch_key *key) {
+    struct lane *lane = b->lane;
     struct key_entry *entry = key->f.entry;
     if (key->result == RESULT_NULL) {
-        apply_deletion(lane, entry);
+        key_gone(b, entry);
         return;
     }
     uint64_t size = key->expiry > 0 ? (uint64_t)key->expiry : 0;
@@ -182,7 +257,7 @@ static bool key_read(struct batch *b, struct fetch_key *key) {
         return false;
     }
     if (key->result == RESULT_NULL || expiry_ms == -2) {
-        apply_deletion(lane, entry);
+        key_gone(b, entry);
         return false;
     }
     key->f.is_payload = b->stage == STAGE_DUMP;
@@ -190,6 +265,32 @@ static bool key_read(struct batch *b, struct fetch_key *key) {
     bool string = !key->f.is_payload || payload_type(key->f.value) == VALUE_STRING;
     lane_learn(lane, string, key->f.value.len);
     return true;
+}
+
+/* True when the value goes on to the target. */
+static bool key_answered(struct batch *b, struct fetch_key *key) {
+    switch (b->stage) {
+    case STAGE_TYPE:
+        key_typed(b, key);
+        return false;
+    case STAGE_MEASURE:
+        key_measured(b, key);
+        return false;
+    case STAGE_USED:
+        key_use_known(b, key);
+        return false;
+    case STAGE_EXISTS:
+        key_looked_at(b, key);
+        return false;
+    case STAGE_GROUPS:
+        key_groups_seen(b->lane, key);
+        return false;
+    case STAGE_STRINGS:
+    case STAGE_DUMP:
+    case STAGE_TRANSFER:
+        break;
+    }
+    return key_read(b, key);
 }
 
 static void batch_end(struct batch *b) {
@@ -201,11 +302,7 @@ static void batch_end(struct batch *b) {
         if (key->result != RESULT_ERROR) lane_node_works(lane, b->node);
         if (key->result == RESULT_ERROR) {
             key_failed(b, key);
-        } else if (b->stage == STAGE_TYPE) {
-            key_typed(lane, key);
-        } else if (b->stage == STAGE_MEASURE) {
-            key_measured(lane, key);
-        } else if (key_read(b, key)) {
+        } else if (key_answered(b, key)) {
             values[n_values++] = key->f;
         }
     }
@@ -270,7 +367,12 @@ static void on_value(void *ctx, void *arg, const struct reply *reply) {
     batch_reply_done(b);
 }
 
-/* PEXPIRETIME, PTTL, MEMORY USAGE: a number beside the value. */
+/* Is the number all that the stage asks for? */
+static bool asks_number(const struct batch *b) {
+    return b->stage == STAGE_MEASURE || b->stage == STAGE_USED || b->stage == STAGE_EXISTS;
+}
+
+/* PEXPIRETIME, PTTL: a number beside the value. MEMORY USAGE, OBJECT IDLETIME, EXISTS: the answer itself. */
 static void on_number(void *ctx, void *arg, const struct reply *reply) {
     struct batch *b = ctx;
     struct fetch_key *key = &b->keys[(uintptr_t)arg];
@@ -280,9 +382,36 @@ static void on_number(void *ctx, void *arg, const struct reply *reply) {
         key_take_reply_error(b, key, reply);
     } else if (reply->item.type == RESP_INTEGER) {
         key->expiry = reply->item.num;
-        if (b->stage == STAGE_MEASURE) key->result = RESULT_VALUE;
-    } else if (b->stage == STAGE_MEASURE) {
+        if (asks_number(b)) key->result = RESULT_VALUE;
+    } else if (asks_number(b)) {
         key->result = RESULT_NULL;
+    }
+    batch_reply_done(b);
+}
+
+/* OBJECT REFCOUNT: of a shared integer INT_MAX (redis 7.0.15 src/server.h, OBJ_SHARED_REFCOUNT). */
+static void on_refcount(void *ctx, void *arg, const struct reply *reply) {
+    struct batch *b = ctx;
+    struct fetch_key *key = &b->keys[(uintptr_t)arg];
+    if (reply->err != NULL) {
+        key_set_error(key, reply->err);
+    } else if (resp_is_error(&reply->item)) {
+        key_take_reply_error(b, key, reply);
+    } else {
+        key->shared = reply->item.type != RESP_INTEGER || reply->item.num >= INT32_MAX;
+    }
+    batch_reply_done(b);
+}
+
+static void on_groups(void *ctx, void *arg, const struct reply *reply) {
+    struct batch *b = ctx;
+    struct fetch_key *key = &b->keys[(uintptr_t)arg];
+    if (reply->err != NULL) {
+        key_set_error(key, reply->err);
+    } else if (resp_is_error(&reply->item)) {
+        key_take_reply_error(b, key, reply);
+    } else {
+        key->groups = streams_fingerprint(&reply->item, reply->cursor);
     }
     batch_reply_done(b);
 }
@@ -326,13 +455,23 @@ static void send_getrange(struct batch *b, size_t index) {
     struct client *client = b->node->client;
     if (b->asking) client_asking(client);
     struct outq *out = client_out(client);
-    resp_write_head(out, 4);
-    resp_write_literal(out, "GETRANGE");
+    resp_write_encoded(out, "*4\r\n$8\r\nGETRANGE\r\n");
     resp_write_arg(out, key_entry_bytes(b->keys[index].f.entry));
-    resp_write_literal(out, "0");
-    resp_write_arg_i64(out, VALUE_LARGE - 1);
+    _Static_assert(VALUE_LARGE - 1 == 65535, "stands in the command");
+    resp_write_encoded(out, "$1\r\n0\r\n$5\r\n65535\r\n");
     b->due++;
     client_end_command(client, on_value, b, (void *)(uintptr_t)index);
+}
+
+static void send_groups(struct batch *b, size_t index) {
+    struct client *client = b->node->client;
+    const struct bytes words[] = {
+        BYTES_LITERAL("XINFO"), BYTES_LITERAL("STREAM"), key_entry_bytes(b->keys[index].f.entry),
+        BYTES_LITERAL("FULL"),  BYTES_LITERAL("COUNT"),  BYTES_LITERAL("1")
+    };
+    if (b->asking) client_asking(client);
+    b->due++;
+    client_command(client, on_groups, b, (void *)(uintptr_t)index, sizeof(words) / sizeof(words[0]), words);
 }
 
 static void send_mget(struct batch *b, size_t first, size_t n) {
@@ -411,6 +550,18 @@ static void batch_send(struct batch *b) {
         send_uses(b);
         break;
     case STAGE_TRANSFER: /* not in batches */
+        break;
+    case STAGE_USED:
+        for (size_t i = 0; i < b->n; i++) {
+            send_key_command(b, BYTES_LITERAL("OBJECT"), BYTES_LITERAL("IDLETIME"), on_number, i);
+            send_key_command(b, BYTES_LITERAL("OBJECT"), BYTES_LITERAL("REFCOUNT"), on_refcount, i);
+        }
+        break;
+    case STAGE_EXISTS:
+        for (size_t i = 0; i < b->n; i++) send_key_command(b, BYTES_LITERAL("EXISTS"), bytes_of("", 0), on_number, i);
+        break;
+    case STAGE_GROUPS:
+        for (size_t i = 0; i < b->n; i++) send_groups(b, i);
         break;
     case STAGE_TYPE:
         for (size_t i = 0; i < b->n; i++) send_key_command(b, BYTES_LITERAL("TYPE"), bytes_of("", 0), on_value, i);

@@ -20,7 +20,18 @@ struct key_filter {
     size_t n_types;
 };
 
-/* By name alone (without pattern, which the server applies, and types). slot is the key's. */
+/* Of those, the copy of a large key on its way to its place: on the source it never is. */
+bool key_is_temporary(struct bytes key);
+
+/* Is it one of longhaul's own keys, which are never copied, compared or deleted?
+ *
+ *   longhaul:{...}:state, :lease, :epoch, :order   of live jobs (job/keeper.h)
+ *   longhaul:tmp:{...}                             a large key on its way (copy/transfer.h)
+ *   longhaul:probe:... and longhaul:doctor:...     what is tried before a job
+ */
+bool key_is_own(struct bytes key);
+
+/* By name alone: also false for longhaul's own keys. (Without pattern, which the server applies, and types.) slot is the key's. */
 bool key_filter_wants(const struct key_filter *filter, struct bytes key, uint16_t slot);
 
 /* By type, as TYPE answers. */

@@ -31,6 +31,7 @@ void lane_park(struct lane *lane, struct key_entry *entry) {
 void lane_requeue(struct lane *lane, struct key_entry *entry) {
     entry->flags &= KEY_ALONE | KEY_ASK_SOURCE | KEY_ASK_TARGET;
     entry->data = 0;
+    window_forget(&lane->window, entry);
     keyset_requeue(lane->keys, &entry);
     lane_kick(lane);
 }
@@ -74,7 +75,7 @@ void lane_wait_turn(struct lane *lane, struct key_entry *entry) {
 
 /* ---- taking keys into flight ---- */
 
-static enum stage first_stage(struct lane *lane, const struct key_entry *entry) {
+static enum stage copy_stage(const struct lane *lane) {
     if (lane->plan->typed) return STAGE_TYPE;
     if (lane->plan->can.source_memory_usage &&
         (lane->plan->mem_limit_bytes > 0 || lane->guarded > 0 || lane->plan->preserve != PRESERVE_NONE))
@@ -82,6 +83,25 @@ static enum stage first_stage(struct lane *lane, const struct key_entry *entry) 
     if (!lane->plan->can.target_set_pxat || lane->string_share < 0.3)
         return lane->plan->can.source_memory_usage ? STAGE_MEASURE : lane_value_stage(lane);
     return STAGE_STRINGS;
+}
+
+static enum stage first_stage(const struct lane *lane, const struct key_entry *entry) {
+    switch ((enum key_how)entry->how) {
+    case HOW_IF_USED:
+        return STAGE_USED;
+    case HOW_IF_GONE:
+        return STAGE_EXISTS;
+    case HOW_IF_GROUPS:
+        return STAGE_GROUPS;
+    case HOW_COPY:
+        break;
+    }
+    return copy_stage(lane);
+}
+
+void lane_copy_after_all(struct lane *lane, struct key_entry *entry) {
+    entry->how = HOW_COPY;
+    lane_stage(lane, entry, copy_stage(lane));
 }
 
 /* How many keys --rate lets through now; starts the timer for the rest. */
@@ -102,25 +122,68 @@ static void on_pace(void *ctx) {
     lane_kick(ctx);
 }
 
+static void on_linger(void *ctx) {
+    struct lane *lane = ctx;
+    lane->lingered = true;
+    lane_kick(lane);
+}
+
+/* Changes come a few at a time, and each wakes up three processes. A little later there are more, and some of them the
+ * same: the source has less to do for each. */
+static bool lane_lingers(struct lane *lane, size_t queued) {
+    if (!lane->plan->live || lane->lingered || queued >= LANE_LINGER_KEYS) return false;
+    if (!loop_timer_is_pending(lane->linger)) loop_timer_start(lane->linger, LANE_LINGER_MS);
+    return true;
+}
+
 /* Room in all windows for so many further keys; 0 when it is not worth a batch yet. */
 static size_t lane_room(struct lane *lane) {
     const struct copy_plan *plan = lane->plan;
     size_t queued = keyset_queued(lane->keys), in_flight = keyset_in_flight(lane->keys);
-    if (lane->stopping || lane->failed || queued == 0 || in_flight >= plan->window_keys) return 0;
+    if (lane->stopping || lane->failed || queued == 0 || in_flight >= lane->window.keys) return 0;
+    if (!lane_may_write(lane) || lane_lingers(lane, queued)) return 0;
     uint64_t half = plan->lane_bytes / 2;
     if (lane->target_full || (lane->reading_bytes >= half && in_flight > 0)) return 0;
-    size_t room = plan->window_keys - in_flight;
+    size_t room = lane->window.keys - in_flight;
     /* While the target is in trouble a single batch tries whether it is over. */
     if (lane->trouble_since_ms != 0 && in_flight > 0) return 0;
     if (lane->trouble_since_ms != 0 && room > plan->batch_keys) room = plan->batch_keys;
     uint64_t free_bytes = lane->reading_bytes < half ? half - lane->reading_bytes : 0;
     uint64_t by_bytes = (uint64_t)((double)free_bytes / (lane->value_bytes + 1)) + 1;
     if (by_bytes < room) room = (size_t)by_bytes;
-    /* A command per key would cost more than it brings: wait for a batch's worth, or a quarter of what fits. */
+    /* A server that is woken for a few keys costs more than they do: wait for a quarter of the window, or of what fits. */
     uint64_t quantum = (uint64_t)((double)half / (lane->value_bytes + 1) / 4) + 1;
-    if (quantum > plan->batch_keys) quantum = plan->batch_keys;
+    if (quantum > lane->window.keys / 4) quantum = lane->window.keys / 4;
     if (room < quantum && room < queued && in_flight > 0) return 0;
     return lane_allowance(lane, room < queued ? room : queued);
+}
+
+/* A full target may get room only by deletions that wait behind what it cannot take. So, beside the batch that tries
+ * whether the trouble is over, further keys are looked at, which costs little: those that are gone are deleted. */
+static size_t lane_probes(const struct lane *lane, size_t tried) {
+    bool full = lane->trouble_since_ms != 0 && lane->trouble.code == ERR_OOM;
+    return full && lane->plan->live && lane->window.keys > tried ? lane->window.keys - tried : 0;
+}
+
+static bool lane_take(struct lane *lane, bool probe) {
+    struct key_entry *entry = keyset_take(lane->keys);
+    if (entry == NULL) return false;
+    window_take(&lane->window, entry);
+    key_set_stage(entry, first_stage(lane, entry));
+    if (probe && entry->how != HOW_IF_GONE) {
+        entry->flags |= KEY_PROBE;
+        key_set_stage(entry, STAGE_EXISTS);
+    }
+    if (lane->guarded > 0) lane->guarded--;
+    fetch_add(lane, entry);
+    return true;
+}
+
+static void lane_take_up(struct lane *lane) {
+    size_t n = lane_room(lane), probes = n > 0 ? lane_probes(lane, n) : 0;
+    if (n > 0) lane->lingered = false;
+    while (n > 0 && lane_take(lane, false)) n--;
+    while (probes > 0 && lane_take(lane, true)) probes--;
 }
 
 static void fetch_list(struct lane *lane, struct key_list *list) {
@@ -142,15 +205,13 @@ static void lane_work(void *ctx) {
     fetch_list(lane, &lane->turn);
     fetch_list(lane, &lane->staged);
     transfers_work(lane->transfers);
-    for (size_t n = held ? 0 : lane_room(lane); n > 0; n--) {
-        struct key_entry *entry = keyset_take(lane->keys);
-        if (entry == NULL) break;
-        key_set_stage(entry, first_stage(lane, entry));
-        if (lane->guarded > 0) lane->guarded--;
-        fetch_add(lane, entry);
-    }
+    if (!held) lane_take_up(lane);
     fetch_flush(lane);
+    /* Nothing is left that could find out whether the trouble is over. */
+    if (lane->trouble_since_ms != 0 && keyset_queued(lane->keys) + keyset_in_flight(lane->keys) == 0)
+        lane->trouble_since_ms = lane->hold_until_ms = 0;
     lane_publish_waiting(lane);
+    lane_serve_marks(lane);
 }
 
 void lane_kick(struct lane *lane) {
@@ -164,6 +225,7 @@ void lane_kick(struct lane *lane) {
 void lane_key_done(struct lane *lane, struct key_entry *entry) {
     entry->flags = 0;
     entry->attempts = 0;
+    window_done(&lane->window, entry);
     keyset_done(lane->keys, &entry);
     lane_kick(lane);
 }
@@ -186,8 +248,10 @@ static void lane_hold(struct lane *lane, const struct err *err) {
     if (lane->trouble_since_ms == 0) {
         lane->trouble_since_ms = now_ms;
         lane->hold_ms = LANE_HOLD_MIN_MS;
-        lane->trouble_logged_ms = now_ms;
-        log_warn(err->place, "%s; waiting", err->text);
+        /* A node that answers now and then would fill the log. */
+        lane->trouble_told = lane->trouble_logged_ms == 0 || now_ms - lane->trouble_logged_ms > LANE_TELL_MS;
+        if (lane->trouble_told) lane->trouble_logged_ms = now_ms;
+        if (lane->trouble_told) log_warn(err->place, "%s; waiting", err->text);
     } else if (now_ms >= lane->hold_until_ms) {
         lane->hold_ms = lane->hold_ms * 2 > LANE_HOLD_MAX_MS ? LANE_HOLD_MAX_MS : lane->hold_ms * 2;
     }
@@ -199,9 +263,23 @@ void lane_node_works(struct lane *lane, const struct pool_node *node) {
     if (lane->trouble_since_ms == 0) return;
     /* Another node of the target's cluster may work while this one does not. */
     if (lane->trouble.code != ERR_CLUSTERDOWN && strcmp(lane->trouble.place, client_place(node->client)) != 0) return;
-    log_info(lane->trouble.place, "works again after %lld ms", (long long)(clock_mono_ms() - lane->trouble_since_ms));
+    if (lane->trouble_told)
+        log_info(lane->trouble.place, "works again after %lld ms",
+                 (long long)(clock_mono_ms() - lane->trouble_since_ms));
     lane->trouble_since_ms = lane->hold_until_ms = 0;
     lane_kick(lane);
+}
+
+void lane_node_deleted(struct lane *lane, const struct pool_node *node) {
+    if (lane->trouble_since_ms == 0 || lane->trouble.code != ERR_OOM || !lane->plan->live) {
+        lane_node_works(lane, node);
+        return;
+    }
+    int64_t soon_ms = clock_mono_ms() + LANE_HOLD_MIN_MS;
+    if (lane->hold_until_ms <= soon_ms) return;
+    lane->hold_until_ms = soon_ms;
+    lane->hold_ms = LANE_HOLD_MIN_MS;
+    if (lane->parked != NULL) loop_timer_start(lane->retry, LANE_HOLD_MIN_MS);
 }
 
 void lane_park_unowned(struct lane *lane, struct key_entry *entry, struct pool *side) {
@@ -285,6 +363,11 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
         return;
     case ERR_CLASS_STOP:
         lane_park(lane, entry);
+        if (lane->plan->live && node != NULL && (err->code == ERR_NOAUTH || err->code == ERR_WRONGPASS)) {
+            lane_hold(lane, err); /* the login may be accepted again */
+            if (client_is_ready(node->client)) client_break(node->client, err);
+            return;
+        }
         lane_fail(lane, err);
         return;
     }
@@ -294,6 +377,7 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
 
 static void on_node_ready(void *ctx, struct pool_node *node) {
     struct lane *lane = ctx;
+    window_reset(&lane->window);
     if (!lane->stopping && lane->parked != NULL && clock_mono_ms() >= lane->hold_until_ms) lane_unpark(lane);
     lane_kick(lane);
 }
@@ -346,6 +430,7 @@ static void lane_check_outage(struct lane *lane) {
 static void on_tick(void *ctx) {
     struct lane *lane = ctx;
     lane_check_outage(lane);
+    if (clock_mono_ms() - lane->trust_checked_ms >= LANE_TRUST_MS) lane_check_trust(lane);
     atomic_store_explicit(&lane->stats.reconnects, pool_reconnects(lane->source) + pool_reconnects(lane->target),
                           memory_order_relaxed);
     lane_kick(lane);
@@ -364,13 +449,16 @@ struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index
     lane->value_bytes = 128;
     lane->string_share = 1;
     lane->guarded = GUARDED_AT_START;
+    window_init(&lane->window, plan->window_keys, plan->lane_bytes / 4);
     lane->tokens_at_us = clock_mono_us();
     lane->retry = loop_timer_new(loop, on_retry, lane);
     lane->tick = loop_timer_new(loop, on_tick, lane);
     lane->pace = loop_timer_new(loop, on_pace, lane);
+    lane->linger = loop_timer_new(loop, on_linger, lane);
     lane->transfers = transfers_new(lane);
-    lane->source = pool_new(loop, plan->source, &events, lane);
-    lane->target = pool_new(loop, plan->target, &events, lane);
+    lane_live_init(lane);
+    lane->source = pool_new(loop, plan->source, plan->live, &events, lane);
+    lane->target = pool_new(loop, plan->target, false, &events, lane);
     loop_timer_start(lane->tick, LANE_TICK_MS);
     return lane;
 }
@@ -387,7 +475,9 @@ void lane_free(struct lane **lane) {
     loop_timer_free(&l->retry);
     loop_timer_free(&l->tick);
     loop_timer_free(&l->pace);
+    loop_timer_free(&l->linger);
     keyset_free(&l->keys);
+    lane_live_fini(l);
     free(l);
 }
 
@@ -395,8 +485,14 @@ int lane_of_slot(const struct copy_plan *plan, uint16_t slot) {
     return slot * plan->lanes / SLOT_COUNT;
 }
 
-void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot) {
-    keyset_name(lane->keys, db, key, slot);
+void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot, enum key_how how) {
+    const struct copy_plan *plan = lane->plan;
+    bool full = plan->live && plan->names_bytes_max > 0 && keyset_memory_bytes(lane->keys) >= plan->names_bytes_max;
+    if (full && keyset_find(lane->keys, db, key) == NULL) {
+        lane_owe_unnamed(lane, slot);
+        return;
+    }
+    keyset_name(lane->keys, db, key, slot, how);
     lane_publish_waiting(lane);
     lane_kick(lane);
 }

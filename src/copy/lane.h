@@ -16,6 +16,8 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/keyset.h"
+#include "base/slot.h"
 #include "copy/accept.h"
 #include "copy/filter.h"
 #include "copy/giveup.h"
@@ -57,7 +59,7 @@ struct copy_plan {
     bool never_delete;         /* a key that the source does not have stays on the target */
     int target_db;             /* -1: the same number as on the source */
     size_t batch_keys;         /* keys read by one batch */
-    size_t window_keys;        /* keys in flight per lane */
+    size_t window_keys;        /* keys in flight per lane; 0: as many as the way to the target holds */
     size_t max_args;           /* words in one command */
     uint64_t lane_bytes;       /* budget of a lane for values being read and written */
     uint64_t mem_limit_bytes;  /* 0: none */
@@ -69,8 +71,14 @@ struct copy_plan {
     double rate;               /* keys a second per lane; 0: unlimited */
     int64_t outage_timeout_ms; /* 0: for ever */
     struct giveup *giveup;
+    bool live;                /* changes are captured: streams and reconnections are kept track of, see below */
+    uint64_t names_bytes_max; /* live: memory for waiting names per lane; beyond it new ones become debts */
 
-    /* Called from lane threads. */
+    /* Called from lane threads; those behind `live` only then. */
+    bool (*may_write)(void *ctx);                      /* false: nothing is started (the lease is not held) */
+    int64_t (*gap_since_ms)(void *ctx, uint16_t slot); /* HOW_IF_USED: monotonic ms at which the slot's gap began */
+    void (*on_gone)(void *ctx, int db, struct bytes key, uint16_t slot); /* HOW_IF_GONE: the source has it no more */
+    void (*on_debts)(void *ctx);                                         /* lane_take_debts() has something new */
     void (*request_refresh)(void *ctx, struct deployment *side);
     void (*on_failed)(void *ctx, const struct err *err);
     void *ctx;
@@ -83,8 +91,35 @@ void lane_free(struct lane **lane);
 /* Which lane a slot belongs to. */
 int lane_of_slot(const struct copy_plan *plan, uint16_t slot);
 
-/* Names a key: it will be copied as it is found then. On the lane's thread. */
-void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot);
+/* Names a key: it will be copied as it is found then, or looked at as `how` says. On the lane's thread. */
+void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot, enum key_how how);
+
+/* A mark among the names: reached(ctx) is called on the lane's thread once every name given before it has been served
+ * and the lane has no untaken debts. In order. Owned by the lane's caller until then. */
+struct lane_mark {
+    void (*reached)(struct lane_mark *mark);
+    void *ctx;              /* the caller's */
+    uint32_t epoch;         /* the lane's */
+    struct lane_mark *next; /* the lane's */
+};
+void lane_put_mark(struct lane *lane, struct lane_mark *mark);
+
+/* What a live lane could not do by itself, by slot. Whoever takes them must see to it. Any thread. */
+struct lane_debts {
+    struct slot_set unnamed;  /* names were dropped here: the budget was full */
+    struct slot_set deferred; /* keys were found gone on a server process that is not trusted: not deleted */
+    bool any;
+};
+bool lane_take_debts(struct lane *lane, struct lane_debts *debts);
+
+/* The server process that is to be read at this address of the source. A connection to another process is broken and
+ * made anew. What is found gone is deferred, unless it is this process that says so and `deletions` is true. On the
+ * lane's thread. */
+void lane_trust(struct lane *lane, const struct address *address, const char *run_id, bool deletions);
+
+/* Looks at the groups of all streams known to the lane (HOW_IF_GROUPS): some consumer group may have been used. On the
+ * lane's thread. */
+void lane_check_groups(struct lane *lane);
 
 /* The pictures of the deployments may have changed. On the lane's thread. */
 void lane_update(struct lane *lane);

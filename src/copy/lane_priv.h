@@ -1,11 +1,16 @@
-/* Inside of a lane: shared by lane.c (states and errors), fetch.c (reading) and apply.c (writing). */
+/* Inside of a lane: shared by lane.c (states and errors), lane_live.c (what only live mode needs), fetch.c (reading) and
+ * apply.c (writing). */
 #ifndef LONGHAUL_COPY_LANE_PRIV_H
 #define LONGHAUL_COPY_LANE_PRIV_H
+
+#include <pthread.h>
 
 #include "base/block.h"
 #include "base/keyset.h"
 #include "copy/lane.h"
 #include "copy/pool.h"
+#include "copy/streams.h"
+#include "copy/window.h"
 
 enum {
     VALUE_LARGE = 64 * 1024,       /* from here on a value is read with its size known before */
@@ -15,15 +20,30 @@ enum {
     GUARDED_AFTER_LARGE = 100 * 1000,
     MSET_VALUE_MAX = 16 * 1024,
     LANE_RETRY_MS = 100,
+    LANE_LINGER_MS = 4,     /* live: how long a change waits for company */
+    LANE_LINGER_KEYS = 400, /* so many need no more */
     LANE_HOLD_MIN_MS = 100,
     LANE_HOLD_MAX_MS = 2000,
     LANE_TICK_MS = 250,
+    LANE_TELL_MS = 10 * 1000, /* between two lines of log about trouble that comes and goes */
+    LANE_TRUST_MS = 1000,
     REDIRECTS_IN_A_ROW = 16, /* then a pause before the next */
+    STREAMS_SHARE = 8,       /* this part of the lane's bytes, to remember streams */
+    IDLE_SLACK_S = 2,        /* OBJECT IDLETIME is in whole seconds, by a clock that is up to a second late */
 };
 
 /* Steps of reading a key. */
-enum stage { STAGE_STRINGS, STAGE_MEASURE, STAGE_DUMP, STAGE_TYPE, STAGE_TRANSFER };
-_Static_assert((int)STAGE_TYPE < (int)POOL_STAGES, "pool_node.building has a place per stage");
+enum stage {
+    STAGE_STRINGS,
+    STAGE_MEASURE,
+    STAGE_DUMP,
+    STAGE_TYPE,
+    STAGE_USED,   /* HOW_IF_USED */
+    STAGE_EXISTS, /* HOW_IF_GONE, KEY_PROBE */
+    STAGE_GROUPS, /* HOW_IF_GROUPS */
+    STAGE_TRANSFER
+};
+_Static_assert((int)STAGE_TRANSFER <= (int)POOL_STAGES, "pool_node.building has a place per stage");
 
 /* key_entry.flags */
 enum key_flag {
@@ -35,6 +55,7 @@ enum key_flag {
     KEY_TYPED = 1 << 5,
     KEY_GONE = 1 << 6,   /* what was sent to the target is its deletion */
     KEY_LARGE = 1 << 7,  /* in pieces */
+    KEY_PROBE = 1 << 11, /* the target is full: looked at only, whether it is to be deleted */
     KEY_STAGE_SHIFT = 8, /* 3 bits: the stage that follows */
     KEY_TYPE_SHIFT = 12, /* 4 bits: enum value_type of what was sent */
 };
@@ -61,6 +82,12 @@ struct lane {
     struct pool *source, *target;
     struct transfers *transfers;
     struct copy_stats stats;
+    struct lane_mark *marks, *last_mark; /* not reached yet */
+    pthread_mutex_t debts_lock;
+    struct lane_debts debts; /* under debts_lock */
+    struct trusted *trusted;
+    int64_t trust_checked_ms;
+    struct streams *streams; /* NULL unless live */
     bool stopping, failed, kicked, closing;
 
     /* parked: in flight, but nothing can be done until something changes */
@@ -68,10 +95,13 @@ struct lane {
     struct loop_timer *retry; /* takes parked keys up again */
     struct loop_timer *tick;  /* outages and gauges */
     struct loop_timer *pace;  /* --rate */
-    struct key_list staged;   /* in flight, waiting for their next step of reading */
-    struct key_list turn;     /* in flight, their values too large for the room there is now */
+    struct loop_timer *linger;
+    bool lingered;          /* what waits has waited for company */
+    struct key_list staged; /* in flight, waiting for their next step of reading */
+    struct key_list turn;   /* in flight, their values too large for the room there is now */
 
     /* windows */
+    struct window window;
     uint64_t reading_bytes; /* expected of the batches that are out or being filled */
     bool target_full;       /* more waits to be written than half the budget */
     double value_bytes;     /* moving average of a value */
@@ -83,9 +113,15 @@ struct lane {
     /* what keeps the target from taking writes */
     int64_t hold_until_ms, hold_ms, trouble_since_ms, trouble_logged_ms;
     struct err trouble;
+    bool trouble_told;
 };
 
 /* ---- lane.c ---- */
+
+/* Asked as late as can be before commands are written to a target. */
+static inline bool lane_may_write(const struct lane *lane) {
+    return lane->plan->may_write == NULL || lane->plan->may_write(lane->plan->ctx);
+}
 
 static inline enum stage key_stage(const struct key_entry *e) {
     return (enum stage)((e->flags >> KEY_STAGE_SHIFT) & 7);
@@ -108,6 +144,8 @@ void lane_stage(struct lane *lane, struct key_entry *entry, enum stage stage);
 bool lane_has_room_for(const struct lane *lane, uint64_t bytes);
 /* Waits for that room. */
 void lane_wait_turn(struct lane *lane, struct key_entry *entry);
+/* A key that was named to be looked at is copied after all, also when that has to be begun anew. */
+void lane_copy_after_all(struct lane *lane, struct key_entry *entry);
 /* Queued again, to be taken up from the start. */
 void lane_requeue(struct lane *lane, struct key_entry *entry);
 /* Waits until a node comes back, the topology changes, or the retry timer fires. */
@@ -120,6 +158,27 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
 void lane_park_unowned(struct lane *lane, struct key_entry *entry, struct pool *side);
 /* The node did what it was asked: whatever kept it from working is over. */
 void lane_node_works(struct lane *lane, const struct pool_node *node);
+/* The node has deleted a key: it can do that also when it is out of memory, and may have room now. */
+void lane_node_deleted(struct lane *lane, const struct pool_node *node);
+
+/* ---- lane_live.c ---- */
+
+void lane_live_init(struct lane *lane);
+void lane_live_fini(struct lane *lane);
+void lane_serve_marks(struct lane *lane);
+void lane_owe_unnamed(struct lane *lane, uint16_t slot);
+void lane_owe_deferred(struct lane *lane, uint16_t slot);
+/* Is what this connection does not find to be deleted on the target? */
+bool lane_trusts(const struct lane *lane, const struct client *source);
+/* Does it lead to the process that is to be read? Then what it does not find is counted, before anybody decides whether
+ * its deletions are believed. */
+bool lane_expects(const struct lane *lane, const struct client *source);
+/* Breaks all connections to processes other than those that are trusted. */
+void lane_check_trust(struct lane *lane);
+/* Breaks a connection to another process than the one that is trusted. */
+void lane_break_untrusted(const struct lane *lane, struct client *source);
+/* The target has acknowledged the key, by type or as gone. */
+void lane_note_type(struct lane *lane, const struct key_entry *entry);
 
 /* ---- fetch.c ---- */
 
@@ -145,7 +204,7 @@ struct fetched {
 void apply_values(struct lane *lane, const struct fetched *values, size_t n);
 /* The target has acknowledged the key: it is counted, by type and size (KEY_TYPE_SHIFT, data), and done. */
 void apply_acknowledged(struct lane *lane, struct key_entry *entry);
-/* The key is gone on the source. */
-void apply_deletion(struct lane *lane, struct key_entry *entry);
+/* The key is gone on the source, as this connection to it says. */
+void apply_deletion(struct lane *lane, struct key_entry *entry, const struct client *source);
 
 #endif

@@ -13,9 +13,10 @@ struct pool {
     uint64_t epoch;
     struct pool_node *nodes;
     struct pool_node *route[SLOT_COUNT];
+    struct pool_node *only; /* every slot leads there; NULL when that is not so: the table is as large as a cache */
     struct pool_node **ask; /* by slot; made when the first ASK comes */
     uint64_t reconnects_before;
-    bool freeing;
+    bool identify, freeing;
 };
 
 static void on_ready(void *ctx) {
@@ -31,6 +32,7 @@ static void on_down(void *ctx, const struct err *err, bool final) {
 static struct pool_node *pool_open_node(struct pool *pool, const struct address *address) {
     static const struct client_events events = { .on_ready = on_ready, .on_down = on_down };
     struct client_settings settings = deployment_client_settings(pool->deployment, address);
+    settings.identify = pool->identify;
     struct pool_node *node = mem_zalloc(sizeof(*node));
     node->pool = pool;
     node->address = *address;
@@ -52,6 +54,7 @@ static void pool_close_node(struct pool *pool, struct pool_node *node) {
         *p = node->next;
         break;
     }
+    if (pool->only == node) pool->only = NULL;
     for (int s = 0; s < SLOT_COUNT; s++) {
         if (pool->route[s] == node) pool->route[s] = NULL;
         if (pool->ask != NULL && pool->ask[s] == node) pool->ask[s] = NULL;
@@ -74,6 +77,9 @@ static void pool_take_routes(struct pool *pool, const struct topology *t) {
         by_index[i] = node;
     }
     for (int s = 0; s < SLOT_COUNT; s++) pool->route[s] = t->owner[s] >= 0 ? by_index[t->owner[s]] : NULL;
+    pool->only = pool->route[0];
+    for (int s = 0; s < SLOT_COUNT && pool->only != NULL; s++)
+        if (pool->route[s] != pool->only) pool->only = NULL;
     free(by_index);
 }
 
@@ -91,10 +97,12 @@ void pool_update(struct pool *pool) {
     topology_unref(&t);
 }
 
-struct pool *pool_new(struct loop *loop, struct deployment *deployment, const struct pool_events *events, void *ctx) {
+struct pool *pool_new(struct loop *loop, struct deployment *deployment, bool identify, const struct pool_events *events,
+                      void *ctx) {
     struct pool *pool = mem_zalloc(sizeof(*pool));
     pool->loop = loop;
     pool->deployment = deployment;
+    pool->identify = identify;
     pool->events = *events;
     pool->ctx = ctx;
     pool_update(pool);
@@ -120,7 +128,7 @@ struct deployment *pool_deployment(const struct pool *pool) {
 }
 
 struct pool_node *pool_route(struct pool *pool, uint16_t slot) {
-    return pool->route[slot];
+    return pool->only != NULL ? pool->only : pool->route[slot];
 }
 
 struct pool_node *pool_node_for_redirect(struct pool *pool, const struct pool_node *from, struct bytes address_text) {
@@ -132,6 +140,7 @@ struct pool_node *pool_node_for_redirect(struct pool *pool, const struct pool_no
 
 void pool_set_route(struct pool *pool, uint16_t slot, struct pool_node *node) {
     pool->route[slot] = node;
+    pool->only = NULL;
 }
 
 void pool_set_ask(struct pool *pool, uint16_t slot, struct pool_node *node) {

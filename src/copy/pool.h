@@ -17,7 +17,7 @@
 struct pool;
 struct batch;
 
-enum { POOL_STAGES = 4 };
+enum { POOL_STAGES = 7 };
 
 struct pool_node {
     struct pool *pool;
@@ -36,7 +36,9 @@ struct pool_events {
     void (*on_gone)(void *ctx, struct pool_node *node);
 };
 
-struct pool *pool_new(struct loop *loop, struct deployment *deployment, const struct pool_events *events, void *ctx);
+/* identify: client_run_id() will be asked for. */
+struct pool *pool_new(struct loop *loop, struct deployment *deployment, bool identify, const struct pool_events *events,
+                      void *ctx);
 void pool_free(struct pool **pool);
 void *pool_ctx(const struct pool *pool);
 struct deployment *pool_deployment(const struct pool *pool);

@@ -11,6 +11,8 @@ struct copy_stats {
     _Atomic uint64_t copied;    /* keys acknowledged by the target (dry run: read) */
     _Atomic uint64_t vanished;  /* named, and gone when they were read; deleted on the target */
     _Atomic uint64_t skipped;   /* larger than --mem-limit, or of another type than --key-type */
+    _Atomic uint64_t unchanged; /* not used since their slot's gap began, or their groups not: not read */
+    _Atomic uint64_t looked;    /* only looked at: still on the source */
     _Atomic uint64_t given_up;  /* could not be copied */
     _Atomic uint64_t retries;   /* keys fetched once more because of an error that passed */
     _Atomic uint64_t redirects; /* MOVED and ASK */

@@ -26,7 +26,7 @@ void transfer_reset(struct transfer *t) {
     t->bytes = t->elements = 0;
     t->offset = t->length = 0;
     t->expiry_ms = -1;
-    t->reading = t->read_all = t->sealing = t->expects_length = false;
+    t->reading = t->read_all = t->sealing = t->expects_length = t->in_block = false;
     t->unacked = 0;
     snprintf(t->cursor, sizeof(t->cursor), "0");
     block_unref(&t->value_block);
@@ -44,11 +44,16 @@ static void transfer_free(struct transfer *t) {
     free(t);
 }
 
-/* Nobody looks at the reply: what is left behind is removed at the next start. */
+/* Nobody looks at the reply. What cannot be removed now is removed at the next start; a live job names it, as a key that
+ * the source does not have. */
 static void drop_name(struct transfer *t) {
     struct client *client = t->target->client;
     const struct copy_plan *plan = t->lane->plan;
-    if (!t->holds_name || plan->dry_run || t->lane->closing || client == NULL || !client_is_ready(client)) return;
+    if (!t->holds_name || plan->dry_run || t->lane->closing) return;
+    if (client == NULL || !client_is_ready(client) || !lane_may_write(t->lane)) {
+        if (plan->live) lane_name(t->lane, t->db, bytes_of_str(t->name), t->slot, HOW_COPY);
+        return;
+    }
     const struct bytes words[] = { BYTES_LITERAL("UNLINK"), bytes_of_str(t->name) };
     client_select(client, plan->target_db >= 0 ? plan->target_db : t->db);
     client_command(client, NULL, NULL, NULL, 2, words);
@@ -89,6 +94,10 @@ void transfer_fail(struct transfer *t, struct pool_node *node, const struct err 
     lane_key_failed(t->lane, entry, node, &copy);
 }
 
+void transfer_pause(struct transfer *t) {
+    if (t->entry != NULL) lane_park(t->lane, transfer_end(t));
+}
+
 void transfer_again(struct transfer *t) {
     if (t->entry == NULL || t->again) return;
     if (++t->attempts < TRANSFER_ATTEMPTS) {
@@ -104,7 +113,7 @@ void transfer_gone(struct transfer *t) {
     if (t->entry == NULL) return;
     drop_name(t);
     struct key_entry *entry = transfer_end(t);
-    apply_deletion(t->lane, entry);
+    apply_deletion(t->lane, entry, t->reader);
 }
 
 void transfer_enlarge(struct transfer *t) {
@@ -167,17 +176,23 @@ static void on_exec(struct transfer *t, const struct reply *reply) {
     transfer_done(t);
 }
 
+void transfer_begin_block(struct transfer *t) {
+    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("MULTI"));
+    t->in_block = true;
+}
+
 void transfer_end_block(struct transfer *t) {
     static const struct transfer_step step = { on_exec, false };
     if (t->lane->plan->dry_run) {
         transfer_done(t);
     } else {
         TRANSFER_SEND(t, &step, BYTES_LITERAL("EXEC"));
+        t->in_block = false;
     }
 }
 
 void transfer_commit(struct transfer *t) {
-    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("MULTI"));
+    transfer_begin_block(t);
     if (t->holds_name) {
         /* RENAME alone would free the old value while the server stands still. */
         TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("UNLINK"), t->key);
@@ -218,7 +233,7 @@ bool transfer_take_name(struct transfer *t) {
     t->holds_name = true;
     t->to = bytes_of_str(t->name);
     TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("UNLINK"), t->to);
-    return true;
+    return t->entry != NULL;
 }
 
 void transfer_by_dump(struct transfer *t) {
@@ -311,6 +326,7 @@ static void open_reader(struct transfers *all, const struct pool_node *node) {
     client_close(&all->reader);
     struct client_settings settings = deployment_client_settings(all->lane->plan->source, &node->address);
     settings.reconnect = false;
+    settings.identify = all->lane->plan->live;
     all->reader = client_open(all->lane->loop, &settings, &events, all);
 }
 
@@ -397,7 +413,8 @@ static void resume_waiting(struct transfers *all) {
 void transfers_work(struct transfers *all) {
     struct lane *lane = all->lane;
     resume_waiting(all);
-    if (lane->stopping || (lane->hold_until_ms > 0 && clock_mono_ms() < lane->hold_until_ms)) return;
+    if (lane->stopping || !lane_may_write(lane) || (lane->hold_until_ms > 0 && clock_mono_ms() < lane->hold_until_ms))
+        return;
     while (!all->large_busy && all->large.head != NULL) transfer_start(all, key_list_pop(&all->large), true);
     while (all->n_small < TRANSFER_SMALL_MAX && all->small.head != NULL) {
         struct key_entry *entry = all->small.head;
@@ -417,6 +434,16 @@ void transfers_forget_node(struct transfers *all, struct pool_node *node) {
         transfer_fail(t, NULL, &err);
         transfer_settle(t);
     }
+}
+
+bool transfers_use_name(const struct transfers *all, int db, uint16_t slot) {
+    for (const struct transfer *t = all->running; t != NULL; t = t->next)
+        if (t->entry != NULL && t->holds_name && t->db == db && t->slot == slot) return true;
+    return false;
+}
+
+void transfers_check_trust(struct transfers *all) {
+    if (all->reader != NULL) lane_break_untrusted(all->lane, all->reader);
 }
 
 static void requeue_list(struct lane *lane, struct key_list *list) {

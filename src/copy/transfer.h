@@ -41,6 +41,10 @@ void transfers_add(struct transfers *transfers, struct key_entry *entry);
 void transfers_work(struct transfers *transfers);
 /* The node goes away: what uses it fails. */
 void transfers_forget_node(struct transfers *transfers, struct pool_node *node);
+/* Does a transfer that is running use the temporary key of this slot? */
+bool transfers_use_name(const struct transfers *transfers, int db, uint16_t slot);
+/* Another server process may be trusted at an address: see lane_trust(). */
+void transfers_check_trust(struct transfers *transfers);
 /* Large keys are broken off and queued again, what waits too. */
 void transfers_stop(struct transfers *transfers);
 

@@ -101,6 +101,7 @@ static bool target_holds(const struct transfer *t) {
 struct outq *transfer_write(struct transfer *t) {
     const struct copy_plan *plan = t->lane->plan;
     if (plan->dry_run || t->entry == NULL || !target_holds(t)) return &t->scratch;
+    if (!t->in_block && !lane_may_write(t->lane)) return &t->scratch;
     client_select(t->target->client, plan->target_db >= 0 ? plan->target_db : t->db);
     return client_out(t->target->client);
 }
@@ -108,7 +109,12 @@ struct outq *transfer_write(struct transfer *t) {
 void transfer_written(struct transfer *t, const struct transfer_step *step) {
     if (outq_bytes(&t->scratch) > 0) {
         outq_consume(&t->scratch, outq_bytes(&t->scratch));
-        if (t->entry != NULL && !t->lane->plan->dry_run) transfer_lost(t, t->target, "target");
+        if (t->entry == NULL || t->lane->plan->dry_run) return;
+        if (target_holds(t)) {
+            transfer_pause(t);
+        } else {
+            transfer_lost(t, t->target, "target");
+        }
         return;
     }
     if (step->ends_piece) t->unacked++;

@@ -72,7 +72,7 @@ static void send_set(struct transfer *t) {
 
 static void write_whole(struct transfer *t) {
     bool string = t->kind->value == VALUE_STRING;
-    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("MULTI"));
+    transfer_begin_block(t);
     if (!merges(t) && !string) TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("UNLINK"), t->to);
     if (string) {
         send_set(t);

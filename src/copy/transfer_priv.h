@@ -103,6 +103,7 @@ struct transfer {
     bool waits;      /* for another transfer of the same slot */
     bool again;      /* begins anew when all replies are in */
     bool holds_name; /* uses the slot's temporary key */
+    bool in_block;   /* between MULTI and EXEC, which must come: others write on the same connection */
     unsigned attempts;
     uint64_t reserved; /* of the lane's budget */
 
@@ -135,6 +136,8 @@ struct transfer {
 /* The key changed while it was read: once more, or given up. */
 void transfer_again(struct transfer *t);
 void transfer_fail(struct transfer *t, struct pool_node *node, const struct err *err);
+/* Nothing may be written now: the key is read anew when it may. */
+void transfer_pause(struct transfer *t);
 /* The key is gone on the source, or empty. */
 void transfer_gone(struct transfer *t);
 /* The value is read by DUMP. */
@@ -148,9 +151,11 @@ void transfer_settle(struct transfer *t);
 /* The copy is whole: has it as many elements as the source? Then the key is replaced. */
 void transfer_check(struct transfer *t);
 void transfer_commit(struct transfer *t);
+void transfer_begin_block(struct transfer *t);
 /* EXEC, after MULTI and what writes the key: the key is done with its reply. */
 void transfer_end_block(struct transfer *t);
-/* True when no other transfer uses the temporary key of the slot; else this one begins again when it is free. */
+/* True when no other transfer uses the temporary key of the slot; else this one begins again when it is free. False also
+ * when the transfer ended because nothing can be written. */
 bool transfer_take_name(struct transfer *t);
 /* Forgets what an attempt has read. */
 void transfer_reset(struct transfer *t);

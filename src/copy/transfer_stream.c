@@ -303,7 +303,7 @@ void stream_continue(struct transfer *t) {
 void stream_begin(struct transfer *t) {
     if (!transfer_take_name(t)) return;
     if (t->large) TRANSFER_READ(t, &transfer_step_none, BYTES_LITERAL("UNWATCH"));
-    t->stream.caught_up = !t->large && (t->entry == NULL || (t->entry->flags & KEY_MEASURED));
+    t->stream.caught_up = !t->large && (t->entry->flags & KEY_MEASURED);
     if (t->places.wanted) {
         read_groups(t);
     } else {

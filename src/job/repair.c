@@ -121,7 +121,7 @@ static bool name_some(struct repair *r, struct err *err) {
         if ((r->settings->tags >> one.tag & 1) == 0) continue;
         if (batch != NULL && one.db != db) worker_name(r->worker, batch, &r->in_transit);
         if (batch == NULL || one.db != db) batch = name_batch_new(db = one.db);
-        name_batch_add(batch, one.key, slot_of_key(one.key));
+        name_batch_add(batch, one.key, slot_of_key(one.key), HOW_COPY);
     }
     if (batch != NULL) worker_name(r->worker, batch, &r->in_transit);
     return more;
@@ -176,7 +176,7 @@ bool repair_run(struct deployment *source, struct deployment *target, const stru
     if (r->worker != NULL) {
         if (!ok) settle(r);
         copy_stats_sum(&result->stats, lane_stats(worker_lane(r->worker)));
-        worker_end(&r->worker);
+        worker_free(&r->worker);
     }
     pthread_mutex_destroy(&r->lock);
     free(r);

@@ -9,13 +9,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "copy/transfer.h"
+#include "copy/window.h"
 #include "job/functions.h"
+#include "job/live.h"
 #include "job/preflight.h"
 #include "job/replicate_priv.h"
 
 enum {
     BATCH_KEYS_AUTO = 100,
-    WINDOW_KEYS_AUTO = 4000,
     THREADS_AUTO_MAX = 8,
     LANE_BYTES_MIN = 1024 * 1024,
 };
@@ -71,6 +72,7 @@ static int choose_threads(struct job *job) {
 /* SCAN filters one type by itself from 6.0 on. */
 static bool must_ask_types(const struct job *job) {
     size_t n = job->settings->filter->n_types;
+    if (job->settings->live != NULL) return n > 0;
     return n > 1 || (n == 1 && deployment_info(job->source)->redis_version < SERVER_VERSION(6, 0, 0));
 }
 
@@ -99,7 +101,7 @@ static void make_plan(struct job *job, struct giveup *giveup, const struct copy_
         .log_keys = s->log_keys,
         .target_db = job->result->target_db,
         .batch_keys = s->batch_keys > 0 ? s->batch_keys : BATCH_KEYS_AUTO,
-        .window_keys = s->pipeline > 0 ? s->pipeline : WINDOW_KEYS_AUTO,
+        .window_keys = s->pipeline,
         .max_args = s->max_args,
         .lane_bytes = lane_bytes < LANE_BYTES_MIN ? LANE_BYTES_MIN : lane_bytes,
         .mem_limit_bytes = s->mem_limit_bytes,
@@ -115,12 +117,22 @@ static void make_plan(struct job *job, struct giveup *giveup, const struct copy_
         .on_failed = on_lane_failed,
         .ctx = job,
     };
-    if (job->plan.window_keys < job->plan.batch_keys) job->plan.window_keys = job->plan.batch_keys;
+    if (s->live != NULL) {
+        job->plan.live = true;
+        job->plan.names_bytes_max = s->buffer_bytes / 2 / (uint64_t)threads;
+        job->plan.may_write = live_may_write;
+        job->plan.gap_since_ms = live_gap_since_ms;
+        job->plan.on_gone = live_on_gone;
+        job->plan.on_debts = live_on_debts;
+    }
+    /* A window that is given, or that batches are too large for, does not grow. */
+    bool fixed = s->pipeline > 0 || job->plan.batch_keys > WINDOW_KEYS_BASE;
+    if (fixed && job->plan.window_keys < job->plan.batch_keys) job->plan.window_keys = job->plan.batch_keys;
 }
 
 /* ---- progress ---- */
 
-static void sum_stats(struct job *job, struct copy_stats *sum) {
+void job_sum_stats(struct job *job, struct copy_stats *sum) {
     *sum = (struct copy_stats){ 0 };
     for (int i = 0; i < job->n_workers; i++) copy_stats_sum(sum, lane_stats(worker_lane(job->workers[i])));
     stat_add(&sum->reconnects, atomic_load(&job->scan_reconnects));
@@ -131,7 +143,8 @@ static void report_progress(struct job *job, const char *phase) {
     struct replicate_progress progress = { .phase = phase,
                                            .keys_total = job->result->keys_total,
                                            .scanned = atomic_load(&job->scanned) };
-    sum_stats(job, &progress.stats);
+    job_sum_stats(job, &progress.stats);
+    if (job->live != NULL) live_tell_progress(job->live, &progress);
     job->on_progress(job->progress_ctx, &progress);
 }
 
@@ -166,23 +179,31 @@ static void count_keys(struct job *job) {
 static void look_at(struct job *job, struct deployment *side, _Atomic bool *want, int64_t *refreshed_ms,
                     uint64_t *epoch) {
     int64_t now_ms = clock_mono_ms();
-    bool watch = side == job->source && deployment_is_cluster(side) && now_ms - *refreshed_ms >= JOB_WATCH_MS;
+    bool moves = deployment_is_cluster(side) || (job->live != NULL && strcmp(deployment_kind(side), "sentinel") == 0);
+    bool watch = (side == job->source || job->live != NULL) && moves && now_ms - *refreshed_ms >= JOB_WATCH_MS;
+    int64_t asked_us = clock_mono_us();
+    bool asked = false;
     if ((watch || atomic_load(want)) && now_ms - *refreshed_ms >= JOB_REFRESH_MIN_MS) {
         struct err err;
         atomic_store(want, false);
         bool ok = deployment_refresh(side, &err);
         *refreshed_ms = clock_mono_ms();
+        asked = ok;
         if (!ok && err.code != ERR_INTERRUPTED) log_debug(err.place, "%s", err.text);
         if (!ok && side == job->source) job->source_down = err;
         if (side == job->source)
             job->source_down_since_ms = ok ? 0 : job->source_down_since_ms != 0 ? job->source_down_since_ms : now_ms;
     }
     uint64_t now = deployment_epoch(side);
-    if (now == *epoch) return;
-    *epoch = now;
-    log_info(deployment_role(side), "the topology changed: %d primaries", primaries_of(side));
-    if (side == job->source) passes_topology_changed(job);
-    for (int i = 0; i < job->n_workers; i++) worker_update(job->workers[i]);
+    if (now != *epoch) {
+        *epoch = now;
+        log_info(deployment_role(side), "the topology changed: %d primaries", primaries_of(side));
+        coverage_topology_changed(side == job->source ? &job->forward : &job->backward);
+        if (side == job->source) coverage_topology_changed(&job->streams);
+        for (int i = 0; i < job->n_workers; i++) worker_update(job->workers[i]);
+        if (job->live != NULL) live_topology_changed(job->live, side == job->source);
+    }
+    if (asked && side == job->source && job->live != NULL) live_topology_seen(job->live, asked_us);
 }
 
 /* ---- running ---- */
@@ -207,11 +228,13 @@ static bool nothing_waits(struct job *job) {
 /* An interrupted job finishes what is in flight, within bounds, so that its figures are true. */
 static void settle(struct job *job) {
     int64_t deadline_ms = clock_mono_ms() + JOB_DRAIN_MS;
-    passes_abort(job);
+    coverage_abort(&job->forward);
+    coverage_abort(&job->backward);
+    coverage_abort(&job->streams);
     for (int i = 0; i < job->n_workers; i++) worker_stop_lane(job->workers[i]);
     for (;;) {
         struct copy_stats sum;
-        sum_stats(job, &sum);
+        job_sum_stats(job, &sum);
         if (stat_get(&sum.in_flight) == 0 || clock_mono_ms() >= deadline_ms) return;
         loop_run_once(job->loop, JOB_ROUND_MS);
     }
@@ -227,14 +250,29 @@ static bool source_gone_too_long(struct job *job, struct err *err) {
     return true;
 }
 
+static void look_at_both(struct job *job) {
+    look_at(job, job->source, &job->want_source, &job->source_refreshed_ms, &job->source_epoch);
+    look_at(job, job->target, &job->want_target, &job->target_refreshed_ms, &job->target_epoch);
+}
+
+static bool run_live(struct job *job, struct err *err) {
+    for (;;) {
+        bool ended;
+        if (job_failed(job, err) || source_gone_too_long(job, err)) return false;
+        look_at_both(job);
+        if (!live_step(job->live, *job->stop, &ended, err)) return false;
+        if (ended) return !job_failed(job, err);
+        loop_run_once(job->loop, JOB_ROUND_MS);
+    }
+}
+
 static bool run_to_the_end(struct job *job, struct err *err) {
     bool covered = false;
     for (;;) {
         if (*job->stop) return err_set(err, ERR_INTERRUPTED, "", "%s", err_sentence(ERR_INTERRUPTED));
         if (job_failed(job, err) || source_gone_too_long(job, err)) return false;
-        look_at(job, job->source, &job->want_source, &job->source_refreshed_ms, &job->source_epoch);
-        look_at(job, job->target, &job->want_target, &job->target_refreshed_ms, &job->target_epoch);
-        if (!covered) covered = passes_step(job);
+        look_at_both(job);
+        if (!covered) covered = coverage_step(&job->forward);
         if (covered && nothing_waits(job)) return !job_failed(job, err);
         loop_run_once(job->loop, covered ? 1 : JOB_ROUND_MS);
     }
@@ -250,9 +288,10 @@ static bool start_workers(struct job *job, struct err *err) {
 }
 
 static void end_workers(struct job *job) {
-    sum_stats(job, &job->result->stats);
+    job_sum_stats(job, &job->result->stats);
     job->result->scanned = atomic_load(&job->scanned);
-    for (int i = 0; i < job->n_workers; i++) worker_end(&job->workers[i]);
+    for (int i = 0; i < job->n_workers; i++) worker_stop(job->workers[i]);
+    for (int i = 0; i < job->n_workers; i++) worker_free(&job->workers[i]);
 }
 
 /* Which databases, and where to; fills the result. */
@@ -293,35 +332,98 @@ static bool step(struct job *job, bool (*fn)(struct job *, struct err *), struct
     return true;
 }
 
-/* All that is asked and done before the copy itself. */
-static bool prepare(struct job *job, struct copy_abilities *can, struct err *err) {
-    const struct replicate_settings *s = job->settings;
-    struct replicate_result *r = job->result;
-    if (!step(job, choose_databases, err)) return false;
-    if (!preflight_check(job->source, job->target, r->dbs, r->n_dbs, r->target_db, s->dry_run, can, err)) return false;
-    if (s->mem_limit_bytes > 0 && !can->source_memory_usage)
-        return err_set(err, ERR_UNSUPPORTED, "--mem-limit",
-                       "the source refuses MEMORY USAGE, so that sizes cannot be known");
-    return s->dry_run || (step(job, clean_target, err) && step(job, copy_functions, err));
+static bool check_both(struct job *job, struct err *err) {
+    const struct replicate_result *r = job->result;
+    return preflight_check(job->source, job->target, r->dbs, r->n_dbs, r->target_db, job->settings->dry_run, &job->can,
+                           err);
 }
 
-static bool run_job(struct job *job, struct err *err) {
-    struct copy_abilities can = { 0 };
-    if (!prepare(job, &can, err)) return false;
+/* May this pass by itself? A standby takes over in the middle of trouble. */
+static bool may_pass(const struct job *job, const struct err *err) {
+    enum err_class class = err_class_of(err->code);
+    if (job->settings->live == NULL) return false;
+    return class == ERR_CLASS_HERE || (class == ERR_CLASS_WAIT && job->live != NULL && live_is_resumed(job->live));
+}
+
+/* A live job waits for what may pass, also before it has begun. */
+static bool patiently(struct job *job, bool (*fn)(struct job *, struct err *), struct err *err) {
+    int64_t since_ms = clock_mono_ms(), limit_ms = job->settings->outage_timeout_ms, told_ms = 0;
+    while (!step(job, fn, err)) {
+        int64_t now_ms = clock_mono_ms();
+        struct err ignored;
+        if (!may_pass(job, err) || (limit_ms > 0 && now_ms - since_ms >= limit_ms)) return false;
+        if (now_ms - told_ms >= JOB_TELL_MS) log_warn(err->place, "%s; waiting", err->text);
+        if (now_ms - told_ms >= JOB_TELL_MS) told_ms = now_ms;
+        for (int64_t until_ms = now_ms + JOB_AGAIN_MS; clock_mono_ms() < until_ms && !*job->stop;)
+            loop_run_once(job->loop, JOB_ROUND_MS);
+        if (*job->stop) return err_set(err, ERR_INTERRUPTED, "", "%s", err_sentence(ERR_INTERRUPTED));
+        deployment_refresh(job->source, &ignored);
+        deployment_refresh(job->target, &ignored);
+    }
+    return true;
+}
+
+static bool choose_capture(struct job *job, struct err *err) {
+    return live_choose_capture(job->live, err);
+}
+
+/* All that is asked and done before the copy itself. */
+static bool prepare(struct job *job, struct err *err) {
+    const struct replicate_settings *s = job->settings;
+    if (!patiently(job, choose_databases, err)) return false;
+    if (s->live != NULL && live_new(job, err) == NULL) return false;
+    if (s->live != NULL && !patiently(job, choose_capture, err)) return false;
+    if (!patiently(job, check_both, err)) return false;
+    if (s->mem_limit_bytes > 0 && !job->can.source_memory_usage)
+        return err_set(err, ERR_UNSUPPORTED, "--mem-limit",
+                       "the source refuses MEMORY USAGE, so that sizes cannot be known");
+    return s->dry_run || (patiently(job, clean_target, err) && patiently(job, copy_functions, err));
+}
+
+static void start_snapshot(struct job *job) {
+    struct slot_set all = job_slots(job);
+    coverage_open(&job->forward, -1, &all, true);
+}
+
+static bool copy_until_done(struct job *job, struct err *err) {
+    if (!start_workers(job, err)) return false;
+    if (job->live != NULL) {
+        live_start(job->live);
+        return run_live(job, err);
+    }
+    start_snapshot(job);
+    return run_to_the_end(job, err);
+}
+
+static bool run_prepared(struct job *job, struct err *err) {
     count_keys(job);
-    make_plan(job, job->result->giveup, &can);
+    make_plan(job, job->result->giveup, &job->can);
     job->source_epoch = deployment_epoch(job->source);
     job->target_epoch = deployment_epoch(job->target);
-    passes_init(job);
+    if (job->live != NULL) {
+        deployment_set_persistent(job->source);
+        deployment_set_persistent(job->target);
+    }
+    coverage_init(&job->forward, job, COVERAGE_FORWARD);
+    coverage_init(&job->backward, job, COVERAGE_BACKWARD);
+    coverage_init(&job->streams, job, COVERAGE_STREAMS);
     job->result->began = true;
     loop_timer_start(job->progress_timer, JOB_PROGRESS_MS);
-    bool ok = start_workers(job, err) && run_to_the_end(job, err);
+    bool ok = copy_until_done(job, err);
+    if (job->live != NULL) live_stop(job->live);
     if (!ok && job->n_workers > 0) settle(job);
     job->result->complete = ok;
     loop_timer_stop(job->progress_timer);
     report_progress(job, "copy");
+    if (job->live != NULL) live_save(job->live, ok);
     end_workers(job);
     passes_fini(job);
+    return ok;
+}
+
+static bool run_job(struct job *job, struct err *err) {
+    bool ok = prepare(job, err) && run_prepared(job, err);
+    live_free(&job->live);
     return ok;
 }
 

@@ -23,7 +23,26 @@
 #include "copy/stats.h"
 #include "server/deployment.h"
 
+enum live_capture { LIVE_CAPTURE_AUTO, LIVE_CAPTURE_TRACKING, LIVE_CAPTURE_NOTIFICATIONS };
+
+/* What a live job is told beside. */
+struct live_settings {
+    bool only; /* follow changes; what is there already is not copied */
+    enum live_capture capture;
+    int64_t poll_ms;             /* for what no capture announces */
+    const char *state_dir;       /* NULL: none */
+    const char *name;            /* of the job; NULL: made from what it copies */
+    const char *source, *target; /* labels of the endpoints */
+    const char *words;           /* databases and filters, for people and to tell jobs apart */
+    double max_delete_percent;   /* the deletion guard */
+    bool release_deletions;      /* held ones may go on */
+    bool resync_whole;           /* never leave a key out because it was idle */
+    int64_t lease_ms;
+    int64_t idle_timeout_ms; /* without changes for so long, the job ends; 0: never */
+};
+
 struct replicate_settings {
+    const struct live_settings *live; /* NULL: a snapshot */
     const struct key_filter *filter;
     bool all_databases;
     const int *dbs; /* asked for; none: the one of the source's endpoint, into the one of the target's */
@@ -51,9 +70,23 @@ struct replicate_progress {
     uint64_t keys_total; /* estimated from DBSIZE */
     uint64_t scanned;
     struct copy_stats stats;
+    bool live;
+    int64_t lag_ms; /* -1: not proved yet */
+};
+
+/* How a live job went. Lags in microseconds. */
+struct live_summary {
+    char job[65];
+    char capture[16];
+    int64_t watermark_us; /* wall clock; 0: none */
+    int64_t lag_p50_us, lag_p99_us, lag_max_us;
+    uint64_t gaps, deletions_held;
+    bool idle; /* ended because nothing changed any more */
 };
 
 struct replicate_result {
+    bool live;
+    struct live_summary summary;
     struct copy_stats stats;
     uint64_t scanned, scan_restarts, keys_total, functions, functions_refused;
     int64_t duration_ms;

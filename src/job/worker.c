@@ -10,13 +10,15 @@
 struct worker {
     pthread_t thread;
     struct loop *loop;
-    struct lane *lane;
+    struct lane *lane; /* NULL once the thread has ended */
+    bool stopped;
 };
 
 /* Names packed one behind the other. */
 struct packed_name {
     uint32_t len;
     uint16_t slot;
+    uint8_t how;
 };
 
 struct name_batch {
@@ -57,12 +59,18 @@ static void on_end(void *ctx) {
     loop_stop(ctx);
 }
 
-void worker_end(struct worker **worker) {
+void worker_stop(struct worker *worker) {
+    if (worker->stopped) return;
+    worker->stopped = true;
+    loop_post(worker->loop, on_end, worker->loop);
+    pthread_join(worker->thread, NULL);
+}
+
+void worker_free(struct worker **worker) {
     struct worker *w = *worker;
     *worker = NULL;
     if (w == NULL) return;
-    loop_post(w->loop, on_end, w->loop);
-    pthread_join(w->thread, NULL);
+    worker_stop(w);
     loop_free(&w->loop);
     free(w);
 }
@@ -97,8 +105,8 @@ struct name_batch *name_batch_new(int db) {
     return batch;
 }
 
-void name_batch_add(struct name_batch *batch, struct bytes key, uint16_t slot) {
-    struct packed_name head = { .len = (uint32_t)key.len, .slot = slot };
+void name_batch_add(struct name_batch *batch, struct bytes key, uint16_t slot, enum key_how how) {
+    struct packed_name head = { .len = (uint32_t)key.len, .slot = slot, .how = (uint8_t)how };
     size_t need = batch->len + sizeof(head) + key.len;
     if (need > batch->cap) {
         batch->cap = need + need / 2 + 4096;
@@ -126,7 +134,9 @@ static void on_names(void *ctx) {
         struct packed_name head;
         memcpy(&head, batch->data + at, sizeof(head));
         at += sizeof(head);
-        lane_name(batch->worker->lane, batch->db, bytes_of(batch->data + at, head.len), head.slot);
+        if (batch->worker->lane == NULL) break; /* it came too late */
+        lane_name(batch->worker->lane, batch->db, bytes_of(batch->data + at, head.len), head.slot,
+                  (enum key_how)head.how);
         at += head.len;
     }
     atomic_fetch_sub_explicit(batch->in_transit, 1, memory_order_release);

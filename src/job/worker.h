@@ -12,8 +12,10 @@ struct worker;
 
 /* Starts the thread. plan is borrowed. NULL on error. */
 struct worker *worker_start(const struct copy_plan *plan, int index, struct err *err);
-/* Ends the thread, waits for it, frees the lane and the loop. Leaves NULL. */
-void worker_end(struct worker **worker);
+/* Ends the thread and waits for it; its lane is freed. Others may still post to it, which does nothing. */
+void worker_stop(struct worker *worker);
+/* When no other thread knows it any more: workers that name keys to each other are all stopped first. Leaves NULL. */
+void worker_free(struct worker **worker);
 
 struct loop *worker_loop(struct worker *worker);
 struct lane *worker_lane(struct worker *worker);
@@ -27,7 +29,7 @@ void worker_stop_lane(struct worker *worker);
  * they have arrived. */
 struct name_batch;
 struct name_batch *name_batch_new(int db);
-void name_batch_add(struct name_batch *batch, struct bytes key, uint16_t slot);
+void name_batch_add(struct name_batch *batch, struct bytes key, uint16_t slot, enum key_how how);
 bool name_batch_is_empty(const struct name_batch *batch);
 /* Takes the batch over. */
 void worker_name(struct worker *worker, struct name_batch *batch, _Atomic int64_t *in_transit);

@@ -19,7 +19,25 @@ static enum line_result find_line(struct bytes input, size_t from, size_t *searc
 }
 
 static bool is_known_type(char c) {
-    return c != '\0' && strchr("+-:$*_#,(!=%~>|", c) != NULL;
+    switch ((enum resp_type)c) {
+    case RESP_SIMPLE:
+    case RESP_ERROR:
+    case RESP_INTEGER:
+    case RESP_BULK:
+    case RESP_ARRAY:
+    case RESP_NULL:
+    case RESP_BOOL:
+    case RESP_DOUBLE:
+    case RESP_BIG_NUMBER:
+    case RESP_BULK_ERROR:
+    case RESP_VERBATIM:
+    case RESP_MAP:
+    case RESP_SET:
+    case RESP_PUSH:
+    case RESP_ATTRIBUTE:
+        return true;
+    }
+    return false;
 }
 
 static enum resp_frame bad(struct err *err, size_t offset, const char *what) {

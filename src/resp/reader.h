@@ -43,7 +43,7 @@ enum resp_type {
     RESP_ATTRIBUTE = '|',
 };
 
-/* Where framing stands inside an incomplete reply. Zero it before each reply. */
+/* Where framing stands inside an incomplete reply. Zero or reset it before each reply. */
 struct resp_framer {
     size_t pos;      /* bytes understood so far */
     size_t searched; /* how far behind pos the end of a line has been looked for */
@@ -51,6 +51,12 @@ struct resp_framer {
     int depth;
     int64_t left[RESP_DEPTH_MAX]; /* elements missing, per open aggregate */
 };
+
+/* Cheaper than zeroing it: what is above the depth is never looked at. */
+static inline void resp_framer_reset(struct resp_framer *framer) {
+    framer->pos = framer->searched = framer->need = 0;
+    framer->depth = 0;
+}
 
 enum resp_frame { RESP_NEED_MORE, RESP_FRAMED, RESP_BAD };
 

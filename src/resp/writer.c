@@ -12,29 +12,31 @@ static char *digits_before(char *end, uint64_t n) {
     return end;
 }
 
-static void write_length(struct outq *out, char type, size_t n) {
-    char text[NUMBER_MAX + 3], *end = text + NUMBER_MAX;
-    end[0] = '\r';
-    end[1] = '\n';
-    char *start = digits_before(end, n);
-    *--start = type;
-    outq_write(out, start, (size_t)(end + 2 - start));
+/* Nearly all lengths are short: those need no loop. Returns where it ends. */
+static char *put_length(char *p, char type, size_t n) {
+    *p++ = type;
+    if (n < 10) {
+        *p++ = (char)('0' + n);
+    } else if (n < 100) {
+        *p++ = (char)('0' + n / 10);
+        *p++ = (char)('0' + n % 10);
+    } else {
+        char text[NUMBER_MAX];
+        for (const char *digit = digits_before(text + NUMBER_MAX, n); digit < text + NUMBER_MAX; digit++) *p++ = *digit;
+    }
+    *p++ = '\r';
+    *p++ = '\n';
+    return p;
 }
 
 void resp_write_head(struct outq *out, size_t argc) {
-    write_length(out, '*', argc);
+    char *at = outq_reserve(out, NUMBER_MAX + 3);
+    outq_commit(out, (size_t)(put_length(at, '*', argc) - at));
 }
 
 void resp_write_arg(struct outq *out, struct bytes arg) {
     char *at = outq_reserve(out, arg.len + NUMBER_MAX + 5);
-    char text[NUMBER_MAX], *start = digits_before(text + NUMBER_MAX, arg.len);
-    size_t n_digits = (size_t)(text + NUMBER_MAX - start);
-    char *p = at;
-    *p++ = '$';
-    memcpy(p, start, n_digits);
-    p += n_digits;
-    *p++ = '\r';
-    *p++ = '\n';
+    char *p = put_length(at, '$', arg.len);
     if (arg.len > 0) memcpy(p, arg.ptr, arg.len);
     p += arg.len;
     *p++ = '\r';
@@ -51,7 +53,8 @@ void resp_write_arg_ref(struct outq *out, struct block *block, struct bytes arg)
 }
 
 void resp_write_arg_parts(struct outq *out, struct block *block, struct bytes first, struct bytes second) {
-    write_length(out, '$', first.len + second.len);
+    char *at = outq_reserve(out, NUMBER_MAX + 3);
+    outq_commit(out, (size_t)(put_length(at, '$', first.len + second.len) - at));
     outq_write_ref(out, block, first);
     outq_write(out, second.ptr, second.len);
     outq_write(out, "\r\n", 2);

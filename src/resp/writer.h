@@ -22,5 +22,7 @@ void resp_write_arg_parts(struct outq *out, struct block *block, struct bytes fi
 void resp_write_command(struct outq *out, size_t argc, const struct bytes *argv);
 
 #define resp_write_literal(out, s) resp_write_arg(out, BYTES_LITERAL(s))
+/* Words that are the same in every command, as they are on the wire: "*2\r\n$3\r\nGET\r\n". */
+#define resp_write_encoded(out, s) outq_write(out, "" s, sizeof(s) - 1)
 
 #endif

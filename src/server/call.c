@@ -25,7 +25,7 @@ void call_set_interrupt(const volatile bool *flag) {
     interrupt_flag = flag;
 }
 
-static bool interrupted(struct err *err) {
+bool call_interrupted(struct err *err) {
     if (interrupt_flag == NULL || !*interrupt_flag) return false;
     err_set(err, ERR_INTERRUPTED, "", "%s", err_sentence(ERR_INTERRUPTED));
     return true;
@@ -39,7 +39,7 @@ struct client *call_open(struct loop *loop, const struct client_settings *settin
         const struct err *last = client_last_error(client);
         bool over = last->code != ERR_NONE && (!settings->reconnect || err_class_of(last->code) == ERR_CLASS_STOP);
         bool late = clock_mono_ms() >= deadline_ms;
-        if (interrupted(err) || over || late) {
+        if (call_interrupted(err) || over || late) {
             if (over || (late && last->code != ERR_NONE)) *err = *last;
             if (late && last->code == ERR_NONE)
                 err_set(err, ERR_TIMEOUT, client_place(client), "no answer to the handshake in time (see --timeout)");
@@ -80,7 +80,7 @@ bool call_send(struct loop *loop, struct client *client, int64_t timeout_ms, str
     client_command(client, on_reply, w, NULL, argc, argv);
     int64_t deadline_ms = clock_mono_ms() + timeout_ms;
     while (!w->done) {
-        if (interrupted(err)) {
+        if (call_interrupted(err)) {
             w->abandoned = true;
             return false;
         }

@@ -25,6 +25,8 @@ void call_reply_fini(struct call_reply *reply);
 /* Set by whoever wants calls to end early (a signal handler's flag); NULL for none. The call then fails with
  * ERR_INTERRUPTED. For the calling thread. */
 void call_set_interrupt(const volatile bool *flag);
+/* Whether it is set; then *err (which may be NULL) is ERR_INTERRUPTED. For others that wait on a loop. */
+bool call_interrupted(struct err *err);
 
 /* Opens a client and waits until it is ready. With reconnect off the first failure is returned; on, failures that may
  * pass are waited out until timeout_ms. NULL on error. The client has no events: its owner sees a loss in the next

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/conn.h"
+#include "server/info.h"
 
 enum { PENDING_MIN = 64 };
 
@@ -20,7 +21,7 @@ struct pending {
 
 enum client_state { CLIENT_CONNECTING, CLIENT_HANDSHAKE, CLIENT_READY, CLIENT_WAITING, CLIENT_FAILED };
 
-enum handshake_step { STEP_AUTH, STEP_HELLO, STEP_OPTIONAL, STEP_IDENTITY, STEP_SELECT, STEP_PING };
+enum handshake_step { STEP_AUTH, STEP_HELLO, STEP_OPTIONAL, STEP_IDENTITY, STEP_RUN_ID, STEP_SELECT, STEP_PING };
 
 enum { CLIENT_IDENTITY_MAX = 80 };
 
@@ -41,6 +42,7 @@ struct client {
     struct conn *conn;
     struct resp_framer framer;
     struct client_identity self, stale; /* of this connection, and of a lost one that had commands under way */
+    char run_id[RUN_ID_MAX];
     struct pending *ring;
     size_t ring_cap, ring_head, ring_n;
     int db; /* of the last SELECT sent */
@@ -101,6 +103,12 @@ static void on_retry(void *ctx) {
     client_connect(c);
 }
 
+/* A password that is being changed, a certificate that is being replaced. */
+static bool may_pass(const struct client *c, enum err_code code) {
+    return c->settings.persistent &&
+           (code == ERR_WRONGPASS || code == ERR_NOAUTH || code == ERR_DENIED || code == ERR_TLS);
+}
+
 /* The one way in which a connection ends, for whatever reason. */
 static void client_end(struct client *c, const struct err *err) {
     if (c->state == CLIENT_WAITING || c->state == CLIENT_FAILED) return;
@@ -109,7 +117,7 @@ static void client_end(struct client *c, const struct err *err) {
     if (c->settings.fence && c->state == CLIENT_READY && c->ring_n > 0) c->stale = c->self;
     c->self = (struct client_identity){ 0 };
     client_drop_conn(c);
-    bool final = !c->settings.reconnect || err_class_of(copy.code) == ERR_CLASS_STOP;
+    bool final = !c->settings.reconnect || (err_class_of(copy.code) == ERR_CLASS_STOP && !may_pass(c, copy.code));
     c->state = final ? CLIENT_FAILED : CLIENT_WAITING;
     if (c->down_since_ms == 0) c->down_since_ms = clock_mono_ms();
     if (!final) {
@@ -208,7 +216,7 @@ static void on_handshake_reply(void *ctx, void *arg, const struct reply *reply) 
     if (resp_is_error(&reply->item)) {
         enum err_code code = err_code_of_reply(reply->item.str.ptr, reply->item.str.len);
         /* What is optional may be refused or unknown. */
-        bool optional = step == STEP_OPTIONAL || step == STEP_IDENTITY;
+        bool optional = step == STEP_OPTIONAL || step == STEP_IDENTITY || step == STEP_RUN_ID;
         bool tolerated = (optional && is_refusal(code)) || (step == STEP_PING && code == ERR_NOPERM);
         if (!tolerated) {
             client_handshake_failed(c, &reply->item, step);
@@ -216,6 +224,10 @@ static void on_handshake_reply(void *ctx, void *arg, const struct reply *reply) 
         }
     }
     if (step == STEP_IDENTITY && resp_is_string(&reply->item)) client_take_identity(c, reply->item.str);
+    if (step == STEP_RUN_ID && resp_is_string(&reply->item)) {
+        struct bytes run_id = info_field(reply->item.str, "run_id");
+        snprintf(c->run_id, sizeof(c->run_id), "%.*s", (int)run_id.len, run_id.ptr != NULL ? run_id.ptr : "");
+    }
     if (step == STEP_PING) client_became_ready(c);
 }
 
@@ -256,8 +268,11 @@ static void on_conn_open(void *ctx) {
     struct client *c = ctx;
     c->state = CLIENT_HANDSHAKE;
     c->progress_ms = clock_mono_ms();
+    c->run_id[0] = '\0';
     client_send_identity(c);
-    HANDSHAKE(c, STEP_OPTIONAL, BYTES_LITERAL("CLIENT"), BYTES_LITERAL("SETNAME"), BYTES_LITERAL("longhaul"));
+    HANDSHAKE(c, STEP_OPTIONAL, BYTES_LITERAL("CLIENT"), BYTES_LITERAL("SETNAME"),
+              bytes_of_str(c->settings.name != NULL ? c->settings.name : "longhaul"));
+    if (c->settings.identify) HANDSHAKE(c, STEP_RUN_ID, BYTES_LITERAL("INFO"), BYTES_LITERAL("server"));
     if (c->settings.no_touch)
         HANDSHAKE(c, STEP_OPTIONAL, BYTES_LITERAL("CLIENT"), BYTES_LITERAL("NO-TOUCH"), BYTES_LITERAL("ON"));
     if (c->settings.fence) client_send_fence(c);
@@ -274,10 +289,25 @@ static void on_conn_open(void *ctx) {
 
 /* ---- replies ---- */
 
+/* RESP2 has no type for pushes. Words: redis 7.0.15 src/pubsub.c, addReplyPubsub*(). */
+static bool is_push(const struct client *c, const struct reply *reply) {
+    static const char *const words[] = {
+        "message", "pmessage", "subscribe", "psubscribe", "unsubscribe", "punsubscribe"
+    };
+    struct resp_cursor elements = reply->cursor;
+    struct resp_item word;
+    if (reply->item.type == RESP_PUSH) return true;
+    if (!c->settings.subscriber || c->settings.protocol != 2 || reply->item.type != RESP_ARRAY) return false;
+    if (!resp_next(&elements, &word) || word.type != RESP_BULK) return false;
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (bytes_equal_str(word.str, words[i])) return true;
+    return false;
+}
+
 static void client_dispatch(struct client *c, struct bytes raw) {
     struct reply reply = { .raw = raw, .cursor = resp_cursor_of(raw), .block = conn_input_block(c->conn) };
     if (!resp_next(&reply.cursor, &reply.item)) return;
-    if (reply.item.type == RESP_PUSH) {
+    if (is_push(c, &reply)) {
         if (c->events.on_push != NULL) c->events.on_push(c->ctx, resp_cursor_of(raw));
         return;
     }
@@ -316,7 +346,7 @@ static void on_conn_input(void *ctx) {
             return;
         }
         size_t len = c->framer.pos;
-        c->framer = (struct resp_framer){ 0 };
+        resp_framer_reset(&c->framer);
         /* Consumed first: the bytes stay where they are until the connection reads again. */
         conn_consume(conn, len);
         client_dispatch(c, bytes_of(input.ptr, len));
@@ -406,6 +436,11 @@ void client_end_command(struct client *c, client_reply_fn *fn, void *ctx, void *
     conn_flush(c->conn);
 }
 
+void client_end_unanswered(struct client *c) {
+    assert(c->state == CLIENT_READY);
+    conn_flush(c->conn);
+}
+
 void client_command(struct client *c, client_reply_fn *fn, void *ctx, void *arg, size_t argc,
                     const struct bytes *argv) {
     resp_write_command(conn_out(c->conn), argc, argv);
@@ -443,6 +478,10 @@ void client_break(struct client *client, const struct err *reason) {
 void client_hurry(struct client *c) {
     c->backoff_ms = CLIENT_BACKOFF_MIN_MS;
     if (c->state == CLIENT_WAITING) loop_timer_start(c->retry, 0);
+}
+
+const char *client_run_id(const struct client *client) {
+    return client->run_id;
 }
 
 size_t client_pending(const struct client *client) {

@@ -42,6 +42,10 @@ struct client_settings {
     bool no_touch;           /* CLIENT NO-TOUCH ON where the server has it */
     bool fence;              /* for writers: what a lost connection still had under way is made sure never to be
                               * executed after the new one's commands, by CLIENT KILL of the old one */
+    bool identify;           /* INFO is asked for the run_id; see client_run_id() */
+    bool subscriber;         /* subscribes to channels: what comes from them is a push with RESP2 too */
+    const char *name;        /* CLIENT SETNAME; borrowed for the client's life; NULL: "longhaul" */
+    bool persistent;         /* what ends other clients for good, but may pass (login refused, TLS), is tried again */
     bool reconnect;          /* false: the first loss is the end */
     int64_t connect_timeout_ms;
     int64_t reply_timeout_ms; /* 0: none. No byte for this long while replies are due ends the connection. */
@@ -53,7 +57,8 @@ struct client_events {
     /* The connection, or an attempt, ended; all callbacks have been called. final: no further attempt will be made
      * (reconnect is off, or the error's class is STOP). May be NULL. */
     void (*on_down)(void *ctx, const struct err *err, bool final);
-    /* A push of RESP3. May be NULL. */
+    /* A push of RESP3; of a subscriber with RESP2, an array that begins with message, pmessage, subscribe, psubscribe,
+     * unsubscribe or punsubscribe. May be NULL. */
     void (*on_push)(void *ctx, struct resp_cursor cursor);
 };
 
@@ -84,6 +89,10 @@ const struct address *client_address(const struct client *client);
 struct outq *client_out(struct client *client);
 void client_end_command(struct client *client, client_reply_fn *fn, void *ctx, void *arg);
 
+/* For SUBSCRIBE and its kin, whose answers are pushes: none is awaited. A refusal is an answer nevertheless, and is taken
+ * for the next command's. */
+void client_end_unanswered(struct client *client);
+
 /* One whole command from words. */
 void client_command(struct client *client, client_reply_fn *fn, void *ctx, void *arg, size_t argc,
                     const struct bytes *argv);
@@ -98,6 +107,10 @@ void client_asking(struct client *client);
 void client_break(struct client *client, const struct err *reason);
 /* Tries now instead of at the end of the present pause. */
 void client_hurry(struct client *client);
+
+/* The run_id of the server process that the present connection, or the last one, leads to; empty when it is not known:
+ * the handshake has not come so far, INFO is refused, or client_settings.identify is off. */
+const char *client_run_id(const struct client *client);
 
 /* Commands whose reply is due. */
 size_t client_pending(const struct client *client);

@@ -15,6 +15,8 @@ struct deployment {
     struct endpoint endpoint;
     struct deployment_settings settings;
     struct tls *tls;
+    const char *client_name; /* borrowed */
+    bool persistent;
     struct server_info info;
     struct call_reply info_text;
     bool cluster;
@@ -40,10 +42,20 @@ struct client_settings deployment_client_settings(const struct deployment *d, co
         .readonly = d->settings.read_from_replica && d->cluster,
         .no_touch = d->settings.no_touch,
         .fence = d->settings.writes,
+        .name = d->client_name,
+        .persistent = d->persistent,
         .reconnect = true,
         .connect_timeout_ms = d->settings.connect_timeout_ms,
         .reply_timeout_ms = d->settings.reply_timeout_ms,
     };
+}
+
+void deployment_set_persistent(struct deployment *d) {
+    d->persistent = true;
+}
+
+void deployment_set_client_name(struct deployment *d, const char *name) {
+    d->client_name = name;
 }
 
 static struct client *open_node(struct deployment *d, const struct address *address, int64_t timeout_ms, bool patient,

@@ -59,6 +59,13 @@ bool deployment_refresh(struct deployment *d, struct err *err);
 /* Settings of a client to the node at address: login, TLS, timeouts. What they borrow lives as long as the deployment. */
 struct client_settings deployment_client_settings(const struct deployment *d, const struct address *address);
 
+/* Clients that are opened from now on do not give up because of what may pass; see client_settings.persistent. */
+void deployment_set_persistent(struct deployment *d);
+
+/* What clients that are opened from now on name themselves (CLIENT SETNAME); NULL: "longhaul". Borrowed. Before other
+ * threads use the deployment. */
+void deployment_set_client_name(struct deployment *d, const char *name);
+
 /* A client to a node, for calls; NULL on error. */
 struct client *deployment_call_open(struct deployment *d, const struct address *address, struct err *err);
 int64_t deployment_reply_timeout_ms(const struct deployment *d);

@@ -1,4 +1,5 @@
-/* See info.h. Sources: the INFO command's page; valkey answers redis_version:7.2.4 beside server_name and valkey_version. */
+/* See info.h. Sources: the INFO command's page; redis 7.0.15 src/server.c, genRedisInfoString(); valkey answers
+ * redis_version:7.2.4 beside server_name and valkey_version. */
 #include "server/info.h"
 
 #include <stdio.h>
@@ -56,6 +57,8 @@ void server_info_parse(struct server_info *out, struct bytes info) {
     out->primary_port = (uint16_t)number_field(info, "master_port");
     out->primary_link_up = bytes_equal_str(info_field(info, "master_link_status"), "up");
     copy_field(info, "master_replid", out->replid, sizeof(out->replid));
+    struct bytes second = info_field(info, "master_replid2");
+    for (size_t i = 0; i < second.len; i++) out->promoted = out->promoted || second.ptr[i] != '0';
     copy_field(info, "maxmemory_policy", out->maxmemory_policy, sizeof(out->maxmemory_policy));
     copy_field(info, "os", out->os, sizeof(out->os));
     out->maxmemory = number_field(info, "maxmemory");
@@ -90,7 +93,94 @@ int info_databases(struct bytes info, int *dbs, int max) {
     return n;
 }
 
+bool info_number(struct bytes info, const char *name, uint64_t *number) {
+    int64_t n;
+    bool there = bytes_to_i64(info_field(info, name), &n) && n >= 0;
+    *number = there ? (uint64_t)n : 0;
+    return there;
+}
+
+bool info_has_child(struct bytes info) {
+    static const char *const fields[] = { "rdb_bgsave_in_progress", "aof_rewrite_in_progress",
+                                          "module_fork_in_progress" };
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        uint64_t running;
+        if (info_number(info, fields[i], &running) && running != 0) return true;
+    }
+    return false;
+}
+
+/* The number behind "name=" in "a=1,b=2", 0 when it is not there. */
+static uint64_t pair_number(struct bytes pairs, const char *name) {
+    while (pairs.len > 0) {
+        struct bytes pair = bytes_split(&pairs, ','), key = bytes_split(&pair, '=');
+        int64_t n;
+        if (bytes_equal_str(key, name) && bytes_to_i64(pair, &n) && n > 0) return (uint64_t)n;
+    }
+    return 0;
+}
+
+static bool pair_equals(struct bytes pairs, const char *name, const char *value) {
+    while (pairs.len > 0) {
+        struct bytes pair = bytes_split(&pairs, ','), key = bytes_split(&pair, '=');
+        if (bytes_equal_str(key, name)) return bytes_equal_str(pair, value);
+    }
+    return false;
+}
+
+/* The next line as name and value. */
+static bool next_field(struct bytes *info, struct bytes *name, struct bytes *value) {
+    if (info->len == 0) return false;
+    *value = bytes_split(info, '\n');
+    if (value->len > 0 && value->ptr[value->len - 1] == '\r') value->len--;
+    *name = bytes_split(value, ':');
+    return true;
+}
+
+static bool is_replica_field(struct bytes name) {
+    int64_t n;
+    return bytes_has_prefix(name, "slave") && bytes_to_i64(bytes_of(name.ptr + 5, name.len - 5), &n) && n >= 0;
+}
+
+int info_replicas(struct bytes info, uint64_t *lowest_offset) {
+    struct bytes name, value;
+    int online = 0;
+    *lowest_offset = 0;
+    while (next_field(&info, &name, &value)) {
+        if (!is_replica_field(name) || !pair_equals(value, "state", "online")) continue;
+        uint64_t offset = pair_number(value, "offset");
+        if (online == 0 || offset < *lowest_offset) *lowest_offset = offset;
+        online++;
+    }
+    return online;
+}
+
+bool info_counts_calls(struct bytes info) {
+    struct bytes name, value;
+    while (next_field(&info, &name, &value))
+        if (bytes_has_prefix(name, "cmdstat_")) return true;
+    return false;
+}
+
+uint64_t info_calls(struct bytes info, const char *command) {
+    struct bytes name, value;
+    uint64_t calls = 0;
+    size_t len = strlen(command);
+    while (next_field(&info, &name, &value)) {
+        if (!bytes_has_prefix(name, "cmdstat_")) continue;
+        struct bytes counted = bytes_of(name.ptr + 8, name.len - 8);
+        if (bytes_has_prefix(counted, command) && (counted.len == len || counted.ptr[len] == '|'))
+            calls += pair_number(value, "calls");
+    }
+    return calls;
+}
+
 const char *server_info_name(const struct server_info *info, char *buf, unsigned long size) {
     snprintf(buf, size, "%s %s", info->flavour == SERVER_VALKEY ? "valkey" : "redis", info->version_text);
     return buf;
+}
+
+bool server_info_continues(const struct server_info *info, const char *run_id, const char *replid) {
+    if (strcmp(info->run_id, run_id) != 0) return false;
+    return strcmp(info->replid, replid) == 0 || (!info->replica && !info->promoted);
 }

@@ -1,18 +1,21 @@
 /* Many keys by one command; see compare_priv.h. Batches only prove that keys are equal: whatever is not as expected is
  * looked at again key by key, where it is judged.
  *
- *   strings   MGET (GET where one command may not span slots) and PEXPIRETIME on both sides
+ *   strings   GETRANGE and PEXPIRETIME, key by key, on both sides
  *   extras    EXISTS on the source, of names that the target has
  *
- * MGET cannot be bounded, so it is used only while values are known to be small: after keys that were read with a bound.
- * Values are reduced to digests as they arrive and none is kept.
+ * GETRANGE bounds what one reply may bring, whatever the length of the value: the bound follows the lengths seen lately
+ * (batch_bound), and the window follows the bound. What fills it is read by an exam, in pieces. Values are reduced to
+ * digests as they arrive and none is kept.
  */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "verify/compare_priv.h"
 
-enum { EXISTS_BATCH = 200, STRING_BATCH = 100, FILLING_MAX = 64, STRING_SCORE_MAX = 64 };
+enum { EXISTS_BATCH = 200, STRING_BATCH = 100, FILLING_MAX = 64, STRING_SCORE_MAX = 64, WORDS_MAX = 64 };
 
 /* --max-args counts the command's name too. */
 static size_t keys_of_one_command(const struct comparison *cmp, size_t usual) {
@@ -40,6 +43,7 @@ struct key_batch {
     struct link *link[SIDES];
     int db;
     unsigned due;
+    uint64_t bound; /* bytes of a value that are asked for */
     size_t n;
     bool disturbed; /* no answer to some command: all are looked at by themselves */
     struct batch_key keys[STRING_BATCH];
@@ -51,9 +55,9 @@ static void look_alone(struct comparison *cmp, struct name *name) {
     name_queue_push(&cmp->again, name);
 }
 
-static bool key_is_equal(const struct comparison *cmp, const struct batch_key *key) {
+static bool key_is_equal(const struct comparison *cmp, const struct batch_key *key, uint64_t bound) {
     const struct key_view *a = &key->view[SOURCE], *b = &key->view[TARGET];
-    return a->string && b->string && a->len == b->len && digest_equal(a->digest, b->digest) &&
+    return a->string && b->string && a->len < bound && a->len == b->len && digest_equal(a->digest, b->digest) &&
            expiry_is_equal(cmp, a->expiry_ms, b->expiry_ms, a->expiry_error_ms + b->expiry_error_ms);
 }
 
@@ -64,7 +68,7 @@ static void key_end(struct key_batch *b, struct batch_key *key) {
     *score += string ? (*score < STRING_SCORE_MAX) : -(*score > 0);
     if (cmp->closing || !name_is_current(cmp, key->name)) {
         free(key->name);
-    } else if (b->disturbed || !key_is_equal(cmp, key)) {
+    } else if (b->disturbed || !key_is_equal(cmp, key, b->bound)) {
         key->name->no_string = !b->disturbed && !string;
         look_alone(cmp, key->name);
     } else {
@@ -81,43 +85,36 @@ static void reply_done(struct key_batch *b) {
     free(b);
 }
 
-static void take_value(struct comparison *cmp, struct key_view *view, const struct resp_item *item) {
-    if (!resp_is_string(item)) return;
-    view->string = true;
-    view->len = item->str.len;
-    view->digest = digest_of_string(item->str);
+uint64_t batch_bound(const struct comparison *cmp) {
+    uint64_t twice = 2 * cmp->look_bytes;
+    return twice < BATCH_BOUND_MIN ? BATCH_BOUND_MIN : twice < BATCH_BOUND_MAX ? twice : BATCH_BOUND_MAX;
+}
+
+/* Rises at once, falls slowly. */
+void compare_saw_length(struct comparison *cmp, uint64_t len) {
     cmp->look_bytes -= cmp->look_bytes / 1024;
-    if (view->len > cmp->look_bytes) cmp->look_bytes = view->len;
-    if (view->len >= VALUE_LARGE) cmp->guarded = GUARDED_AFTER_LARGE;
+    if (len > cmp->look_bytes) cmp->look_bytes = len;
 }
 
-static void on_mget(void *ctx, void *arg, const struct reply *reply) {
-    struct link *link = ctx;
-    struct key_batch *b = arg;
-    struct resp_item item;
-    if (reply->err != NULL || !resp_is_aggregate(&reply->item)) {
-        b->disturbed = true;
-    } else {
-        struct resp_cursor c = reply->cursor;
-        link_answered(link);
-        for (size_t i = 0; i < b->n && resp_next(&c, &item); i++)
-            take_value(link->cmp, &b->keys[i].view[link->side], &item);
-    }
-    reply_done(b);
-}
-
-static void on_get(void *ctx, void *arg, const struct reply *reply) {
+static void on_value(void *ctx, void *arg, const struct reply *reply) {
     struct batch_key *key = arg;
     struct link *link = ctx;
-    if (reply->err == NULL) take_value(link->cmp, &key->view[link->side], &reply->item);
+    struct key_view *view = &key->view[link->side];
+    if (reply->err != NULL || !resp_is_string(&reply->item)) return;
+    struct bytes value = reply->item.str;
+    view->string = true;
+    view->len = value.len;
+    view->digest = digest_of_string(value);
+    compare_saw_length(link->cmp, value.len);
 }
 
 static void on_expiry(void *ctx, void *arg, const struct reply *reply) {
     struct batch_key *key = arg;
     struct link *link = ctx;
     struct key_view *view = &key->view[link->side];
-    if (reply->err != NULL || reply->item.type != RESP_INTEGER) {
-        view->string = false; /* not to be relied on */
+    /* A key that is missing reads as an empty string. */
+    if (reply->err != NULL || reply->item.type != RESP_INTEGER || reply->item.num == -2) {
+        view->string = false;
         return;
     }
     view->expiry_ms = reply->item.num < 0 ? -1 : reply->item.num;
@@ -130,48 +127,44 @@ static void on_expiry(void *ctx, void *arg, const struct reply *reply) {
 /* The last command of a batch on a connection: all before it have been answered. */
 static void on_last_expiry(void *ctx, void *arg, const struct reply *reply) {
     struct key_batch *b = arg;
+    struct link *link = ctx;
     on_expiry(ctx, &b->keys[b->n - 1], reply);
-    if (reply->err != NULL) b->disturbed = true;
+    if (reply->err != NULL) {
+        b->disturbed = true;
+    } else if (!resp_is_error(&reply->item)) {
+        link_answered(link);
+    }
     reply_done(b);
 }
 
-static void send_values(struct key_batch *b, int side) {
-    struct client *client = b->link[side]->client;
-    struct outq *out = client_out(client);
-    if (!deployment_is_cluster(b->cmp->side[side].deployment)) {
-        resp_write_head(out, b->n + 1);
-        resp_write_literal(out, "MGET");
-        for (size_t i = 0; i < b->n; i++) resp_write_arg(out, name_bytes(b->keys[i].name));
-        b->due++;
-        client_end_command(client, on_mget, b->link[side], b);
-        return;
-    }
-    for (size_t i = 0; i < b->n; i++) {
-        resp_write_head(out, 2);
-        resp_write_literal(out, "GET");
-        resp_write_arg(out, name_bytes(b->keys[i].name));
-        client_end_command(client, on_get, b->link[side], &b->keys[i]);
-    }
-}
-
-static void send_expiries(struct key_batch *b, int side) {
-    struct client *client = b->link[side]->client;
+/* Value first, expiry second, as in a copy; both at once for a key, while it is in the server's processor cache. */
+static void send_keys(struct key_batch *b, int side) {
+    struct link *link = b->link[side];
+    struct outq *out = client_out(link->client);
     bool left = b->cmp->side[side].no_pexpiretime;
-    if (left) link_ask_clock(b->link[side]);
-    struct outq *out = client_out(client);
+    char text[WORDS_MAX], bound[WORDS_MAX];
+    int bound_len = snprintf(text, sizeof(text), "%" PRIu64, b->bound - 1);
+    int tail_len = snprintf(bound, sizeof(bound), "$1\r\n0\r\n$%d\r\n%s\r\n", bound_len, text);
+    if (left) link_ask_clock(link);
     b->due++;
     for (size_t i = 0; i < b->n; i++) {
+        struct bytes key = name_bytes(b->keys[i].name);
         bool last = i + 1 == b->n;
+        resp_write_head(out, 4);
+        resp_write_literal(out, "GETRANGE");
+        resp_write_arg(out, key);
+        outq_write(out, bound, (size_t)tail_len);
+        client_end_command(link->client, on_value, link, &b->keys[i]);
         resp_write_head(out, 2);
         resp_write_arg(out, left ? BYTES_LITERAL("PTTL") : BYTES_LITERAL("PEXPIRETIME"));
-        resp_write_arg(out, name_bytes(b->keys[i].name));
-        client_end_command(client, last ? on_last_expiry : on_expiry, b->link[side], last ? (void *)b : &b->keys[i]);
+        resp_write_arg(out, key);
+        client_end_command(link->client, last ? on_last_expiry : on_expiry, link, last ? (void *)b : &b->keys[i]);
     }
 }
 
-/* Value first, expiry second, as in a copy. */
 static void batch_send(struct key_batch *b) {
     b->due = 1;
+    b->bound = batch_bound(b->cmp);
     for (int side = 0; side < SIDES; side++) {
         struct client *client = b->link[side]->client;
         if (!client_is_ready(client)) {
@@ -179,8 +172,7 @@ static void batch_send(struct key_batch *b) {
             continue;
         }
         client_select(client, side == TARGET ? compare_db(b->cmp, TARGET, b->keys[0].name) : b->db);
-        send_values(b, side);
-        send_expiries(b, side);
+        send_keys(b, side);
     }
     reply_done(b);
 }
@@ -206,7 +198,7 @@ static struct key_batch **find_filling(struct comparison *cmp, struct link *cons
 
 static bool may_be_batched(const struct comparison *cmp, const struct name *name) {
     const struct compare_settings *s = cmp->settings;
-    return (s->mode == COMPARE_FULL || cmp->no_scripts) && cmp->guarded == 0 && cmp->string_score >= STRING_LIKELY &&
+    return (s->mode == COMPARE_FULL || cmp->no_scripts) && cmp->string_score >= STRING_LIKELY &&
            s->mem_limit_bytes == 0 && s->filter->n_types == 0 && !name->backward && !name->alone && !name->suspect;
 }
 
@@ -230,7 +222,7 @@ bool string_batch_take(struct comparison *cmp, struct name *name) {
     }
     b->keys[b->n++] = (struct batch_key){ .name = name, .view = { { .expiry_ms = -1 }, { .expiry_ms = -1 } } };
     cmp->n_exams++;
-    if (b->n == keys_of_one_command(cmp, STRING_BATCH)) {
+    if (b->n == STRING_BATCH) {
         *at = b->next;
         batch_send(b);
     }

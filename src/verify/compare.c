@@ -18,6 +18,8 @@ enum {
     SUSPECT_BYTES_MAX = 16 << 20, /* keys that wait to be looked at again */
     ROUND_MS = 50,                /* longest wait for events, so that clocks are looked at */
     RESCANS_MAX = 100,            /* of slots that moved meanwhile */
+    WATERMARK_ASK_MS = 200,       /* how often a live job is asked how far it is */
+    WATERMARK_WAIT_MS = 60000,    /* how long it is waited for: it may be repairing a gap */
 };
 
 struct compare_settings compare_settings_default(void) {
@@ -222,7 +224,9 @@ static bool sums_here(const struct comparison *cmp) {
 
 static bool sums_are_equal(const struct comparison *cmp) {
     const struct names_seen *a = &cmp->seen[SOURCE], *b = &cmp->seen[TARGET];
-    return sums_here(cmp) && !cmp->sums_spoilt && a->n == b->n && digest_equal(a->digest, b->digest);
+    if (cmp->sums_spoilt) return false;
+    if (remote_sums_names(cmp)) return cmp->summed && cmp->names_equal;
+    return sums_here(cmp) && a->n == b->n && digest_equal(a->digest, b->digest);
 }
 
 static void see_name(struct comparison *cmp, int side, struct bytes key) {
@@ -345,22 +349,28 @@ static void direction_start(struct comparison *cmp, bool backward) {
     if (!passes_over(cmp)) pass_start(cmp);
 }
 
-/* The sums of names differ, or could not be made. */
-static bool must_scan_target(const struct comparison *cmp) {
-    return cmp->summed && !cmp->names_equal && !cmp->backward;
+/* All keys of the source have been named, and nothing tells so far that the target has no others. A key that turns out
+ * to have gone from the source reopens this. */
+static bool extras_may_be(const struct comparison *cmp) {
+    bool both = cmp->settings->both_directions && cmp->settings->names == NULL;
+    return both && !cmp->backward && passes_over(cmp) && (cmp->summing || !sums_are_equal(cmp));
 }
 
-/* The databases have been scanned: again for slots that moved meanwhile, else in the other direction. */
+/* By sums that the target makes, else by its keys. */
+static void look_for_extras(struct comparison *cmp) {
+    if (!extras_may_be(cmp) || cmp->summing) return;
+    if (remote_sums_names(cmp) && !cmp->summed && !cmp->sums_spoilt && !cmp->no_scripts) {
+        remote_sum_start(cmp);
+    } else {
+        direction_start(cmp, true);
+    }
+}
+
+/* The databases have been scanned: again for slots that moved meanwhile. */
 static void direction_next(struct comparison *cmp) {
     struct err err;
     if (slot_set_count(&cmp->moved) == 0) {
-        bool both = cmp->settings->both_directions && cmp->settings->names == NULL;
-        bool sum = both && !cmp->backward && !cmp->summed && !cmp->sums_spoilt && remote_sums_names(cmp);
-        if (sum && !cmp->no_scripts) {
-            remote_sum_start(cmp);
-        } else if (both && !cmp->backward && !sums_are_equal(cmp)) {
-            direction_start(cmp, true);
-        }
+        look_for_extras(cmp);
     } else if (++cmp->rescans > RESCANS_MAX) {
         err_set(&err, ERR_OUTAGE, deployment_role(cmp->side[scanning_side(cmp)].deployment),
                 "its nodes change all the time; compare again when they have settled");
@@ -374,10 +384,12 @@ static void direction_next(struct comparison *cmp) {
 }
 
 static void pass_next(struct comparison *cmp) {
-    if (must_scan_target(cmp)) direction_start(cmp, true);
+    if (passes_over(cmp)) look_for_extras(cmp);
     if (passes_over(cmp) || cmp->fresh.n > 0 || cmp->names_left) return;
     for (size_t i = 0; i < cmp->n_scans; i++)
         if (!cmp->scans[i].ended) return;
+    /* A slot may have moved without anybody having asked for one of its keys since. */
+    if (cmp->n_scans > 0 && in_clusters(cmp)) side_refresh_now(cmp, scanning_side(cmp));
     scans_free(cmp);
     if (++cmp->db_at < cmp->settings->n_dbs) {
         pass_start(cmp);
@@ -391,7 +403,7 @@ static void pass_next(struct comparison *cmp) {
 static size_t window(const struct comparison *cmp) {
     const struct compare_settings *s = cmp->settings;
     size_t most = s->pipeline > 0 ? (size_t)s->pipeline : WINDOW_MAX;
-    size_t n = s->buffer_bytes / 2 / (cmp->look_bytes + LOOK_COST_BYTES);
+    size_t n = s->buffer_bytes / 2 / (batch_bound(cmp) + LOOK_COST_BYTES);
     if (n < WINDOW_MIN) n = WINDOW_MIN;
     return n < most ? n : most;
 }
@@ -411,7 +423,6 @@ static void feed(struct comparison *cmp, struct name *name) {
 
 /* One that was never looked at. */
 static void feed_one(struct comparison *cmp, struct name *name) {
-    if (cmp->guarded > 0) cmp->guarded--;
     if (name_is_current(cmp, name) && remote_batch_take(cmp, name)) return;
     if (!name_is_current(cmp, name) || !string_batch_take(cmp, name)) feed(cmp, name);
 }
@@ -427,8 +438,24 @@ static void feed_again(struct comparison *cmp, int64_t now_ms) {
     }
 }
 
+/* Under a live job a difference means something when the job says that the target has what was read of the source. */
+static bool suspect_is_due(const struct comparison *cmp, const struct name *name, int64_t now_ms) {
+    if (cmp->watermark_us == 0) return name->due_ms <= now_ms;
+    return cmp->watermark_us > name->read_us || name->due_ms + WATERMARK_WAIT_MS <= now_ms;
+}
+
+/* Not from within callbacks. */
+static void ask_watermark(struct comparison *cmp) {
+    const struct compare_settings *s = cmp->settings;
+    int64_t now_ms = clock_mono_ms();
+    bool due = cmp->watermark_asked_ms == 0 || now_ms - cmp->watermark_asked_ms >= WATERMARK_ASK_MS;
+    if (s->watermark_us == NULL || cmp->suspects.n == 0 || !due) return;
+    cmp->watermark_us = s->watermark_us(s->watermark_ctx);
+    cmp->watermark_asked_ms = clock_mono_ms();
+}
+
 static void feed_suspects(struct comparison *cmp, int64_t now_ms) {
-    while (cmp->suspects.head != NULL && cmp->suspects.head->due_ms <= now_ms && has_place(cmp))
+    while (cmp->suspects.head != NULL && suspect_is_due(cmp, cmp->suspects.head, now_ms) && has_place(cmp))
         feed(cmp, name_queue_pop(&cmp->suspects));
 }
 
@@ -450,6 +477,13 @@ static void feed_fresh(struct comparison *cmp, int64_t now_ms) {
     }
 }
 
+static bool names_are_coming(const struct comparison *cmp) {
+    if (cmp->fresh.n > 0 || cmp->names_left) return true;
+    for (size_t i = 0; i < cmp->n_scans; i++)
+        if (!cmp->scans[i].ended && !cmp->scans[i].sums) return true;
+    return false;
+}
+
 static void feed_all(struct comparison *cmp) {
     int64_t now_ms = clock_mono_ms();
     for (int side = 0; side < SIDES; side++)
@@ -459,7 +493,7 @@ static void feed_all(struct comparison *cmp) {
     feed_suspects(cmp, now_ms);
     feed_fresh(cmp, now_ms);
     batches_flush(cmp);
-    remote_flush(cmp);
+    if (!names_are_coming(cmp) || !has_place(cmp)) remote_flush(cmp); /* full ones cost fewer bytes per key */
     if (cmp->names_left) read_names(cmp);
     if (cmp->fresh.n < FRESH_MAX / 2)
         for (size_t i = 0; i < cmp->n_scans; i++)
@@ -469,7 +503,7 @@ static void feed_all(struct comparison *cmp) {
 /* ---- the run ---- */
 
 static bool is_finished(const struct comparison *cmp) {
-    if (cmp->summing || must_scan_target(cmp)) return false;
+    if (extras_may_be(cmp)) return false;
     return passes_over(cmp) && cmp->n_exams == 0 && cmp->fresh.n == 0 && cmp->again.n == 0 && cmp->suspects.n == 0;
 }
 
@@ -477,7 +511,7 @@ static int64_t wait_ms(const struct comparison *cmp) {
     int64_t wait = ROUND_MS;
     if (cmp->names_left && cmp->fresh.n == 0) wait = 1;
     if (cmp->again.n > 0 || (cmp->settings->rate > 0 && cmp->fresh.n > 0)) wait = 10;
-    if (cmp->suspects.head != NULL && cmp->suspects.head->due_ms - clock_mono_ms() < wait)
+    if (cmp->suspects.head != NULL && cmp->watermark_us == 0 && cmp->suspects.head->due_ms - clock_mono_ms() < wait)
         wait = cmp->suspects.head->due_ms - clock_mono_ms();
     return wait < 1 ? 1 : wait;
 }
@@ -490,6 +524,7 @@ static void run(struct comparison *cmp, const volatile bool *stop) {
             compare_fail(cmp, &err);
             return;
         }
+        ask_watermark(cmp);
         feed_all(cmp);
         loop_run_once(cmp->loop, wait_ms(cmp));
         sides_look_after(cmp);
@@ -540,6 +575,7 @@ static void fill_result(struct comparison *cmp) {
             r->equal += t->equal;
             r->skipped += t->skipped;
             r->rechecked_away += t->away;
+            r->moving += t->moving;
             for (int kind = 0; kind < DIFFERENCE_KINDS; kind++) r->count[kind] += t->kind[kind];
         }
     }
@@ -579,7 +615,7 @@ bool compare_run(struct deployment *source, struct deployment *target, const str
     cmp->progress = progress;
     cmp->result = result;
     cmp->string_score = 64;
-    cmp->guarded = GUARDED_FIRST;
+    cmp->look_bytes = LOOK_BYTES_FIRST;
     cmp->credited_ms = started_ms;
     estimate(cmp, source, target);
     remote_init(cmp);

@@ -27,6 +27,9 @@ enum compare_mode {
     COMPARE_DIGEST, /* as full; digests of many keys are made by the servers, and values are read where they differ */
 };
 
+/* "quick", "full", "digest" */
+const char *compare_mode_name(enum compare_mode mode);
+
 enum difference_kind {
 #define DIFFERENCE(id, label, title, sentence) DIFFERENCE_##id,
 #include "verify/difference.def"
@@ -89,6 +92,13 @@ struct compare_settings {
      * NULL. */
     void (*on_taken_back)(void *ctx, const struct slot_set *slots, bool backward);
     void *ctx;
+
+    /* While something copies from one side to the other all the time: every write that the source acknowledged before
+     * this moment (wall clock, microseconds) is on the target. 0: not known. It may wait, and run the loop. Keys that
+     * differ are then looked at again when it has passed the moment they were read at, however long interval_ms is.
+     * May be NULL. */
+    int64_t (*watermark_us)(void *ctx);
+    void *watermark_ctx;
 };
 
 /* The usual values: full, both directions, 100 ms of tolerance, database 0, three rounds a second apart. */
@@ -100,6 +110,8 @@ struct compare_result {
     uint64_t count[DIFFERENCE_KINDS]; /* per kind */
     uint64_t skipped;                 /* larger than mem_limit_bytes */
     uint64_t rechecked_away;          /* differed at first, and were equal or gone when looked at again */
+    uint64_t moving;                  /* differed each time, and had changed on both sides each time: neither equal nor
+                                       * different */
     uint64_t sampled_of;              /* with sample: keys that it was drawn from; 0: not known */
     uint64_t target_keys;             /* of the target that were gone through, or that it counts itself */
     struct difference *differences;   /* the first max_differences */

@@ -25,10 +25,10 @@ enum { SOURCE, TARGET, SIDES };
 enum {
     LOOK_STRING_BYTES = 16 * 1024, /* strings up to this are read by one command */
     TYPE_NAME_MAX = 24,
-    STRING_LIKELY = 32,               /* a score from which on the next key is taken for a string */
-    GUARDED_FIRST = 512,              /* keys whose length is bounded when they are read: at the start, */
-    GUARDED_AFTER_LARGE = 100 * 1000, /* and after a value so large: */
-    VALUE_LARGE = 64 * 1024,
+    STRING_LIKELY = 32,          /* a score from which on the next key is taken for a string */
+    LOOK_BYTES_FIRST = 8 * 1024, /* how long strings are taken to be at first */
+    BATCH_BOUND_MIN = 1024,      /* bytes that are asked for of a string in a batch: at least */
+    BATCH_BOUND_MAX = 64 * 1024, /* and at most */
 };
 
 struct comparison;
@@ -38,8 +38,8 @@ struct link {
     struct comparison *cmp;
     int side;
     struct client *client;
-    bool told; /* its loss has been logged */
-    bool knows_script;
+    bool told;                      /* its loss has been logged */
+    bool knows_script, knows_names; /* the scripts are there */
     bool clock_asked;
     int64_t trouble_since_ms; /* since when it only answers "later"; 0: it answers */
     int64_t trouble_last_ms;
@@ -69,9 +69,12 @@ struct name {
     uint16_t slot;
     uint8_t looks, attempts;
     bool backward, suspect;
-    bool alone;     /* not in a batch: something about its batch was not as expected */
-    bool no_string; /* MGET had nothing to say of it */
-    bool listed;    /* not from a scan: it may be on either side only */
+    bool seen;                   /* as a suspect, once: */
+    struct digest before[SIDES]; /* what each side had then */
+    int64_t read_us;             /* wall clock; what it had, it had before */
+    bool alone;                  /* not in a batch: something about its batch was not as expected */
+    bool no_string;              /* a batch found no string */
+    bool listed;                 /* not from a scan: it may be on either side only */
     char key[];
 };
 
@@ -126,7 +129,7 @@ struct names_seen {
  * Without clusters all keys count as slot 0. */
 struct tally {
     uint32_t generation; /* of the names that count */
-    uint64_t equal, skipped, away, kind[DIFFERENCE_KINDS];
+    uint64_t equal, skipped, away, moving, kind[DIFFERENCE_KINDS];
 };
 
 struct comparison {
@@ -152,7 +155,8 @@ struct comparison {
     uint64_t keys_of[SIDES]; /* as the servers count them at the start */
 
     struct name_queue fresh, again, suspects;
-    struct key_batch *filling; /* batches that are not sent yet */
+    int64_t watermark_us, watermark_asked_ms; /* of a live job between both sides; 0: none */
+    struct key_batch *filling;                /* batches that are not sent yet */
     struct remote_batch *remote;
     size_t remote_keys; /* of a batch: as many as a script does at once */
     bool no_scripts;    /* they are refused; as if --digest were not given */
@@ -161,17 +165,17 @@ struct comparison {
     struct names_seen seen[SIDES]; /* while the source's keys are looked at: are there extra keys? */
     /* The same sums, made by the target itself (--digest). */
     struct name_sum sum[SIDES];
-    bool sums_spoilt, summing, summed, names_equal, names_known;
+    bool sums_spoilt, summing, summed, names_equal;
     size_t sum_db_at;
+    int sum_node; /* of the target's topology */
     char page[24];
 
-    int64_t guarded;               /* so many keys are still read with a bound */
     struct digest_set *unreadable; /* keys that were found unreadable from the source's scan */
     struct exam *free_exams;
     size_t n_exams;                  /* in use */
     struct exam *heavy, *heavy_tail; /* waiting until a value may be read */
     uint64_t cost_bytes;             /* of values being read */
-    uint64_t look_bytes;             /* largest short value seen lately */
+    uint64_t look_bytes;             /* longest string seen lately, as far as it was read */
     int string_score;                /* how likely the next key is a string */
     int dump_wasted[SUM_TYPES];      /* how often in a row DUMP differed and the value did not */
     double credit;                   /* of keys that the rate allows now */
@@ -209,6 +213,8 @@ struct link *link_route(struct comparison *cmp, int side, struct name *name);
 struct link *link_to(struct comparison *cmp, int side, struct bytes address, const struct link *from);
 /* Once per round, outside of callbacks: refreshes topologies and finds outages. */
 void sides_look_after(struct comparison *cmp);
+/* Asks for the topology at once. Not from within callbacks. */
+void side_refresh_now(struct comparison *cmp, int side);
 /* It answered a question of ours. */
 static inline void link_answered(struct link *link) {
     link->trouble_since_ms = 0;
@@ -222,6 +228,9 @@ void link_troubled(struct link *link, const struct err *err);
 size_t exists_batch_start(struct comparison *cmp, struct name_queue *from, size_t at_most);
 /* Takes the name into a batch of strings. False, and nothing happened, when it has to be looked at by itself. */
 bool string_batch_take(struct comparison *cmp, struct name *name);
+/* How many bytes of a string a batch asks for: twice what strings were long lately, within bounds. */
+uint64_t batch_bound(const struct comparison *cmp);
+void compare_saw_length(struct comparison *cmp, uint64_t len);
 /* Sends what was taken. */
 void batches_flush(struct comparison *cmp);
 

@@ -1,7 +1,7 @@
 -- One digest for many keys, made on their server: what compare --digest asks of both sides.
 --
 -- KEYS: the keys. ARGV: salt; width of a step of expiry in ms; 1: an answer per key; 1: fields may expire; 1: expiry is
--- left out. Answer: digests (all in one, or 32 characters per key), digests of expiry at two roundings, the numbers of
+-- left out; and more keys, which need not be of one slot. Answer: digests (all in one, or 32 characters per key), digests of expiry at two roundings, the numbers of
 -- the keys that were left out, and per key its expiry. Left out is what would take long: many elements, large values;
 -- "57+" says that the script ended before the 57th key.
 local salt, width, each, fields, endless = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', ARGV[4] == '1', ARGV[5] == '1'
@@ -108,7 +108,9 @@ local function expiry_of(key)
   return clock[1] * 1000 + math.floor(clock[2] / 1000) + ms
 end
 local sums, near, far, expiries, left = {}, {}, {}, {}, {}
-for i, key in ipairs(KEYS) do
+local keys = KEYS
+if #keys == 0 then keys = { unpack(ARGV, 6) } end
+for i, key in ipairs(keys) do
   local kind = redis.call('TYPE', key)['ok']
   local out = { salt, kind }
   local verdict = read[kind] and judge(kind, key)

@@ -159,6 +159,12 @@ static void side_refresh(struct comparison *cmp, int side) {
     if (deployment_epoch(s->deployment) != s->epoch) side_adopt(cmp, side);
 }
 
+void side_refresh_now(struct comparison *cmp, int side) {
+    cmp->side[side].refresh_wanted = true;
+    cmp->side[side].refreshed_ms = 0;
+    side_refresh(cmp, side);
+}
+
 void sides_look_after(struct comparison *cmp) {
     int64_t now_ms = clock_mono_ms();
     if (now_ms - cmp->looked_after_ms < LOOK_AFTER_MS) return;

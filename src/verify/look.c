@@ -155,12 +155,10 @@ static void on_string(void *ctx, void *arg, const struct reply *reply) {
         view->string = !view->foreign;
         struct bytes value = reply->item.str;
         if (view->string) {
-            struct comparison *cmp = link->cmp;
             view->len = value.len;
             view->large = value.len >= LOOK_STRING_BYTES;
             view->digest = digest_of_string(value);
-            cmp->look_bytes -= cmp->look_bytes / 1024;
-            if (value.len > cmp->look_bytes) cmp->look_bytes = value.len;
+            compare_saw_length(link->cmp, value.len);
         }
     }
     reply_done(exam);

@@ -34,7 +34,6 @@ struct remote_batch {
     struct comparison *cmp;
     struct link *link[SIDES];
     int db;
-    uint16_t slot;
     unsigned due;
     bool each;      /* a digest per key is asked for */
     bool disturbed; /* looked at without digests */
@@ -207,6 +206,10 @@ static void refused(struct remote_batch *b, struct link *link, const struct repl
     b->disturbed = true;
     bool passes = err_class_of(err.code) != ERR_CLASS_KEY && err_class_of(err.code) != ERR_CLASS_STOP;
     if (passes || (err.code == ERR_NOPERM && refusal_is_about_key(reply->item.str)) || cmp->no_scripts) return;
+    if (memmem(reply->item.str.ptr, reply->item.str.len, "non local key", 13) != NULL) {
+        cmp->side[link->side].refresh_wanted = true; /* a slot has moved, or is being moved */
+        return;
+    }
     cmp->no_scripts = true;
     log_warn(err.place, "%s; without scripts values are read and compared here", err.text);
 }
@@ -231,6 +234,16 @@ static void on_answer(void *ctx, void *arg, const struct reply *reply) {
     reply_done(b);
 }
 
+/* In a cluster the keys that a script declares must be of one slot; those that it reads without having declared them
+ * need only be on its node. So do all servers from 6.0 on, and later ones for scripts without a shebang line. */
+static bool must_declare(const struct comparison *cmp, int side) {
+    return !deployment_is_cluster(cmp->side[side].deployment);
+}
+
+static void write_names(struct outq *out, const struct remote_batch *b) {
+    for (size_t i = 0; i < b->n; i++) resp_write_arg(out, name_bytes(b->names[i]));
+}
+
 static void ask(struct remote_batch *b, int side) {
     struct comparison *cmp = b->cmp;
     struct link *link = b->link[side];
@@ -238,14 +251,16 @@ static void ask(struct remote_batch *b, int side) {
     bool fields = cmp->side[SOURCE].has_field_expiry || cmp->side[TARGET].has_field_expiry;
     struct outq *out = client_out(link->client);
     client_select(link->client, compare_db(cmp, side, b->names[0]));
-    script_begin(out, SCRIPT_DIGEST, !link->knows_script, b->n, b->n + 5);
+    bool declared = must_declare(cmp, side);
+    script_begin(out, SCRIPT_DIGEST, !link->knows_script, declared ? b->n : 0, b->n + 5);
     link->knows_script = true;
-    for (size_t i = 0; i < b->n; i++) resp_write_arg(out, name_bytes(b->names[i]));
+    if (declared) write_names(out, b);
     resp_write_arg(out, bytes_of_str(cmp->salt));
     resp_write_arg_i64(out, s->ttl_tolerance_ms > 0 ? s->ttl_tolerance_ms : 1);
     resp_write_arg_i64(out, b->each);
     resp_write_arg_i64(out, fields && cmp->side[side].has_field_expiry);
     resp_write_arg_i64(out, s->no_ttl);
+    if (!declared) write_names(out, b);
     b->due++;
     client_end_command(link->client, on_answer, link, b);
 }
@@ -273,16 +288,12 @@ void remote_flush(struct comparison *cmp) {
     }
 }
 
-/* The keys of a script must be of one slot where the server is a cluster. */
 static struct remote_batch **find_filling(struct comparison *cmp, struct link *const link[SIDES],
                                           const struct name *name) {
     struct remote_batch **at = &cmp->remote;
-    bool slots =
-        deployment_is_cluster(cmp->side[SOURCE].deployment) || deployment_is_cluster(cmp->side[TARGET].deployment);
     size_t n = 0;
     for (; *at != NULL; at = &(*at)->next, n++)
-        if ((*at)->link[SOURCE] == link[SOURCE] && (*at)->link[TARGET] == link[TARGET] && (*at)->db == name->db &&
-            (!slots || (*at)->slot == name->slot))
+        if ((*at)->link[SOURCE] == link[SOURCE] && (*at)->link[TARGET] == link[TARGET] && (*at)->db == name->db)
             return at;
     if (n < FILLING_MAX) return at;
     remote_flush(cmp);
@@ -303,7 +314,6 @@ bool remote_batch_take(struct comparison *cmp, struct name *name) {
         b = *at = mem_zalloc(sizeof(*b));
         b->cmp = cmp;
         b->db = name->db;
-        b->slot = name->slot;
         memcpy(b->link, link, sizeof(b->link));
     }
     b->names[b->n++] = name;
@@ -322,8 +332,7 @@ bool remote_sums_names(const struct comparison *cmp) {
     const struct compare_settings *s = cmp->settings;
     const struct key_filter *f = s->filter;
     bool all = f->pattern == NULL && f->n_include == 0 && f->n_exclude == 0 && f->slots == NULL && f->n_types == 0;
-    return s->mode == COMPARE_DIGEST && s->both_directions && all && s->sample == 0 && s->names == NULL &&
-           !deployment_is_cluster(cmp->side[TARGET].deployment);
+    return s->mode == COMPARE_DIGEST && s->both_directions && all && s->sample == 0 && s->names == NULL;
 }
 
 /* Names count with their database. */
@@ -334,6 +343,7 @@ static struct bytes salt_of_db(const struct comparison *cmp, size_t db_at, char 
 
 void remote_add_name(struct comparison *cmp, struct bytes name) {
     char salt[sizeof(cmp->salt) + NUMBER_MAX];
+    if (key_is_own(name)) return;
     name_sum_add(&cmp->sum[SOURCE], salt_of_db(cmp, cmp->db_at, salt, sizeof(salt)), name);
 }
 
@@ -360,16 +370,23 @@ static bool take_page(struct comparison *cmp, const struct reply *reply) {
     return true;
 }
 
-/* Any trouble, the first NOSCRIPT apart, has the target scanned in the plain way. */
+/* The next primary of the target, and after the last one the next database. */
+static bool next_scan(struct comparison *cmp) {
+    const struct topology *t = cmp->side[TARGET].topology;
+    for (cmp->sum_node++; cmp->sum_node < t->n_nodes; cmp->sum_node++)
+        if (topology_is_primary(t, cmp->sum_node)) return true;
+    cmp->sum_node = -1;
+    return ++cmp->sum_db_at < cmp->settings->n_dbs && next_scan(cmp);
+}
+
+/* Any trouble has the target scanned in the plain way. */
 static void on_page(void *ctx, void *arg, const struct reply *reply) {
     struct link *link = ctx;
     struct comparison *cmp = link->cmp;
     if (cmp->closing) return;
-    if (reply->err != NULL || resp_is_error(&reply->item) || !take_page(cmp, reply)) {
+    if (cmp->sums_spoilt || reply->err != NULL || resp_is_error(&reply->item) || !take_page(cmp, reply)) {
         sum_end(cmp, true);
-    } else if (strcmp(cmp->page, "0") != 0) {
-        ask_page(cmp);
-    } else if (++cmp->sum_db_at < cmp->settings->n_dbs) {
+    } else if (strcmp(cmp->page, "0") != 0 || next_scan(cmp)) {
         ask_page(cmp);
     } else {
         sum_end(cmp, false);
@@ -377,18 +394,17 @@ static void on_page(void *ctx, void *arg, const struct reply *reply) {
 }
 
 static void ask_page(struct comparison *cmp) {
-    struct side *target = &cmp->side[TARGET];
-    struct link *link = target->topology->owner[0] >= 0 ? target->of_node[target->topology->owner[0]] : NULL;
+    struct link *link = cmp->side[TARGET].of_node[cmp->sum_node];
     char salt[sizeof(cmp->salt) + NUMBER_MAX];
-    if (link == NULL || !client_is_ready(link->client)) {
+    if (cmp->sums_spoilt || link == NULL || !client_is_ready(link->client)) {
         sum_end(cmp, true);
         return;
     }
     int override = cmp->settings->target_db_override;
     client_select(link->client, override >= 0 ? override : cmp->settings->dbs[cmp->sum_db_at]);
     struct outq *out = client_out(link->client);
-    script_begin(out, SCRIPT_NAMES, !cmp->names_known, 0, 3);
-    cmp->names_known = true;
+    script_begin(out, SCRIPT_NAMES, !link->knows_names, 0, 3);
+    link->knows_names = true;
     resp_write_arg(out, bytes_of_str(cmp->page));
     resp_write_arg_i64(out, NAMES_PAGE);
     resp_write_arg(out, salt_of_db(cmp, cmp->sum_db_at, salt, sizeof(salt)));
@@ -397,6 +413,10 @@ static void ask_page(struct comparison *cmp) {
 
 void remote_sum_start(struct comparison *cmp) {
     cmp->summing = true;
+    cmp->sum_node = -1;
     strcpy(cmp->page, "0");
-    ask_page(cmp);
+    if (next_scan(cmp))
+        ask_page(cmp);
+    else
+        sum_end(cmp, true);
 }

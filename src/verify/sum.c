@@ -189,7 +189,6 @@ static void after_members(struct sum *s) {
     } else if (s->value.part[SUM_ELEMENTS].count > s->length && ++s->attempts < SCAN_ATTEMPTS) {
         start_over(s);
     } else {
-        s->value.part[SUM_FIELD_EXPIRY].known = s->request.has_field_expiry;
         sum_finish(s);
     }
 }

@@ -20,6 +20,18 @@ static void check_databases(struct bytes info) {
     }
 }
 
+static void check_replicas_and_calls(struct bytes info) {
+    uint64_t lowest, number;
+    int online = info_replicas(info, &lowest);
+    if (online < 0 || (online == 0 && lowest != 0) || lowest > INT64_MAX) abort();
+    if (!info_number(info, "total_forks", &number) && number != 0) abort();
+    if (number > INT64_MAX) abort();
+    if (info_has_child(info) && info.len == 0) abort();
+    uint64_t all = info_calls(info, "xgroup"), one = info_calls(info, "xgroup|create");
+    if (all != 0 && !info_counts_calls(info)) abort();
+    if (one != 0 && !info_counts_calls(info)) abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *tight = mem_alloc(size), name[64];
     if (size > 0) memcpy(tight, data, size);
@@ -31,6 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (memchr(info.primary_host, '\0', sizeof(info.primary_host)) == NULL) abort();
     if (strlen(server_info_name(&info, name, sizeof(name))) >= sizeof(name)) abort();
     check_databases(text);
+    check_replicas_and_calls(text);
     free(tight);
     return 0;
 }

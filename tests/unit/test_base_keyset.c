@@ -14,7 +14,7 @@
 #include "base/keyset.h"
 
 static bool name(struct keyset *set, const char *key) {
-    return keyset_name(set, 0, bytes_of_str(key), 5);
+    return keyset_name(set, 0, bytes_of_str(key), 5, HOW_COPY);
 }
 
 static void assert_sizes(const struct keyset *set, size_t queued, size_t in_flight) {
@@ -94,12 +94,12 @@ static void requeue_keeps_what_the_user_wrote(void **state) {
 
 static void databases_and_bytes_are_told_apart(void **state) {
     struct keyset *set = keyset_new();
-    assert_true(keyset_name(set, 0, BYTES_LITERAL("k"), 0));
-    assert_true(keyset_name(set, 1, BYTES_LITERAL("k"), 0));
-    assert_true(keyset_name(set, 0, BYTES_LITERAL("k\0"), 0));
-    assert_true(keyset_name(set, 0, (struct bytes){ 0 }, 0));
-    assert_false(keyset_name(set, 1, BYTES_LITERAL("k"), 0));
-    assert_false(keyset_name(set, 0, BYTES_LITERAL(""), 0));
+    assert_true(keyset_name(set, 0, BYTES_LITERAL("k"), 0, HOW_COPY));
+    assert_true(keyset_name(set, 1, BYTES_LITERAL("k"), 0, HOW_COPY));
+    assert_true(keyset_name(set, 0, BYTES_LITERAL("k\0"), 0, HOW_COPY));
+    assert_true(keyset_name(set, 0, (struct bytes){ 0 }, 0, HOW_COPY));
+    assert_false(keyset_name(set, 1, BYTES_LITERAL("k"), 0, HOW_COPY));
+    assert_false(keyset_name(set, 0, BYTES_LITERAL(""), 0, HOW_COPY));
     assert_sizes(set, 4, 0);
     assert_int_equal(keyset_take(set)->db, 0);
     assert_int_equal(keyset_take(set)->db, 1);
@@ -125,11 +125,103 @@ static void forgets_wherever_it_stands(void **state) {
     keyset_free(&set);
 }
 
-/* The model: a state per key and the queue as an array in the order of naming. */
-enum { KEYS = 700, MODEL_CLEAN = -1 };
+static bool name_as(struct keyset *set, const char *key, enum key_how how) {
+    return keyset_name(set, 0, bytes_of_str(key), 5, how);
+}
+
+static void two_reasons_make_a_copy(void **state) {
+    struct keyset *set = keyset_new();
+    name_as(set, "same", HOW_IF_USED);
+    name_as(set, "same", HOW_IF_USED);
+    name_as(set, "other", HOW_IF_USED);
+    name_as(set, "other", HOW_IF_GONE);
+    assert_int_equal(keyset_peek(set)->how, HOW_IF_USED);
+    struct key_entry *same = keyset_take(set), *other = keyset_take(set);
+    assert_int_equal(other->how, HOW_COPY);
+    /* In flight: what is named now is another obligation. */
+    name_as(set, "same", HOW_IF_GONE);
+    assert_int_equal(same->how, HOW_IF_USED);
+    assert_true(keyset_done(set, &same));
+    assert_int_equal(keyset_peek(set)->how, HOW_IF_GONE);
+    /* Unless the flight failed: then one obligation stands for both. */
+    same = keyset_take(set);
+    name_as(set, "same", HOW_IF_USED);
+    keyset_requeue(set, &same);
+    assert_int_equal(keyset_peek(set)->how, HOW_COPY);
+    same = keyset_take(set);
+    name_as(set, "same", HOW_IF_USED);
+    name_as(set, "same", HOW_IF_GROUPS);
+    assert_int_equal(same->how_again, HOW_COPY);
+    assert_ptr_equal(keyset_find(set, 0, BYTES_LITERAL("same")), same);
+    assert_null(keyset_find(set, 1, BYTES_LITERAL("same")));
+    keyset_free(&set);
+}
+
+static void a_mark_waits_for_what_came_before(void **state) {
+    struct keyset *set = keyset_new();
+    uint32_t idle = keyset_mark(set);
+    assert_true(keyset_reached(set, idle));
+    name(set, "a");
+    uint32_t first = keyset_mark(set);
+    name(set, "b");
+    uint32_t second = keyset_mark(set);
+    struct key_entry *a = keyset_take(set), *b = keyset_take(set);
+    name(set, "a");
+    uint32_t third = keyset_mark(set);
+    assert_false(keyset_done(set, &b));
+    assert_false(keyset_reached(set, first)); /* a is older, and still in flight */
+    assert_true(keyset_done(set, &a));
+    assert_true(keyset_reached(set, first));
+    assert_true(keyset_reached(set, second));
+    assert_false(keyset_reached(set, third));
+    a = keyset_take(set);
+    name(set, "a"); /* behind the mark */
+    assert_true(keyset_done(set, &a));
+    assert_true(keyset_reached(set, third));
+    keyset_free(&set);
+}
+
+static void a_failed_flight_keeps_the_older_epoch(void **state) {
+    struct keyset *set = keyset_new();
+    name(set, "a");
+    uint32_t first = keyset_mark(set);
+    struct key_entry *a = keyset_take(set);
+    name(set, "a");
+    uint32_t second = keyset_mark(set);
+    keyset_requeue(set, &a);
+    a = keyset_take(set);
+    assert_false(keyset_reached(set, first));
+    assert_false(keyset_done(set, &a));
+    assert_true(keyset_reached(set, first));
+    assert_true(keyset_reached(set, second));
+    name(set, "b");
+    uint32_t third = keyset_mark(set);
+    assert_false(keyset_reached(set, third));
+    assert_true(keyset_forget(set, 0, BYTES_LITERAL("b")));
+    assert_true(keyset_reached(set, third));
+    keyset_free(&set);
+}
+
+static void marks_alone_take_no_room(void **state) {
+    struct keyset *set = keyset_new();
+    name(set, "a");
+    keyset_mark(set);
+    size_t bytes = keyset_memory_bytes(set);
+    for (int i = 0; i < 100000; i++) assert_false(keyset_reached(set, keyset_mark(set)));
+    assert_int_equal(keyset_memory_bytes(set), bytes);
+    keyset_free(&set);
+}
+
+/* The model: a state per key, the queue as an array in the order of naming, and the obligations with the number of the
+ * mark that they precede. */
+enum { KEYS = 700, MODEL_CLEAN = -1, MARKS = 64 };
 
 struct model {
     int state[KEYS];
+    int how[KEYS], how_again[KEYS];
+    int64_t before[KEYS], before_again[KEYS]; /* which mark the obligation precedes; present only in these states */
+    int64_t n_marks, n_asked;
+    uint32_t marks[MARKS]; /* as the set names them: those from n_asked to n_marks */
     struct key_entry *flying[KEYS];
     int queue[KEYS];
     int n_queued;
@@ -150,11 +242,50 @@ static struct bytes key_text(int key, char *buf, size_t size) {
     return bytes_of(buf, (size_t)snprintf(buf, size, "%0*d", key % 40, key));
 }
 
+static int merged(int a, int b) {
+    return a == b ? a : HOW_COPY;
+}
+
 static void step_name(struct keyset *set, struct model *m, int key) {
     char buf[64];
-    assert_int_equal(keyset_name(set, key % 3, key_text(key, buf, sizeof(buf)), 0), m->state[key] == MODEL_CLEAN);
-    if (m->state[key] == MODEL_CLEAN) model_enqueue(m, key);
-    if (m->state[key] == KEY_IN_FLIGHT) m->state[key] = KEY_IN_FLIGHT_DIRTY;
+    int how = rand() % 4;
+    assert_int_equal(keyset_name(set, key % 3, key_text(key, buf, sizeof(buf)), 0, (enum key_how)how),
+                     m->state[key] == MODEL_CLEAN);
+    if (m->state[key] == MODEL_CLEAN) {
+        model_enqueue(m, key);
+        m->how[key] = how;
+        m->before[key] = m->n_marks;
+    } else if (m->state[key] == KEY_QUEUED) {
+        m->how[key] = merged(m->how[key], how);
+    } else if (m->state[key] == KEY_IN_FLIGHT) {
+        m->state[key] = KEY_IN_FLIGHT_DIRTY;
+        m->how_again[key] = how;
+        m->before_again[key] = m->n_marks;
+    } else {
+        m->how_again[key] = merged(m->how_again[key], how);
+    }
+}
+
+static bool model_reached(const struct model *m, int64_t mark) {
+    for (int key = 0; key < KEYS; key++) {
+        if (m->state[key] != MODEL_CLEAN && m->before[key] <= mark) return false;
+        if (m->state[key] == KEY_IN_FLIGHT_DIRTY && m->before_again[key] <= mark) return false;
+    }
+    return true;
+}
+
+static void step_mark(struct keyset *set, struct model *m) {
+    if (m->n_marks - m->n_asked == MARKS) return;
+    m->marks[m->n_marks++ % MARKS] = keyset_mark(set);
+}
+
+static void check_marks(struct keyset *set, struct model *m) {
+    while (m->n_asked < m->n_marks) {
+        bool reached = keyset_reached(set, m->marks[m->n_asked % MARKS]);
+        assert_int_equal(reached, model_reached(m, m->n_asked));
+        if (!reached) return;
+        m->n_asked++;
+    }
 }
 
 static void step_take(struct keyset *set, struct model *m) {
@@ -170,6 +301,7 @@ static void step_take(struct keyset *set, struct model *m) {
     model_unqueue(m, 0);
     assert_true(bytes_equal(key_entry_bytes(e), key_text(key, buf, sizeof(buf))));
     assert_int_equal(e->db, key % 3);
+    assert_int_equal(e->how, m->how[key]);
     m->state[key] = KEY_IN_FLIGHT;
     m->flying[key] = e;
     m->n_flying++;
@@ -184,6 +316,9 @@ static void step_land(struct keyset *set, struct model *m, int key, bool success
     else
         keyset_requeue(set, &m->flying[key]);
     m->n_flying--;
+    bool dirty = m->state[key] == KEY_IN_FLIGHT_DIRTY;
+    if (dirty && success) m->before[key] = m->before_again[key];
+    if (dirty) m->how[key] = success ? m->how_again[key] : merged(m->how[key], m->how_again[key]);
     m->state[key] = MODEL_CLEAN;
     if (again) model_enqueue(m, key);
 }
@@ -216,8 +351,32 @@ static void random_moves_follow_the_model(void **state) {
             step_land(set, &m, key, rand() % 4 != 0);
         else if (rand() % 8 == 0)
             step_forget(set, &m, key);
+        if (rand() % 100 == 0) step_mark(set, &m);
+        if (rand() % 100 == 0) check_marks(set, &m);
         assert_int_equal(keyset_queued(set), m.n_queued);
         assert_int_equal(keyset_in_flight(set), m.n_flying);
+    }
+    assert_true(m.n_asked > 100);
+    keyset_free(&set);
+}
+
+/* Epochs are told apart by their distance alone: the first ones below zero are no different. */
+static void epochs_wrap(void **state) {
+    struct keyset *set = keyset_new();
+    keyset_start_at(set, UINT32_MAX - 2);
+    uint32_t marks[100];
+    char text[8];
+    for (int i = 0; i < 100; i++) {
+        name(set, bytes_of(text, (size_t)snprintf(text, sizeof(text), "%d", i)).ptr);
+        marks[i] = keyset_mark(set);
+    }
+    assert_true(marks[99] < marks[0]);
+    for (int i = 0; i < 100; i++) {
+        struct key_entry *e = keyset_take(set);
+        assert_false(keyset_reached(set, marks[i]));
+        keyset_done(set, &e);
+        assert_true(keyset_reached(set, marks[i]));
+        if (i < 99) assert_false(keyset_reached(set, marks[i + 1]));
     }
     keyset_free(&set);
 }
@@ -227,7 +386,7 @@ static void a_burst_gives_its_memory_back(void **state) {
     size_t empty = keyset_memory_bytes(set), full;
     char buf[32];
     for (int i = 0; i < 500000; i++) {
-        assert_true(keyset_name(set, 0, bytes_of(buf, (size_t)snprintf(buf, sizeof(buf), "key:%d", i)), 0));
+        assert_true(keyset_name(set, 0, bytes_of(buf, (size_t)snprintf(buf, sizeof(buf), "key:%d", i)), 0, HOW_COPY));
     }
     full = keyset_memory_bytes(set);
     assert_true(full > 500000 * sizeof(struct key_entry));
@@ -248,7 +407,7 @@ static void entries_stay_where_they_are(void **state) {
     struct key_entry *first = keyset_take(set);
     char buf[32];
     for (int i = 0; i < 10000; i++) {
-        keyset_name(set, 0, bytes_of(buf, (size_t)snprintf(buf, sizeof(buf), "%d", i)), 0);
+        keyset_name(set, 0, bytes_of(buf, (size_t)snprintf(buf, sizeof(buf), "%d", i)), 0, HOW_COPY);
     }
     name(set, "first");
     assert_int_equal(first->state, KEY_IN_FLIGHT_DIRTY);
@@ -264,6 +423,11 @@ int main(void) {
         cmocka_unit_test(requeue_keeps_what_the_user_wrote),
         cmocka_unit_test(databases_and_bytes_are_told_apart),
         cmocka_unit_test(forgets_wherever_it_stands),
+        cmocka_unit_test(two_reasons_make_a_copy),
+        cmocka_unit_test(a_mark_waits_for_what_came_before),
+        cmocka_unit_test(a_failed_flight_keeps_the_older_epoch),
+        cmocka_unit_test(marks_alone_take_no_room),
+        cmocka_unit_test(epochs_wrap),
         cmocka_unit_test(random_moves_follow_the_model),
         cmocka_unit_test(a_burst_gives_its_memory_back),
         cmocka_unit_test(entries_stay_where_they_are),

@@ -23,6 +23,8 @@ static void test_answers(void **state) {
         { "NOPERM User app has no permissions to run the 'eval' command", ANSWER_NOPERM },
         { "NOPERM this user has no permissions to run the 'eval' command or its subcommand", ANSWER_NOPERM },
         { "NOPERM No permissions to access a key", ANSWER_NO_KEYS },
+        { "NOPERM No permissions to access a channel", ANSWER_NO_CHANNELS },
+        { "NOPERM this user has no permissions to access one of the channels used as arguments", ANSWER_NO_CHANNELS },
         { "NOPERM this user has no permissions to access one of the keys used as arguments", ANSWER_NO_KEYS },
         { "ERR DUMP payload version or checksum are wrong", ANSWER_GOOD },
         { "MOVED 12 10.0.0.1:6379", ANSWER_GOOD },
@@ -186,6 +188,69 @@ static void test_same_process_on_both_sides(void **state) {
     assert_int_equal(count(&p, DOCTOR_PROBLEM, "same"), 0);
 }
 
+/* What is said of --mode live of a side; the texts of all findings of that severity, one after the other. */
+static int live(const struct doctor_side *side, enum doctor_severity severity, const char *words) {
+    struct doctor_findings findings = { 0 };
+    doctor_judge_live(&findings, side);
+    int n = 0;
+    for (size_t i = 0; i < findings.n; i++)
+        if (findings.items[i].severity == severity && strstr(findings.items[i].text, words) != NULL) n++;
+    assert_int_equal(findings.count[DOCTOR_PROBLEM], 0);
+    doctor_findings_fini(&findings);
+    return n;
+}
+
+static void live_init(struct doctor_live *live) {
+    *live = (struct doctor_live){ .notify_known = true, .counts_calls = true, .counts_forks = true };
+    for (int id = 0; id < DOCTOR_CHECKS; id++) live->checks[id].answer = ANSWER_GOOD;
+}
+
+static void test_live_asks_for_the_worst_of_several(void **state) {
+    struct pair p;
+    pair_init(&p);
+    live_init(&p.a.live);
+    struct doctor_node nodes[2] = { p.a, p.a };
+    snprintf(nodes[1].name, sizeof(nodes[1].name), "10.0.0.5:6379");
+    p.source.nodes = nodes;
+    p.source.n_nodes = 2;
+    assert_int_equal(live(&p.source, DOCTOR_OK, "CLIENT TRACKING"), 1);
+    assert_int_equal(live(&p.source, DOCTOR_WARNING, ""), 0);
+    nodes[1].live.checks[DOCTOR_CHECK_TRACKING].answer = ANSWER_UNKNOWN;
+    assert_int_equal(live(&p.source, DOCTOR_WARNING, "on 10.0.0.5:6379, and keyspace notifications"), 1);
+    for (int i = 0; i < 2; i++) snprintf(nodes[i].live.notify, sizeof(nodes[i].live.notify), "AE");
+    assert_int_equal(live(&p.source, DOCTOR_WARNING, ""), 0);
+    nodes[0].live.notify_known = false;
+    assert_int_equal(live(&p.source, DOCTOR_NOTE, "replicate --mode live"), 1);
+    nodes[1].reached = false; /* nothing is known of it; the first one tracks */
+    assert_int_equal(live(&p.source, DOCTOR_OK, "CLIENT TRACKING"), 1);
+}
+
+static void test_live_counters_of_the_source(void **state) {
+    struct pair p;
+    pair_init(&p);
+    live_init(&p.a.live);
+    assert_int_equal(live(&p.source, DOCTOR_NOTE, ""), 0);
+    p.a.live.counts_calls = false;
+    assert_int_equal(live(&p.source, DOCTOR_NOTE, "commandstats"), 1);
+    p.a.live.counts_forks = false;
+    assert_int_equal(live(&p.source, DOCTOR_NOTE, "total_forks"), 1);
+}
+
+static void test_live_buffer_is_measured_by_the_memory(void **state) {
+    struct pair p;
+    pair_init(&p);
+    live_init(&p.a.live);
+    p.a.live.buffer_known = true;
+    assert_int_equal(live(&p.source, DOCTOR_WARNING, "unlimited"), 1);
+    p.a.live.buffer_hard = 32 << 20;
+    assert_int_equal(live(&p.source, DOCTOR_WARNING, ""), 0);
+    p.a.info.maxmemory = 100 << 20;
+    assert_int_equal(live(&p.source, DOCTOR_WARNING, "memory grows"), 1);
+    p.a.info.maxmemory = 0;
+    p.a.live.buffer_soft = 1000;
+    assert_int_equal(live(&p.source, DOCTOR_WARNING, "cuts --mode live off"), 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers),
@@ -196,6 +261,9 @@ int main(void) {
         cmocka_unit_test(test_memory_of_the_target),
         cmocka_unit_test(test_nodes_of_one_machine_share_its_memory),
         cmocka_unit_test(test_same_process_on_both_sides),
+        cmocka_unit_test(test_live_asks_for_the_worst_of_several),
+        cmocka_unit_test(test_live_counters_of_the_source),
+        cmocka_unit_test(test_live_buffer_is_measured_by_the_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,7 +75,8 @@ static void test_replicate(void **state) {
         "--key-type hash --key-type ZSET,ReJSON-RL --key-include a* --key-include b* --key-exclude *x --key-slot 0-99,200 "
         "--mem-limit 12KB --no-ttl --ttl-tolerance 250 --databases 5,0-2,1 --sleep 20 --rate 5000 --log-keys "
         "--compare full --show-diffs --timeout 2 --outage-timeout 0 --source-read-from replica -v --output json "
-        "--idle-timeout 1500 --cluster -- b");
+        "--idle-timeout 1500 --capture tracking --poll 500ms --state-dir d --job a.b-1 --resync full --max-delete 20 "
+        "--release-deletions --lease 3s --cluster -- b");
     assert_int_equal(options.mode, OPT_MODE_LIVE);
     assert_int_equal(options.threads, 4);
     assert_int_equal(options.batch, 50);
@@ -105,6 +106,14 @@ static void test_replicate(void **state) {
     assert_int_equal(options.log_level, LOG_DEBUG);
     assert_int_equal(options.output, OPT_OUTPUT_JSON);
     assert_int_equal(options.idle_timeout_ms, 1500);
+    assert_int_equal(options.capture, OPT_CAPTURE_TRACKING);
+    assert_int_equal(options.poll_ms, 500);
+    assert_string_equal(options.state_dir, "d");
+    assert_string_equal(options.job, "a.b-1");
+    assert_int_equal(options.resync, OPT_RESYNC_FULL);
+    assert_int_equal(options.max_delete, 20);
+    assert_true(options.release_deletions);
+    assert_int_equal(options.lease_ms, 3000);
     assert_true(options.cluster);
     options_fini(&options);
 }
@@ -255,6 +264,15 @@ static const struct refused {
     { "replicate a b --compare none --show-diffs",
       "--show-diffs and --compare contradict each other: nothing is compared" },
     { "replicate a b --idle-timeout 5s", "--idle-timeout: is for following changes; add --mode live" },
+    { "replicate a b --lease 5s", "--lease: is for following changes; add --mode live" },
+    { "replicate a b --max-delete 5", "--max-delete: is for following changes; add --mode live" },
+    { "replicate a b --mode live --lease 500ms", "--lease: \"500ms\" is not" },
+    { "replicate a b --mode live --job a{b", "--job: a name has 1 to 64 letters, digits" },
+    { "replicate a b --mode live --job 0123456789012345678901234567890123456789012345678901234567890123x",
+      "--job: a name has 1 to 64 letters, digits" },
+    { "status", "TARGET is missing, or --state-dir; usage: longhaul status [OPTIONS] [TARGET]" },
+    { "resume --job x", "TARGET is missing, or --state-dir" },
+    { "status a --source-user x", "status has no option --source-user" },
     { "compare a b --quick --full", "--quick and --full contradict each other" },
     { "compare a b --quick --digest", "--quick and --digest contradict each other" },
     { "compare a b --dry-run", "--dry-run: is about what --repair does" },
@@ -283,6 +301,17 @@ static const struct refused {
     { "replicate redis://u:SECRET@a b --source-user v", "--source-user: the URI of the source names another user" },
     { "replicate a b --config /nonexistent/x", "--config: cannot open /nonexistent/x" },
 };
+
+static void test_status(void **state) {
+    struct options options = parse("status --state-dir d --output json");
+    assert_string_equal(options.state_dir, "d");
+    assert_null(options.side[OPT_TARGET].uri);
+    options_fini(&options);
+    options = parse("resume redis://host:1/3 --job x --target-user u --timeout 1s");
+    assert_string_equal(options.side[OPT_TARGET].uri, "redis://host:1/3");
+    assert_string_equal(options.job, "x");
+    options_fini(&options);
+}
 
 static void test_refused(void **state) {
     char message[MESSAGE_MAX];
@@ -466,11 +495,11 @@ static void test_hide(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_replicate), cmocka_unit_test(test_other_commands),
-        cmocka_unit_test(test_generate),   cmocka_unit_test(test_choices),   cmocka_unit_test(test_table),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_env),       cmocka_unit_test(test_config),
-        cmocka_unit_test(test_bad_config), cmocka_unit_test(test_endpoint),  cmocka_unit_test(test_pass_file),
-        cmocka_unit_test(test_hide),
+        cmocka_unit_test(test_defaults),  cmocka_unit_test(test_replicate),  cmocka_unit_test(test_other_commands),
+        cmocka_unit_test(test_generate),  cmocka_unit_test(test_choices),    cmocka_unit_test(test_table),
+        cmocka_unit_test(test_status),    cmocka_unit_test(test_refused),    cmocka_unit_test(test_env),
+        cmocka_unit_test(test_config),    cmocka_unit_test(test_bad_config), cmocka_unit_test(test_endpoint),
+        cmocka_unit_test(test_pass_file), cmocka_unit_test(test_hide),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,7 +58,7 @@ static void on_down(void *ctx, const struct err *err, bool final) {
 static void on_push(void *ctx, struct resp_cursor cursor) {
     struct heard *h = ctx;
     struct resp_item item;
-    assert_true(resp_next(&cursor, &item) && item.type == RESP_PUSH);
+    assert_true(resp_next(&cursor, &item) && (item.type == RESP_PUSH || item.type == RESP_ARRAY));
     h->pushes++;
 }
 
@@ -575,6 +575,76 @@ static void pushes(void **state) {
     client_close(&h.client);
 }
 
+static void on_pong(void *ctx, void *arg, const struct reply *reply) {
+    struct heard *h = ctx;
+    if (reply->err == NULL && !resp_is_error(&reply->item)) h->answered++;
+}
+
+/* Messages of channels come beside the answers to commands, with both protocols. */
+static void subscriber(void **state) {
+    for (int protocol = 2; protocol <= 3; protocol++) {
+        struct heard h = { 0 };
+        struct client_settings s = to_server();
+        s.protocol = protocol;
+        s.subscriber = true;
+        start(&h, &s);
+        RUN_UNTIL(h.ready == 1);
+        const struct bytes one[] = { BYTES_LITERAL("SUBSCRIBE"), BYTES_LITERAL("news") };
+        const struct bytes more[] = { BYTES_LITERAL("PSUBSCRIBE"), BYTES_LITERAL("ne*") };
+        const struct bytes ping[] = { BYTES_LITERAL("PING") };
+        resp_write_command(client_out(h.client), 2, one);
+        client_end_unanswered(h.client);
+        resp_write_command(client_out(h.client), 2, more);
+        client_end_unanswered(h.client);
+        for (int i = 0; i < 20; i++) {
+            client_command(h.client, on_pong, &h, NULL, 1, ping);
+            RUN_UNTIL(h.answered == i + 1);
+            redis_do(&server, "PUBLISH news %d", i);
+        }
+        RUN_UNTIL(h.pushes == 2 + 2 * 20);
+        assert_int_equal(client_pending(h.client), 0);
+        assert_int_equal(h.down, 0);
+        client_close(&h.client);
+    }
+}
+
+/* Which process it is, known with the connection; and another one after a restart. */
+static void identified(void **state) {
+    struct heard h = { 0 }, plain = { 0 };
+    struct client_settings s = to_server();
+    char before[64];
+    start(&plain, &s);
+    s.identify = true;
+    s.name = "longhaul-feed";
+    start(&h, &s);
+    RUN_UNTIL(h.ready == 1 && plain.ready == 1);
+    assert_int_equal(strlen(client_run_id(h.client)), 40);
+    assert_string_equal(client_run_id(plain.client), "");
+    snprintf(before, sizeof(before), "%s", client_run_id(h.client));
+    redis_restart(&server, NULL);
+    RUN_UNTIL(h.ready == 2 && plain.ready == 2);
+    assert_int_equal(strlen(client_run_id(h.client)), 40);
+    assert_string_not_equal(client_run_id(h.client), before);
+    client_close(&h.client);
+    client_close(&plain.client);
+}
+
+static void named(void **state) {
+    const char *const names[] = { NULL, "longhaul-feed" };
+    for (int i = 0; i < 2; i++) {
+        struct client_settings s = to_server();
+        struct call_reply reply;
+        struct err err;
+        s.name = names[i];
+        struct client *client = call_open(loop, &s, PATIENCE_MS, &err);
+        assert_non_null(client);
+        assert_true(call_ok(loop, client, PATIENCE_MS, &reply, &err, "CLIENT GETNAME"));
+        assert_true(bytes_equal_str(reply.item.str, i == 0 ? "longhaul" : names[i]));
+        call_reply_fini(&reply);
+        client_close(&client);
+    }
+}
+
 /* ---- threads ---- */
 
 static void *talk_over_tls(void *arg) {
@@ -675,6 +745,9 @@ int main(void) {
         cmocka_unit_test(reply_of_many_values),
         cmocka_unit_test(kept_replies),
         cmocka_unit_test(pushes),
+        cmocka_unit_test(subscriber),
+        cmocka_unit_test(identified),
+        cmocka_unit_test(named),
         cmocka_unit_test(threads_share_tls),
         cmocka_unit_test(stale_connection_is_killed),
     };

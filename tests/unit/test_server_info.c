@@ -113,6 +113,61 @@ static void keyspace(void **state) {
     assert_int_equal(dbs[1], 3);
 }
 
+static void numbers(void **state) {
+    struct bytes info =
+        BYTES_LITERAL("total_forks:7\r\nmaster_repl_offset:123456789012345\r\nbad:x\r\nlow:-1\r\nnone:\r\n");
+    uint64_t n;
+    assert_true(info_number(info, "total_forks", &n) && n == 7);
+    assert_true(info_number(info, "master_repl_offset", &n) && n == 123456789012345);
+    assert_false(info_number(info, "bad", &n) || n != 0);
+    assert_false(info_number(info, "low", &n) || n != 0);
+    assert_false(info_number(info, "none", &n) || info_number(info, "absent", &n));
+}
+
+static void children(void **state) {
+    assert_false(info_has_child(bytes_of_str(redis_5)));
+    assert_false(info_has_child(BYTES_LITERAL("rdb_bgsave_in_progress:0\r\naof_rewrite_in_progress:0\r\n")));
+    assert_true(info_has_child(BYTES_LITERAL("rdb_bgsave_in_progress:1\r\naof_rewrite_in_progress:0\r\n")));
+    assert_true(info_has_child(BYTES_LITERAL("rdb_bgsave_in_progress:0\r\naof_rewrite_in_progress:1\r\n")));
+    assert_true(info_has_child(BYTES_LITERAL("module_fork_in_progress:1\r\n")));
+    assert_false(info_has_child(BYTES_LITERAL("aof_rewrite_scheduled:1\r\n")));
+}
+
+static void replicas(void **state) {
+    uint64_t lowest;
+    assert_int_equal(info_replicas(bytes_of_str(redis_6), &lowest), 1);
+    assert_int_equal(lowest, 14);
+    assert_int_equal(info_replicas(bytes_of_str(redis_5), &lowest), 0);
+    assert_int_equal(lowest, 0);
+    struct bytes several = BYTES_LITERAL("slave_read_only:1\r\n"
+                                         "slave0:ip=10.0.0.1,port=1,state=online,offset=300,lag=0\r\n"
+                                         "slave1:ip=10.0.0.2,port=1,state=wait_bgsave,offset=0,lag=0\r\n"
+                                         "slave2:ip=10.0.0.3,port=1,state=online,offset=200,lag=1,type=replica\r\n");
+    assert_int_equal(info_replicas(several, &lowest), 2);
+    assert_int_equal(lowest, 200);
+    struct bytes silent = BYTES_LITERAL("slave0:ip=h,port=1,state=online,offset=9\nslave1:ip=h,port=1,state=online\n");
+    assert_int_equal(info_replicas(silent, &lowest), 2);
+    assert_int_equal(lowest, 0);
+}
+
+static void calls(void **state) {
+    struct bytes redis_62 = BYTES_LITERAL("# Commandstats\r\ncmdstat_xgroup:calls=5,usec=9,usec_per_call=1.80,"
+                                          "rejected_calls=1,failed_calls=0\r\ncmdstat_xgroupx:calls=100,usec=1\r\n"
+                                          "cmdstat_set:calls=3,usec=1\r\n");
+    struct bytes redis_70 = BYTES_LITERAL("# Commandstats\r\ncmdstat_xgroup|create:calls=2,usec=9\r\n"
+                                          "cmdstat_xgroup|setid:calls=3,usec=9\r\ncmdstat_function|list:calls=9\r\n"
+                                          "cmdstat_function|load:calls=1,usec=40\r\n");
+    assert_int_equal(info_calls(redis_62, "xgroup"), 5);
+    assert_int_equal(info_calls(redis_62, "set"), 3);
+    assert_int_equal(info_calls(redis_62, "se"), 0);
+    assert_int_equal(info_calls(redis_70, "xgroup"), 5);
+    assert_int_equal(info_calls(redis_70, "xgroup|setid"), 3);
+    assert_int_equal(info_calls(redis_70, "function|load"), 1);
+    assert_int_equal(info_calls(redis_70, "function|delete"), 0);
+    assert_true(info_counts_calls(redis_62) && info_counts_calls(redis_70));
+    assert_false(info_counts_calls(bytes_of_str(redis_7)) || info_counts_calls(BYTES_LITERAL("# Commandstats\r\n")));
+}
+
 static void fields(void **state) {
     struct bytes info = BYTES_LITERAL("used_memory_rss:1\r\nused_memory:2\nempty:\r\nlast:3");
     assert_true(bytes_equal_str(info_field(info, "used_memory"), "2"));
@@ -145,7 +200,8 @@ static void odd_texts(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replica_of_5), cmocka_unit_test(flavours),  cmocka_unit_test(keyspace),
-        cmocka_unit_test(fields),       cmocka_unit_test(odd_texts),
+        cmocka_unit_test(fields),       cmocka_unit_test(odd_texts), cmocka_unit_test(numbers),
+        cmocka_unit_test(children),     cmocka_unit_test(replicas),  cmocka_unit_test(calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,166 @@
+/* What a lane keeps track of in live mode: marks among the names, what it owes, which server processes are trusted, and
+ * the streams whose groups are looked at.
+ *
+ * A mark is reached when all names before it are served. A name that was dropped, or a deletion that was put off, is
+ * not: it is a debt, and no mark is reached until the debts have been taken by somebody who sees to them.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "copy/lane_priv.h"
+#include "copy/transfer.h"
+
+struct trusted {
+    struct trusted *next;
+    struct address address;
+    char run_id[RUN_ID_MAX];
+    bool deletions; /* what is found gone there is deleted */
+};
+
+void lane_live_init(struct lane *lane) {
+    pthread_mutex_init(&lane->debts_lock, NULL);
+    if (lane->plan->live) lane->streams = streams_new(lane->plan->lane_bytes / STREAMS_SHARE);
+}
+
+void lane_live_fini(struct lane *lane) {
+    while (lane->trusted != NULL) {
+        struct trusted *next = lane->trusted->next;
+        free(lane->trusted);
+        lane->trusted = next;
+    }
+    streams_free(&lane->streams);
+    pthread_mutex_destroy(&lane->debts_lock);
+}
+
+/* ---- debts ---- */
+
+static void lane_owe(struct lane *lane, struct slot_set *slots, uint16_t slot) {
+    pthread_mutex_lock(&lane->debts_lock);
+    slot_set_add(slots, slot);
+    bool news = !lane->debts.any;
+    lane->debts.any = true;
+    pthread_mutex_unlock(&lane->debts_lock);
+    if (news && lane->plan->on_debts != NULL) lane->plan->on_debts(lane->plan->ctx);
+}
+
+void lane_owe_unnamed(struct lane *lane, uint16_t slot) {
+    lane_owe(lane, &lane->debts.unnamed, slot);
+}
+
+void lane_owe_deferred(struct lane *lane, uint16_t slot) {
+    lane_owe(lane, &lane->debts.deferred, slot);
+}
+
+bool lane_take_debts(struct lane *lane, struct lane_debts *debts) {
+    pthread_mutex_lock(&lane->debts_lock);
+    *debts = lane->debts;
+    lane->debts = (struct lane_debts){ 0 };
+    pthread_mutex_unlock(&lane->debts_lock);
+    return debts->any;
+}
+
+static bool lane_owes(struct lane *lane) {
+    pthread_mutex_lock(&lane->debts_lock);
+    bool any = lane->debts.any;
+    pthread_mutex_unlock(&lane->debts_lock);
+    return any;
+}
+
+/* ---- marks ---- */
+
+void lane_put_mark(struct lane *lane, struct lane_mark *mark) {
+    mark->epoch = keyset_mark(lane->keys);
+    mark->next = NULL;
+    if (lane->last_mark != NULL) {
+        lane->last_mark->next = mark;
+    } else {
+        lane->marks = mark;
+    }
+    lane->last_mark = mark;
+    lane_kick(lane);
+}
+
+/* A mark may be put anew as soon as it is reached: it then waits for the next round. */
+void lane_serve_marks(struct lane *lane) {
+    for (struct lane_mark *last = lane->last_mark, *mark = NULL; mark != last;) {
+        mark = lane->marks;
+        if (!keyset_reached(lane->keys, mark->epoch) || lane_owes(lane)) return;
+        lane->marks = mark->next;
+        if (lane->marks == NULL) lane->last_mark = NULL;
+        mark->reached(mark);
+    }
+}
+
+/* ---- trust ---- */
+
+static struct trusted *find_trusted(const struct lane *lane, const struct address *address) {
+    for (struct trusted *t = lane->trusted; t != NULL; t = t->next)
+        if (address_equal(&t->address, address)) return t;
+    return NULL;
+}
+
+static bool is_expected(const struct trusted *t, const struct client *source) {
+    return strcmp(t->run_id, client_run_id(source)) == 0;
+}
+
+bool lane_trusts(const struct lane *lane, const struct client *source) {
+    if (!lane->plan->live) return true;
+    const struct trusted *t = find_trusted(lane, client_address(source));
+    return t != NULL && t->deletions && is_expected(t, source);
+}
+
+bool lane_expects(const struct lane *lane, const struct client *source) {
+    if (!lane->plan->live) return true;
+    const struct trusted *t = find_trusted(lane, client_address(source));
+    return t != NULL && is_expected(t, source);
+}
+
+void lane_break_untrusted(const struct lane *lane, struct client *source) {
+    const struct trusted *t = find_trusted(lane, client_address(source));
+    if (t == NULL || t->run_id[0] == '\0' || !client_is_ready(source) || is_expected(t, source)) return;
+    struct err err;
+    err_set(&err, ERR_CLOSED, client_place(source), "another server process is to be read at this address");
+    client_break(source, &err);
+}
+
+void lane_trust(struct lane *lane, const struct address *address, const char *run_id, bool deletions) {
+    struct trusted *t = find_trusted(lane, address);
+    if (t == NULL) {
+        t = mem_zalloc(sizeof(*t));
+        t->address = *address;
+        t->next = lane->trusted;
+        lane->trusted = t;
+    }
+    snprintf(t->run_id, sizeof(t->run_id), "%s", run_id);
+    t->deletions = deletions;
+    lane_check_trust(lane);
+}
+
+/* Again and again: a name may lead to the old process for a while after a failover. */
+void lane_check_trust(struct lane *lane) {
+    if (!lane->plan->live) return;
+    lane->trust_checked_ms = clock_mono_ms();
+    for (struct pool_node *node = pool_first(lane->source); node != NULL; node = node->next)
+        lane_break_untrusted(lane, node->client);
+    transfers_check_trust(lane->transfers);
+}
+
+/* ---- streams ---- */
+
+void lane_note_type(struct lane *lane, const struct key_entry *entry) {
+    if (lane->streams == NULL) return;
+    bool stream = !(entry->flags & KEY_GONE) && ((entry->flags >> KEY_TYPE_SHIFT) & 15) == VALUE_STREAM;
+    if (stream) {
+        streams_add(lane->streams, entry->db, key_entry_bytes(entry), entry->slot);
+    } else {
+        streams_remove(lane->streams, entry->db, key_entry_bytes(entry));
+    }
+}
+
+void lane_check_groups(struct lane *lane) {
+    if (lane->streams == NULL) return;
+    for (struct key_entry *e = streams_first(lane->streams); e != NULL; e = e->next)
+        lane_name(lane, e->db, key_entry_bytes(e), e->slot, HOW_IF_GROUPS);
+}

@@ -1,0 +1,54 @@
+/* See window.h. The clock is asked for the timed key only, once or twice in a round trip. */
+#include "copy/window.h"
+
+#include "base/clock.h"
+
+/* What is left of the speed after an interval that was slower: acknowledgements come in bursts. */
+#define WINDOW_SPEED_KEPT 0.9
+
+void window_init(struct window *w, size_t fixed, uint64_t bytes) {
+    size_t most = (size_t)(bytes / WINDOW_KEY_BYTES);
+    *w = (struct window){ .base = fixed > 0 ? fixed : WINDOW_KEYS_BASE, .most = fixed > 0 ? fixed : most };
+    if (w->most < w->base) w->most = w->base;
+    w->keys = w->base;
+}
+
+void window_reset(struct window *w) {
+    w->timed = NULL;
+    w->round_trip_us = 0;
+    w->speed = 0;
+    w->keys = w->base;
+}
+
+void window_take_at(struct window *w, const void *key, int64_t now_us) {
+    w->timed = key;
+    w->taken_at_us = now_us;
+    if (w->looked_at_us == 0) w->looked_at_us = now_us;
+}
+
+void window_take(struct window *w, const void *key) {
+    if (w->timed == NULL) window_take_at(w, key, clock_mono_us());
+}
+
+void window_done_at(struct window *w, int64_t now_us) {
+    int64_t trip_us = now_us - w->taken_at_us > 0 ? now_us - w->taken_at_us : 1;
+    int64_t since_us = now_us - w->looked_at_us;
+    w->timed = NULL;
+    if (w->round_trip_us == 0 || trip_us < w->round_trip_us) w->round_trip_us = trip_us;
+    if (since_us < WINDOW_INTERVAL_US) return;
+    double speed = (double)w->done / (double)since_us;
+    w->speed = speed > w->speed * WINDOW_SPEED_KEPT ? speed : w->speed * WINDOW_SPEED_KEPT;
+    double wanted = (double)w->base + 2 * w->speed * (double)w->round_trip_us;
+    w->keys = wanted > (double)w->most ? w->most : (size_t)wanted;
+    w->done = 0;
+    w->looked_at_us = now_us;
+}
+
+void window_done(struct window *w, const void *key) {
+    w->done++;
+    if (key == w->timed) window_done_at(w, clock_mono_us());
+}
+
+void window_forget(struct window *w, const void *key) {
+    if (key == w->timed) w->timed = NULL;
+}

@@ -1,0 +1,571 @@
+/* A lane in live mode between two real servers: marks, looking before copying, the lease, trust, debts, the groups of
+ * streams, and a target that is full. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "copy/lane.h"
+#include "server/call.h"
+#include "support/redis_process.h"
+
+enum { PATIENCE_MS = 60000, NEVER = -1 };
+
+static struct redis_process source, target;
+static struct loop *loop;
+
+/* One lane and all that it said. */
+struct rig {
+    struct deployment *sides[2];
+    struct copy_plan plan;
+    struct lane *lane;
+    int allowed; /* so many questions of may_write() are answered with yes; NEVER: all */
+    int64_t gap_since_ms;
+    int gone, debts;
+    char gone_key[64];
+    struct err failed;
+    const struct key_filter filter;
+};
+
+static bool may_write(void *ctx) {
+    struct rig *r = ctx;
+    if (r->allowed > 0) r->allowed--;
+    return r->allowed != 0;
+}
+
+static int64_t gap_since_ms(void *ctx, uint16_t slot) {
+    return ((struct rig *)ctx)->gap_since_ms;
+}
+
+static void on_gone(void *ctx, int db, struct bytes key, uint16_t slot) {
+    struct rig *r = ctx;
+    r->gone++;
+    snprintf(r->gone_key, sizeof(r->gone_key), "%.*s", (int)key.len, key.ptr);
+}
+
+static void on_debts(void *ctx) {
+    ((struct rig *)ctx)->debts++;
+}
+
+static void request_refresh(void *ctx, struct deployment *side) {}
+
+static void on_failed(void *ctx, const struct err *err) {
+    ((struct rig *)ctx)->failed = *err;
+}
+
+static struct deployment *open_side(const char *role, const struct redis_process *server) {
+    char text[64];
+    struct endpoint endpoint;
+    struct err err;
+    struct deployment_settings settings = { .connect_timeout_ms = 5000,
+                                            .reply_timeout_ms = 20000,
+                                            .startup_timeout_ms = 20000,
+                                            .writes = strcmp(role, "target") == 0 };
+    snprintf(text, sizeof(text), "127.0.0.1:%u", server->port);
+    assert_true(endpoint_parse(&endpoint, role, text, &err));
+    struct deployment *d = deployment_open(loop, &endpoint, &settings, &err);
+    if (d == NULL) fail_msg("%s", err.text);
+    endpoint_fini(&endpoint);
+    return d;
+}
+
+static void rig_start(struct rig *r) {
+    redis_do(&source, "FLUSHALL");
+    redis_do(&target, "FLUSHALL");
+    r->allowed = NEVER;
+    r->sides[0] = open_side("source", &source);
+    r->sides[1] = open_side("target", &target);
+    r->plan = (struct copy_plan){ .source = r->sides[0],
+                                  .target = r->sides[1],
+                                  .filter = &r->filter,
+                                  .can = { .source_pexpiretime = true,
+                                           .source_memory_usage = true,
+                                           .source_getrange = true,
+                                           .source_spans_slots = true,
+                                           .target_set_pxat = true,
+                                           .target_spans_slots = true,
+                                           .dump = true,
+                                           .same_listpacks = true },
+                                  .lanes = 1,
+                                  .target_db = -1,
+                                  .batch_keys = 50,
+                                  .window_keys = 1000,
+                                  .max_args = 1000,
+                                  .lane_bytes = 16 * 1024 * 1024,
+                                  .big_key_bytes = 1024 * 1024,
+                                  .giveup = giveup_new(),
+                                  .live = true,
+                                  .may_write = may_write,
+                                  .gap_since_ms = gap_since_ms,
+                                  .on_gone = on_gone,
+                                  .on_debts = on_debts,
+                                  .request_refresh = request_refresh,
+                                  .on_failed = on_failed,
+                                  .ctx = r };
+    for (int i = 0; i < ACCEPT_TYPES; i++) r->plan.can.accept.type[i] = true;
+    for (int i = 0; i < ACCEPT_VERSIONS; i++) r->plan.can.accept.version[i] = true;
+}
+
+/* The run_id of the source process. */
+static const char *source_run_id(struct rig *r) {
+    static struct server_info info;
+    struct topology *t = deployment_topology(r->sides[0]);
+    struct err err;
+    assert_true(deployment_node_info(r->sides[0], &t->nodes[0].address, &info, NULL, &err));
+    topology_unref(&t);
+    return info.run_id;
+}
+
+static void trust(struct rig *r, const char *run_id) {
+    struct topology *t = deployment_topology(r->sides[0]);
+    lane_trust(r->lane, &t->nodes[0].address, run_id, true);
+    topology_unref(&t);
+}
+
+static void rig_run(struct rig *r) {
+    r->lane = lane_new(loop, &r->plan, 0);
+}
+
+static void rig_stop(struct rig *r) {
+    assert_int_equal(r->failed.code, ERR_NONE);
+    lane_free(&r->lane);
+    giveup_free(&r->plan.giveup);
+    deployment_free(&r->sides[0]);
+    deployment_free(&r->sides[1]);
+}
+
+static uint64_t stat(const struct rig *r, size_t offset) {
+    return stat_get((const _Atomic uint64_t *)((const char *)lane_stats(r->lane) + offset));
+}
+#define STAT(r, field) stat(r, offsetof(struct copy_stats, field))
+
+#define RUN_UNTIL(condition)                                                                                           \
+    do {                                                                                                               \
+        int64_t deadline_ms = clock_mono_ms() + PATIENCE_MS;                                                           \
+        while (!(condition) && clock_mono_ms() < deadline_ms) loop_run_once(loop, 20);                                 \
+        assert_true(condition);                                                                                        \
+    } while (0)
+
+static void run_for(int64_t ms) {
+    int64_t until_ms = clock_mono_ms() + ms;
+    while (clock_mono_ms() < until_ms) loop_run_once(loop, 10);
+}
+
+static void name_as(struct rig *r, const char *key, enum key_how how) {
+    struct bytes b = bytes_of_str(key);
+    lane_name(r->lane, 0, b, slot_of_key(b), how);
+}
+
+static bool is_idle(const struct rig *r) {
+    return STAT(r, waiting) == 0;
+}
+
+static void serve(struct rig *r, const char *key, enum key_how how) {
+    name_as(r, key, how);
+    RUN_UNTIL(is_idle(r));
+}
+
+static bool target_has(const char *key) {
+    return strcmp(redis_do(&target, "EXISTS %s", key), ":1") == 0;
+}
+
+static int target_number(const char *key) {
+    return atoi(redis_do(&target, "EVAL \"return tonumber(redis.call('get',KEYS[1]))\" 1 %s", key) + 1);
+}
+
+static int db_size(const struct redis_process *p) {
+    return atoi(redis_do(p, "DBSIZE") + 1);
+}
+
+/* ---- marks ---- */
+
+struct counted_mark {
+    struct lane_mark mark;
+    struct rig *rig;
+    int n, db_size, again;
+    int *order;
+};
+
+static void on_mark(struct lane_mark *mark) {
+    struct counted_mark *m = (struct counted_mark *)mark;
+    m->n = ++*m->order;
+    m->db_size = db_size(&target);
+    if (m->again-- > 0) lane_put_mark(m->rig->lane, mark);
+}
+
+static void marks_come_after_the_names_before_them(void **state) {
+    struct rig r = { 0 };
+    char key[32];
+    int order = 0;
+    rig_start(&r);
+    redis_do(&source, "EVAL \"for i=1,3000 do redis.call('set','k'..i,i) end\" 0");
+    rig_run(&r);
+    struct counted_mark idle = { { .reached = on_mark }, &r, .order = &order, .again = 3 };
+    lane_put_mark(r.lane, &idle.mark);
+    assert_int_equal(order, 0);
+    RUN_UNTIL(idle.n == 4); /* it was put anew three times */
+    struct counted_mark first = { { .reached = on_mark }, &r, .order = &order }, second = first;
+    order = 0;
+    for (int i = 1; i <= 3000; i++) {
+        snprintf(key, sizeof(key), "k%d", i);
+        name_as(&r, key, HOW_COPY);
+        if (i == 2000) lane_put_mark(r.lane, &first.mark);
+    }
+    lane_put_mark(r.lane, &second.mark);
+    RUN_UNTIL(second.n > 0);
+    assert_int_equal(first.n, 1);
+    assert_int_equal(second.n, 2);
+    assert_true(first.db_size >= 2000);
+    assert_int_equal(second.db_size, 3000);
+    rig_stop(&r);
+}
+
+/* ---- looking ---- */
+
+static void what_was_not_used_is_not_copied(void **state) {
+    struct rig r = { 0 };
+    rig_start(&r);
+    redis_do(&source, "MSET old aaa used bbb shared 7");
+    redis_do(&target, "SET gone x");
+    RUN_UNTIL(atoi(redis_do(&source, "OBJECT IDLETIME old") + 1) >= 4);
+    redis_do(&source, "GET used");
+    r.gap_since_ms = clock_mono_ms();
+    rig_run(&r);
+    trust(&r, source_run_id(&r));
+    name_as(&r, "used", HOW_IF_USED);
+    name_as(&r, "shared", HOW_IF_USED); /* has no idle time of its own */
+    name_as(&r, "gone", HOW_IF_USED);
+    serve(&r, "old", HOW_IF_USED);
+    assert_int_equal(STAT(&r, unchanged), 1);
+    assert_false(target_has("old"));
+    assert_true(target_has("used"));
+    assert_true(target_has("shared"));
+    assert_false(target_has("gone"));
+    /* Longer ago than the key was used. */
+    r.gap_since_ms = clock_mono_ms() - 3600 * 1000;
+    serve(&r, "old", HOW_IF_USED);
+    assert_true(target_has("old"));
+    rig_stop(&r);
+}
+
+static void without_idle_times_all_is_copied(void **state) {
+    struct rig r = { 0 };
+    rig_start(&r);
+    redis_do(&source, "CONFIG SET maxmemory-policy allkeys-lfu");
+    redis_do(&source, "SET k aaa");
+    r.gap_since_ms = clock_mono_ms() + 1000 * 1000; /* nothing can have been used since */
+    rig_run(&r);
+    serve(&r, "k", HOW_IF_USED);
+    redis_do(&source, "CONFIG SET maxmemory-policy noeviction");
+    assert_true(target_has("k"));
+    assert_int_equal(STAT(&r, unchanged), 0);
+    rig_stop(&r);
+}
+
+static void looking_for_what_is_gone_writes_nothing(void **state) {
+    struct rig r = { 0 };
+    rig_start(&r);
+    redis_do(&source, "SET both new");
+    redis_do(&target, "MSET both x stale x");
+    rig_run(&r);
+    trust(&r, source_run_id(&r));
+    name_as(&r, "both", HOW_IF_GONE);
+    serve(&r, "stale", HOW_IF_GONE);
+    assert_int_equal(STAT(&r, looked), 1);
+    assert_int_equal(r.gone, 1);
+    assert_string_equal(r.gone_key, "stale");
+    assert_int_equal(STAT(&r, copied) + STAT(&r, vanished), 0);
+    assert_true(target_has("stale"));
+    /* Named for another reason too, it is deleted. */
+    name_as(&r, "stale", HOW_IF_GONE);
+    serve(&r, "stale", HOW_COPY);
+    assert_false(target_has("stale"));
+    assert_int_equal(r.gone, 1);
+    rig_stop(&r);
+}
+
+/* ---- groups ---- */
+
+static void poll_groups(struct rig *r) {
+    lane_check_groups(r->lane);
+    RUN_UNTIL(is_idle(r));
+}
+
+static void groups_are_compared(void **state) {
+    struct rig r = { 0 };
+    rig_start(&r);
+    redis_do(&source, "XADD plain 1-1 f v");
+    redis_do(&source, "XADD s 1-1 f v");
+    redis_do(&source, "XADD s 1-2 f v");
+    redis_do(&source, "XGROUP CREATE s g 0");
+    redis_do(&source, "XREADGROUP GROUP g c COUNT 2 STREAMS s >");
+    rig_run(&r);
+    trust(&r, source_run_id(&r));
+    name_as(&r, "plain", HOW_COPY);
+    serve(&r, "s", HOW_COPY);
+    assert_int_equal(STAT(&r, copied), 2);
+    poll_groups(&r); /* what they were like when they were copied nobody knows */
+    assert_int_equal(STAT(&r, copied), 4);
+    poll_groups(&r);
+    assert_int_equal(STAT(&r, copied), 4);
+    assert_int_equal(STAT(&r, unchanged), 2);
+    redis_do(&source, "XSETID s 5-5");
+    poll_groups(&r);
+    assert_int_equal(STAT(&r, copied), 5);
+    redis_do(&source, "XACK s g 1-1");
+    poll_groups(&r);
+    assert_int_equal(STAT(&r, copied), 6);
+    assert_int_equal(STAT(&r, unchanged), 2 + 1 + 1);
+    assert_string_equal(redis_do(&target, "EVAL \"return redis.call('xpending','s','g')[1]\" 0"), ":1");
+    /* A scan finds one that is not known. */
+    redis_do(&source, "COPY s other");
+    serve(&r, "other", HOW_IF_GROUPS);
+    assert_true(target_has("other"));
+    /* Neither gone nor another type is it a stream. */
+    redis_do(&source, "DEL other");
+    redis_do(&source, "SET s string");
+    uint64_t before = STAT(&r, copied);
+    poll_groups(&r);
+    assert_false(target_has("other"));
+    assert_int_equal(STAT(&r, copied), before + 1);
+    uint64_t unchanged = STAT(&r, unchanged);
+    poll_groups(&r);
+    assert_int_equal(STAT(&r, unchanged), unchanged + 1); /* plain */
+    assert_int_equal(STAT(&r, copied), before + 1);
+    rig_stop(&r);
+}
+
+/* ---- the lease ---- */
+
+static void nothing_is_written_without_the_lease(void **state) {
+    struct rig r = { 0 };
+    rig_start(&r);
+    redis_do(&source, "SET k 1");
+    redis_do(&target, "SET gone x");
+    r.allowed = 0;
+    rig_run(&r);
+    trust(&r, source_run_id(&r));
+    name_as(&r, "k", HOW_COPY);
+    name_as(&r, "gone", HOW_COPY);
+    run_for(600);
+    assert_int_equal(STAT(&r, in_flight), 0);
+    /* It is lost when the values are on their way: they must not be written after the pause. */
+    r.allowed = 3;
+    run_for(600);
+    redis_do(&source, "SET k 2");
+    assert_int_equal(r.allowed, 0);
+    r.allowed = NEVER;
+    RUN_UNTIL(is_idle(&r));
+    assert_int_equal(target_number("k"), 2);
+    assert_false(target_has("gone"));
+    rig_stop(&r);
+}
+
+/* The lease is lost at every possible moment of a structured copy; what was begun with MULTI is ended. */
+static void the_lease_is_lost_anywhere(void **state) {
+    for (int allowed = 2; allowed < 40; allowed++) {
+        struct rig r = { 0 };
+        rig_start(&r);
+        redis_do(&source, "RPUSH l a b c");
+        redis_do(&source, "EVAL \"for i=1,3000 do redis.call('hset','large',i,i) end\" 0");
+        redis_do(&source, "XADD s 1-1 f v");
+        redis_do(&source, "XGROUP CREATE s g 0");
+        r.plan.structured = true;
+        r.plan.big_key_bytes = 10000;
+        r.allowed = allowed;
+        rig_run(&r);
+        trust(&r, source_run_id(&r));
+        name_as(&r, "l", HOW_COPY);
+        name_as(&r, "large", HOW_COPY);
+        name_as(&r, "s", HOW_COPY);
+        name_as(&r, "gone", HOW_COPY);
+        int64_t until_ms = clock_mono_ms() + 2000;
+        while (r.allowed > 1 && !is_idle(&r) && clock_mono_ms() < until_ms) loop_run_once(loop, 10);
+        run_for(120);
+        r.allowed = NEVER;
+        RUN_UNTIL(is_idle(&r));
+        assert_string_equal(redis_do(&target, "LLEN l"), ":3");
+        assert_string_equal(redis_do(&target, "HLEN large"), ":3000");
+        assert_string_equal(redis_do(&target, "XLEN s"), ":1");
+        assert_int_equal(db_size(&target), 3);
+        rig_stop(&r);
+    }
+}
+
+/* ---- trust and debts ---- */
+
+static void deletions_wait_for_trust(void **state) {
+    for (int structured = 0; structured <= 1; structured++) {
+        struct rig r = { 0 };
+        struct lane_debts debts;
+        int order = 0;
+        struct counted_mark mark = { { .reached = on_mark }, &r, .order = &order };
+        rig_start(&r);
+        redis_do(&target, "SET k x");
+        r.plan.structured = structured;
+        r.plan.can.source_memory_usage = !structured; /* so that the transfer finds that it is gone */
+        rig_run(&r);
+        assert_false(lane_take_debts(r.lane, &debts));
+        name_as(&r, "k", HOW_COPY);
+        lane_put_mark(r.lane, &mark.mark);
+        RUN_UNTIL(is_idle(&r));
+        run_for(300);
+        assert_true(target_has("k"));
+        assert_int_equal(r.debts, 1);
+        assert_int_equal(mark.n, 0);
+        assert_true(lane_take_debts(r.lane, &debts));
+        assert_true(slot_set_has(&debts.deferred, slot_of_key(BYTES_LITERAL("k"))));
+        assert_int_equal(slot_set_count(&debts.unnamed), 0);
+        RUN_UNTIL(mark.n == 1);
+        /* Another process is to be read: the connection is made anew, and what it finds is as doubtful. */
+        trust(&r, "0123456789");
+        RUN_UNTIL(STAT(&r, reconnects) == 2);
+        serve(&r, "k", HOW_COPY);
+        serve(&r, "k", HOW_IF_GONE);
+        assert_int_equal(r.gone, 0);
+        assert_true(target_has("k"));
+        assert_int_equal(r.debts, 2);
+        trust(&r, source_run_id(&r));
+        uint64_t reconnects = STAT(&r, reconnects);
+        serve(&r, "k", HOW_IF_GONE);
+        assert_int_equal(r.gone, 1);
+        serve(&r, "k", HOW_COPY);
+        assert_false(target_has("k"));
+        run_for(1300);
+        assert_int_equal(STAT(&r, reconnects), reconnects);
+        rig_stop(&r);
+    }
+}
+
+static int source_connections(void) {
+    return atoi(redis_do(&source,
+                         "EVAL \"return tonumber(redis.call('info','clients'):match('connected_clients:(%%d+)'))\" 0") +
+                1);
+}
+
+/* Large keys are read on a connection of their own. */
+static void large_keys_obey_trust(void **state) {
+    struct rig r = { 0 };
+    rig_start(&r);
+    redis_do(&source, "EVAL \"for i=1,3000 do redis.call('hset','large',i,i) end\" 0");
+    r.plan.big_key_bytes = 10000;
+    rig_run(&r);
+    trust(&r, source_run_id(&r));
+    serve(&r, "large", HOW_COPY);
+    assert_string_equal(redis_do(&target, "HLEN large"), ":3000");
+    RUN_UNTIL(source_connections() == 3); /* the lane's, the reader's, this one */
+    trust(&r, "0123456789");
+    RUN_UNTIL(source_connections() < 3 && STAT(&r, reconnects) >= 1); /* the reader's is broken too, made when needed */
+    serve(&r, "large", HOW_COPY);
+    assert_string_equal(redis_do(&target, "HLEN large"), ":3000");
+    redis_do(&source, "DEL large");
+    serve(&r, "large", HOW_COPY);
+    assert_true(target_has("large"));
+    assert_true(r.debts == 1);
+    rig_stop(&r);
+}
+
+static void names_beyond_the_memory_are_debts(void **state) {
+    struct rig r = { 0 };
+    struct lane_debts debts;
+    char key[32];
+    int order = 0;
+    struct counted_mark mark = { { .reached = on_mark }, &r, .order = &order };
+    rig_start(&r);
+    r.plan.names_bytes_max = 100 * 1000;
+    r.allowed = 0;
+    rig_run(&r);
+    for (int i = 0; i < 50000; i++) {
+        snprintf(key, sizeof(key), "k%d", i);
+        name_as(&r, key, HOW_COPY);
+    }
+    name_as(&r, "k0", HOW_COPY); /* is waiting: no debt */
+    assert_true(STAT(&r, waiting_bytes) < 110 * 1000);
+    assert_true(STAT(&r, waiting) < 50000);
+    assert_int_equal(r.debts, 1);
+    lane_put_mark(r.lane, &mark.mark);
+    trust(&r, source_run_id(&r));
+    r.allowed = NEVER;
+    RUN_UNTIL(is_idle(&r));
+    run_for(300);
+    assert_int_equal(mark.n, 0);
+    assert_true(lane_take_debts(r.lane, &debts));
+    assert_true(slot_set_count(&debts.unnamed) > 10000);
+    assert_false(slot_set_has(&debts.unnamed, slot_of_key(BYTES_LITERAL("k0"))) && slot_set_count(&debts.deferred) > 0);
+    RUN_UNTIL(mark.n == 1);
+    name_as(&r, "k1", HOW_COPY);
+    RUN_UNTIL(is_idle(&r));
+    assert_int_equal(r.debts, 1);
+    rig_stop(&r);
+}
+
+/* ---- a full target ---- */
+
+static void a_full_target_gets_its_deletions(void **state) {
+    struct rig r = { 0 };
+    char key[32];
+    rig_start(&r);
+    redis_do(&source, "EVAL \"for i=1,5000 do redis.call('set','new'..i,string.rep('x',1000)) end\" 0");
+    redis_do(&target, "EVAL \"for i=1,7000 do redis.call('set','old'..i,string.rep('x',1000)) end\" 0");
+    redis_do(&target, "EVAL \"local m=redis.call('info','memory'):match('used_memory:(%%d+)'); "
+                      "redis.call('config','set','maxmemory',m)\" 0");
+    redis_do(&target, "CONFIG SET maxmemory 8mb");
+    rig_run(&r);
+    trust(&r, source_run_id(&r));
+    for (int i = 1; i <= 5000; i++) {
+        snprintf(key, sizeof(key), "new%d", i);
+        name_as(&r, key, HOW_COPY);
+    }
+    for (int i = 1; i <= 7000; i++) {
+        snprintf(key, sizeof(key), "old%d", i);
+        name_as(&r, key, HOW_COPY);
+    }
+    int64_t start_ms = clock_mono_ms();
+    RUN_UNTIL(is_idle(&r));
+    assert_true(clock_mono_ms() - start_ms < 30000);
+    redis_do(&target, "CONFIG SET maxmemory 0");
+    assert_int_equal(db_size(&target), 5000);
+    assert_false(target_has("old7000"));
+    assert_true(STAT(&r, retries) > 0);
+    rig_stop(&r);
+}
+
+static int setup(void **state) {
+    struct err err;
+    redis_start(&source, NULL);
+    redis_start(&target, NULL);
+    loop = loop_new(&err);
+    return loop == NULL;
+}
+
+static int teardown(void **state) {
+    loop_free(&loop);
+    redis_stop(&source);
+    redis_stop(&target);
+    return block_total_bytes() != 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(marks_come_after_the_names_before_them),
+        cmocka_unit_test(what_was_not_used_is_not_copied),
+        cmocka_unit_test(without_idle_times_all_is_copied),
+        cmocka_unit_test(looking_for_what_is_gone_writes_nothing),
+        cmocka_unit_test(groups_are_compared),
+        cmocka_unit_test(nothing_is_written_without_the_lease),
+        cmocka_unit_test(the_lease_is_lost_anywhere),
+        cmocka_unit_test(deletions_wait_for_trust),
+        cmocka_unit_test(large_keys_obey_trust),
+        cmocka_unit_test(names_beyond_the_memory_are_debts),
+        cmocka_unit_test(a_full_target_gets_its_deletions),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,92 @@
+/* The window of keys in flight against a simulated pipe: it grows where the round trip is long, and stays where not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "copy/window.h"
+
+enum { BUDGET = 8 * 1024 * 1024 };
+
+/* Rounds through a pipe that takes `rate` keys a second at most: a window's worth each, the queue before the pipe
+ * delaying what is more than it holds. Returns the window after them. */
+static size_t run_pipe(struct window *w, int64_t round_trip_us, double rate, int rounds) {
+    int64_t now_us = 1000;
+    int key;
+    for (int i = 0; i < rounds; i++) {
+        window_take_at(w, &key, now_us);
+        /* The first key of all finds the pipe empty. */
+        int64_t queued_us = i == 0 ? round_trip_us : (int64_t)((double)w->keys / rate * 1e6);
+        now_us += queued_us > round_trip_us ? queued_us : round_trip_us;
+        w->done += w->keys - 1;
+        w->done++;
+        window_done_at(w, now_us);
+    }
+    return w->keys;
+}
+
+static void test_fixed_window_stays(void **state) {
+    struct window w;
+    window_init(&w, 500, BUDGET);
+    assert_int_equal(run_pipe(&w, 80000, 400000, 20), 500);
+}
+
+static void test_near_target_keeps_the_base(void **state) {
+    struct window w;
+    window_init(&w, 0, BUDGET);
+    size_t keys = run_pipe(&w, 1000, 400000, 50);
+    assert_in_range(keys, WINDOW_KEYS_BASE, WINDOW_KEYS_BASE + 2000);
+}
+
+static void test_far_target_gets_what_the_pipe_holds(void **state) {
+    struct window w;
+    window_init(&w, 0, BUDGET);
+    size_t keys = run_pipe(&w, 80000, 400000, 8);
+    assert_in_range(keys, 32000, 32000 * 2 + WINDOW_KEYS_BASE);
+    /* And no more, however long it runs. */
+    assert_in_range(run_pipe(&w, 80000, 400000, 200), 32000, 32000 * 2 + WINDOW_KEYS_BASE);
+}
+
+static void test_memory_bounds_it(void **state) {
+    struct window w;
+    window_init(&w, 0, BUDGET);
+    assert_int_equal(run_pipe(&w, 2000000, 1000000, 50), BUDGET / WINDOW_KEY_BYTES);
+}
+
+static void test_reset_begins_anew(void **state) {
+    struct window w;
+    window_init(&w, 0, BUDGET);
+    run_pipe(&w, 80000, 400000, 8);
+    window_reset(&w);
+    assert_int_equal(w.keys, WINDOW_KEYS_BASE);
+    assert_in_range(run_pipe(&w, 1000, 400000, 50), WINDOW_KEYS_BASE, WINDOW_KEYS_BASE + 2000);
+}
+
+/* Only the timed key's own end is its end; one that goes back is not timed any more. */
+static void test_other_keys_are_not_timed(void **state) {
+    struct window w;
+    int timed, other;
+    window_init(&w, 0, BUDGET);
+    window_take_at(&w, &timed, 1000);
+    window_done(&w, &other);
+    assert_int_equal(w.round_trip_us, 0);
+    window_forget(&w, &other);
+    assert_ptr_equal(w.timed, &timed);
+    window_forget(&w, &timed);
+    window_done(&w, &timed);
+    assert_int_equal(w.round_trip_us, 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fixed_window_stays),
+        cmocka_unit_test(test_near_target_keeps_the_base),
+        cmocka_unit_test(test_far_target_gets_what_the_pipe_holds),
+        cmocka_unit_test(test_memory_bounds_it),
+        cmocka_unit_test(test_reset_begins_anew),
+        cmocka_unit_test(test_other_keys_are_not_timed),
+    };
+    return cmocka_run_group_tests_name("copy/window", tests, NULL, NULL);
+}
