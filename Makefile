@@ -4,8 +4,9 @@
 #   make demo               two local servers, data, replication, comparison
 #   make test               unit tests, then end-to-end tests against real servers
 #   make test-long          the same with the tests that take minutes
+#   make chaos SEEDS=n      writers and faults by seed [FIRST=k] [PAIR=cluster-standalone] [CAPTURE=tracking]
 #   make fuzz               every fuzz target for FUZZ_SECONDS
-#   make bench              the benchmarks
+#   make bench              the benchmarks, into build/bench.json; QUICK=1 in two minutes, BENCH_ARGS='--only ROW'
 #   make check              room order, headers, format, tree
 #   make install            to PREFIX, below DESTDIR
 
@@ -14,9 +15,11 @@ PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
 FUZZ_SECONDS ?= 10
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
+SEEDS ?= 10
 
 .NOTPARALLEL:
-.PHONY: all demo test test-long unit e2e fuzz bench format check install clean
+.PHONY: all demo test test-long unit e2e chaos fuzz bench format check install clean
 
 all:
 	@tools/bootstrap build
@@ -37,18 +40,24 @@ unit: all
 e2e: all
 	@tools/bootstrap test
 	LONGHAUL_BIN=$(abspath $(BUILD)/longhaul) $(PYTHON) -m pytest -n 2 tests/e2e $(PYTEST_ARGS)
+	$(PYTHON) -m pytest -q -p no:cacheprovider tests/bench
 
 test-long: unit
 	LONGHAUL_BIN=$(abspath $(BUILD)/longhaul) $(PYTHON) -m pytest -n 2 -m "" tests/e2e $(PYTEST_ARGS)
+
+chaos: all
+	@tools/bootstrap test
+	@cd tests/e2e && LONGHAUL_BIN=$(abspath $(BUILD)/longhaul) $(PYTHON) -m chaos --seeds $(SEEDS) \
+		$(if $(FIRST),--first $(FIRST)) $(if $(PAIR),--pair $(PAIR)) $(if $(CAPTURE),--capture $(CAPTURE))
 
 fuzz:
 	@tools/bootstrap build test
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run
 
 bench: all
-	@tools/bootstrap demo
-	@if [ -x tests/bench/run ]; then LONGHAUL_BIN=$(abspath $(BUILD)/longhaul) tests/bench/run; \
-	else echo "bench: no benchmark in this version"; fi
+	@tools/bootstrap bench
+	@ninja -C $(BUILD) --quiet tests/bench/wan
+	@tests/bench/run --build $(BUILD) $(if $(QUICK),--quick) $(BENCH_ARGS)
 
 format:
 	@tools/bootstrap test

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from harness import wait
-from harness.run import EQUAL, TROUBLE, Running, longhaul
+from harness.run import DIFFERENT, EQUAL, TROUBLE, Running, longhaul
 
 
 def processes_below(directory: Path) -> List[int]:
@@ -34,9 +34,13 @@ def gone(directory: Path) -> bool:
 def test_as_json(tmp_path: Path) -> None:
     said = longhaul("demo", "--keys", 2000, "--output", "json", env={"TMPDIR": str(tmp_path)}, timeout=120).expect(EQUAL).json
     assert said["equal"] and said["changes_found_exactly"] and said["changed"] >= 7
-    assert said["check"]["source_keys"] == said["check"]["target_keys"] <= 2000
-    assert said["check"]["sampled"] == said["check"]["equal"] > 500
-    assert said["replicate"]["exit_status"] == 0 and said["compare"]["exit_status"] == 1
+    check = said["check"]
+    assert check["source_keys"] == check["target_keys"] <= 2010 and check["own_keys"] == 3
+    assert check["sampled"] == check["equal"] > 500
+    assert said["replicate"]["exit_status"] == said["compare"]["exit_status"] == 0
+    assert said["differences"]["exit_status"] == 1
+    assert said["status"]["jobs"][0]["alive"] and said["arrived_ms"] < 5000
+    assert said["replicate"]["live"]["gaps"] == 1, "killed once"
     assert gone(tmp_path)
 
 
@@ -48,21 +52,25 @@ def test_the_shown_command_lines_can_be_typed(tmp_path: Path) -> None:
     try:
         assert len(servers) == 2
         commands = [line[2:].split() for line in result.stdout.splitlines() if line.startswith("$ longhaul ")]
-        assert [words[1] for words in commands] == ["replicate", "ping", "compare"]
-        again = longhaul(*commands[0][1:])
+        assert [words[1] for words in commands] == ["replicate", "status", "replicate", "compare", "compare"]
+        assert commands[0] == commands[2] and commands[0][-1] == "&"
+        sides = [redis.Redis(port=int(endpoint.rpartition(":")[2])) for endpoint in commands[0][2:4]]
+        # What was removed on the source at the end is still on the target.
+        own = len(sides[1].keys("longhaul:{*"))
+        assert own > 0 and sides[0].dbsize() > 500 and sides[1].get("demo:new") is None
+        assert longhaul(*commands[3][1:]).status == DIFFERENT
+        # The job goes on, and mends it.
+        again = longhaul(*commands[0][1:-1], "--idle-timeout", "100ms")
         assert again.status == EQUAL, again
-        ports = [int(endpoint.rpartition(":")[2]) for endpoint in commands[0][2:4]]
-        sizes = [redis.Redis(port=port).dbsize() for port in ports]
-        # What was removed on the source stays on the target.
-        assert sizes[1] - sizes[0] == 1 and sizes[0] > 500
+        assert sides[1].get("demo:new") is not None and sides[1].dbsize() - own == sides[0].dbsize()
     finally:
         for server in servers:
             os.kill(server, signal.SIGKILL)
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("number, after", [(signal.SIGINT, "Two servers"), (signal.SIGTERM, "Two servers"),
-                                           (signal.SIGTERM, "$ longhaul ping"), (signal.SIGINT, "$ longhaul compare")])
+@pytest.mark.parametrize("number, after", [(signal.SIGINT, "Two servers"), (signal.SIGTERM, "--mode live"),
+                                           (signal.SIGTERM, "kill -9"), (signal.SIGINT, "$ longhaul compare")])
 def test_interrupted(tmp_path: Path, number: signal.Signals, after: str) -> None:
     with Running(["demo", "--keys", "30000"], env={"TMPDIR": str(tmp_path)}) as running:
         output = f"/proc/self/fd/{running._out.fileno()}"

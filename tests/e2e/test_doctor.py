@@ -234,3 +234,148 @@ def test_newer_and_foreign_versions(matrix: Dict[str, Server]) -> None:
             said = " ".join(each["text"] for each in found(result, "warning", "versions"))
             for words, has in (("expiring fields", has_field_expiry), ("vector sets", has_vector_sets)):
                 assert (words in said) == (has(source.binary) and not has(target.binary)), pair
+
+
+# What --mode live needs
+
+def live(result: Result, severity: str, *words: str) -> Dict[str, Any]:
+    return one(result, severity, "live", *words)
+
+
+def of_user(fleet: Fleet, rules: str, side: str, other: Server, **options: Any) -> Result:
+    """Doctor, with one side as a user of these rules."""
+    server = fleet.server(Options(users={"app": f"on >secret {rules}"}, **options))
+    ends = (server.endpoint, other.endpoint) if side == "source" else (other.endpoint, server.endpoint)
+    return doctor(f"--{side}-user", "app", f"--{side}-pass", "secret", *ends).expect(EQUAL)
+
+
+def test_live_with_nothing_in_its_way(source: Server, target: Server) -> None:
+    result = doctor(source.endpoint, target.endpoint).expect(EQUAL)
+    live(result, "ok", "CLIENT TRACKING")
+    assert [each["severity"] for each in result.json["findings"] if each["topic"] == "live"] == ["ok"]
+    said = result.json["source"]["nodes"][0]["live"]
+    assert {said[name] for name in ("tracking", "subscribe", "group_events", "notifications")} == {"available"}
+    assert said["counts_commands"] and said["counts_forks"] and said["pubsub_buffer_hard"] == 32 << 20
+    said = result.json["target"]["nodes"][0]["live"]
+    assert said == {"transaction": "available", "own_keys": "available"}
+
+
+def test_live_leaves_nothing_behind(source: Server, target: Server) -> None:
+    """Neither keys, nor clients that track or are subscribed."""
+    doctor(source.endpoint, target.endpoint).expect(EQUAL)
+    wait.until(lambda: source.admin().info("clients")["tracking_clients"] == 0, "the end of tracking")
+    for server in (source, target):
+        assert server.admin().pubsub_numpat() == 0 and server.admin().pubsub_channels() == []
+        assert server.admin().dbsize() == 0
+
+
+@pytest.mark.parametrize("rules, rule", [("resetchannels", "&longhaul:nobody"),
+                                         ("allchannels -subscribe", "+subscribe &longhaul:nobody")])
+def test_live_may_not_subscribe(fleet: Fleet, target: Server, rules: str, rule: str) -> None:
+    result = of_user(fleet, f"~* +@all {rules}", "source", target)
+    finding = live(result, "warning", "SUBSCRIBE longhaul:nobody", "--mode scan")
+    assert "ACL SETUSER app" in finding["advice"] and rule in finding["advice"] and "allchannels" in finding["advice"]
+
+
+def test_live_advice_about_channels_is_enough(fleet: Fleet, target: Server) -> None:
+    """What the two findings say, given to the user: both are gone."""
+    result = of_user(fleet, "~* +@all resetchannels &longhaul:nobody", "source", target)
+    finding = live(result, "note", "consumer groups")
+    channels = [word for word in finding["advice"].split() if word.startswith("&")]
+    assert len(channels) == 2
+    result = of_user(fleet, f"~* +@all resetchannels &longhaul:nobody {' '.join(channels)}", "source", target)
+    live(result, "ok", "CLIENT TRACKING")
+    assert found(result, "note", "live") == found(result, "warning", "live") == []
+
+
+@pytest.mark.parametrize("flags, severity, words", [
+    ("", "warning", ("not possible", '""', "--mode scan")),
+    ("Kg$", "warning", ("not possible", "CLIENT TRACKING is not allowed")),
+    ("AE", "ok", ("keyspace notifications",)),
+    ("KEg$lshzxet", "ok", ("keyspace notifications",)),
+])
+def test_live_without_tracking(fleet: Fleet, target: Server, flags: str, severity: str, words: tuple) -> None:
+    config = {"notify-keyspace-events": f'"{flags}"'}
+    finding = live(of_user(fleet, "~* &* +@all -client|tracking", "source", target, config=config), severity, *words)
+    assert severity == "ok" or "notify-keyspace-events" in finding["advice"]
+
+
+def test_live_without_tracking_and_config(fleet: Fleet, target: Server) -> None:
+    """Only replicate finds out, by writing; doctor writes nothing, and says so."""
+    live(of_user(fleet, "~* &* +@all -client|tracking -config", "source", target), "note", "replicate --mode live")
+
+
+def test_live_without_tracking_and_channels(fleet: Fleet, target: Server) -> None:
+    result = of_user(fleet, "~* +@all -client|tracking resetchannels", "source", target,
+                     config={"notify-keyspace-events": "AE"})
+    assert "&__keyevent@*__:*" in live(result, "warning", "not possible", "PSUBSCRIBE")["advice"]
+
+
+def test_live_without_hello(fleet: Fleet, target: Server) -> None:
+    side = fleet.server(Options(renamed={"hello": "secret-hello"}))
+    live(doctor(side.endpoint, target.endpoint).expect(EQUAL), "warning", "not possible", "CLIENT TRACKING is not there")
+    side.command("CONFIG", "SET", "notify-keyspace-events", "AE")
+    live(doctor(side.endpoint, target.endpoint).expect(EQUAL), "ok", "keyspace notifications")
+
+
+def test_live_one_primary_of_three(fleet: Fleet, target: Server) -> None:
+    side = cluster.build(fleet, 3, 0)
+    other = side.nodes[1]
+    for node in side.nodes:
+        node.command("ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all")
+        node.command("CONFIG", "SET", "notify-keyspace-events", "AE" if node is not other else "KA")
+    other.command("ACL", "SETUSER", "app", "-client|tracking")
+    result = doctor("--source-user", "app", "--source-pass", "secret", side.endpoint, target.endpoint).expect(EQUAL)
+    live(result, "warning", "not possible", str(other.port), '"AK"')
+
+
+@pytest.mark.parametrize("rules, words", [
+    ("-role", ("ROLE", "failover")), ("-object", ("OBJECT IDLETIME", "every key again"))])
+def test_live_commands_of_the_source(fleet: Fleet, target: Server, rules: str, words: tuple) -> None:
+    finding = one(of_user(fleet, f"~* &* +@all {rules}", "source", target), "note", "commands", *words)
+    assert "ACL SETUSER app +" in finding["advice"]
+
+
+def test_live_copies_all_after_gaps(fleet: Fleet, target: Server) -> None:
+    side = fleet.server(Options(config={"maxmemory-policy": "allkeys-lfu"}))
+    live(doctor(side.endpoint, target.endpoint).expect(EQUAL), "note", "LFU", "every key again")
+
+
+@pytest.mark.matrix
+def test_live_on_other_versions(matrix: Dict[str, Server], target: Server) -> None:
+    for side in matrix.values():
+        result = doctor(side.endpoint, target.endpoint)
+        live(result, "ok", "CLIENT TRACKING")
+        assert bool(found(result, "note", "live")) == (side.binary.version < (6, 2, 0)), str(result)
+
+
+@pytest.mark.parametrize("limit, words", [
+    ("pubsub 0 0 0", ("unlimited", "memory grows")), ("pubsub 200mb 0 0", ("hard 200", "memory grows")),
+    ("pubsub 64kb 0 0", ("cuts --mode live off",)), ("pubsub 32mb 100kb 1", ("cuts --mode live off",))])
+def test_live_buffer_limits(fleet: Fleet, target: Server, limit: str, words: tuple) -> None:
+    side = fleet.server(Options(config={"client-output-buffer-limit": limit, "maxmemory": "500mb"}))
+    assert "32mb" in live(doctor(side.endpoint, target.endpoint).expect(EQUAL), "warning", *words)["advice"]
+
+
+def test_live_lease(fleet: Fleet, source: Server) -> None:
+    """Either of EVAL and WATCH will do."""
+    for rules in ("-eval", "-watch"):
+        assert not found(of_user(fleet, f"~* &* +@all {rules}", "target", source), "warning")
+    for rules in ("-eval -watch", "-eval -exec", "-eval -multi"):
+        live(of_user(fleet, f"~* &* +@all {rules}", "target", source), "warning", "lease", "EXEC", "--mode scan")
+
+
+def test_live_former_writers(fleet: Fleet, source: Server) -> None:
+    result = of_user(fleet, "~* &* +@all -client|list -client|kill", "target", source)
+    for name in ("list", "kill"):
+        finding = one(result, "note", "commands", f"CLIENT {name.upper()}", "only the clock")
+        assert finding["advice"].endswith(f"ACL SETUSER app +client|{name}")
+
+
+def test_live_own_keys(fleet: Fleet, source: Server) -> None:
+    finding = live(of_user(fleet, "~app:* &* +@all", "target", source), "warning", "longhaul:{...}:state")
+    assert "~longhaul:*" in finding["advice"]
+    result = of_user(fleet, "~app:* ~longhaul:* &* +@all", "target", source)
+    assert not found(result, "warning", "live")
+    one(result, "warning", "acl", "not access every key")
+    live(of_user(fleet, "~* &* +@all -hset", "target", source), "warning", "record", "hset")

@@ -51,7 +51,9 @@ def test_iterations_are_shown_as_they_come(source: Server) -> None:
         EQUAL).stdout.splitlines()
     assert lines[0].split()[-1] == "us" and lines[0].split()[1:5] == ["count", "min", "mean", "p50"]
     assert [line.split()[1] for line in lines if line.startswith("127.")] == ["5", "5", "5", "15"]
-    assert len({len(line) for line in lines[1:4]}) == 1, "aligned"
+    # A column is as wide as what it has held so far: a hiccup of the machine makes it wider from there on.
+    lengths = [len(line) for line in lines[1:4]]
+    assert lengths == sorted(lengths), "aligned"
 
 
 def test_each_primary_has_its_line(deployments: Deployments) -> None:

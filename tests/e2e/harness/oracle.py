@@ -3,7 +3,7 @@
 Per key: DEBUG DIGEST-VALUE (which does not depend on the encoding), TYPE and PEXPIRETIME, read in batches of a thousand
 keys from both sides at once; for streams XINFO STREAM FULL too, since the digest leaves consumer groups out; for hashes
 the expiry of fields where both servers have it; for vector sets the vectors. Keys are named by SCAN on every primary of
-both sides, and DBSIZE has to agree with what SCAN found.
+both sides, and DBSIZE has to agree with what SCAN found. What a live job keeps on its target for itself is no data.
 """
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .wire import Wire, WireError, encode, slot_of
 
 BATCH = 1000
 NO_EXPIRY, GONE = -1, -2
+OWN_KEYS = b"longhaul:{"
 _EXPIRE_MARK = int.from_bytes(hashlib.sha1(b"!!expire!!").digest(), "big")
 
 
@@ -130,7 +131,7 @@ class Comparison:
         source_readers = {server: _Reader(server, db) for server in self.source.primaries()}
         target_readers = {server: _Reader(server, target_db) for server in self.target.primaries()}
         try:
-            present = self._names(target_readers)
+            present = {name for name in self._names(target_readers) if not name.startswith(OWN_KEYS)}
             owner_of = _owner_finder(self.target)
             for reader in source_readers.values():
                 names = {name for name in reader.names() if only(name)}
@@ -201,7 +202,7 @@ class Comparison:
         for key, a, b in zip(keys, source.wire.batch(asks, 100), target.wire.batch(asks, 100)):
             told_a, told_b = _told(a), _told(b)
             if told_a != told_b and _common(told_a, told_b) != _common(told_b, told_a):
-                self.found.append(Difference("group", db, key, f"{told_a} {told_b}"))
+                self.found.append(Difference("group", db, key, _unlike(told_a, told_b)))
 
     def _compare_vectors(self, db: int, source: _Reader, target: _Reader, key: bytes) -> None:
         """Their digest says nothing: the members and their vectors do."""
@@ -241,6 +242,16 @@ def _told(reply: object) -> object:
             return {name: _told(value) for name, value in zip(reply[::2], reply[1::2]) if name not in _NOT_DATA}
         return [_told(each) for each in reply]
     return str(reply) if isinstance(reply, WireError) else reply
+
+
+def _unlike(one: object, other: object) -> str:
+    """Only what differs of two answers."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+        return "{" + ", ".join(f"{name!r}: {_unlike(one.get(name), other.get(name))}" for name in names) + "}"
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return "[" + ", ".join(_unlike(a, b) for a, b in zip(one, other) if a != b) + "]"
+    return f"{one} / {other}"
 
 
 def _common(one: object, other: object) -> object:

@@ -33,6 +33,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._random_task: Optional[asyncio.Task[None]] = None
+        self._listener: Optional[asyncio.AbstractServer] = None
 
     @classmethod
     def before(cls, server: Server, **kwargs: float) -> "Proxy":
@@ -108,15 +109,18 @@ class Proxy:
     async def _listen(self) -> None:
         self._moving = asyncio.Event()
         self._moving.set()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=CHUNK)
-        self.port = server.sockets[0].getsockname()[1]
+        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=CHUNK)
+        self.port = self._listener.sockets[0].getsockname()[1]
 
     async def _end(self) -> None:
+        """What is cancelled may have begun something else: until nothing is left."""
+        if self._listener:
+            self._listener.close()
         self._close_all()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1

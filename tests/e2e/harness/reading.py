@@ -34,13 +34,13 @@ def everything(server: Server) -> Dict[bytes, Seen]:
     with server.wire() as wire:
         keys: List[bytes] = wire.call("KEYS", "*")  # type: ignore[assignment]
         kinds: List[bytes] = wire.batch([("TYPE", key) for key in keys])  # type: ignore[assignment]
-        expiries = _expiries(server, wire, keys)
+        ends = expiries(server, wire, keys)
         values = wire.batch([_ASKS[kind](key) for key, kind in zip(keys, kinds)], window=50)
         return {key: Seen(kind, expiry, _value(server, wire, key, kind, value))
-                for key, kind, expiry, value in zip(keys, kinds, expiries, values)}
+                for key, kind, expiry, value in zip(keys, kinds, ends, values)}
 
 
-def _expiries(server: Server, wire: Wire, keys: List[bytes]) -> List[int]:
+def expiries(server: Server, wire: Wire, keys: List[bytes]) -> List[int]:
     if server.binary.has_pexpiretime:
         return wire.batch([("PEXPIRETIME", key) for key in keys])  # type: ignore[return-value]
     left = wire.batch([("PTTL", key) for key in keys])

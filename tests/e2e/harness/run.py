@@ -133,6 +133,8 @@ class Running:
 
     def stderr_so_far(self) -> str:
         """Read through another description, so that the program's own place in the file stays."""
+        if self._result:
+            return self._result.stderr
         with open(f"/proc/self/fd/{self._err.fileno()}", "rb") as again:
             return again.read().decode(errors="replace")
 

@@ -1,0 +1,204 @@
+"""One seed from beginning to end."""
+from __future__ import annotations
+
+import random
+import re
+import threading
+import time
+from pathlib import Path
+from typing import Callable, List, Type
+
+from harness import data, oracle, wait
+from harness.oracle import Difference, has_field_expiry
+from harness.servers import Fleet, Options, Server
+
+from .faults import Stage
+from .job import Job
+from .plan import Fault, Plan
+from .sides import Side
+from .writers import Blocker, Counter, CounterReader, Worker, Writer
+from .writes import Writes
+
+OWN_KEYS = b"longhaul:{"
+TIMES = re.compile(r"\d{13} / \d{13}")
+BALLAST = 600
+RATE = 700  # groups of commands a second, of each of two writers
+DEADLINE = 60  # seconds from the end of the writers until everything is proved to be on the target
+MIGRATED_TTL_MS = 100  # MIGRATE between nodes of the target sends the time that is left, not the moment
+LATER = 8.0  # seconds; for the report of a failure
+POLL = 1.0
+LIBRARY = "#!lua name=chaos\nredis.register_function('chaos_%d', function() return %d end)\n"
+
+
+class Run:
+    """Says what it does as it does it; a failure is an AssertionError that tells how to see it again."""
+
+    def __init__(self, plan: Plan, directory: Path, say: Callable[[str], None], job: Type[Job] = Job) -> None:
+        self.plan = plan
+        self.fleet = Fleet(directory)
+        self._began = time.monotonic()
+        self._say = say
+        self._problems: List[BaseException] = []
+        moved = any(each.name == "migrate slots" and each.side == "target" for row in plan.rows for each in row)
+        self._ttl_tolerance_ms = MIGRATED_TTL_MS if moved else None
+        self.sides = {}
+        try:
+            for role, shape in zip(("source", "target"), plan.shapes):
+                self.sides[role] = Side(self.fleet, role, shape, _options(role, plan))
+            options = plan.options + ["--capture", plan.capture]
+            if len(plan.databases) > 1:
+                options += ["--databases", "all"]
+            self.job = job(self.sides["source"], self.sides["target"], directory, options)
+            self._make_workers()
+        except BaseException:
+            self.close()
+            raise
+
+    def _make_workers(self) -> None:
+        rng, source = random.Random(self.plan.seed), self.sides["source"]
+        server: Server = source.primaries()[0]
+        self._streams_whole = not {"struct", "--big-key"} & set(self.plan.options)
+        self.writers: List[Worker] = []
+        for number in range(2):
+            writes = Writes(random.Random(rng.getrandbits(32)), 1 + number, self.plan.databases,
+                            cached_counts=self.plan.capture != "notifications", groups=self._streams_whole,
+                            field_expiry=has_field_expiry(server) and has_field_expiry(self.sides["target"].primaries()[0]))
+            self.writers.append(Writer(source, writes, random.Random(rng.getrandbits(32)), 60, RATE))
+        counter = Counter(source, random.Random(rng.getrandbits(32)))
+        self.writers += [counter, Blocker(source, random.Random(rng.getrandbits(32)))]
+        self.reader = CounterReader(self.sides["target"], lambda: counter.number)
+        self.stage = Stage(self.sides, self.job, self.reader, self.say)
+        self.stage.databases = self.plan.databases
+
+    def say(self, text: str) -> None:
+        self._say(f"  {time.monotonic() - self._began:6.2f} s  {text}")
+
+    def close(self) -> None:
+        if hasattr(self, "job"):
+            self.job.close()
+        for side in self.sides.values():
+            side.close()
+        self.fleet.end()
+
+    # The course of it
+
+    def go(self) -> None:
+        try:
+            self._write_and_break()
+            self._compare()
+        except BaseException as problem:
+            raise AssertionError(f"{problem}\n\n{self.plan}\n\nagain: {self.plan.again}\n\nstandard error of longhaul:\n"
+                                 f"{self.job.stderr()[-4000:]}") from problem
+        finally:
+            self.close()
+
+    def _write_and_break(self) -> None:
+        source = self.sides["source"]
+        data.load(source.made, data.mixed(self.plan.seed, BALLAST))  # type: ignore[arg-type]
+        workers = [*self.writers, self.reader]
+        for worker in workers:
+            worker.start()
+        self.job.start()
+        self.say("writers and longhaul run")
+        # Servers end with the thread that started them: the row that restarts them belongs to this one.
+        quick = threading.Thread(target=self._play_row, args=(self.plan.rows[1], 1), daemon=True)
+        quick.start()
+        self._play_row(self.plan.rows[0], 0)
+        quick.join()
+        self.say("all faults are healed")
+        for worker in self.writers:
+            worker.stop()
+        if self._problems:
+            raise self._problems[0]
+
+    def _play_row(self, row: List[Fault], number: int) -> None:
+        """Row 0 must be able to do its faults; those of the others may fall into a moment when nothing answers."""
+        for fault in row:
+            time.sleep(fault.after)
+            try:
+                self.stage.play(fault)
+            except BaseException as problem:
+                if number == 0:
+                    self._problems.append(problem)
+                    return
+
+    def _compare(self) -> None:
+        for side in self.sides.values():
+            side.wait_whole()
+        self._load_functions()
+        stopped = time.time()
+        self.say("writers have stopped")
+        # What nothing announces is found by polling: two polls later the watermark has to be true for it too.
+        moment = stopped + 2 * POLL
+        try:
+            wait.until(lambda: self.job.caught_up(moment), "the watermark to pass the end of the writes", DEADLINE, 0.2)
+        except TimeoutError as problem:
+            raise AssertionError(f"{problem}\nstatus: {self.job.status()}\n{self._found()}") from problem
+        self.say("the watermark has passed the end of the writes")
+        self._assert_equal("at the watermark")
+        self.reader.stop()
+        assert not self.reader.went_down, f"went backwards on the target: {self.reader.went_down[:5]}"
+        self.job.stop_when_done()
+        self._assert_equal("at the end")
+        self.say(f"equal; {self.reader.reads} counters read, longhaul started {self.job.starts} times")
+
+    def _load_functions(self) -> None:
+        """A library that is new on every primary; the last change of the run."""
+        server = self.sides["source"].primaries()[0]
+        if server.binary.version < (7, 0, 0):
+            return
+        for primary in self.sides["source"].primaries():
+            primary.command("FUNCTION", "LOAD", "REPLACE", LIBRARY % (self.plan.seed, self.plan.seed))
+
+    def _assert_equal(self, when: str) -> None:
+        """Twice before it complains: a key may expire on one side before the other while they are read."""
+        found = self._found()
+        found = found and self._found()
+        assert not found, (f"{len(found)} keys differ {when}: " + "; ".join(str(each)[:600] for each in found[:8])
+                           + f"\n{self._later()}")
+
+    def _later(self) -> str:
+        """Whether what differs becomes equal after all."""
+        began = time.monotonic()
+        try:
+            wait.until(lambda: not self._found(), "equality", LATER, 0.2)
+            return f"equal {time.monotonic() - began:.1f} s later"
+        except TimeoutError:
+            return f"still different {LATER:g} s later: " + "; ".join(str(each)[:600] for each in self._found()[:8])
+
+    def _found(self) -> List[Difference]:
+        source, target = self.sides["source"].made, self.sides["target"].made
+        found: List[Difference] = []
+        for db in self.plan.databases:
+            try:
+                found += oracle.differences(source, target, db=db, ttl_tolerance_ms=self._ttl_tolerance_ms)  # type: ignore
+            except AssertionError as problem:  # DBSIZE and SCAN: a key expired in between
+                found.append(Difference("count", db, b"", str(problem)))
+        return [each for each in found if not self._may_be(each)] + self._functions_missing()
+
+    def _may_be(self, found: Difference) -> bool:
+        """Keys of longhaul's own; and when consumers were seen or messages delivered, where streams are not copied as a
+        whole."""
+        if found.kind == "extra" and found.key.startswith(OWN_KEYS):
+            return True
+        return found.kind == "group" and not self._streams_whole and " / " not in TIMES.sub("", found.detail)
+
+    def _functions_missing(self) -> List[Difference]:
+        if self.sides["source"].primaries()[0].binary.version < (7, 0, 0):
+            return []
+        wanted = f"chaos_{self.plan.seed}".encode()
+        return [Difference("function", 0, wanted, f"port {primary.port}") for primary in self.sides["target"].primaries()
+                if wanted not in _flat(primary.command("FUNCTION", "LIST"))]
+
+
+def _flat(reply: object) -> List[object]:
+    if isinstance(reply, list):
+        return [part for each in reply for part in _flat(each)]
+    return [reply]
+
+
+def _options(role: str, plan: Plan) -> Options:
+    if role == "target":
+        return Options()
+    events = "EA" if plan.capture == "notifications" else ""
+    return Options(config={"maxmemory-policy": plan.policy, "notify-keyspace-events": f'"{events}"'})

@@ -1,0 +1,159 @@
+"""The threads that write to the source."""
+from __future__ import annotations
+
+import math
+import random
+import threading
+import time
+from typing import Callable, List
+
+from harness.wire import WireError
+
+from .sides import Batch, Router, Side
+from .writes import PER_KIND, TAGS, Writes, tag_of
+
+GROUPS_PER_BATCH = 20
+COUNTERS = 120
+FAMILIES_OF_COUNTERS = (b"count", b"hcount")
+
+
+class Worker:
+    """A thread that repeats step() until it is told to stop. An exception in it fails the run."""
+
+    def __init__(self, name: str) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.problem: List[BaseException] = []
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(30)
+        assert not self._thread.is_alive(), f"{self._thread.name} does not end"
+        self.end()
+        if self.problem:
+            raise self.problem[0]
+
+    def step(self) -> None:
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Releases what step() uses."""
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self.step()
+        except BaseException as problem:  # shown by stop()
+            self.problem.append(problem)
+
+
+class Writer(Worker):
+    """Draws from every family, into all databases; the last database only after a while, so that one appears late."""
+
+    def __init__(self, side: Side, writes: Writes, rng: random.Random, late_after: int, rate: float) -> None:
+        super().__init__("writer")
+        self._router, self._writes, self._rng = Router(side), writes, rng
+        self._late_after, self._pause = late_after, GROUPS_PER_BATCH / rate
+        self.batches = 0
+
+    def step(self) -> None:
+        known = self._writes.databases
+        usable = known if self.batches > self._late_after or len(known) == 1 else known[:-1]
+        batch: Batch = [(self._rng.choice(usable), self._writes.draw()) for _ in range(GROUPS_PER_BATCH)]
+        self._router.send(batch)
+        self.batches += 1
+        self._stop.wait(self._pause)
+
+    def end(self) -> None:
+        self._router.close()
+
+
+class Blocker(Worker):
+    """Waits in blocking commands, which are served by the writers' pushes."""
+
+    def __init__(self, side: Side, rng: random.Random) -> None:
+        super().__init__("blocker")
+        self._router, self._rng = Router(side), rng
+
+    def step(self) -> None:
+        tag = tag_of(self._rng.randrange(TAGS))
+        kind = self._rng.choice([b"wait", b"zwait", b"stream"])
+        keys = [b"%b:%b:%d" % (tag, kind, number) for number in range(PER_KIND)]
+        commands = {
+            b"wait": [("BLPOP", *keys, 0.2), ("BLMOVE", keys[0], b"%b:list:0" % tag, "LEFT", "RIGHT", 0.2)],
+            b"zwait": [("BZPOPMIN", *keys, 0.2)],
+            b"stream": [("XREADGROUP", "GROUP", "one", "cid", "BLOCK", 200, "STREAMS", keys[0], ">")],
+        }
+        self._router.send([(0, [self._rng.choice(commands[kind])])])
+        self._stop.wait(0.02)
+
+    def end(self) -> None:
+        self._router.close()
+
+
+def counter_names() -> List[bytes]:
+    return [b"%b:{t%d}:%d" % (family, number % TAGS, number) for number in range(COUNTERS)
+            for family in FAMILIES_OF_COUNTERS]
+
+
+class Counter(Worker):
+    """Writes a number that only grows into keys of database 0, as strings and as fields of hashes."""
+
+    def __init__(self, side: Side, rng: random.Random) -> None:
+        super().__init__("counter")
+        self._router, self._rng = Router(side), rng
+        self._names = counter_names()
+        self.number = 0
+
+    def step(self) -> None:
+        batch: Batch = []
+        for name in self._rng.sample(self._names, 20):
+            self.number += 1
+            hashed = name.startswith(b"hcount")
+            batch.append((0, [("HSET", name, "n", self.number, "of", "hash") if hashed else ("SET", name, self.number)]))
+        self._router.send(batch)
+        self._stop.wait(0.01)
+
+    def end(self) -> None:
+        self._router.close()
+
+
+class CounterReader(Worker):
+    """Reads them on the target during the whole run. A side that comes back with older data goes backwards rightly: from
+    forgive() to forget() everything may, and afterwards all numbers of before."""
+
+    def __init__(self, side: Side, newest: Callable[[], int]) -> None:
+        super().__init__("reader")
+        self._router = Router(side)
+        self._newest = newest
+        self._excused: float = 0
+        self._seen = {name: 0 for name in counter_names()}
+        self.reads = 0
+        self.went_down: List[str] = []
+
+    def forgive(self) -> None:
+        self._excused = math.inf
+
+    def forget(self) -> None:
+        self._excused = self._newest()
+
+    def step(self) -> None:
+        names = list(self._seen)
+        batch: Batch = [(0, [("HGET", name, "n") if name.startswith(b"hcount") else ("GET", name)]) for name in names]
+        for name, replies in zip(names, self._router.send(batch)):
+            if replies and replies[0] is not None and not isinstance(replies[0], WireError):
+                self._judge(name, int(replies[0]))  # type: ignore[call-overload]
+        self._stop.wait(0.005)
+
+    def _judge(self, name: bytes, number: int) -> None:
+        self.reads += 1
+        before = self._seen[name]
+        if number < before and before > self._excused:
+            self.went_down.append(f"{name.decode()} {before} -> {number} at {time.time():.3f}")
+        self._seen[name] = number
+
+    def end(self) -> None:
+        self._router.close()
