@@ -621,6 +621,7 @@ bool compare_run(struct deployment *source, struct deployment *target, const str
     remote_init(cmp);
     links_open(cmp, SOURCE, source);
     links_open(cmp, TARGET, target);
+    links_await(cmp, stop);
     for (int side = 0; side < SIDES; side++) cmp->tally[side] = mem_zalloc(SLOT_COUNT * sizeof(struct tally));
     direction_start(cmp, false);
     run(cmp, stop);

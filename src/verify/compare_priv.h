@@ -206,6 +206,8 @@ int compare_db(const struct comparison *cmp, int side, const struct name *name);
 /* ---- link.c ---- */
 
 void links_open(struct comparison *cmp, int side, struct deployment *deployment);
+/* Until both sides' connections are there, but not for long: keys of a node that is not, are read instead of summed up. */
+void links_await(struct comparison *cmp, const volatile bool *stop);
 void links_close(struct comparison *cmp, int side);
 /* The link that a key is to be read through; NULL (and a refresh is wanted) when nobody owns it. */
 struct link *link_route(struct comparison *cmp, int side, struct name *name);

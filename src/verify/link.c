@@ -10,6 +10,8 @@
 
 enum { REFRESH_PAUSE_MS = 250, DOWN_REFRESH_MS = 1000, LOOK_AFTER_MS = 100, NOTE_AFTER_MS = 1000, LINKS_MAX = 65536 };
 
+enum { LINKS_WAIT_MS = 2000, LINKS_ROUND_MS = 10 };
+
 /* A node that nobody had to ask again for this long is in no trouble. */
 enum { TROUBLE_OVER_MS = 5000 };
 
@@ -73,6 +75,19 @@ void links_open(struct comparison *cmp, int side, struct deployment *deployment)
     s->has_field_expiry = info->flavour == SERVER_VALKEY ? info->version >= SERVER_VERSION(9, 0, 0)
                                                          : info->version >= SERVER_VERSION(7, 4, 0);
     side_adopt(cmp, side);
+}
+
+static bool links_are_ready(const struct comparison *cmp) {
+    for (int side = 0; side < SIDES; side++)
+        for (size_t i = 0; i < cmp->side[side].n_links; i++)
+            if (!client_is_ready(cmp->side[side].links[i]->client)) return false;
+    return true;
+}
+
+void links_await(struct comparison *cmp, const volatile bool *stop) {
+    int64_t deadline_ms = clock_mono_ms() + LINKS_WAIT_MS;
+    while (!links_are_ready(cmp) && !cmp->failed && !*stop && clock_mono_ms() < deadline_ms)
+        loop_run_once(cmp->loop, LINKS_ROUND_MS);
 }
 
 void links_close(struct comparison *cmp, int side) {

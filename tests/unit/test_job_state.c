@@ -136,12 +136,12 @@ static void test_killed(void **state) {
     if (pid == 0) {
         bool found;
         struct state *s = state_open(dir, &record, &kept, &found, NULL, NULL);
-        for (int i = 1; s != NULL; i++) {
+        if (s == NULL) _exit(1);
+        for (int i = 1;; i++) {
             record.watermark_us = i;
             if (!state_put(s, &record, NULL) || !state_audit(s, "put", "again", NULL)) _exit(1);
             if (i == 50 && write(ready[1], "", 1) != 1) _exit(1);
         }
-        _exit(1);
     }
     char byte;
     close(ready[1]);
