@@ -30,6 +30,7 @@ enum {
     CHUNKS_SPARE_MAX = 256,
     SOCKET_BUFFER_BYTES = 4 * 1024 * 1024,
     LINK_AHEAD_US = 5000,
+    JOIN_US = 200, /* what comes so soon behind other bytes arrives with them */
     EVENTS_MAX = 64,
 };
 
@@ -190,7 +191,7 @@ static bool is_link_full(const struct link *link, int64_t now) {
 /* The last chunk takes more as long as that comes out at nearly the same time. */
 static struct chunk *chunk_for(struct way *w, int64_t now) {
     struct chunk *c = w->tail;
-    bool joins = c != NULL && c->end < CHUNK_BYTES / 2 && c->due_us <= now + wan.delay_us + 200;
+    bool joins = c != NULL && c->end < CHUNK_BYTES / 2 && now + wan.delay_us <= c->due_us + JOIN_US;
     if (joins) return c;
     c = chunk_take();
     if (w->tail != NULL) {
