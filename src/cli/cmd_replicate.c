@@ -191,8 +191,9 @@ static void copy(struct replicate_run *run) {
     do {
         replicate_result_fini(&run->result);
         err_clear(&run->error);
-        replicate_run(run->source, run->target, &settings, on_replicate_progress, run, signals_stop_flag(),
-                      &run->result, &run->error);
+        if (replicate_run(run->source, run->target, &settings, on_replicate_progress, run, signals_stop_flag(),
+                          &run->result, &run->error))
+            err_clear(&run->error);
     } while (run->error.code == ERR_LEASE);
     progress_end(&run->progress);
 }

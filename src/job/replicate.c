@@ -360,6 +360,7 @@ static bool patiently(struct job *job, bool (*fn)(struct job *, struct err *), s
         deployment_refresh(job->source, &ignored);
         deployment_refresh(job->target, &ignored);
     }
+    err_clear(err); /* of tries that failed */
     return true;
 }
 
