@@ -199,10 +199,11 @@ static void copy_functions(struct live *live) {
     struct job *job = live->job;
     struct replicate_result *r = job->result;
     struct err err;
-    if (!live->check_functions || job->settings->no_functions) return;
+    if (!live->check_functions || job->settings->no_functions || clock_mono_ms() < live->functions_ms) return;
     live->check_functions = false;
     if (!functions_copy(job->source, job->target, r->giveup, &r->functions, &r->functions_refused, &err)) {
-        live->check_functions = true; /* at the next look */
+        live->check_functions = true;
+        live->functions_ms = clock_mono_ms() + LIVE_LOOK_MS;
         log_debug(err.place, "functions: %s", err.text);
     }
 }

@@ -108,7 +108,7 @@ static struct record_cursor *begun_of(struct live *live, const struct pass *pass
 void live_pass_begins(struct live *live, struct pass *pass, struct slot_set *again) {
     const struct live_node *node = live->nodes;
     while (node != NULL && !address_equal(&node->primary, &pass->primary)) node = node->next;
-    if (node == NULL || !node->resumes || memcmp(&pass->whole, &pass->slots, sizeof(pass->slots)) != 0) return;
+    if (node == NULL || !node->uses_cursors || memcmp(&pass->whole, &pass->slots, sizeof(pass->slots)) != 0) return;
     struct record_cursor *from = begun_of(live, pass);
     if (from == NULL || from->cursor[0] == '\0' || strcmp(from->run_id, node->run_id) != 0) return;
     if (strcmp(from->cursor, "end") == 0) {

@@ -136,6 +136,7 @@ static void on_established(void *ctx, const struct server_info *info) {
     struct live_node *node = ctx;
     pthread_mutex_lock(&node->live->lock);
     node->info = *info;
+    node->established_us = clock_mono_us();
     node->established++;
     pthread_mutex_unlock(&node->live->lock);
     job_wake(node->live->job);
@@ -337,6 +338,12 @@ struct slot_set live_slots_of(const struct live *live, const struct live_node *n
     return slots;
 }
 
+/* Has it been heard without a break since the former picture of the topology, in which the slot was another's? */
+static bool was_heard(const struct live *live, const struct live_node *node) {
+    return node->hearing && !atomic_load(&((struct live_node *)node)->muted) &&
+           node->hearing_since_us <= live->topology_us;
+}
+
 /* The slot has another owner. Both having been heard all the time, nothing was missed; otherwise there may be changes
  * from before the new owner was heard. */
 static void slot_moves(struct live *live, uint16_t slot, struct live_node *from, struct live_node *to,
@@ -349,8 +356,7 @@ static void slot_moves(struct live *live, uint16_t slot, struct live_node *from,
         if (from->gap_since_us < *since_us) *since_us = from->gap_since_us;
         return;
     }
-    bool both = from != NULL && from->listed && from->hearing && to->hearing && to->passed_us != LIVE_NEVER;
-    if (both) return;
+    if (from != NULL && from->listed && was_heard(live, from) && was_heard(live, to)) return;
     slot_set_add(moved, slot);
     int64_t heard_us = from != NULL ? atomic_load(&from->heard_us) : LIVE_NEVER;
     if (live->topology_us < heard_us) heard_us = live->topology_us;
@@ -389,6 +395,7 @@ void live_nodes_sync(struct live *live, bool first) {
         if (by_index[i] == NULL) by_index[i] = node_new(live, primary, reader, first);
         by_index[i]->listed = true;
     }
+    if (!first) live_nodes_step(live); /* what was lost is lost with the slots of before */
     owners_sync(live, t, by_index, first);
     for (struct live_node *n = live->nodes, *next; n != NULL; n = next) {
         next = n->next;
@@ -464,31 +471,39 @@ static bool lanes_are_full(const struct live *live) {
     return false;
 }
 
+/* Since when keys count as used. What is still open from before keeps its earlier beginning, unless that asked for no
+ * idle times (LIVE_NEVER): such a pass is under way, and what changed since it began is all that is new. */
+static void node_set_since(struct live *live, const struct live_node *node, int64_t since_us) {
+    struct slot_set open = coverage_open_slots(&live->job->forward);
+    int64_t none_ms = LIVE_NEVER / 1000, since_ms = since_us / 1000;
+    for (int s = 0; s < SLOT_COUNT; s++) {
+        if (!slot_set_has(&node->gap, (uint16_t)s)) continue;
+        int64_t before_ms = slot_set_has(&open, (uint16_t)s) ? atomic_load(&live->slot_since_ms[s]) : none_ms;
+        bool earlier = before_ms != none_ms && (since_ms == none_ms || before_ms < since_ms);
+        atomic_store(&live->slot_since_ms[s], earlier ? before_ms : since_ms);
+    }
+}
+
 /* Once it can be scanned: what its gap needs. */
 static void node_open_gap(struct live *live, struct live_node *node) {
     if (!node->gap_open || !node->ready || lanes_are_full(live)) return;
     bool sound = live->idle_time_allowed && !node->policy_is_lfu && node->gap_since_us != LIVE_NEVER &&
                  node->quiet_since_us <= node->gap_since_us;
     if (!sound || node->gap_whole) node->resumes = false;
-    bool whole = node->gap_whole || !sound || node->resumes; /* where it resumes, the rest is copied whole first */
-    struct slot_set open = coverage_open_slots(&live->job->forward);
-    int64_t since_ms = node->gap_since_us / 1000;
-    for (int s = 0; s < SLOT_COUNT; s++) {
-        if (!slot_set_has(&node->gap, (uint16_t)s)) continue;
-        /* What is still open from before keeps its earlier beginning. */
-        bool earlier = slot_set_has(&open, (uint16_t)s) && atomic_load(&live->slot_since_ms[s]) < since_ms;
-        if (!earlier) atomic_store(&live->slot_since_ms[s], since_ms);
-    }
+    bool resumes = node->resumes;
+    bool whole = node->gap_whole || !sound || resumes; /* where it resumes, the rest is copied whole first */
+    node_set_since(live, node, whole && !resumes ? LIVE_NEVER : node->gap_since_us);
     coverage_open(&live->job->forward, -1, &node->gap, whole);
     char where[RECORD_LABEL_MAX];
     address_format(&node->reader, where, sizeof(where));
     log_info(where, live->copied_once ? "%u slots are gone through again, %s" : "%u slots are copied, %s",
              slot_set_count(&node->gap),
-             node->resumes ? "from where the last run was"
-             : whole       ? "every key"
-                           : "the keys that were used since");
+             resumes ? "from where the last run was"
+             : whole ? "every key"
+                     : "the keys that were used since");
     node->gap = (struct slot_set){ 0 };
-    node->gap_open = node->gap_whole = false;
+    node->gap_open = node->gap_whole = node->resumes = false;
+    node->uses_cursors = resumes;
 }
 
 static void node_step(struct live *live, struct live_node *node) {
@@ -496,13 +511,16 @@ static void node_step(struct live *live, struct live_node *node) {
     pthread_mutex_lock(&live->lock);
     uint64_t established = node->established, lost = node->lost, flushes = node->flushes;
     struct server_info info = node->info;
-    int64_t heard_us = node->lost_heard_us;
+    int64_t established_us = node->established_us, heard_us = node->lost_heard_us;
     struct err why = node->why;
     bool was_lost = lost != node->seen_lost;
     node->seen_lost = lost;
     pthread_mutex_unlock(&live->lock);
-    if (was_lost && node->seen_established > 0) node_lost(live, node, heard_us, &why);
-    if (established != node->seen_established && established > lost) node_established(live, node, &info);
+    if (was_lost) node_lost(live, node, heard_us, &why);
+    if (established != node->seen_established && established > lost) {
+        node->hearing_since_us = established_us;
+        node_established(live, node, &info);
+    }
     pthread_mutex_lock(&live->lock);
     if (established > lost && node->lost == lost) atomic_store(&node->muted, false);
     pthread_mutex_unlock(&live->lock);

@@ -54,12 +54,14 @@ struct live_node {
     /* Under the live job's lock, written by the feed's thread. */
     struct server_info info;
     uint64_t established, lost, flushes;
+    int64_t established_us;
     int64_t lost_heard_us; /* the last barrier before the first loss that is not dealt with */
     struct err why;
 
     /* Control. */
     uint64_t seen_established, seen_lost, seen_flushes;
     bool listed, hearing;
+    int64_t hearing_since_us;
     bool ready; /* hearing, and looked at since then */
     char run_id[RUN_ID_MAX], replid[RUN_ID_MAX];
     uint64_t trust_round; /* its deletions are believed when this backward round is over; 0: they are */
@@ -74,7 +76,8 @@ struct live_node {
     bool policy_is_lfu;
     struct slot_set gap; /* slots that wait for this node to be scanned again */
     bool gap_open, gap_whole;
-    bool resumes; /* its cursors of the first copy are good */
+    bool resumes;      /* its gap is an interrupted first copy */
+    bool uses_cursors; /* whose cursors are good */
     int64_t gap_since_us;
     char gap_why[RECORD_TEXT_MAX];
     struct live_node *next;
@@ -161,6 +164,7 @@ struct live {
     int64_t stop_us;            /* when the end was asked for; 0: it was not */
     uint64_t gaps_opened, gaps_closed;
     bool check_functions;
+    int64_t functions_ms; /* when they are tried next */
     const char *phase;
     struct loop_timer *pulse;
 
