@@ -9,11 +9,6 @@
 
 #include "base/mem.h"
 
-bool bytes_has_prefix(struct bytes b, const char *prefix) {
-    size_t len = strlen(prefix);
-    return b.len >= len && (len == 0 || memcmp(b.ptr, prefix, len) == 0);
-}
-
 bool bytes_equal_nocase(struct bytes a, const char *s) {
     return strlen(s) == a.len && (a.len == 0 || strncasecmp(a.ptr, s, a.len) == 0);
 }

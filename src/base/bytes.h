@@ -30,7 +30,11 @@ static inline bool bytes_equal_str(struct bytes a, const char *s) {
     return bytes_equal(a, bytes_of_str(s));
 }
 
-bool bytes_has_prefix(struct bytes b, const char *prefix);
+/* Inline, so that nothing is called where the prefix is a literal. */
+static inline bool bytes_has_prefix(struct bytes b, const char *prefix) {
+    size_t len = strlen(prefix);
+    return b.len >= len && (len == 0 || memcmp(b.ptr, prefix, len) == 0);
+}
 
 /* ASCII case is ignored. */
 bool bytes_equal_nocase(struct bytes a, const char *s);

@@ -12,6 +12,9 @@
  * Epochs are counted in a ring, from the oldest with something outstanding to the present one: naming and ending cost an
  * increment and a decrement, and a mark is reached when the oldest has moved past it.
  *
+ * Entries come and go by the million and are mostly of the same size: those that are done are kept, within a bound, for
+ * the next ones.
+ *
  * The seed is random: the keys are chosen by whoever writes to the source, and must not be able to pile up.
  */
 #include "base/keyset.h"
@@ -30,9 +33,12 @@
 enum {
     EPOCHS_MIN = 16,
     CELLS_MIN = 256,
-    SHRINK_BELOW = 16,        /* shrink when less than 1/16 of the cells is used */
-    SHRINK_BY = 4,            /* leaves it at most 1/4 full: far from both bounds */
-    TRIM_FROM_CELLS = 1 << 18 /* a table that was this large had entries worth giving back to the system */
+    SHRINK_BELOW = 16,         /* shrink when less than 1/16 of the cells is used */
+    SHRINK_BY = 4,             /* leaves it at most 1/4 full: far from both bounds */
+    TRIM_FROM_CELLS = 1 << 18, /* a table that was this large had entries worth giving back to the system */
+    SPARE_STEP = 16,
+    SPARE_SIZES = 16, /* entries up to 256 bytes are kept for the next key of that size */
+    SPARE_BYTES_MAX = 1 << 20
 };
 
 struct cell {
@@ -49,9 +55,11 @@ struct keyset {
     uint64_t seed;
     struct key_entry *head;
     struct key_entry *tail;
-    size_t *outstanding;    /* obligations per epoch; a ring, by epoch modulo n_epochs */
-    uint32_t n_epochs;      /* a power of two */
-    uint32_t oldest, epoch; /* every count outside of them is zero; they may wrap */
+    size_t *outstanding;                  /* obligations per epoch; a ring, by epoch modulo n_epochs */
+    uint32_t n_epochs;                    /* a power of two */
+    uint32_t oldest, epoch;               /* every count outside of them is zero; they may wrap */
+    struct key_entry *spare[SPARE_SIZES]; /* by size; see cost_of() */
+    size_t spare_bytes;
 };
 
 static uint64_t random_seed(void) {
@@ -70,8 +78,20 @@ struct keyset *keyset_new(void) {
     return set;
 }
 
+static void free_spares(struct keyset *set) {
+    for (size_t i = 0; i < SPARE_SIZES; i++) {
+        while (set->spare[i] != NULL) {
+            struct key_entry *next = set->spare[i]->next;
+            free(set->spare[i]);
+            set->spare[i] = next;
+        }
+    }
+    set->spare_bytes = 0;
+}
+
 void keyset_free(struct keyset **set) {
     if (*set == NULL) return;
+    free_spares(*set);
     for (size_t i = 0; i < (*set)->n_cells; i++) free((*set)->cells[i].entry);
     free((*set)->cells);
     free((*set)->outstanding);
@@ -126,9 +146,9 @@ static uint64_t hash_key(const struct keyset *set, int32_t db, struct bytes key)
     return XXH3_64bits_withSeed(key.ptr, key.len, set->seed + (uint32_t)db * UINT64_C(0x9e3779b97f4a7c15));
 }
 
-/* What malloc takes for an entry: its header, and the rounding to 16. */
-static size_t cost_of(const struct key_entry *e) {
-    return (sizeof(*e) + e->len + sizeof(size_t) + 15) & ~(size_t)15;
+/* What malloc takes for an entry of a key: its header, and the rounding to 16. */
+static size_t cost_of(size_t key_len) {
+    return (sizeof(struct key_entry) + key_len + sizeof(size_t) + 15) & ~(size_t)15;
 }
 
 static bool is_key(const struct key_entry *e, int32_t db, struct bytes key) {
@@ -163,8 +183,10 @@ static void shrink_if_nearly_empty(struct keyset *set) {
     if (set->n_cells <= CELLS_MIN || set->n_entries >= set->n_cells / SHRINK_BELOW) return;
     bool was_huge = set->n_cells >= TRIM_FROM_CELLS;
     resize(set, set->n_cells / SHRINK_BY > CELLS_MIN ? set->n_cells / SHRINK_BY : CELLS_MIN);
+    if (!was_huge) return;
     /* free() keeps small blocks inside the heap; only this gives their pages back. */
-    if (was_huge) malloc_trim(0);
+    free_spares(set);
+    malloc_trim(0);
 }
 
 /* Empties a cell and moves back those behind it that had to step over it. */
@@ -209,20 +231,48 @@ static void unqueue(struct keyset *set, struct key_entry *e) {
 
 /* ---- keys ---- */
 
-static struct key_entry *new_entry(uint64_t hash, int32_t db, struct bytes key, uint16_t slot) {
+/* All bytes of a class of sizes are there, so that any key of the class fits into any entry of it. */
+static struct key_entry *take_entry(struct keyset *set, size_t key_len) {
+    size_t cost = cost_of(key_len), size = cost / SPARE_STEP - 1;
+    if (size >= SPARE_SIZES) return mem_alloc(sizeof(struct key_entry) + key_len);
+    struct key_entry *e = set->spare[size];
+    if (e == NULL) return mem_alloc(cost - sizeof(size_t));
+    set->spare[size] = e->next;
+    set->spare_bytes -= cost;
+    return e;
+}
+
+static void give_entry(struct keyset *set, struct key_entry *e) {
+    size_t cost = cost_of(e->len), size = cost / SPARE_STEP - 1;
+    if (size >= SPARE_SIZES || set->spare_bytes + cost > SPARE_BYTES_MAX) {
+        free(e);
+        return;
+    }
+    e->next = set->spare[size];
+    set->spare[size] = e;
+    set->spare_bytes += cost;
+}
+
+static struct key_entry *new_entry(struct keyset *set, uint64_t hash, int32_t db, struct bytes key, uint16_t slot) {
     assert(key.len <= UINT32_MAX);
-    struct key_entry *e = mem_alloc(sizeof(*e) + key.len);
+    struct key_entry *e = take_entry(set, key.len);
     *e = (struct key_entry){ .hash = hash, .len = (uint32_t)key.len, .db = db, .slot = slot };
     if (key.len > 0) memcpy(e->bytes, key.ptr, key.len);
     return e;
 }
 
+static size_t cell_of(const struct keyset *set, const struct key_entry *e) {
+    size_t i = e->hash & (set->n_cells - 1);
+    while (set->cells[i].entry != e) i = (i + 1) & (set->n_cells - 1);
+    return i;
+}
+
 /* The entry must not be in the queue any more. */
-static void drop(struct keyset *set, struct key_entry *e, size_t cell) {
-    remove_cell(set, cell);
+static void drop(struct keyset *set, struct key_entry *e) {
+    remove_cell(set, cell_of(set, e));
     set->n_entries--;
-    set->entry_bytes -= cost_of(e);
-    free(e);
+    set->entry_bytes -= cost_of(e->len);
+    give_entry(set, e);
     shrink_if_nearly_empty(set);
 }
 
@@ -254,12 +304,12 @@ bool keyset_name(struct keyset *set, int32_t db, struct bytes key, uint16_t slot
         name_again(set, e, how);
         return false;
     }
-    e = new_entry(hash, db, key, slot);
+    e = new_entry(set, hash, db, key, slot);
     e->how = (uint8_t)how;
     e->epoch = arise(set);
     set->cells[i] = (struct cell){ .hash = hash, .entry = e };
     set->n_entries++;
-    set->entry_bytes += cost_of(e);
+    set->entry_bytes += cost_of(key.len);
     enqueue(set, e);
     if (set->n_entries > set->n_cells / 4 * 3) resize(set, set->n_cells * 2);
     return true;
@@ -297,7 +347,7 @@ bool keyset_done(struct keyset *set, struct key_entry **entry) {
         enqueue(set, e);
         return true;
     }
-    drop(set, e, find_cell(set, e->hash, e->db, key_entry_bytes(e)));
+    drop(set, e);
     return false;
 }
 
@@ -318,7 +368,7 @@ bool keyset_forget(struct keyset *set, int32_t db, struct bytes key) {
     if (e == NULL || e->state != KEY_QUEUED) return false;
     unqueue(set, e);
     release(set, e->epoch);
-    drop(set, e, i);
+    drop(set, e);
     return true;
 }
 

@@ -3,6 +3,8 @@
 
 enum line_result { LINE_OK, LINE_MORE, LINE_BAD };
 
+enum { QUICK_DIGITS_MAX = 18 }; /* so many always fit */
+
 /* Finds the line that starts at from (its end is CRLF); remembers in *searched how far it looked. */
 static enum line_result find_line(struct bytes input, size_t from, size_t *searched, struct bytes *line) {
     size_t start = from + *searched;
@@ -16,6 +18,30 @@ static enum line_result find_line(struct bytes input, size_t from, size_t *searc
     *line = bytes_of(input.ptr + from, end - 1 - from);
     *searched = 0;
     return LINE_OK;
+}
+
+/* The heads that nearly all values have: a number of a few digits, and CRLF. Returns where the next byte stands; NULL for
+ * any other line, and for one that is not whole yet: find_line() tells which. text begins behind the type. */
+static const char *quick_number(const char *text, const char *end, int64_t *number) {
+    if (end - text > QUICK_DIGITS_MAX + 3) end = text + QUICK_DIGITS_MAX + 3;
+    bool negative = text < end && *text == '-';
+    const char *first = text + negative, *p = first;
+    uint64_t n = 0;
+    unsigned digit;
+    for (; p < end && (digit = (unsigned char)*p - (unsigned)'0') <= 9; p++) n = n * 10 + digit;
+    if (p == first || p - first > QUICK_DIGITS_MAX || end - p < 2 || p[0] != '\r' || p[1] != '\n') return NULL;
+    *number = negative ? -(int64_t)n : (int64_t)n;
+    return p + 2;
+}
+
+/* The same where the line is known to hold a number: only its end is looked for. */
+static const char *framed_number(const char *text, int64_t *number) {
+    bool negative = *text == '-';
+    const char *p = text + (negative || *text == '+');
+    uint64_t n = 0;
+    for (; *p != '\r'; p++) n = n * 10 + (unsigned char)*p - '0';
+    *number = (int64_t)(negative ? 0 - n : n);
+    return p + 2;
 }
 
 static bool is_known_type(char c) {
@@ -46,66 +72,99 @@ static enum resp_frame bad(struct err *err, size_t offset, const char *what) {
     return RESP_BAD;
 }
 
-/* A length or count; -1 (null) only where the type allows it. */
-static bool parse_length(char type, struct bytes digits, int64_t max, int64_t *length) {
-    if (!bytes_to_i64(digits, length)) return false;
-    if (*length == -1) return type == '$' || type == '*';
-    return *length >= 0 && *length <= max;
+/* Which numbers stand behind a type; -1 (null) only where the type allows it. */
+static bool is_length(char type, int64_t n, int64_t max) {
+    if (n == -1) return type == '$' || type == '*';
+    return n >= 0 && n <= max;
 }
 
-/* Handles one value head at framer->pos. */
-static enum resp_frame frame_value(struct resp_framer *f, struct bytes input, struct err *err) {
-    if (f->pos >= input.len) return RESP_NEED_MORE;
-    char type = input.ptr[f->pos];
+/* A value is complete, and with it every aggregate of which it is the last element. */
+static enum resp_frame value_ends_at(struct resp_framer *f, size_t after) {
+    f->pos = after;
+    while (f->depth > 0 && --f->left[f->depth - 1] == 0) f->depth--;
+    return RESP_FRAMED;
+}
+
+static enum resp_frame frame_string(struct resp_framer *f, struct bytes input, size_t after, char type, int64_t n,
+                                    struct err *err) {
+    if (!is_length(type, n, RESP_BULK_MAX)) return bad(err, f->pos, "wrong length");
+    if (n < 0) return value_ends_at(f, after);
+    if (type == '=' && n < 4) return bad(err, f->pos, "verbatim string without format");
+    if (input.len - after < (size_t)n + 2) {
+        f->need = after + (size_t)n + 2;
+        return RESP_NEED_MORE;
+    }
+    after += (size_t)n;
+    if (input.ptr[after] != '\r' || input.ptr[after + 1] != '\n') return bad(err, after, "string without end");
+    return value_ends_at(f, after + 2);
+}
+
+static enum resp_frame frame_aggregate(struct resp_framer *f, size_t after, char type, int64_t n, struct err *err) {
+    if (!is_length(type, n, RESP_COUNT_MAX)) return bad(err, f->pos, "wrong count");
+    if (n <= 0 && type != '|') return value_ends_at(f, after);
+    if (f->depth == RESP_DEPTH_MAX) return bad(err, f->pos, "nested too deeply");
+    if (type == '%') n *= 2;
+    /* An attribute stands before the value it describes and does not count as an element. */
+    if (type == '|') n = n * 2 + 1;
+    f->left[f->depth++] = n;
+    f->pos = after;
+    return RESP_FRAMED;
+}
+
+/* Handles one value at framer->pos whose head, with the number in it, ends at `after`. */
+static enum resp_frame frame_numbered(struct resp_framer *f, struct bytes input, size_t after, char type, int64_t n,
+                                      struct err *err) {
+    switch (type) {
+    case '$':
+    case '=':
+    case '!':
+        return frame_string(f, input, after, type, n, err);
+    case '*':
+    case '~':
+    case '>':
+    case '%':
+    case '|':
+        return frame_aggregate(f, after, type, n, err);
+    default:
+        return value_ends_at(f, after);
+    }
+}
+
+static const char *number_fault(char type) {
+    return type == ':' ? "wrong integer" : type == '$' || type == '=' || type == '!' ? "wrong length" : "wrong count";
+}
+
+static bool is_numbered(char type) {
+    return type != '+' && type != '-' && strchr("$=!*~>%|:", type) != NULL;
+}
+
+/* The long way: any line, whole or not. */
+static enum resp_frame frame_line(struct resp_framer *f, struct bytes input, char type, struct err *err) {
     if (!is_known_type(type)) return bad(err, f->pos, "unknown type");
     struct bytes line;
     enum line_result found = find_line(input, f->pos, &f->searched, &line);
     if (found == LINE_MORE) return RESP_NEED_MORE;
     if (found == LINE_BAD) return bad(err, f->pos, "line without end");
     size_t after = f->pos + line.len + 2;
-    struct bytes digits = bytes_of(line.ptr + 1, line.len - 1);
-    int64_t n = 0;
-    switch (type) {
-    case '$':
-    case '=':
-    case '!':
-        if (!parse_length(type, digits, RESP_BULK_MAX, &n)) return bad(err, f->pos, "wrong length");
-        if (n < 0) break;
-        if (type == '=' && n < 4) return bad(err, f->pos, "verbatim string without format");
-        if (input.len - after < (size_t)n + 2) {
-            f->need = after + (size_t)n + 2;
-            return RESP_NEED_MORE;
+    int64_t n;
+    if (!is_numbered(type)) return value_ends_at(f, after);
+    if (!bytes_to_i64(bytes_of(line.ptr + 1, line.len - 1), &n)) return bad(err, f->pos, number_fault(type));
+    return frame_numbered(f, input, after, type, n, err);
+}
+
+/* Handles one value head at framer->pos. */
+static enum resp_frame frame_value(struct resp_framer *f, struct bytes input, struct err *err) {
+    if (f->pos >= input.len) return RESP_NEED_MORE;
+    char type = input.ptr[f->pos];
+    if (type == '$' || type == ':' || type == '*') {
+        int64_t n;
+        const char *after = quick_number(input.ptr + f->pos + 1, input.ptr + input.len, &n);
+        if (after != NULL) {
+            f->searched = 0;
+            return frame_numbered(f, input, (size_t)(after - input.ptr), type, n, err);
         }
-        after += (size_t)n;
-        if (input.ptr[after] != '\r' || input.ptr[after + 1] != '\n') return bad(err, after, "string without end");
-        after += 2;
-        break;
-    case '*':
-    case '~':
-    case '>':
-    case '%':
-    case '|':
-        if (!parse_length(type, digits, RESP_COUNT_MAX, &n)) return bad(err, f->pos, "wrong count");
-        if (n <= 0 && type != '|') break;
-        if (f->depth == RESP_DEPTH_MAX) return bad(err, f->pos, "nested too deeply");
-        if (type == '%') n *= 2;
-        /* An attribute stands before the value it describes and does not count as an element. */
-        if (type == '|') n = n * 2 + 1;
-        f->left[f->depth++] = n;
-        f->pos = after;
-        return RESP_FRAMED;
-    case ':': {
-        int64_t ignored;
-        if (!bytes_to_i64(digits, &ignored)) return bad(err, f->pos, "wrong integer");
-        break;
     }
-    default:
-        break;
-    }
-    f->pos = after;
-    /* A value is complete, and with it every aggregate of which it is the last element. */
-    while (f->depth > 0 && --f->left[f->depth - 1] == 0) f->depth--;
-    return RESP_FRAMED;
+    return frame_line(f, input, type, err);
 }
 
 enum resp_frame resp_frame(struct resp_framer *f, struct bytes input, struct err *err) {
@@ -126,14 +185,13 @@ static struct bytes take_line(struct resp_cursor *c) {
     return line;
 }
 
-static int64_t quick_i64(struct bytes b) {
+static int64_t number_of(struct bytes text) {
     int64_t n = 0;
-    bytes_to_i64(b, &n);
+    bytes_to_i64(text, &n);
     return n;
 }
 
-static void take_string(struct resp_cursor *c, struct resp_item *item) {
-    int64_t len = quick_i64(item->str);
+static void take_string(struct resp_cursor *c, struct resp_item *item, int64_t len) {
     if (len < 0) {
         item->type = RESP_NULL;
         item->str = bytes_of("", 0);
@@ -152,37 +210,58 @@ static void skip_values(struct resp_cursor *c, int64_t n) {
     }
 }
 
+static void take_aggregate(struct resp_item *item, int64_t n) {
+    if (n < 0) {
+        *item = (struct resp_item){ .type = RESP_NULL, .str = bytes_of("", 0) };
+        return;
+    }
+    item->num = item->type == RESP_MAP ? n * 2 : n;
+}
+
+/* Any other line than the three below. False for an attribute, which is passed over. */
+static bool take_value(struct resp_cursor *c, struct resp_item *item) {
+    struct bytes line = take_line(c);
+    *item = (struct resp_item){ .type = (enum resp_type)line.ptr[0], .str = bytes_of(line.ptr + 1, line.len - 1) };
+    switch (item->type) {
+    case RESP_VERBATIM:
+    case RESP_BULK_ERROR:
+        take_string(c, item, number_of(item->str));
+        return true;
+    case RESP_BOOL:
+        item->num = item->str.len > 0 && item->str.ptr[0] == 't';
+        return true;
+    case RESP_SET:
+    case RESP_PUSH:
+    case RESP_MAP:
+        take_aggregate(item, number_of(item->str));
+        return true;
+    case RESP_ATTRIBUTE:
+        skip_values(c, 2 * number_of(item->str));
+        return false;
+    default:
+        return true;
+    }
+}
+
 bool resp_next(struct resp_cursor *c, struct resp_item *item) {
     while (c->pos < c->end) {
-        struct bytes line = take_line(c);
-        *item = (struct resp_item){ .type = (enum resp_type)line.ptr[0], .str = bytes_of(line.ptr + 1, line.len - 1) };
-        switch (item->type) {
-        case RESP_BULK:
-        case RESP_VERBATIM:
-        case RESP_BULK_ERROR:
-            take_string(c, item);
-            return true;
-        case RESP_INTEGER:
-            item->num = quick_i64(item->str);
-            return true;
-        case RESP_BOOL:
-            item->num = item->str.len > 0 && item->str.ptr[0] == 't';
-            return true;
-        case RESP_ARRAY:
-        case RESP_SET:
-        case RESP_PUSH:
-        case RESP_MAP:
-            item->num = quick_i64(item->str);
-            if (item->num < 0) item->type = RESP_NULL;
-            if (item->type == RESP_MAP) item->num *= 2;
-            if (item->type == RESP_NULL) *item = (struct resp_item){ .type = RESP_NULL, .str = bytes_of("", 0) };
-            return true;
-        case RESP_ATTRIBUTE:
-            skip_values(c, 2 * quick_i64(item->str));
+        char type = c->pos[0];
+        if (type != '$' && type != ':' && type != '*') {
+            if (take_value(c, item)) return true;
             continue;
-        default:
-            return true;
         }
+        int64_t n;
+        const char *text = c->pos + 1, *after = framed_number(text, &n);
+        *item = (struct resp_item){ .type = (enum resp_type)type, .str = bytes_of(text, (size_t)(after - 2 - text)) };
+        c->pos = after;
+        if (type == '$') {
+            take_string(c, item, n);
+        } else if (type == '*') {
+            take_aggregate(item, n);
+        } else {
+            item->num = n;
+        }
+        return true;
     }
     return false;
 }

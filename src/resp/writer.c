@@ -1,7 +1,7 @@
 /* See writer.h. */
 #include "resp/writer.h"
 
-enum { NUMBER_MAX = 24 };
+enum { NUMBER_MAX = RESP_NUMBER_ROOM };
 
 /* Decimal digits of n before end; returns where they start. */
 static char *digits_before(char *end, uint64_t n) {
@@ -34,14 +34,26 @@ void resp_write_head(struct outq *out, size_t argc) {
     outq_commit(out, (size_t)(put_length(at, '*', argc) - at));
 }
 
-void resp_write_arg(struct outq *out, struct bytes arg) {
-    char *at = outq_reserve(out, arg.len + NUMBER_MAX + 5);
+char *resp_put_arg(char *at, struct bytes arg) {
     char *p = put_length(at, '$', arg.len);
     if (arg.len > 0) memcpy(p, arg.ptr, arg.len);
     p += arg.len;
     *p++ = '\r';
     *p++ = '\n';
-    outq_commit(out, (size_t)(p - at));
+    return p;
+}
+
+char *resp_put_arg_i64(char *at, int64_t number) {
+    char text[NUMBER_MAX], *end = text + NUMBER_MAX;
+    uint64_t magnitude = number < 0 ? UINT64_C(0) - (uint64_t)number : (uint64_t)number;
+    char *start = digits_before(end, magnitude);
+    if (number < 0) *--start = '-';
+    return resp_put_arg(at, bytes_of(start, (size_t)(end - start)));
+}
+
+void resp_write_arg(struct outq *out, struct bytes arg) {
+    char *at = outq_reserve(out, RESP_ARG_ROOM(arg.len));
+    outq_commit(out, (size_t)(resp_put_arg(at, arg) - at));
 }
 
 void resp_write_arg_ref(struct outq *out, struct block *block, struct bytes arg) {
@@ -61,11 +73,8 @@ void resp_write_arg_parts(struct outq *out, struct block *block, struct bytes fi
 }
 
 void resp_write_arg_i64(struct outq *out, int64_t number) {
-    char text[NUMBER_MAX], *end = text + NUMBER_MAX;
-    uint64_t magnitude = number < 0 ? UINT64_C(0) - (uint64_t)number : (uint64_t)number;
-    char *start = digits_before(end, magnitude);
-    if (number < 0) *--start = '-';
-    resp_write_arg(out, bytes_of(start, (size_t)(end - start)));
+    char *at = outq_reserve(out, RESP_ARG_ROOM(NUMBER_MAX));
+    outq_commit(out, (size_t)(resp_put_arg_i64(at, number) - at));
 }
 
 void resp_write_command(struct outq *out, size_t argc, const struct bytes *argv) {
