@@ -139,17 +139,29 @@ static struct outq *begin_command(struct lane *lane, struct pool_node *node, con
     return client_out(node->client);
 }
 
-static void send_set(struct outq *out, const struct fetched *f) {
-    if (f->expiry_ms >= 0) {
-        resp_write_encoded(out, "*5\r\n$3\r\nSET\r\n");
-    } else {
-        resp_write_encoded(out, "*3\r\n$3\r\nSET\r\n");
-    }
+static void send_large_set(struct outq *out, const struct fetched *f) {
+    resp_write_head(out, f->expiry_ms >= 0 ? 5 : 3);
+    resp_write_literal(out, "SET");
     resp_write_arg(out, key_entry_bytes(f->entry));
     resp_write_arg_ref(out, f->block, f->value);
     if (f->expiry_ms < 0) return;
     resp_write_literal(out, "PXAT");
     resp_write_arg_i64(out, f->expiry_ms);
+}
+
+static void send_set(struct outq *out, const struct fetched *f) {
+    if (f->value.len >= OUTQ_REF_MIN) {
+        send_large_set(out, f);
+        return;
+    }
+    bool expires = f->expiry_ms >= 0;
+    size_t room = RESP_ARG_ROOM(f->entry->len) + RESP_ARG_ROOM(f->value.len) + 4 * RESP_ARG_ROOM(RESP_NUMBER_ROOM);
+    char *at = outq_reserve(out, room), *p = at;
+    p = expires ? resp_put_encoded(p, "*5\r\n$3\r\nSET\r\n") : resp_put_encoded(p, "*3\r\n$3\r\nSET\r\n");
+    p = resp_put_arg(p, key_entry_bytes(f->entry));
+    p = resp_put_arg(p, f->value);
+    if (expires) p = resp_put_arg_i64(resp_put_encoded(p, "$4\r\nPXAT\r\n"), f->expiry_ms);
+    outq_commit(out, (size_t)(p - at));
 }
 
 /* The payload with another version in its footer. */
@@ -258,8 +270,9 @@ static void send_mset(struct lane *lane, struct pool_node *node, const struct fe
     resp_write_literal(out, "MSET");
     for (size_t i = 0; i < n; i++) {
         mset->entries[i] = values[i]->entry;
-        resp_write_arg(out, key_entry_bytes(values[i]->entry));
-        resp_write_arg(out, values[i]->value);
+        char *at = outq_reserve(out, RESP_ARG_ROOM(values[i]->entry->len) + RESP_ARG_ROOM(values[i]->value.len));
+        char *p = resp_put_arg(resp_put_arg(at, key_entry_bytes(values[i]->entry)), values[i]->value);
+        outq_commit(out, (size_t)(p - at));
     }
     client_end_command(node->client, on_mset_applied, mset, NULL);
 }

@@ -1,6 +1,6 @@
 /* Reading keys from the source, in batches of one node and one step.
  *
- *   STRINGS   GETRANGE of the first 64 KiB (MGET or GET when the size is known), PEXPIRETIME
+ *   STRINGS   GETRANGE of the first 64 KiB, PEXPIRETIME; MGET or GET when the size is known, or on a bounded connection
  *                                                 not a string, or longer ─▶ MEASURE
  *   MEASURE   MEMORY USAGE                        ─▶ STRINGS, or DUMP for what is no string; too large: skipped
  *   DUMP      DUMP, PEXPIRETIME
@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "copy/bounded.h"
 #include "copy/lane_priv.h"
 #include "copy/transfer.h"
 
@@ -38,6 +39,7 @@ struct fetch_key {
 struct batch {
     struct lane *lane;
     struct pool_node *node;
+    struct client *client; /* of the node; set when the batch is sent */
     enum stage stage;
     int db;
     bool asking;
@@ -58,7 +60,7 @@ static void key_set_error(struct fetch_key *key, const struct err *err) {
 
 static void key_take_reply_error(struct batch *b, struct fetch_key *key, const struct reply *reply) {
     struct err err;
-    client_reply_error(b->node->client, &reply->item, &err);
+    client_reply_error(b->client, &reply->item, &err);
     key_set_error(key, &err);
 }
 
@@ -79,7 +81,10 @@ static void lane_learn(struct lane *lane, bool is_string, size_t len) {
     /* Rises fast, falls slowly: the average protects memory. */
     double weight = (double)len > lane->value_bytes ? 1.0 / 16 : 1.0 / 256;
     lane->value_bytes += ((double)len - lane->value_bytes) * weight;
-    if (len >= VALUE_LARGE) lane->guarded = GUARDED_AFTER_LARGE;
+    if (is_string && len < VALUE_LARGE) lane->small++;
+    if (len < VALUE_LARGE) return;
+    lane->guarded = GUARDED_AFTER_LARGE;
+    if (is_string) lane_surprised(lane);
 }
 
 static void key_failed(struct batch *b, struct fetch_key *key) {
@@ -108,7 +113,7 @@ static void key_failed(struct batch *b, struct fetch_key *key) {
 }
 
 static void key_gone(struct batch *b, struct key_entry *entry) {
-    apply_deletion(b->lane, entry, b->node->client);
+    apply_deletion(b->lane, entry, b->client);
 }
 
 static void key_unchanged(struct lane *lane, struct key_entry *entry) {
@@ -151,7 +156,7 @@ static void key_looked_at(struct batch *b, struct fetch_key *key) {
     }
     if (!gone) {
         stat_add(&lane->stats.looked, 1);
-    } else if (!lane_expects(lane, b->node->client)) {
+    } else if (!lane_expects(lane, b->client)) {
         lane_owe_deferred(lane, entry->slot);
     } else if (plan->on_gone != NULL) {
         plan->on_gone(plan->ctx, entry->db, key_entry_bytes(entry), entry->slot);
@@ -182,8 +187,7 @@ static void key_typed(struct batch *b, struct fetch_key *key) {
     } else {
         bool string = bytes_equal_str(key->f.value, "string");
         entry->flags |= KEY_TYPED | (string ? 0 : KEY_NOT_STRING);
-        bool measure =
-            lane->plan->can.source_memory_usage && (!string || lane->guarded > 0 || lane->plan->mem_limit_bytes > 0);
+        bool measure = lane_measures_first(lane, entry) || (!string && lane->plan->can.source_memory_usage);
         bool dump = !string || !lane->plan->can.target_set_pxat;
         lane_stage(lane, entry, measure ? STAGE_MEASURE : dump ? lane_value_stage(lane) : STAGE_STRINGS);
     }
@@ -207,6 +211,7 @@ static void key_measured(struct batch *b, struct fetch_key *key) {
     entry->flags |= KEY_MEASURED;
     entry->data = size;
     if (lane->plan->big_key_bytes > 0 && size >= lane->plan->big_key_bytes) {
+        if (!(entry->flags & KEY_NOT_STRING)) lane_surprised(lane);
         entry->flags |= KEY_LARGE;
         lane_stage(lane, entry, STAGE_TRANSFER);
         return;
@@ -222,14 +227,15 @@ static int64_t key_absolute_expiry(const struct batch *b, const struct fetch_key
     return b->lane->plan->can.source_pexpiretime ? key->expiry : b->server_ms + key->expiry;
 }
 
-/* No string is read whole before its size is known: of one that was not measured the first VALUE_LARGE bytes are asked
- * for, and when so many come there may be more. */
-static bool is_read_bounded(const struct batch *b, const struct key_entry *entry) {
-    return b->stage == STAGE_STRINGS && !(entry->flags & KEY_MEASURED) && b->lane->plan->can.source_getrange;
+/* On the node's usual connection no string is read whole before its size is known: of one that was not measured the
+ * first VALUE_LARGE bytes are asked for, and when so many come there may be more. */
+static bool is_read_in_part(const struct batch *b, const struct key_entry *entry) {
+    bool usual = b->client == b->node->client;
+    return b->stage == STAGE_STRINGS && usual && !(entry->flags & KEY_MEASURED) && b->lane->plan->can.source_getrange;
 }
 
 static void key_too_long(struct lane *lane, struct key_entry *entry) {
-    lane->guarded = GUARDED_AFTER_LARGE;
+    lane_surprised(lane);
     if (lane->plan->can.source_memory_usage) {
         lane_stage(lane, entry, STAGE_MEASURE);
         return;
@@ -244,7 +250,7 @@ static bool key_read(struct batch *b, struct fetch_key *key) {
     struct lane *lane = b->lane;
     struct key_entry *entry = key->f.entry;
     int64_t expiry_ms = key_absolute_expiry(b, key);
-    if (is_read_bounded(b, entry) && key->f.value.len >= VALUE_LARGE) {
+    if (is_read_in_part(b, entry) && key->f.value.len >= VALUE_LARGE) {
         key_too_long(lane, entry);
         return false;
     }
@@ -299,10 +305,12 @@ static void batch_end(struct batch *b) {
     size_t n_values = 0;
     for (size_t i = 0; i < b->n; i++) {
         struct fetch_key *key = &b->keys[i];
-        if (key->result != RESULT_ERROR) lane_node_works(lane, b->node);
         if (key->result == RESULT_ERROR) {
             key_failed(b, key);
-        } else if (key_answered(b, key)) {
+            continue;
+        }
+        if (lane->trouble_since_ms != 0) lane_node_works(lane, b->node);
+        if (key_answered(b, key)) {
             values[n_values++] = key->f;
         }
     }
@@ -440,7 +448,7 @@ static void on_time(void *ctx, void *arg, const struct reply *reply) {
 
 static void send_key_command(struct batch *b, struct bytes first, struct bytes second, client_reply_fn *fn,
                              size_t index) {
-    struct client *client = b->node->client;
+    struct client *client = b->client;
     if (b->asking) client_asking(client);
     struct outq *out = client_out(client);
     resp_write_head(out, second.len > 0 ? 3 : 2);
@@ -451,20 +459,27 @@ static void send_key_command(struct batch *b, struct bytes first, struct bytes s
     client_end_command(client, fn, b, (void *)(uintptr_t)index);
 }
 
-static void send_getrange(struct batch *b, size_t index) {
-    struct client *client = b->node->client;
-    if (b->asking) client_asking(client);
-    struct outq *out = client_out(client);
-    resp_write_encoded(out, "*4\r\n$8\r\nGETRANGE\r\n");
-    resp_write_arg(out, key_entry_bytes(b->keys[index].f.entry));
-    _Static_assert(VALUE_LARGE - 1 == 65535, "stands in the command");
-    resp_write_encoded(out, "$1\r\n0\r\n$5\r\n65535\r\n");
+/* A command with one key, and words before and after it that are always the same, as they are on the wire. */
+static void send_around_key(struct batch *b, struct bytes before, struct bytes after, client_reply_fn *fn,
+                            size_t index) {
+    struct bytes key = key_entry_bytes(b->keys[index].f.entry);
+    if (b->asking) client_asking(b->client);
+    struct outq *out = client_out(b->client);
+    char *at = outq_reserve(out, before.len + RESP_ARG_ROOM(key.len) + after.len);
+    char *p = resp_put_arg(resp_put(at, before.ptr, before.len), key);
+    outq_commit(out, (size_t)(resp_put(p, after.ptr, after.len) - at));
     b->due++;
-    client_end_command(client, on_value, b, (void *)(uintptr_t)index);
+    client_end_command(b->client, fn, b, (void *)(uintptr_t)index);
+}
+
+static void send_getrange(struct batch *b, size_t index) {
+    _Static_assert(VALUE_LARGE - 1 == 65535, "stands in the command");
+    send_around_key(b, BYTES_LITERAL("*4\r\n$8\r\nGETRANGE\r\n"), BYTES_LITERAL("$1\r\n0\r\n$5\r\n65535\r\n"), on_value,
+                    index);
 }
 
 static void send_groups(struct batch *b, size_t index) {
-    struct client *client = b->node->client;
+    struct client *client = b->client;
     const struct bytes words[] = {
         BYTES_LITERAL("XINFO"), BYTES_LITERAL("STREAM"), key_entry_bytes(b->keys[index].f.entry),
         BYTES_LITERAL("FULL"),  BYTES_LITERAL("COUNT"),  BYTES_LITERAL("1")
@@ -475,12 +490,12 @@ static void send_groups(struct batch *b, size_t index) {
 }
 
 static void send_mget(struct batch *b, size_t first, size_t n) {
-    struct outq *out = client_out(b->node->client);
+    struct outq *out = client_out(b->client);
     resp_write_head(out, n + 1);
     resp_write_literal(out, "MGET");
     for (size_t i = first; i < first + n; i++) resp_write_arg(out, key_entry_bytes(b->keys[i].f.entry));
     b->due++;
-    client_end_command(b->node->client, on_mget, b, group_arg(first, n));
+    client_end_command(b->client, on_mget, b, group_arg(first, n));
 }
 
 /* How many keys from `first` on one MGET may name. */
@@ -491,7 +506,7 @@ static size_t mget_span(const struct batch *b, size_t first) {
     if (b->asking || (head->flags & KEY_ALONE)) return n;
     while (first + n < b->n && n + 1 < plan->max_args) {
         const struct key_entry *e = b->keys[first + n].f.entry;
-        if (is_read_bounded(b, e)) break;
+        if (is_read_in_part(b, e)) break;
         if ((e->flags & KEY_ALONE) || (!plan->can.source_spans_slots && e->slot != head->slot)) break;
         n++;
     }
@@ -500,7 +515,7 @@ static size_t mget_span(const struct batch *b, size_t first) {
 
 static void send_strings(struct batch *b) {
     for (size_t i = 0; i < b->n;) {
-        bool bounded = is_read_bounded(b, b->keys[i].f.entry);
+        bool bounded = is_read_in_part(b, b->keys[i].f.entry);
         size_t n = bounded ? 1 : mget_span(b, i);
         if (bounded) {
             send_getrange(b, i);
@@ -517,12 +532,13 @@ static void send_expiries(struct batch *b) {
     const struct copy_plan *plan = b->lane->plan;
     /* A string that is missing reads as an empty one with GETRANGE: only its expiry tells. */
     if (plan->no_ttl && b->stage != STAGE_STRINGS) return;
-    struct bytes command = plan->can.source_pexpiretime ? BYTES_LITERAL("PEXPIRETIME") : BYTES_LITERAL("PTTL");
-    for (size_t i = 0; i < b->n; i++) send_key_command(b, command, bytes_of("", 0), on_number, i);
+    struct bytes command = plan->can.source_pexpiretime ? BYTES_LITERAL("*2\r\n$11\r\nPEXPIRETIME\r\n")
+                                                        : BYTES_LITERAL("*2\r\n$4\r\nPTTL\r\n");
+    for (size_t i = 0; i < b->n; i++) send_around_key(b, command, bytes_of("", 0), on_number, i);
     if (plan->can.source_pexpiretime) return;
     static const struct bytes time_command[] = { BYTES_LITERAL("TIME") };
     b->due++;
-    client_command(b->node->client, on_time, b, NULL, 1, time_command);
+    client_command(b->client, on_time, b, NULL, 1, time_command);
 }
 
 /* Before the value is read, which may count as use. */
@@ -533,8 +549,19 @@ static void send_uses(struct batch *b) {
     for (size_t i = 0; i < b->n; i++) send_key_command(b, BYTES_LITERAL("OBJECT"), what, on_use, i);
 }
 
+/* The bounded connection where strings have been small so far, and gain by it. */
+static struct client *client_for(const struct batch *b) {
+    const struct lane *lane = b->lane;
+    struct client *usual = b->node->client;
+    if (b->stage != STAGE_STRINGS || b->asking || lane->surprised || lane->small < BOUNDED_AFTER_KEYS) return usual;
+    if (lane->value_bytes > BOUNDED_VALUE_MAX || lane->reading_bytes > BOUNDED_READING_MAX) return usual;
+    struct client *bounded = bounded_client(b->node->bounded, client_run_id(usual));
+    return bounded != NULL ? bounded : usual;
+}
+
 static void batch_send(struct batch *b) {
-    client_select(b->node->client, b->db);
+    b->client = client_for(b);
+    client_select(b->client, b->db);
     switch (b->stage) {
     case STAGE_STRINGS:
         send_strings(b);

@@ -75,11 +75,21 @@ void lane_wait_turn(struct lane *lane, struct key_entry *entry) {
 
 /* ---- taking keys into flight ---- */
 
-static enum stage copy_stage(const struct lane *lane) {
+void lane_surprised(struct lane *lane) {
+    lane->guarded = GUARDED_AFTER_LARGE;
+    lane->surprised = true;
+}
+
+/* One that failed before may have failed because of its size. */
+bool lane_measures_first(const struct lane *lane, const struct key_entry *entry) {
+    if (!lane->plan->can.source_memory_usage) return false;
+    return lane->plan->mem_limit_bytes > 0 || lane->guarded > 0 || entry->attempts > 0;
+}
+
+static enum stage copy_stage(const struct lane *lane, const struct key_entry *entry) {
     if (lane->plan->typed) return STAGE_TYPE;
-    if (lane->plan->can.source_memory_usage &&
-        (lane->plan->mem_limit_bytes > 0 || lane->guarded > 0 || lane->plan->preserve != PRESERVE_NONE))
-        return STAGE_MEASURE;
+    bool preserves = lane->plan->can.source_memory_usage && lane->plan->preserve != PRESERVE_NONE;
+    if (preserves || lane_measures_first(lane, entry)) return STAGE_MEASURE;
     if (!lane->plan->can.target_set_pxat || lane->string_share < 0.3)
         return lane->plan->can.source_memory_usage ? STAGE_MEASURE : lane_value_stage(lane);
     return STAGE_STRINGS;
@@ -96,12 +106,12 @@ static enum stage first_stage(const struct lane *lane, const struct key_entry *e
     case HOW_COPY:
         break;
     }
-    return copy_stage(lane);
+    return copy_stage(lane, entry);
 }
 
 void lane_copy_after_all(struct lane *lane, struct key_entry *entry) {
     entry->how = HOW_COPY;
-    lane_stage(lane, entry, copy_stage(lane));
+    lane_stage(lane, entry, copy_stage(lane, entry));
 }
 
 /* How many keys --rate lets through now; starts the timer for the rest. */
@@ -212,6 +222,7 @@ static void lane_work(void *ctx) {
         lane->trouble_since_ms = lane->hold_until_ms = 0;
     lane_publish_waiting(lane);
     lane_serve_marks(lane);
+    loop_rest(lane->loop, window_rest_us(&lane->window, keyset_in_flight(lane->keys)));
 }
 
 void lane_kick(struct lane *lane) {
@@ -393,6 +404,10 @@ static void on_node_down(void *ctx, struct pool_node *node, const struct err *er
     lane->plan->request_refresh(lane->plan->ctx, pool_deployment(node->pool));
 }
 
+static void on_bounded_lost(void *ctx, struct pool_node *node) {
+    lane_surprised(ctx);
+}
+
 static void on_node_gone(void *ctx, struct pool_node *node) {
     struct lane *lane = ctx;
     fetch_forget_node(lane, node);
@@ -440,7 +455,7 @@ static void on_tick(void *ctx) {
 /* ---- life ---- */
 
 struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index) {
-    static const struct pool_events events = { on_node_ready, on_node_down, on_node_gone };
+    static const struct pool_events events = { on_node_ready, on_node_down, on_bounded_lost, on_node_gone };
     struct lane *lane = mem_zalloc(sizeof(*lane));
     lane->plan = plan;
     lane->loop = loop;
@@ -457,8 +472,11 @@ struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index
     lane->linger = loop_timer_new(loop, on_linger, lane);
     lane->transfers = transfers_new(lane);
     lane_live_init(lane);
-    lane->source = pool_new(loop, plan->source, plan->live, &events, lane);
-    lane->target = pool_new(loop, plan->target, false, &events, lane);
+    bool bounded = plan->can.source_memory_usage && plan->can.source_getrange;
+    struct pool_settings source = { plan->source, plan->live, bounded ? plan->lanes : 0 };
+    struct pool_settings target = { plan->target, false, 0 };
+    lane->source = pool_new(loop, &source, &events, lane);
+    lane->target = pool_new(loop, &target, &events, lane);
     loop_timer_start(lane->tick, LANE_TICK_MS);
     return lane;
 }
@@ -493,7 +511,8 @@ void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot, enum 
         return;
     }
     keyset_name(lane->keys, db, key, slot, how);
-    lane_publish_waiting(lane);
+    /* That something waits must be seen at once; how much, at the end of the round. */
+    if (stat_get(&lane->stats.waiting) == 0) lane_publish_waiting(lane);
     lane_kick(lane);
 }
 

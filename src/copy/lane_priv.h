@@ -18,6 +18,9 @@ enum {
     BATCH_BYTES_MAX = 1024 * 1024, /* of measured values in one batch */
     GUARDED_AT_START = 512,        /* keys measured before reading, until the data is known to be small */
     GUARDED_AFTER_LARGE = 100 * 1000,
+    BOUNDED_AFTER_KEYS = 5000,             /* strings that must have been small before any is read unbounded */
+    BOUNDED_VALUE_MAX = 4096,              /* larger ones, on average, gain nothing by it */
+    BOUNDED_READING_MAX = 6 * 1024 * 1024, /* expected under way; servers disconnect at 8 MB for a minute, or 32 MB */
     MSET_VALUE_MAX = 16 * 1024,
     LANE_RETRY_MS = 100,
     LANE_LINGER_MS = 4,     /* live: how long a change waits for company */
@@ -107,6 +110,8 @@ struct lane {
     double value_bytes;     /* moving average of a value */
     double string_share;    /* moving average: how many of the keys are strings */
     uint64_t guarded;       /* keys still to be measured before they are read */
+    uint64_t small;         /* strings that were not large, so far */
+    bool surprised;         /* one was: none is read unbounded any more */
     double tokens;
     int64_t tokens_at_us;
 
@@ -142,6 +147,10 @@ void lane_kick(struct lane *lane);
 void lane_stage(struct lane *lane, struct key_entry *entry, enum stage stage);
 /* Is there room to read a value of this size now? Always when nothing is being read. */
 bool lane_has_room_for(const struct lane *lane, uint64_t bytes);
+/* A string was large, or may have been: from now on their sizes are known before. */
+void lane_surprised(struct lane *lane);
+/* Is the key's size asked for before it is read? */
+bool lane_measures_first(const struct lane *lane, const struct key_entry *entry);
 /* Waits for that room. */
 void lane_wait_turn(struct lane *lane, struct key_entry *entry);
 /* A key that was named to be looked at is copied after all, also when that has to be begun anew. */

@@ -4,10 +4,11 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "copy/bounded.h"
 
 struct pool {
     struct loop *loop;
-    struct deployment *deployment;
+    struct pool_settings settings;
     struct pool_events events;
     void *ctx;
     uint64_t epoch;
@@ -16,7 +17,7 @@ struct pool {
     struct pool_node *only; /* every slot leads there; NULL when that is not so: the table is as large as a cache */
     struct pool_node **ask; /* by slot; made when the first ASK comes */
     uint64_t reconnects_before;
-    bool identify, freeing;
+    bool freeing;
 };
 
 static void on_ready(void *ctx) {
@@ -29,16 +30,23 @@ static void on_down(void *ctx, const struct err *err, bool final) {
     if (!node->pool->freeing) node->pool->events.on_down(node->pool->ctx, node, err, final);
 }
 
+static void on_bounded_lost(void *ctx) {
+    struct pool_node *node = ctx;
+    if (!node->pool->freeing) node->pool->events.on_bounded_lost(node->pool->ctx, node);
+}
+
 static struct pool_node *pool_open_node(struct pool *pool, const struct address *address) {
     static const struct client_events events = { .on_ready = on_ready, .on_down = on_down };
-    struct client_settings settings = deployment_client_settings(pool->deployment, address);
-    settings.identify = pool->identify;
+    struct client_settings settings = deployment_client_settings(pool->settings.deployment, address);
+    settings.identify = pool->settings.identify;
     struct pool_node *node = mem_zalloc(sizeof(*node));
     node->pool = pool;
     node->address = *address;
     node->next = pool->nodes;
     pool->nodes = node;
     node->client = client_open(pool->loop, &settings, &events, node);
+    if (pool->settings.bounded > 0)
+        node->bounded = bounded_open(pool->loop, &settings, pool->settings.bounded, on_bounded_lost, node);
     return node;
 }
 
@@ -60,7 +68,8 @@ static void pool_close_node(struct pool *pool, struct pool_node *node) {
         if (pool->ask != NULL && pool->ask[s] == node) pool->ask[s] = NULL;
     }
     pool->reconnects_before += client_reconnects(node->client);
-    /* Its pending callbacks run in here and still find the node. */
+    /* Their pending callbacks run in here and still find the node. */
+    bounded_free(&node->bounded);
     client_close(&node->client);
     pool->events.on_gone(pool->ctx, node);
     free(node);
@@ -84,10 +93,10 @@ static void pool_take_routes(struct pool *pool, const struct topology *t) {
 }
 
 void pool_update(struct pool *pool) {
-    uint64_t epoch = deployment_epoch(pool->deployment);
+    uint64_t epoch = deployment_epoch(pool->settings.deployment);
     if (epoch == pool->epoch) return;
     pool->epoch = epoch;
-    struct topology *t = deployment_topology(pool->deployment);
+    struct topology *t = deployment_topology(pool->settings.deployment);
     for (struct pool_node *n = pool->nodes; n != NULL; n = n->next) n->listed = false;
     pool_take_routes(pool, t);
     for (struct pool_node *n = pool->nodes, *next; n != NULL; n = next) {
@@ -97,12 +106,11 @@ void pool_update(struct pool *pool) {
     topology_unref(&t);
 }
 
-struct pool *pool_new(struct loop *loop, struct deployment *deployment, bool identify, const struct pool_events *events,
+struct pool *pool_new(struct loop *loop, const struct pool_settings *settings, const struct pool_events *events,
                       void *ctx) {
     struct pool *pool = mem_zalloc(sizeof(*pool));
     pool->loop = loop;
-    pool->deployment = deployment;
-    pool->identify = identify;
+    pool->settings = *settings;
     pool->events = *events;
     pool->ctx = ctx;
     pool_update(pool);
@@ -124,7 +132,7 @@ void *pool_ctx(const struct pool *pool) {
 }
 
 struct deployment *pool_deployment(const struct pool *pool) {
-    return pool->deployment;
+    return pool->settings.deployment;
 }
 
 struct pool_node *pool_route(struct pool *pool, uint16_t slot) {

@@ -19,9 +19,12 @@ struct batch;
 
 enum { POOL_STAGES = 7 };
 
+struct bounded;
+
 struct pool_node {
     struct pool *pool;
     struct client *client;
+    struct bounded *bounded; /* a second connection, see copy/bounded.h; NULL where the pool has none */
     struct address address;
     bool listed;                         /* in the present picture */
     struct batch *building[POOL_STAGES]; /* for copy/fetch: batches being filled for this node */
@@ -32,12 +35,18 @@ struct pool_events {
     void (*on_ready)(void *ctx, struct pool_node *node);
     /* final: this node will never be usable; err says why. */
     void (*on_down)(void *ctx, struct pool_node *node, const struct err *err, bool final);
+    /* Its bounded connection broke: perhaps a reply was too large for it. */
+    void (*on_bounded_lost)(void *ctx, struct pool_node *node);
     /* Before a node is freed: forget it. */
     void (*on_gone)(void *ctx, struct pool_node *node);
 };
 
-/* identify: client_run_id() will be asked for. */
-struct pool *pool_new(struct loop *loop, struct deployment *deployment, bool identify, const struct pool_events *events,
+struct pool_settings {
+    struct deployment *deployment;
+    bool identify; /* client_run_id() will be asked for */
+    int bounded;   /* each node has a bounded connection, one of so many in the job; 0: none */
+};
+struct pool *pool_new(struct loop *loop, const struct pool_settings *settings, const struct pool_events *events,
                       void *ctx);
 void pool_free(struct pool **pool);
 void *pool_ctx(const struct pool *pool);

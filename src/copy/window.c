@@ -46,7 +46,15 @@ void window_done_at(struct window *w, int64_t now_us) {
 
 void window_done(struct window *w, const void *key) {
     w->done++;
+    w->round++;
     if (key == w->timed) window_done_at(w, clock_mono_us());
+}
+
+int64_t window_rest_us(struct window *w, size_t in_flight) {
+    double part = (double)(w->keys / WINDOW_ROUNDS), done = (double)w->round;
+    w->round = 0;
+    if (w->speed <= 0 || in_flight < w->keys / 2 || done >= part) return 0;
+    return (int64_t)((part - done) / w->speed);
 }
 
 void window_forget(struct window *w, const void *key) {

@@ -14,9 +14,10 @@
 #include <stdint.h>
 
 enum {
-    WINDOW_KEYS_BASE = 4000,
+    WINDOW_KEYS_BASE = 3000,
     WINDOW_KEY_BYTES = 128,         /* what a key in flight takes beside its value, about */
     WINDOW_INTERVAL_US = 20 * 1000, /* the speed is not looked at more often */
+    WINDOW_ROUNDS = 5,              /* so many rounds of the loop for a window's worth of keys */
 };
 
 struct window {
@@ -27,6 +28,7 @@ struct window {
     double speed;          /* keys done a microsecond: the best, forgotten slowly */
     uint64_t done;         /* since looked_at_us */
     int64_t looked_at_us;
+    uint64_t round; /* done since the last window_rest_us() */
 };
 
 /* fixed: this many, whatever is measured; 0: between WINDOW_KEYS_BASE and what fits into `bytes`. */
@@ -37,6 +39,11 @@ void window_done(struct window *w, const void *key);
 void window_forget(struct window *w, const void *key);
 /* A connection was made anew, perhaps to another place: the round trip is not known any more. */
 void window_reset(struct window *w);
+
+/* At the end of a round, with so many keys in flight: for how long nothing needs to be looked at, as about that long it
+ * takes until a WINDOW_ROUNDSth part of the window is done. 0 when this round had as much, and when less than half of
+ * the window is in flight: then somebody waits for more. */
+int64_t window_rest_us(struct window *w, size_t in_flight);
 
 /* For window_take() and window_done(), and for tests. */
 void window_take_at(struct window *w, const void *key, int64_t now_us);

@@ -15,8 +15,8 @@ struct live;
 
 enum {
     JOB_THREADS_MAX = 64,
-    JOB_QUEUE_HIGH = 20 * 1000, /* names queued in a lane; beyond, scanning pauses */
-    JOB_PAUSE_MS = 2,
+    JOB_QUEUE_HIGH = 3000, /* names queued in a lane; beyond, scanning pauses */
+    JOB_PAUSE_MS = 1,
     JOB_REFRESH_MIN_MS = 250, /* between two looks at the topology of a side */
     JOB_WATCH_MS = 1000,      /* a cluster's topology is looked at so often without any cause */
     JOB_PROGRESS_MS = 100,

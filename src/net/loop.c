@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -37,6 +38,7 @@ struct loop_signal {
 struct loop {
     struct event_base *base;
     bool stopped;
+    int64_t rest_us;
     struct work_list deferred;
     size_t deferred_next; /* the first that has not run */
     int post_fd;
@@ -139,9 +141,22 @@ void loop_free(struct loop **loop) {
     free(l);
 }
 
+void loop_rest(struct loop *loop, int64_t us) {
+    loop->rest_us = us < LOOP_REST_MAX_US ? us : LOOP_REST_MAX_US;
+}
+
+static void loop_sleep(struct loop *loop) {
+    struct timespec rest = { .tv_nsec = (long)loop->rest_us * 1000 };
+    loop->rest_us = 0;
+    nanosleep(&rest, NULL); /* a signal may shorten it */
+}
+
 void loop_run(struct loop *loop) {
     loop->stopped = false;
-    while (!loop->stopped) loop_run_once(loop, -1);
+    while (!loop->stopped) {
+        loop_run_once(loop, -1);
+        if (loop->rest_us > 0 && !loop->stopped) loop_sleep(loop);
+    }
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *arg) {}

@@ -12,6 +12,8 @@
 
 #include "base/err.h"
 
+enum { LOOP_REST_MAX_US = 1000 };
+
 struct loop;
 struct loop_timer;
 struct event_base;
@@ -29,6 +31,10 @@ void loop_run(struct loop *loop);
 void loop_run_once(struct loop *loop, int64_t timeout_ms);
 /* Makes loop_run() return after the round. From any thread through loop_post(). */
 void loop_stop(struct loop *loop);
+
+/* Before it waits the next time, loop_run() sleeps for so long, whatever happens: many small events then are one round.
+ * For whoever knows that more is under way than the sleep can be missed by. At most LOOP_REST_MAX_US. */
+void loop_rest(struct loop *loop, int64_t us);
 
 /* Runs fn at the end of the present round. */
 void loop_defer(struct loop *loop, loop_fn *fn, void *ctx);

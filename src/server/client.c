@@ -325,6 +325,18 @@ static void client_dispatch(struct client *c, struct bytes raw) {
     if (p.fn != NULL) p.fn(p.ctx, p.arg, &reply);
 }
 
+/* The reply that comes in will have so many bytes at least. */
+static void client_expect(struct client *c, size_t bytes) {
+    size_t max = c->settings.reply_bytes_max;
+    if (max == 0 || bytes <= max) {
+        conn_expect(c->conn, bytes);
+        return;
+    }
+    struct err err;
+    err_set(&err, ERR_CLOSED, c->place, "a reply of %zu bytes is more than is wanted here", bytes);
+    client_end(c, &err);
+}
+
 static void on_conn_input(void *ctx) {
     struct client *c = ctx;
     struct conn *conn = c->conn;
@@ -342,7 +354,7 @@ static void on_conn_input(void *ctx) {
             return;
         }
         if (framed == RESP_NEED_MORE) {
-            conn_expect(conn, c->framer.need);
+            client_expect(c, c->framer.need);
             return;
         }
         size_t len = c->framer.pos;

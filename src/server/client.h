@@ -48,6 +48,7 @@ struct client_settings {
     bool persistent;         /* what ends other clients for good, but may pass (login refused, TLS), is tried again */
     bool reconnect;          /* false: the first loss is the end */
     int64_t connect_timeout_ms;
+    size_t reply_bytes_max;   /* a reply that is longer ends the connection as soon as that is seen; 0: no bound */
     int64_t reply_timeout_ms; /* 0: none. No byte for this long while replies are due ends the connection. */
 };
 

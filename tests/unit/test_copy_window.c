@@ -79,6 +79,21 @@ static void test_other_keys_are_not_timed(void **state) {
     assert_int_equal(w.round_trip_us, 0);
 }
 
+static void test_rests_while_a_part_of_the_window_comes_in(void **state) {
+    struct window w;
+    window_init(&w, 1000, BUDGET);
+    assert_int_equal(window_rest_us(&w, 1000), 0); /* no speed is known */
+    w.speed = 0.5;
+    w.round = 0;
+    assert_int_equal(window_rest_us(&w, 1000), 1000 / WINDOW_ROUNDS * 2);
+    w.round = 100;
+    assert_int_equal(window_rest_us(&w, 1000), (1000 / WINDOW_ROUNDS - 100) * 2);
+    assert_int_equal(w.round, 0);
+    w.round = 1000 / WINDOW_ROUNDS; /* this round was large enough */
+    assert_int_equal(window_rest_us(&w, 1000), 0);
+    assert_int_equal(window_rest_us(&w, 499), 0); /* somebody waits for more */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fixed_window_stays),
@@ -87,6 +102,7 @@ int main(void) {
         cmocka_unit_test(test_memory_bounds_it),
         cmocka_unit_test(test_reset_begins_anew),
         cmocka_unit_test(test_other_keys_are_not_timed),
+        cmocka_unit_test(test_rests_while_a_part_of_the_window_comes_in),
     };
     return cmocka_run_group_tests_name("copy/window", tests, NULL, NULL);
 }
