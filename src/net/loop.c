@@ -153,10 +153,7 @@ static void loop_sleep(struct loop *loop) {
 
 void loop_run(struct loop *loop) {
     loop->stopped = false;
-    while (!loop->stopped) {
-        loop_run_once(loop, -1);
-        if (loop->rest_us > 0 && !loop->stopped) loop_sleep(loop);
-    }
+    while (!loop->stopped) loop_run_once(loop, -1);
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *arg) {}
@@ -164,6 +161,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg) {}
 void loop_run_once(struct loop *loop, int64_t timeout_ms) {
     /* What was deferred before the round may be all that was waited for: then nothing is waited for. */
     if (loop_run_deferred(loop)) timeout_ms = 0;
+    if (loop->rest_us > 0) loop_sleep(loop);
     if (timeout_ms == 0) {
         event_base_loop(loop->base, EVLOOP_NONBLOCK);
     } else if (timeout_ms > 0) {

@@ -32,8 +32,8 @@ void loop_run_once(struct loop *loop, int64_t timeout_ms);
 /* Makes loop_run() return after the round. From any thread through loop_post(). */
 void loop_stop(struct loop *loop);
 
-/* Before it waits the next time, loop_run() sleeps for so long, whatever happens: many small events then are one round.
- * For whoever knows that more is under way than the sleep can be missed by. At most LOOP_REST_MAX_US. */
+/* Before it waits the next time, the loop sleeps for so long, whatever happens: many small events then are one round. For
+ * whoever knows that more is under way than the sleep can be missed by. At most LOOP_REST_MAX_US. */
 void loop_rest(struct loop *loop, int64_t us);
 
 /* Runs fn at the end of the present round. */

@@ -1,7 +1,7 @@
 /* Many keys by one command; see compare_priv.h. Batches only prove that keys are equal: whatever is not as expected is
  * looked at again key by key, where it is judged.
  *
- *   strings   GETRANGE and PEXPIRETIME, key by key, on both sides
+ *   strings   GETRANGE and PEXPIRETIME, key by key, on both sides; MGET for all of them while that is safe
  *   extras    EXISTS on the source, of names that the target has
  *
  * GETRANGE bounds what one reply may bring, whatever the length of the value: the bound follows the lengths seen lately
@@ -41,6 +41,7 @@ struct key_batch {
     struct key_batch *next; /* of those that are being filled */
     struct comparison *cmp;
     struct link *link[SIDES];
+    struct client *client[SIDES]; /* of the links; set when it is sent */
     int db;
     unsigned due;
     uint64_t bound; /* bytes of a value that are asked for */
@@ -72,6 +73,7 @@ static void key_end(struct key_batch *b, struct batch_key *key) {
         key->name->no_string = !b->disturbed && !string;
         look_alone(cmp, key->name);
     } else {
+        cmp->small++;
         compare_tally(cmp, key->name)->equal++;
         if (cmp->progress != NULL) cmp->progress->keys++;
         free(key->name);
@@ -80,8 +82,12 @@ static void key_end(struct key_batch *b, struct batch_key *key) {
 
 static void reply_done(struct key_batch *b) {
     if (--b->due > 0) return;
+    struct window *pace = &b->cmp->pace;
     b->cmp->n_exams -= b->n;
-    for (size_t i = 0; i < b->n; i++) key_end(b, &b->keys[i]);
+    for (size_t i = 0; i < b->n; i++) {
+        window_done(pace, i + 1 == b->n ? b : NULL);
+        key_end(b, &b->keys[i]);
+    }
     free(b);
 }
 
@@ -92,20 +98,30 @@ uint64_t batch_bound(const struct comparison *cmp) {
 
 /* Rises at once, falls slowly. */
 void compare_saw_length(struct comparison *cmp, uint64_t len) {
-    cmp->look_bytes -= cmp->look_bytes / 1024;
+    cmp->look_bytes -= (cmp->look_bytes + 1023) / 1024;
     if (len > cmp->look_bytes) cmp->look_bytes = len;
+    if (len >= BATCH_BOUND_MAX) cmp->surprised = true;
+}
+
+static void take_value(struct link *link, struct batch_key *key, const struct resp_item *item) {
+    struct key_view *view = &key->view[link->side];
+    if (!resp_is_string(item)) return;
+    view->string = true;
+    view->len = item->str.len;
+    view->digest = digest_of_string(item->str);
+    compare_saw_length(link->cmp, item->str.len);
 }
 
 static void on_value(void *ctx, void *arg, const struct reply *reply) {
-    struct batch_key *key = arg;
-    struct link *link = ctx;
-    struct key_view *view = &key->view[link->side];
-    if (reply->err != NULL || !resp_is_string(&reply->item)) return;
-    struct bytes value = reply->item.str;
-    view->string = true;
-    view->len = value.len;
-    view->digest = digest_of_string(value);
-    compare_saw_length(link->cmp, value.len);
+    if (reply->err == NULL) take_value(ctx, arg, &reply->item);
+}
+
+static void on_values(void *ctx, void *arg, const struct reply *reply) {
+    struct key_batch *b = arg;
+    if (reply->err != NULL || reply->item.type != RESP_ARRAY) return;
+    struct resp_cursor c = reply->cursor;
+    struct resp_item item;
+    for (size_t i = 0; i < b->n && resp_next(&c, &item); i++) take_value(ctx, &b->keys[i], &item);
 }
 
 static void on_expiry(void *ctx, void *arg, const struct reply *reply) {
@@ -137,41 +153,91 @@ static void on_last_expiry(void *ctx, void *arg, const struct reply *reply) {
     reply_done(b);
 }
 
-/* Value first, expiry second, as in a copy; both at once for a key, while it is in the server's processor cache. */
+/* ---- sending ---- */
+
+/* "GETRANGE key 0 bound" as it is on the wire, without the key. */
+struct getrange {
+    char after[WORDS_MAX];
+    size_t after_len;
+};
+
+static struct getrange getrange_to(uint64_t bound) {
+    struct getrange g;
+    char text[WORDS_MAX / 2];
+    int len = snprintf(text, sizeof(text), "%" PRIu64, bound - 1);
+    g.after_len = (size_t)snprintf(g.after, sizeof(g.after), "$1\r\n0\r\n$%d\r\n%s\r\n", len, text);
+    return g;
+}
+
+static void send_getrange(struct key_batch *b, int side, size_t i, const struct getrange *g) {
+    struct client *client = b->client[side];
+    struct bytes key = name_bytes(b->keys[i].name);
+    char *at = outq_reserve(client_out(client), RESP_ARG_ROOM(key.len) + 2 * WORDS_MAX), *p = at;
+    p = resp_put_arg(resp_put_encoded(p, "*4\r\n$8\r\nGETRANGE\r\n"), key);
+    p = resp_put(p, g->after, g->after_len);
+    outq_commit(client_out(client), (size_t)(p - at));
+    client_end_command(client, on_value, b->link[side], &b->keys[i]);
+}
+
+static void send_expiry(struct key_batch *b, int side, size_t i) {
+    struct client *client = b->client[side];
+    struct bytes key = name_bytes(b->keys[i].name);
+    bool last = i + 1 == b->n, left = b->cmp->side[side].no_pexpiretime;
+    char *at = outq_reserve(client_out(client), RESP_ARG_ROOM(key.len) + WORDS_MAX), *p = at;
+    p = left ? resp_put_encoded(p, "*2\r\n$4\r\nPTTL\r\n") : resp_put_encoded(p, "*2\r\n$11\r\nPEXPIRETIME\r\n");
+    p = resp_put_arg(p, key);
+    outq_commit(client_out(client), (size_t)(p - at));
+    client_end_command(client, last ? on_last_expiry : on_expiry, b->link[side],
+                       last ? (void *)b : (void *)&b->keys[i]);
+}
+
+static void send_mget(struct key_batch *b, int side) {
+    struct outq *out = client_out(b->client[side]);
+    resp_write_head(out, b->n + 1);
+    resp_write_literal(out, "MGET");
+    for (size_t i = 0; i < b->n; i++) resp_write_arg(out, name_bytes(b->keys[i].name));
+    client_end_command(b->client[side], on_values, b->link[side], b);
+}
+
+/* Value first, expiry second, as in a copy; by GETRANGE both at once for a key, while it is in the server's cache. */
 static void send_keys(struct key_batch *b, int side) {
-    struct link *link = b->link[side];
-    struct outq *out = client_out(link->client);
-    bool left = b->cmp->side[side].no_pexpiretime;
-    char text[WORDS_MAX], bound[WORDS_MAX];
-    int bound_len = snprintf(text, sizeof(text), "%" PRIu64, b->bound - 1);
-    int tail_len = snprintf(bound, sizeof(bound), "$1\r\n0\r\n$%d\r\n%s\r\n", bound_len, text);
-    if (left) link_ask_clock(link);
+    struct getrange g = getrange_to(b->bound);
+    bool at_once = b->client[side] != b->link[side]->client;
+    if (b->cmp->side[side].no_pexpiretime) link_ask_clock(b->link[side]);
     b->due++;
+    if (at_once) send_mget(b, side);
     for (size_t i = 0; i < b->n; i++) {
-        struct bytes key = name_bytes(b->keys[i].name);
-        bool last = i + 1 == b->n;
-        resp_write_head(out, 4);
-        resp_write_literal(out, "GETRANGE");
-        resp_write_arg(out, key);
-        outq_write(out, bound, (size_t)tail_len);
-        client_end_command(link->client, on_value, link, &b->keys[i]);
-        resp_write_head(out, 2);
-        resp_write_arg(out, left ? BYTES_LITERAL("PTTL") : BYTES_LITERAL("PEXPIRETIME"));
-        resp_write_arg(out, key);
-        client_end_command(link->client, last ? on_last_expiry : on_expiry, link, last ? (void *)b : &b->keys[i]);
+        if (!at_once) send_getrange(b, side, i, &g);
+        send_expiry(b, side, i);
     }
+}
+
+bool batches_are_wanted(const struct comparison *cmp) {
+    return cmp->settings->mode != COMPARE_QUICK;
+}
+
+/* The bounded connection where strings have been small so far. */
+static struct client *client_for(const struct key_batch *b, int side) {
+    const struct comparison *cmp = b->cmp;
+    struct client *usual = b->link[side]->client;
+    bool small = !cmp->surprised && cmp->small >= BOUNDED_AFTER_KEYS;
+    if (!small || cmp->look_bytes * cmp->pace.keys > BOUNDED_READING_MAX) return usual;
+    if (b->n >= keys_of_one_command(cmp, STRING_BATCH + 1)) return usual;
+    struct client *bounded = bounded_client(b->link[side]->bounded, client_run_id(usual));
+    return bounded != NULL ? bounded : usual;
 }
 
 static void batch_send(struct key_batch *b) {
     b->due = 1;
     b->bound = batch_bound(b->cmp);
+    window_take(&b->cmp->pace, b);
     for (int side = 0; side < SIDES; side++) {
-        struct client *client = b->link[side]->client;
-        if (!client_is_ready(client)) {
+        if (!client_is_ready(b->link[side]->client)) {
             b->disturbed = true;
             continue;
         }
-        client_select(client, side == TARGET ? compare_db(b->cmp, TARGET, b->keys[0].name) : b->db);
+        b->client[side] = client_for(b, side);
+        client_select(b->client[side], side == TARGET ? compare_db(b->cmp, TARGET, b->keys[0].name) : b->db);
         send_keys(b, side);
     }
     reply_done(b);
@@ -196,10 +262,14 @@ static struct key_batch **find_filling(struct comparison *cmp, struct link *cons
     return &cmp->filling;
 }
 
-static bool may_be_batched(const struct comparison *cmp, const struct name *name) {
+bool batches_are_likely(const struct comparison *cmp) {
     const struct compare_settings *s = cmp->settings;
     return (s->mode == COMPARE_FULL || cmp->no_scripts) && cmp->string_score >= STRING_LIKELY &&
-           s->mem_limit_bytes == 0 && s->filter->n_types == 0 && !name->backward && !name->alone && !name->suspect;
+           s->mem_limit_bytes == 0 && s->filter->n_types == 0 && !cmp->backward;
+}
+
+static bool may_be_batched(const struct comparison *cmp, const struct name *name) {
+    return batches_are_likely(cmp) && !name->backward && !name->alone && !name->suspect;
 }
 
 bool string_batch_take(struct comparison *cmp, struct name *name) {

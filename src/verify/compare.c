@@ -10,7 +10,7 @@
 #include "verify/compare_priv.h"
 
 enum {
-    WINDOW_MAX = 8192,            /* keys being looked at */
+    WINDOW_ALONE = 8192,          /* keys being looked at by themselves, at least */
     WINDOW_MIN = 16,              /* however large their values are */
     LOOK_COST_BYTES = 256,        /* of a key without its value */
     FRESH_MAX = 8192,             /* keys that wait after the scans; a page may go over it */
@@ -402,7 +402,8 @@ static void pass_next(struct comparison *cmp) {
 
 static size_t window(const struct comparison *cmp) {
     const struct compare_settings *s = cmp->settings;
-    size_t most = s->pipeline > 0 ? (size_t)s->pipeline : WINDOW_MAX;
+    size_t most = cmp->pace.keys;
+    if (s->pipeline == 0 && !batches_are_likely(cmp) && most < WINDOW_ALONE) most = WINDOW_ALONE;
     size_t n = s->buffer_bytes / 2 / (batch_bound(cmp) + LOOK_COST_BYTES);
     if (n < WINDOW_MIN) n = WINDOW_MIN;
     return n < most ? n : most;
@@ -526,6 +527,7 @@ static void run(struct comparison *cmp, const volatile bool *stop) {
         }
         ask_watermark(cmp);
         feed_all(cmp);
+        loop_rest(cmp->loop, window_rest_us(&cmp->pace, cmp->n_exams));
         loop_run_once(cmp->loop, wait_ms(cmp));
         sides_look_after(cmp);
         pass_next(cmp);
@@ -616,6 +618,7 @@ bool compare_run(struct deployment *source, struct deployment *target, const str
     cmp->result = result;
     cmp->string_score = 64;
     cmp->look_bytes = LOOK_BYTES_FIRST;
+    window_init(&cmp->pace, (size_t)settings->pipeline, settings->buffer_bytes / 8);
     cmp->credited_ms = started_ms;
     estimate(cmp, source, target);
     remote_init(cmp);

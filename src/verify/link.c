@@ -34,6 +34,12 @@ static void on_down(void *ctx, const struct err *err, bool final) {
     }
 }
 
+/* Perhaps a string was too large for it. */
+static void on_bounded_lost(void *ctx) {
+    struct link *link = ctx;
+    link->cmp->surprised = true;
+}
+
 static struct link *find_or_open(struct comparison *cmp, int side, const struct address *address) {
     static const struct client_events events = { .on_ready = on_ready, .on_down = on_down };
     struct side *s = &cmp->side[side];
@@ -45,6 +51,8 @@ static struct link *find_or_open(struct comparison *cmp, int side, const struct 
     link->side = side;
     struct client_settings settings = deployment_client_settings(s->deployment, address);
     link->client = client_open(cmp->loop, &settings, &events, link);
+    if (batches_are_wanted(cmp) && !deployment_is_cluster(s->deployment) && !s->no_pexpiretime)
+        link->bounded = bounded_open(cmp->loop, &settings, 1, on_bounded_lost, link);
     s->links = mem_array(s->links, s->n_links + 1, sizeof(struct link *));
     s->links[s->n_links++] = link;
     return link;
@@ -92,7 +100,10 @@ void links_await(struct comparison *cmp, const volatile bool *stop) {
 
 void links_close(struct comparison *cmp, int side) {
     struct side *s = &cmp->side[side];
-    for (size_t i = 0; i < s->n_links; i++) client_close(&s->links[i]->client);
+    for (size_t i = 0; i < s->n_links; i++) {
+        bounded_free(&s->links[i]->bounded);
+        client_close(&s->links[i]->client);
+    }
     for (size_t i = 0; i < s->n_links; i++) free(s->links[i]);
     free(s->links);
     free(s->of_node);

