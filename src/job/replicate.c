@@ -154,24 +154,23 @@ static void on_progress_timer(void *ctx) {
     loop_timer_start(job->progress_timer, JOB_PROGRESS_MS);
 }
 
-/* Keys of the databases that are copied, by INFO; an estimate for people. */
-static void count_keys(struct job *job) {
-    struct topology *t = deployment_topology(job->source);
-    for (int i = 0; i < t->n_nodes; i++) {
-        struct server_info info;
-        struct call_reply text;
-        struct err ignored;
-        if (!topology_is_primary(t, i) ||
-            !deployment_node_info(job->source, &t->nodes[i].address, &info, &text, &ignored))
-            continue;
-        for (size_t d = 0; d < job->result->n_dbs; d++) {
-            uint64_t keys, expires;
-            info_keyspace(text.item.str, job->result->dbs[d], &keys, &expires);
-            job->result->keys_total += keys;
-        }
-        call_reply_fini(&text);
+static void count_from(void *ctx, struct bytes info) {
+    struct replicate_result *r = ctx;
+    for (size_t d = 0; d < r->n_dbs; d++) {
+        uint64_t keys, expires;
+        info_keyspace(info, r->dbs[d], &keys, &expires);
+        r->keys_total += keys;
     }
-    topology_unref(&t);
+}
+
+/* Keys of the databases that are copied, by INFO; an estimate for people. A snapshot of one server has read it just now. */
+static void count_keys(struct job *job) {
+    struct err ignored;
+    if (job->live == NULL && !deployment_is_cluster(job->source)) {
+        count_from(job->result, deployment_info_text(job->source));
+    } else {
+        deployment_primaries_info(job->source, count_from, job->result, &ignored);
+    }
 }
 
 /* ---- topology ---- */
