@@ -13,7 +13,7 @@
 /* ---- gauges ---- */
 
 static void lane_publish_waiting(struct lane *lane) {
-    uint64_t waiting = keyset_queued(lane->keys) + keyset_in_flight(lane->keys);
+    uint64_t waiting = keyset_queued(lane->keys) + keyset_in_flight(lane->keys) + lane->unclean;
     /* Release: whoever sees nothing waiting also sees what was copied. */
     atomic_store_explicit(&lane->stats.in_flight, keyset_in_flight(lane->keys), memory_order_relaxed);
     atomic_store_explicit(&lane->stats.waiting, waiting, memory_order_release);
@@ -378,6 +378,7 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
 static void on_node_ready(void *ctx, struct pool_node *node) {
     struct lane *lane = ctx;
     window_reset(&lane->window);
+    transfers_clean(lane); /* first of all */
     if (!lane->stopping && lane->parked != NULL && clock_mono_ms() >= lane->hold_until_ms) lane_unpark(lane);
     lane_kick(lane);
 }
@@ -396,6 +397,7 @@ static void on_node_down(void *ctx, struct pool_node *node, const struct err *er
 static void on_node_gone(void *ctx, struct pool_node *node) {
     struct lane *lane = ctx;
     fetch_forget_node(lane, node);
+    transfers_clean_forget(lane, node);
     transfers_forget_node(lane->transfers, node);
 }
 
@@ -433,6 +435,7 @@ static void on_tick(void *ctx) {
     if (clock_mono_ms() - lane->trust_checked_ms >= LANE_TRUST_MS) lane_check_trust(lane);
     atomic_store_explicit(&lane->stats.reconnects, pool_reconnects(lane->source) + pool_reconnects(lane->target),
                           memory_order_relaxed);
+    transfers_clean(lane); /* where nothing could be written when the node became ready */
     lane_kick(lane);
     loop_timer_start(lane->tick, LANE_TICK_MS);
 }
@@ -481,6 +484,12 @@ void lane_free(struct lane **lane) {
     free(l);
 }
 
+void lane_begin(struct lane *lane) {
+    lane->begun = !lane->plan->dry_run;
+    transfers_clean(lane);
+    lane_publish_waiting(lane);
+}
+
 int lane_of_slot(const struct copy_plan *plan, uint16_t slot) {
     return slot * plan->lanes / SLOT_COUNT;
 }
@@ -500,6 +509,7 @@ void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot, enum 
 void lane_update(struct lane *lane) {
     pool_update(lane->source);
     pool_update(lane->target);
+    transfers_clean(lane);
     if (!lane->stopping && lane->parked != NULL && clock_mono_ms() >= lane->hold_until_ms) lane_unpark(lane);
     lane_kick(lane);
 }

@@ -88,7 +88,9 @@ struct lane {
     struct trusted *trusted;
     int64_t trust_checked_ms;
     struct streams *streams; /* NULL unless live */
-    bool stopping, failed, kicked, closing;
+    bool begun, stopping, failed, kicked, closing;
+    size_t unclean;     /* nodes of the target that may still have what a killed job left; see copy/transfer.h */
+    uint64_t leftovers; /* that were removed */
 
     /* parked: in flight, but nothing can be done until something changes */
     struct key_entry *parked;

@@ -25,6 +25,8 @@ struct pool_node {
     struct address address;
     bool listed;                         /* in the present picture */
     struct batch *building[POOL_STAGES]; /* for copy/fetch: batches being filled for this node */
+    bool clean_begun;                    /* of the target, for copy/transfer_clean: */
+    size_t unclean_dbs, cleaning_due;    /* databases left to be cleaned; answers that are due */
     struct pool_node *next;
 };
 
