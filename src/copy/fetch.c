@@ -79,6 +79,7 @@ static void lane_learn(struct lane *lane, bool is_string, size_t len) {
     /* Rises fast, falls slowly: the average protects memory. */
     double weight = (double)len > lane->value_bytes ? 1.0 / 16 : 1.0 / 256;
     lane->value_bytes += ((double)len - lane->value_bytes) * weight;
+    lane->values_known++;
     if (len >= VALUE_LARGE) lane->guarded = GUARDED_AFTER_LARGE;
 }
 

@@ -140,11 +140,12 @@ static bool lane_lingers(struct lane *lane, size_t queued) {
 static size_t lane_room(struct lane *lane) {
     const struct copy_plan *plan = lane->plan;
     size_t queued = keyset_queued(lane->keys), in_flight = keyset_in_flight(lane->keys);
-    if (lane->stopping || lane->failed || queued == 0 || in_flight >= lane->window.keys) return 0;
+    size_t window = window_now(&lane->window, lane->values_known);
+    if (lane->stopping || lane->failed || queued == 0 || in_flight >= window) return 0;
     if (!lane_may_write(lane) || lane_lingers(lane, queued)) return 0;
     uint64_t half = plan->lane_bytes / 2;
     if (lane->target_full || (lane->reading_bytes >= half && in_flight > 0)) return 0;
-    size_t room = lane->window.keys - in_flight;
+    size_t room = window - in_flight;
     /* While the target is in trouble a single batch tries whether it is over. */
     if (lane->trouble_since_ms != 0 && in_flight > 0) return 0;
     if (lane->trouble_since_ms != 0 && room > plan->batch_keys) room = plan->batch_keys;
@@ -153,7 +154,7 @@ static size_t lane_room(struct lane *lane) {
     if (by_bytes < room) room = (size_t)by_bytes;
     /* A server that is woken for a few keys costs more than they do: wait for a quarter of the window, or of what fits. */
     uint64_t quantum = (uint64_t)((double)half / (lane->value_bytes + 1) / 4) + 1;
-    if (quantum > lane->window.keys / 4) quantum = lane->window.keys / 4;
+    if (quantum > window / 4) quantum = window / 4;
     if (room < quantum && room < queued && in_flight > 0) return 0;
     return lane_allowance(lane, room < queued ? room : queued);
 }
@@ -378,6 +379,7 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
 static void on_node_ready(void *ctx, struct pool_node *node) {
     struct lane *lane = ctx;
     window_reset(&lane->window);
+    window_expect(&lane->window, pool_round_trip_us(lane->source) + pool_round_trip_us(lane->target));
     transfers_clean(lane); /* first of all */
     if (!lane->stopping && lane->parked != NULL && clock_mono_ms() >= lane->hold_until_ms) lane_unpark(lane);
     lane_kick(lane);

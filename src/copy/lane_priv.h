@@ -107,6 +107,7 @@ struct lane {
     uint64_t reading_bytes; /* expected of the batches that are out or being filled */
     bool target_full;       /* more waits to be written than half the budget */
     double value_bytes;     /* moving average of a value */
+    uint64_t values_known;  /* that the average is of */
     double string_share;    /* moving average: how many of the keys are strings */
     uint64_t guarded;       /* keys still to be measured before they are read */
     double tokens;

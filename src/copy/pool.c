@@ -162,6 +162,15 @@ size_t pool_unsent_bytes(const struct pool *pool) {
     return bytes;
 }
 
+int64_t pool_round_trip_us(const struct pool *pool) {
+    int64_t longest_us = 0;
+    for (struct pool_node *n = pool->nodes; n != NULL; n = n->next) {
+        int64_t us = client_is_ready(n->client) ? client_round_trip_us(n->client) : 0;
+        if (us > longest_us) longest_us = us;
+    }
+    return longest_us;
+}
+
 uint64_t pool_reconnects(const struct pool *pool) {
     uint64_t n = pool->reconnects_before;
     for (struct pool_node *node = pool->nodes; node != NULL; node = node->next) n += client_reconnects(node->client);

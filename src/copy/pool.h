@@ -60,6 +60,8 @@ struct pool_node *pool_ask(struct pool *pool, uint16_t slot);
 
 struct pool_node *pool_first(struct pool *pool);
 size_t pool_unsent_bytes(const struct pool *pool);
+/* Of the farthest node that is ready; see client_round_trip_us(). */
+int64_t pool_round_trip_us(const struct pool *pool);
 uint64_t pool_reconnects(const struct pool *pool);
 /* The listed node that has been unusable longest: since when (monotonic ms), 0 when all are ready. */
 int64_t pool_down_since_ms(const struct pool *pool, const struct pool_node **which);

@@ -20,6 +20,16 @@ void window_reset(struct window *w) {
     w->keys = w->base;
 }
 
+static void window_set(struct window *w, int64_t round_trip_us) {
+    double wanted = (double)w->base + 2 * w->speed * (double)round_trip_us;
+    w->keys = wanted > (double)w->most ? w->most : (size_t)wanted;
+}
+
+void window_expect(struct window *w, int64_t round_trip_us) {
+    w->speed = WINDOW_SPEED_EXPECTED / 1e6;
+    window_set(w, round_trip_us);
+}
+
 void window_take_at(struct window *w, const void *key, int64_t now_us) {
     w->timed = key;
     w->taken_at_us = now_us;
@@ -38,8 +48,7 @@ void window_done_at(struct window *w, int64_t now_us) {
     if (since_us < WINDOW_INTERVAL_US) return;
     double speed = (double)w->done / (double)since_us;
     w->speed = speed > w->speed * WINDOW_SPEED_KEPT ? speed : w->speed * WINDOW_SPEED_KEPT;
-    double wanted = (double)w->base + 2 * w->speed * (double)w->round_trip_us;
-    w->keys = wanted > (double)w->most ? w->most : (size_t)wanted;
+    window_set(w, w->round_trip_us);
     w->done = 0;
     w->looked_at_us = now_us;
 }

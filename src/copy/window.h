@@ -6,6 +6,10 @@
  * the base alone would be the limit; then the keys done are one window per round trip, and the window doubles until
  * something else is the limit. A key's way from being taken until it is done is timed, one key at a time. The shortest is
  * the round trip: a longer one has waited behind others, and would grow with the window.
+ *
+ * Doubling from the base costs some round trips. So the first window is what the handshakes' round trips hold at a speed
+ * that is only expected (window_expect()), once the sizes of some values are known: until then nothing else bounds the
+ * bytes that so many keys may be. What is measured takes its place.
  */
 #ifndef LONGHAUL_COPY_WINDOW_H
 #define LONGHAUL_COPY_WINDOW_H
@@ -15,8 +19,10 @@
 
 enum {
     WINDOW_KEYS_BASE = 4000,
-    WINDOW_KEY_BYTES = 128,         /* what a key in flight takes beside its value, about */
-    WINDOW_INTERVAL_US = 20 * 1000, /* the speed is not looked at more often */
+    WINDOW_KEY_BYTES = 128,             /* what a key in flight takes beside its value, about */
+    WINDOW_INTERVAL_US = 20 * 1000,     /* the speed is not looked at more often */
+    WINDOW_SPEED_EXPECTED = 250 * 1000, /* keys a second */
+    WINDOW_VALUES_KNOWN = 1000,         /* values of which the average size is believed */
 };
 
 struct window {
@@ -37,6 +43,12 @@ void window_done(struct window *w, const void *key);
 void window_forget(struct window *w, const void *key);
 /* A connection was made anew, perhaps to another place: the round trip is not known any more. */
 void window_reset(struct window *w);
+/* The handshakes took so long, to both sides together. After window_reset(), before a key is taken. */
+void window_expect(struct window *w, int64_t round_trip_us);
+/* The window while the sizes of so many values are known. */
+static inline size_t window_now(const struct window *w, uint64_t values_known) {
+    return values_known < WINDOW_VALUES_KNOWN && w->keys > w->base ? w->base : w->keys;
+}
 
 /* For window_take() and window_done(), and for tests. */
 void window_take_at(struct window *w, const void *key, int64_t now_us);
