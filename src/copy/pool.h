@@ -25,8 +25,9 @@ struct pool_node {
     struct address address;
     bool listed;                         /* in the present picture */
     struct batch *building[POOL_STAGES]; /* for copy/fetch: batches being filled for this node */
-    bool clean_begun;                    /* of the target, for copy/transfer_clean: */
-    size_t unclean_dbs, cleaning_due;    /* databases left to be cleaned; answers that are due */
+    /* Of the target, for copy/transfer_clean: databases left to be cleaned; of those, under way; answers that are due. */
+    bool clean_begun;
+    size_t unclean_dbs, cleaning_dbs, cleaning_due;
     struct pool_node *next;
 };
 

@@ -10,7 +10,10 @@
 #include "base/log.h"
 #include "copy/transfer_priv.h"
 
-enum { CLEAN_NAMES_MAX = 512 }; /* in one UNLINK: the server stands still for a tenth of a millisecond */
+enum {
+    CLEAN_NAMES_MAX = 512, /* in one UNLINK: the server stands still for a tenth of a millisecond */
+    CLEAN_DBS_AT_ONCE = 8, /* half a megabyte of names waits in the socket for each */
+};
 
 size_t transfer_name(uint16_t slot, char name[TRANSFER_NAME_MAX]) {
     char tag[SLOT_TAG_MAX];
@@ -36,7 +39,8 @@ static void on_unlinked(void *ctx, void *arg, const struct reply *reply) {
     if (reply->err != NULL) return;
     if (reply->item.type == RESP_INTEGER) lane->leftovers += (uint64_t)reply->item.num;
     if (node->cleaning_due > 0) return;
-    if (--node->unclean_dbs > 0) {
+    node->unclean_dbs -= node->cleaning_dbs;
+    if (node->unclean_dbs > 0) {
         clean_node(lane, node);
     } else {
         node_is_clean(lane);
@@ -76,13 +80,14 @@ static void clean_database(struct lane *lane, struct pool_node *node, int db) {
     if (client_is_ready(node->client)) unlink_names(node, slots, n);
 }
 
-/* The databases one after the other, so that not all names wait in the socket at once. */
 static void clean_node(struct lane *lane, struct pool_node *node) {
-    while (node->unclean_dbs > 0 && client_is_ready(node->client)) {
-        clean_database(lane, node, lane->plan->target_dbs[node->unclean_dbs - 1]);
-        if (node->cleaning_due > 0 || !client_is_ready(node->client)) return;
-        if (--node->unclean_dbs == 0) node_is_clean(lane); /* none of the lane's slots is there */
-    }
+    size_t first = node->unclean_dbs > CLEAN_DBS_AT_ONCE ? node->unclean_dbs - CLEAN_DBS_AT_ONCE : 0;
+    node->cleaning_dbs = node->unclean_dbs - first;
+    for (size_t i = first; i < node->unclean_dbs && client_is_ready(node->client); i++)
+        clean_database(lane, node, lane->plan->target_dbs[i]);
+    if (node->cleaning_due > 0 || !client_is_ready(node->client)) return;
+    node->unclean_dbs = 0; /* none of the lane's slots is there */
+    node_is_clean(lane);
 }
 
 void transfers_clean(struct lane *lane) {

@@ -74,12 +74,12 @@ struct answer {
     char text[200]; /* the start of an error reply; empty when it was none */
 };
 
-/* One side, while it is asked. Where databases are to be selected, every primary is; the questions go to the first. */
+/* One side, while it is asked. Where databases are to be selected, every primary is; the questions go to one of them. */
 struct probe {
     struct deployment *side;
-    char key[PROBE_KEY_MAX]; /* in a slot of the first */
+    char key[PROBE_KEY_MAX]; /* in a slot of that one */
     struct client **clients;
-    int n_clients;
+    int n_clients, one;
     struct call **selects; /* n_dbs of each client */
     const int *dbs;
     size_t n_dbs;
@@ -103,20 +103,21 @@ static bool wants_select(const int *dbs, size_t n_dbs) {
 /* Begins to connect. */
 static bool probe_begin(struct probe *p, struct deployment *side, const int *dbs, size_t n_dbs, struct err *err) {
     struct topology *t = deployment_topology(side);
-    int first = -1;
+    int node = -1;
     p->side = side;
     p->dbs = dbs;
     p->n_dbs = wants_select(dbs, n_dbs) ? n_dbs : 0;
-    for (unsigned i = 0; first < 0 && i < PROBE_TRIES; i++) {
+    for (unsigned i = 0; node < 0 && i < PROBE_TRIES; i++) {
         snprintf(p->key, sizeof(p->key), "longhaul:probe:%u", i);
-        first = t->owner[slot_of_key(bytes_of_str(p->key))];
+        node = t->owner[slot_of_key(bytes_of_str(p->key))];
     }
-    if (first < 0) err_set(err, ERR_CLUSTERDOWN, deployment_role(side), "no slot has an owner");
-    if (first >= 0) probe_add_client(p, t, first);
-    for (int i = 0; first >= 0 && p->n_dbs > 0 && i < t->n_nodes; i++)
-        if (i != first && topology_is_primary(t, i)) probe_add_client(p, t, i);
+    if (node < 0) err_set(err, ERR_CLUSTERDOWN, deployment_role(side), "no slot has an owner");
+    for (int i = 0; i < t->n_nodes && node >= 0; i++) {
+        if (i == node) p->one = p->n_clients;
+        if (i == node || (p->n_dbs > 0 && topology_is_primary(t, i))) probe_add_client(p, t, i);
+    }
     topology_unref(&t);
-    return first >= 0;
+    return node >= 0;
 }
 
 static bool probe_await(struct probe *p, struct err *err) {
@@ -128,8 +129,7 @@ static bool probe_await(struct probe *p, struct err *err) {
 static void probe_end(struct probe *p) {
     for (size_t i = 0; p->selects != NULL && i < p->n_dbs * (size_t)p->n_clients; i++) call_drop(&p->selects[i]);
     for (int i = 0; i < QUESTIONS_MAX; i++) call_drop(&p->calls[i]);
-    /* The first comes last, so that it is the one that is kept. */
-    for (int i = p->n_clients - 1; i >= 0; i--) deployment_call_close(p->side, &p->clients[i]);
+    for (int i = 0; i < p->n_clients; i++) deployment_call_close(p->side, &p->clients[i]);
     accept_probe_free(&p->accept);
     free(p->selects);
     free(p->clients);
@@ -179,7 +179,7 @@ static bool take_selects(struct probe *p, struct err *err) {
 
 #define ASK(p, question, ...)                                                                                          \
     ((p)->calls[question] =                                                                                            \
-         call_start((p)->clients[0], sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes),                   \
+         call_start((p)->clients[(p)->one], sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes),            \
                     (struct bytes[]){ __VA_ARGS__ }))
 
 static void ask_source(struct probe *p) {
@@ -201,7 +201,7 @@ static void ask_target(struct probe *p) {
     ASK(p, TRY_SET, BYTES_LITERAL("SET"), key, BYTES_LITERAL("x"), BYTES_LITERAL("PXAT"), BYTES_LITERAL("x"));
     ASK(p, TRY_FIELDS, BYTES_LITERAL("HPEXPIREAT"), key, BYTES_LITERAL("1"), BYTES_LITERAL("FIELDS"),
         BYTES_LITERAL("1"), BYTES_LITERAL("x"));
-    p->accept = accept_probe_start(p->clients[0], p->key, deployment_info(p->side));
+    p->accept = accept_probe_start(p->clients[p->one], p->key, deployment_info(p->side));
 }
 
 static bool take_answer(struct probe *p, int question, struct err *err) {
@@ -229,14 +229,14 @@ static bool take_answers(struct probe *p, int n, struct err *err) {
 static bool is_allowed(const struct probe *p, const char *name, int question, struct err *err) {
     const struct answer *answer = &p->answers[question];
     if (!answer->refused) return true;
-    return err_set(err, ERR_UNSUPPORTED, client_place(p->clients[0]),
+    return err_set(err, ERR_UNSUPPORTED, client_place(p->clients[p->one]),
                    "%s is refused (%s); allow it, or use a user who may", name, answer->text);
 }
 
 static void note_no_dump(const struct probe *p, const char *name, int question) {
     if (!p->answers[question].refused) return;
-    log_info(client_place(p->clients[0]), "%s is refused (%s): values are copied by the commands of their types", name,
-             p->answers[question].text);
+    log_info(client_place(p->clients[p->one]), "%s is refused (%s): values are copied by the commands of their types",
+             name, p->answers[question].text);
 }
 
 static bool take_source(struct probe *p, struct copy_abilities *can, struct err *err) {
