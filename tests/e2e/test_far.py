@@ -3,7 +3,7 @@ matters. The proxy accepts connections itself, so connecting is not seen here. A
 without waiting for it: leftovers are removed."""
 from __future__ import annotations
 
-from typing import Iterator, List
+from typing import Dict, Iterator, List
 
 import pytest
 
@@ -103,3 +103,15 @@ def test_leftovers_on_every_node_are_removed(deployments: Deployments, source: S
     replicate(source, target, "--threads", 2).expect(EQUAL)
     assert sum(len(temporary_keys(node)) for node in target.primaries()) == 0
     oracle.assert_equal(source, target, at_least=2)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("name", ["redis-6.0", "redis-8.0", "valkey-8.0", "valkey-8.1", "valkey-9.1", "installed"])
+def test_the_version_that_restore_takes_is_guessed(matrix: Dict[str, Server], source: Server, name: str) -> None:
+    """127 versions and 21 encodings are tried, and one payload that is none; were the guess wrong, 21 more."""
+    target = matrix[name]
+    target.flush()
+    data.load(source, data.plain(6, 10, expiring=0))
+    target.command("CONFIG", "RESETSTAT")
+    replicate(source, target).expect(EQUAL)
+    assert target.admin().info("commandstats")["cmdstat_restore"]["calls"] < 160
