@@ -90,7 +90,7 @@ struct lane {
     struct streams *streams; /* NULL unless live */
     bool begun, stopping, failed, kicked, closing;
     size_t unclean;     /* nodes of the target that may still have what a killed job left; see copy/transfer.h */
-    uint64_t leftovers; /* that were removed */
+    uint64_t leftovers; /* that were removed, and not told yet */
 
     /* parked: in flight, but nothing can be done until something changes */
     struct key_entry *parked;

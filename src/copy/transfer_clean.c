@@ -24,9 +24,10 @@ static void clean_node(struct lane *lane, struct pool_node *node);
 
 static void node_is_clean(struct lane *lane) {
     lane->unclean--;
-    if (lane->unclean == 0 && lane->leftovers > 0)
-        log_info("target", "%llu unfinished copies of large keys were removed", (unsigned long long)lane->leftovers);
     lane_kick(lane);
+    if (lane->unclean > 0 || lane->leftovers == 0) return;
+    log_info("target", "%llu unfinished copies of large keys were removed", (unsigned long long)lane->leftovers);
+    lane->leftovers = 0;
 }
 
 /* A refusal is no trouble: of a slot that is on its way, the key, should there be one, is removed by the next transfer
@@ -58,12 +59,15 @@ static void unlink_names(struct pool_node *node, const uint16_t *slots, size_t n
     client_end_command(node->client, on_unlinked, node, NULL);
 }
 
-/* One database; a cluster's command may name keys of one slot only. */
+/* A cluster's command may name keys of one slot only. */
+static size_t names_at_once(const struct copy_plan *plan) {
+    if (!plan->can.target_spans_slots) return 1;
+    return plan->max_args > CLEAN_NAMES_MAX ? CLEAN_NAMES_MAX : plan->max_args > 1 ? plan->max_args - 1 : 1;
+}
+
 static void clean_database(struct lane *lane, struct pool_node *node, int db) {
     const struct copy_plan *plan = lane->plan;
-    size_t most = !plan->can.target_spans_slots                            ? 1
-                  : plan->max_args > 0 && plan->max_args < CLEAN_NAMES_MAX ? plan->max_args
-                                                                           : CLEAN_NAMES_MAX;
+    size_t most = names_at_once(plan);
     struct slot_set used = transfers_names(lane->transfers);
     uint16_t slots[CLEAN_NAMES_MAX];
     size_t n = 0;

@@ -53,9 +53,12 @@ static bool loading_open(struct loading *l, struct deployment *target, struct er
     return true;
 }
 
-static void loading_close(struct loading *l) {
+static void loading_close(struct loading *l, bool ok) {
     for (int i = 0; i < l->n * LIBRARIES_AT_ONCE; i++) call_drop(&l->calls[i]);
-    for (int i = 0; i < l->n; i++) deployment_call_close(l->target, &l->clients[i]);
+    for (int i = 0; i < l->n; i++) {
+        if (ok) deployment_call_close(l->target, &l->clients[i]);
+        client_close(&l->clients[i]);
+    }
     free(l->calls);
     free(l->clients);
 }
@@ -117,7 +120,7 @@ static bool copy_listed(struct deployment *target, struct call_reply *list, stru
         }
         ok = load_some(&loading, some, n, giveup, copied, refused, err);
     }
-    loading_close(&loading);
+    loading_close(&loading, ok);
     return ok;
 }
 
@@ -135,7 +138,8 @@ bool functions_copy(struct deployment *source, struct deployment *target, struct
     bool ok = call_send(deployment_loop(source), client, deployment_reply_timeout_ms(source), &list, err, 3, words);
     if (ok && resp_is_error(&list.item))
         log_debug(client_place(client), "function libraries are not copied: FUNCTION LIST is refused");
-    deployment_call_close(source, &client);
+    if (ok) deployment_call_close(source, &client);
+    client_close(&client);
     if (!ok) return false;
     if (resp_is_aggregate(&list.item) && list.item.num > 0)
         ok = copy_listed(target, &list, giveup, copied, refused, err);

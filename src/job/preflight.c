@@ -126,10 +126,13 @@ static bool probe_await(struct probe *p, struct err *err) {
     return true;
 }
 
-static void probe_end(struct probe *p) {
+static void probe_end(struct probe *p, bool ok) {
     for (size_t i = 0; p->selects != NULL && i < p->n_dbs * (size_t)p->n_clients; i++) call_drop(&p->selects[i]);
     for (int i = 0; i < QUESTIONS_MAX; i++) call_drop(&p->calls[i]);
-    for (int i = 0; i < p->n_clients; i++) deployment_call_close(p->side, &p->clients[i]);
+    for (int i = 0; i < p->n_clients; i++) {
+        if (ok) deployment_call_close(p->side, &p->clients[i]);
+        client_close(&p->clients[i]);
+    }
     accept_probe_free(&p->accept);
     free(p->selects);
     free(p->clients);
@@ -323,8 +326,8 @@ static bool check_both(struct deployment *source, struct deployment *target, con
     bool ok = probe_begin(&s, source, dbs, n_dbs, err);
     if (ok && (!dry_run || wants_select(to, n_to))) ok = probe_begin(&t, target, to, n_to, err);
     ok = ok && ask_both(&s, &t, dry_run, can, err);
-    probe_end(&s);
-    probe_end(&t);
+    probe_end(&s, ok);
+    probe_end(&t, ok);
     return ok;
 }
 

@@ -134,7 +134,8 @@ bool deployment_node_info(struct deployment *d, const struct address *address, s
     if (client == NULL) return false;
     struct call_reply reply;
     bool ok = ask_info(d, client, info, &reply, err);
-    deployment_call_close(d, &client);
+    if (ok) deployment_call_close(d, &client);
+    client_close(&client);
     if (ok && text != NULL) {
         *text = reply;
     } else if (ok) {
@@ -161,7 +162,8 @@ static void end_asking(struct deployment *d, struct asked *a, void (*fn)(void *c
         fn(ctx, text.item.str);
         call_reply_fini(&text);
     }
-    deployment_call_close(d, &a->client);
+    if (a->err.code == ERR_NONE) deployment_call_close(d, &a->client);
+    client_close(&a->client);
 }
 
 bool deployment_primaries_info(struct deployment *d, void (*fn)(void *ctx, struct bytes text), void *ctx,
@@ -387,6 +389,7 @@ static bool refresh_cluster(struct deployment *d, bool choosy, struct err *err) 
 
 bool deployment_refresh(struct deployment *d, struct err *err) {
     struct err last;
+    drop_kept(d); /* its name may lead elsewhere by now */
     bool ok = d->endpoint.kind != ENDPOINT_SENTINEL || find_seed(d, &last);
     if (ok && d->cluster) {
         ok = refresh_cluster(d, true, &last) || refresh_cluster(d, false, &last);

@@ -71,8 +71,9 @@ struct client *deployment_call_open(struct deployment *d, const struct address *
 /* The same in two steps, so that several can be on their way at once. On error *client is closed and NULL. */
 struct client *deployment_call_begin(struct deployment *d, const struct address *address);
 bool deployment_call_await(struct deployment *d, struct client **client, struct err *err);
-/* Gives it back, in database 0. The last one is kept for DEPLOYMENT_KEPT_MS, and is what the next who wants a client to
- * the same node gets: a far server is spared two round trips. Leaves NULL; NULL is ignored. */
+/* Gives back one that works, in database 0. The last one is kept for DEPLOYMENT_KEPT_MS, and is what the next who wants a
+ * client to the same node gets: a far server is spared two round trips. After trouble use client_close(), so that the name
+ * is resolved anew. Leaves NULL; NULL is ignored. */
 void deployment_call_close(struct deployment *d, struct client **client);
 enum { DEPLOYMENT_KEPT_MS = 5000 };
 int64_t deployment_reply_timeout_ms(const struct deployment *d);
