@@ -79,7 +79,6 @@ static void lane_learn(struct lane *lane, bool is_string, size_t len) {
     /* Rises fast, falls slowly: the average protects memory. */
     double weight = (double)len > lane->value_bytes ? 1.0 / 16 : 1.0 / 256;
     lane->value_bytes += ((double)len - lane->value_bytes) * weight;
-    lane->values_known++;
     if (len >= VALUE_LARGE) lane->guarded = GUARDED_AFTER_LARGE;
 }
 
@@ -265,6 +264,7 @@ static bool key_read(struct batch *b, struct fetch_key *key) {
     key->f.expiry_ms = lane->plan->no_ttl ? -1 : expiry_ms;
     bool string = !key->f.is_payload || payload_type(key->f.value) == VALUE_STRING;
     lane_learn(lane, string, key->f.value.len);
+    lane->values_known++;
     return true;
 }
 

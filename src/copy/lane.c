@@ -140,7 +140,7 @@ static bool lane_lingers(struct lane *lane, size_t queued) {
 static size_t lane_room(struct lane *lane) {
     const struct copy_plan *plan = lane->plan;
     size_t queued = keyset_queued(lane->keys), in_flight = keyset_in_flight(lane->keys);
-    size_t window = window_now(&lane->window, lane->values_known);
+    size_t window = window_now(&lane->window, lane->values_known, lane->value_bytes);
     if (lane->stopping || lane->failed || queued == 0 || in_flight >= window) return 0;
     if (!lane_may_write(lane) || lane_lingers(lane, queued)) return 0;
     uint64_t half = plan->lane_bytes / 2;

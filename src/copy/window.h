@@ -7,22 +7,24 @@
  * something else is the limit. A key's way from being taken until it is done is timed, one key at a time. The shortest is
  * the round trip: a longer one has waited behind others, and would grow with the window.
  *
- * Doubling from the base costs some round trips. So the first window is what the handshakes' round trips hold at a speed
- * that is only expected (window_expect()), once the sizes of some values are known: until then nothing else bounds the
- * bytes that so many keys may be. What is measured takes its place.
+ * Doubling from the base costs some round trips. So the first window is what the handshakes' round trips hold at speeds
+ * that are only expected, of keys and of bytes (window_expect()), once the sizes of some values are known. The first
+ * acknowledgement tells no speed; from the second look on what is measured takes its place.
  */
 #ifndef LONGHAUL_COPY_WINDOW_H
 #define LONGHAUL_COPY_WINDOW_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum {
     WINDOW_KEYS_BASE = 4000,
-    WINDOW_KEY_BYTES = 128,             /* what a key in flight takes beside its value, about */
-    WINDOW_INTERVAL_US = 20 * 1000,     /* the speed is not looked at more often */
-    WINDOW_SPEED_EXPECTED = 250 * 1000, /* keys a second */
-    WINDOW_VALUES_KNOWN = 1000,         /* values of which the average size is believed */
+    WINDOW_KEY_BYTES = 128,                    /* what a key in flight takes beside its value, about */
+    WINDOW_INTERVAL_US = 20 * 1000,            /* the speed is not looked at more often */
+    WINDOW_SPEED_EXPECTED = 250 * 1000,        /* keys a second */
+    WINDOW_BYTES_EXPECTED = 100 * 1000 * 1000, /* a second */
+    WINDOW_VALUES_KNOWN = 1000,                /* values of which the average size is believed */
 };
 
 struct window {
@@ -33,6 +35,8 @@ struct window {
     double speed;          /* keys done a microsecond: the best, forgotten slowly */
     uint64_t done;         /* since looked_at_us */
     int64_t looked_at_us;
+    int64_t expected_us; /* the handshakes' round trips, while nothing better is known; else 0 */
+    bool answered;       /* something was acknowledged since then */
 };
 
 /* fixed: this many, whatever is measured; 0: between WINDOW_KEYS_BASE and what fits into `bytes`. */
@@ -45,10 +49,8 @@ void window_forget(struct window *w, const void *key);
 void window_reset(struct window *w);
 /* The handshakes took so long, to both sides together. After window_reset(), before a key is taken. */
 void window_expect(struct window *w, int64_t round_trip_us);
-/* The window while the sizes of so many values are known. */
-static inline size_t window_now(const struct window *w, uint64_t values_known) {
-    return values_known < WINDOW_VALUES_KNOWN && w->keys > w->base ? w->base : w->keys;
-}
+/* The window now, with the average size of so many values. */
+size_t window_now(const struct window *w, uint64_t values_known, double value_bytes);
 
 /* For window_take() and window_done(), and for tests. */
 void window_take_at(struct window *w, const void *key, int64_t now_us);
