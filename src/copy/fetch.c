@@ -270,6 +270,7 @@ static bool key_read(struct batch *b, struct fetch_key *key) {
     key->f.expiry_ms = lane->plan->no_ttl ? -1 : expiry_ms;
     bool string = !key->f.is_payload || payload_type(key->f.value) == VALUE_STRING;
     lane_learn(lane, string, key->f.value.len);
+    lane->values_known++;
     return true;
 }
 

@@ -13,7 +13,7 @@
 /* ---- gauges ---- */
 
 static void lane_publish_waiting(struct lane *lane) {
-    uint64_t waiting = keyset_queued(lane->keys) + keyset_in_flight(lane->keys);
+    uint64_t waiting = keyset_queued(lane->keys) + keyset_in_flight(lane->keys) + lane->unclean;
     /* Release: whoever sees nothing waiting also sees what was copied. */
     atomic_store_explicit(&lane->stats.in_flight, keyset_in_flight(lane->keys), memory_order_relaxed);
     atomic_store_explicit(&lane->stats.waiting, waiting, memory_order_release);
@@ -150,11 +150,12 @@ static bool lane_lingers(struct lane *lane, size_t queued) {
 static size_t lane_room(struct lane *lane) {
     const struct copy_plan *plan = lane->plan;
     size_t queued = keyset_queued(lane->keys), in_flight = keyset_in_flight(lane->keys);
-    if (lane->stopping || lane->failed || queued == 0 || in_flight >= lane->window.keys) return 0;
+    size_t window = window_now(&lane->window, lane->values_known, lane->value_bytes);
+    if (lane->stopping || lane->failed || queued == 0 || in_flight >= window) return 0;
     if (!lane_may_write(lane) || lane_lingers(lane, queued)) return 0;
     uint64_t half = plan->lane_bytes / 2;
     if (lane->target_full || (lane->reading_bytes >= half && in_flight > 0)) return 0;
-    size_t room = lane->window.keys - in_flight;
+    size_t room = window - in_flight;
     /* While the target is in trouble a single batch tries whether it is over. */
     if (lane->trouble_since_ms != 0 && in_flight > 0) return 0;
     if (lane->trouble_since_ms != 0 && room > plan->batch_keys) room = plan->batch_keys;
@@ -163,7 +164,7 @@ static size_t lane_room(struct lane *lane) {
     if (by_bytes < room) room = (size_t)by_bytes;
     /* A server that is woken for a few keys costs more than they do: wait for a quarter of the window, or of what fits. */
     uint64_t quantum = (uint64_t)((double)half / (lane->value_bytes + 1) / 4) + 1;
-    if (quantum > lane->window.keys / 4) quantum = lane->window.keys / 4;
+    if (quantum > window / 4) quantum = window / 4;
     if (room < quantum && room < queued && in_flight > 0) return 0;
     return lane_allowance(lane, room < queued ? room : queued);
 }
@@ -189,7 +190,15 @@ static bool lane_take(struct lane *lane, bool probe) {
     return true;
 }
 
+/* With the first key: before, what the source can is not known. */
+static void lane_bound_source(struct lane *lane) {
+    const struct copy_abilities *can = &lane->plan->can;
+    lane->bounded = true;
+    if (can->source_memory_usage && can->source_getrange) pool_bound(lane->source, lane->plan->lanes);
+}
+
 static void lane_take_up(struct lane *lane) {
+    if (!lane->bounded && keyset_queued(lane->keys) > 0) lane_bound_source(lane);
     size_t n = lane_room(lane), probes = n > 0 ? lane_probes(lane, n) : 0;
     if (n > 0) lane->lingered = false;
     while (n > 0 && lane_take(lane, false)) n--;
@@ -389,6 +398,8 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
 static void on_node_ready(void *ctx, struct pool_node *node) {
     struct lane *lane = ctx;
     window_reset(&lane->window);
+    window_expect(&lane->window, pool_round_trip_us(lane->source) + pool_round_trip_us(lane->target));
+    transfers_clean(lane); /* first of all */
     if (!lane->stopping && lane->parked != NULL && clock_mono_ms() >= lane->hold_until_ms) lane_unpark(lane);
     lane_kick(lane);
 }
@@ -411,6 +422,7 @@ static void on_bounded_lost(void *ctx, struct pool_node *node) {
 static void on_node_gone(void *ctx, struct pool_node *node) {
     struct lane *lane = ctx;
     fetch_forget_node(lane, node);
+    transfers_clean_forget(lane, node);
     transfers_forget_node(lane->transfers, node);
 }
 
@@ -448,6 +460,7 @@ static void on_tick(void *ctx) {
     if (clock_mono_ms() - lane->trust_checked_ms >= LANE_TRUST_MS) lane_check_trust(lane);
     atomic_store_explicit(&lane->stats.reconnects, pool_reconnects(lane->source) + pool_reconnects(lane->target),
                           memory_order_relaxed);
+    transfers_clean(lane); /* where nothing could be written when the node became ready */
     lane_kick(lane);
     loop_timer_start(lane->tick, LANE_TICK_MS);
 }
@@ -472,11 +485,8 @@ struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index
     lane->linger = loop_timer_new(loop, on_linger, lane);
     lane->transfers = transfers_new(lane);
     lane_live_init(lane);
-    bool bounded = plan->can.source_memory_usage && plan->can.source_getrange;
-    struct pool_settings source = { plan->source, plan->live, bounded ? plan->lanes : 0 };
-    struct pool_settings target = { plan->target, false, 0 };
-    lane->source = pool_new(loop, &source, &events, lane);
-    lane->target = pool_new(loop, &target, &events, lane);
+    lane->source = pool_new(loop, plan->source, plan->live, &events, lane);
+    lane->target = pool_new(loop, plan->target, false, &events, lane);
     loop_timer_start(lane->tick, LANE_TICK_MS);
     return lane;
 }
@@ -499,6 +509,12 @@ void lane_free(struct lane **lane) {
     free(l);
 }
 
+void lane_begin(struct lane *lane) {
+    lane->begun = !lane->plan->dry_run;
+    transfers_clean(lane);
+    lane_publish_waiting(lane);
+}
+
 int lane_of_slot(const struct copy_plan *plan, uint16_t slot) {
     return slot * plan->lanes / SLOT_COUNT;
 }
@@ -519,6 +535,7 @@ void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot, enum 
 void lane_update(struct lane *lane) {
     pool_update(lane->source);
     pool_update(lane->target);
+    transfers_clean(lane);
     if (!lane->stopping && lane->parked != NULL && clock_mono_ms() >= lane->hold_until_ms) lane_unpark(lane);
     lane_kick(lane);
 }

@@ -45,7 +45,7 @@ struct copy_abilities {
 /* --preserve-idle: what RESTORE is told of a key's use. */
 enum copy_preserve { PRESERVE_NONE, PRESERVE_IDLE, PRESERVE_FREQ };
 
-/* Shared by all lanes, never changed while they run. Borrowed. */
+/* Shared by all lanes, never changed once they have begun. Borrowed. */
 struct copy_plan {
     struct deployment *source, *target;
     const struct key_filter *filter;
@@ -56,8 +56,10 @@ struct copy_plan {
     enum copy_preserve preserve;
     bool dry_run;
     bool log_keys;
-    bool never_delete;         /* a key that the source does not have stays on the target */
-    int target_db;             /* -1: the same number as on the source */
+    bool never_delete;     /* a key that the source does not have stays on the target */
+    int target_db;         /* -1: the same number as on the source */
+    const int *target_dbs; /* all that are written to when the lane begins: what a killed job left there is removed */
+    size_t n_target_dbs;
     size_t batch_keys;         /* keys read by one batch */
     size_t window_keys;        /* keys in flight per lane; 0: as many as the way to the target holds */
     size_t max_args;           /* words in one command */
@@ -84,7 +86,12 @@ struct copy_plan {
     void *ctx;
 };
 
+/* Connects to both sides. What the plan says of abilities and of the way of copying (can, structured) and of target_dbs may
+ * be filled in until lane_begin(), or until the first key is named. */
 struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index);
+/* The target may be written to: removes what a killed job left in the lane's slots, before anything else is sent there.
+ * Where nothing is to be removed it need not be called. On the lane's thread. */
+void lane_begin(struct lane *lane);
 /* On the lane's thread, or when that has ended. Leaves NULL. */
 void lane_free(struct lane **lane);
 

@@ -91,7 +91,9 @@ struct lane {
     struct trusted *trusted;
     int64_t trust_checked_ms;
     struct streams *streams; /* NULL unless live */
-    bool stopping, failed, kicked, closing;
+    bool begun, stopping, failed, kicked, closing;
+    size_t unclean;     /* nodes of the target that may still have what a killed job left; see copy/transfer.h */
+    uint64_t leftovers; /* that were removed, and not told yet */
 
     /* parked: in flight, but nothing can be done until something changes */
     struct key_entry *parked;
@@ -108,9 +110,11 @@ struct lane {
     uint64_t reading_bytes; /* expected of the batches that are out or being filled */
     bool target_full;       /* more waits to be written than half the budget */
     double value_bytes;     /* moving average of a value */
+    uint64_t values_known;  /* that the average is of */
     double string_share;    /* moving average: how many of the keys are strings */
     uint64_t guarded;       /* keys still to be measured before they are read */
     uint64_t small;         /* strings that were not large, so far */
+    bool bounded;           /* the source's nodes have bounded connections, where that makes sense */
     bool surprised;         /* one was: none is read unbounded any more */
     double tokens;
     int64_t tokens_at_us;

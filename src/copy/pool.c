@@ -8,7 +8,7 @@
 
 struct pool {
     struct loop *loop;
-    struct pool_settings settings;
+    struct deployment *deployment;
     struct pool_events events;
     void *ctx;
     uint64_t epoch;
@@ -17,7 +17,8 @@ struct pool {
     struct pool_node *only; /* every slot leads there; NULL when that is not so: the table is as large as a cache */
     struct pool_node **ask; /* by slot; made when the first ASK comes */
     uint64_t reconnects_before;
-    bool freeing;
+    int bounded; /* connections of the job to a node; 0: none */
+    bool identify, freeing;
 };
 
 static void on_ready(void *ctx) {
@@ -35,18 +36,29 @@ static void on_bounded_lost(void *ctx) {
     if (!node->pool->freeing) node->pool->events.on_bounded_lost(node->pool->ctx, node);
 }
 
+static void pool_bound_node(struct pool *pool, struct pool_node *node) {
+    if (pool->bounded == 0 || node->bounded != NULL) return;
+    struct client_settings settings = deployment_client_settings(pool->deployment, &node->address);
+    settings.identify = pool->identify;
+    node->bounded = bounded_open(pool->loop, &settings, pool->bounded, on_bounded_lost, node);
+}
+
+void pool_bound(struct pool *pool, int connections) {
+    pool->bounded = connections;
+    for (struct pool_node *n = pool->nodes; n != NULL; n = n->next) pool_bound_node(pool, n);
+}
+
 static struct pool_node *pool_open_node(struct pool *pool, const struct address *address) {
     static const struct client_events events = { .on_ready = on_ready, .on_down = on_down };
-    struct client_settings settings = deployment_client_settings(pool->settings.deployment, address);
-    settings.identify = pool->settings.identify;
+    struct client_settings settings = deployment_client_settings(pool->deployment, address);
+    settings.identify = pool->identify;
     struct pool_node *node = mem_zalloc(sizeof(*node));
     node->pool = pool;
     node->address = *address;
     node->next = pool->nodes;
     pool->nodes = node;
     node->client = client_open(pool->loop, &settings, &events, node);
-    if (pool->settings.bounded > 0)
-        node->bounded = bounded_open(pool->loop, &settings, pool->settings.bounded, on_bounded_lost, node);
+    pool_bound_node(pool, node);
     return node;
 }
 
@@ -93,10 +105,10 @@ static void pool_take_routes(struct pool *pool, const struct topology *t) {
 }
 
 void pool_update(struct pool *pool) {
-    uint64_t epoch = deployment_epoch(pool->settings.deployment);
+    uint64_t epoch = deployment_epoch(pool->deployment);
     if (epoch == pool->epoch) return;
     pool->epoch = epoch;
-    struct topology *t = deployment_topology(pool->settings.deployment);
+    struct topology *t = deployment_topology(pool->deployment);
     for (struct pool_node *n = pool->nodes; n != NULL; n = n->next) n->listed = false;
     pool_take_routes(pool, t);
     for (struct pool_node *n = pool->nodes, *next; n != NULL; n = next) {
@@ -106,11 +118,12 @@ void pool_update(struct pool *pool) {
     topology_unref(&t);
 }
 
-struct pool *pool_new(struct loop *loop, const struct pool_settings *settings, const struct pool_events *events,
+struct pool *pool_new(struct loop *loop, struct deployment *deployment, bool identify, const struct pool_events *events,
                       void *ctx) {
     struct pool *pool = mem_zalloc(sizeof(*pool));
     pool->loop = loop;
-    pool->settings = *settings;
+    pool->deployment = deployment;
+    pool->identify = identify;
     pool->events = *events;
     pool->ctx = ctx;
     pool_update(pool);
@@ -132,7 +145,7 @@ void *pool_ctx(const struct pool *pool) {
 }
 
 struct deployment *pool_deployment(const struct pool *pool) {
-    return pool->settings.deployment;
+    return pool->deployment;
 }
 
 struct pool_node *pool_route(struct pool *pool, uint16_t slot) {
@@ -168,6 +181,15 @@ size_t pool_unsent_bytes(const struct pool *pool) {
     size_t bytes = 0;
     for (struct pool_node *n = pool->nodes; n != NULL; n = n->next) bytes += client_unsent_bytes(n->client);
     return bytes;
+}
+
+int64_t pool_round_trip_us(const struct pool *pool) {
+    int64_t longest_us = 0;
+    for (struct pool_node *n = pool->nodes; n != NULL; n = n->next) {
+        int64_t us = client_is_ready(n->client) ? client_round_trip_us(n->client) : 0;
+        if (us > longest_us) longest_us = us;
+    }
+    return longest_us;
 }
 
 uint64_t pool_reconnects(const struct pool *pool) {

@@ -28,6 +28,9 @@ struct pool_node {
     struct address address;
     bool listed;                         /* in the present picture */
     struct batch *building[POOL_STAGES]; /* for copy/fetch: batches being filled for this node */
+    /* Of the target, for copy/transfer_clean: databases left to be cleaned; of those, under way; answers that are due. */
+    bool clean_begun;
+    size_t unclean_dbs, cleaning_dbs, cleaning_due;
     struct pool_node *next;
 };
 
@@ -41,13 +44,11 @@ struct pool_events {
     void (*on_gone)(void *ctx, struct pool_node *node);
 };
 
-struct pool_settings {
-    struct deployment *deployment;
-    bool identify; /* client_run_id() will be asked for */
-    int bounded;   /* each node has a bounded connection, one of so many in the job; 0: none */
-};
-struct pool *pool_new(struct loop *loop, const struct pool_settings *settings, const struct pool_events *events,
+/* identify: client_run_id() will be asked for. */
+struct pool *pool_new(struct loop *loop, struct deployment *deployment, bool identify, const struct pool_events *events,
                       void *ctx);
+/* From now on each node has a bounded connection too, one of so many in the job. */
+void pool_bound(struct pool *pool, int connections);
 void pool_free(struct pool **pool);
 void *pool_ctx(const struct pool *pool);
 struct deployment *pool_deployment(const struct pool *pool);
@@ -67,6 +68,8 @@ struct pool_node *pool_ask(struct pool *pool, uint16_t slot);
 
 struct pool_node *pool_first(struct pool *pool);
 size_t pool_unsent_bytes(const struct pool *pool);
+/* Of the farthest node that is ready; see client_round_trip_us(). */
+int64_t pool_round_trip_us(const struct pool *pool);
 uint64_t pool_reconnects(const struct pool *pool);
 /* The listed node that has been unusable longest: since when (monotonic ms), 0 when all are ready. */
 int64_t pool_down_since_ms(const struct pool *pool, const struct pool_node **which);

@@ -20,7 +20,7 @@ struct copy_stats {
     _Atomic uint64_t type_keys[VALUE_TYPES];
     _Atomic uint64_t type_bytes[VALUE_TYPES];
     /* How it stands now. */
-    _Atomic uint64_t waiting;       /* keys named and not yet clean */
+    _Atomic uint64_t waiting;       /* keys named and not yet clean, nodes of the target not yet cleaned */
     _Atomic uint64_t in_flight;     /* of those, being read or written */
     _Atomic uint64_t waiting_bytes; /* what their names take in memory */
     _Atomic uint64_t reconnects;

@@ -349,7 +349,6 @@ static uint64_t expected_bytes(const struct key_entry *entry) {
 
 static void transfer_start(struct transfers *all, struct key_entry *entry, bool large) {
     struct lane *lane = all->lane;
-    char tag[SLOT_TAG_MAX];
     struct pool_node *source = ready_node(lane, lane->source, entry);
     struct pool_node *target = source == NULL ? NULL : ready_node(lane, lane->target, entry);
     if (target == NULL) return;
@@ -366,7 +365,7 @@ static void transfer_start(struct transfers *all, struct key_entry *entry, bool 
                             .target = target,
                             .reader = source->client };
     all->running = t;
-    snprintf(t->name, sizeof(t->name), TRANSFER_NAME_PREFIX "{%s}", slot_tag(entry->slot, tag));
+    transfer_name(entry->slot, t->name);
     outq_init(&t->scratch);
     entry->flags &= ~(uint32_t)(KEY_ASK_SOURCE | KEY_ASK_TARGET);
     if (large) {
@@ -440,6 +439,13 @@ bool transfers_use_name(const struct transfers *all, int db, uint16_t slot) {
     for (const struct transfer *t = all->running; t != NULL; t = t->next)
         if (t->entry != NULL && t->holds_name && t->db == db && t->slot == slot) return true;
     return false;
+}
+
+struct slot_set transfers_names(const struct transfers *all) {
+    struct slot_set names = { { 0 } };
+    for (const struct transfer *t = all->running; t != NULL; t = t->next)
+        if (t->entry != NULL && t->holds_name) slot_set_add(&names, t->slot);
+    return names;
 }
 
 void transfers_check_trust(struct transfers *all) {

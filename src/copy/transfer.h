@@ -43,12 +43,18 @@ void transfers_work(struct transfers *transfers);
 void transfers_forget_node(struct transfers *transfers, struct pool_node *node);
 /* Does a transfer that is running use the temporary key of this slot? */
 bool transfers_use_name(const struct transfers *transfers, int db, uint16_t slot);
+/* The slots whose temporary keys are used by transfers that are running. */
+struct slot_set transfers_names(const struct transfers *transfers);
 /* Another server process may be trusted at an address: see lane_trust(). */
 void transfers_check_trust(struct transfers *transfers);
 /* Large keys are broken off and queued again, what waits too. */
 void transfers_stop(struct transfers *transfers);
 
-/* Removes the temporary keys that a crash may have left in the target's databases. Waits; the controlling thread. */
-bool transfer_clean_target(struct deployment *target, const int *dbs, size_t n_dbs, struct err *err);
+/* Once the lane has begun: removes the temporary keys that a killed job may have left in the lane's slots, on every node
+ * of the target that is ready and has not been cleaned. Before anything else is sent there; costs nothing when all is
+ * clean. lane->unclean counts the nodes that have not answered. */
+void transfers_clean(struct lane *lane);
+/* Before a node is freed. */
+void transfers_clean_forget(struct lane *lane, struct pool_node *node);
 
 #endif

@@ -27,6 +27,9 @@ enum {
 
 #define TRANSFER_NAME_PREFIX "longhaul:tmp:"
 
+/* The temporary key of a slot; its length. */
+size_t transfer_name(uint16_t slot, char name[TRANSFER_NAME_MAX]);
+
 /* What the types differ in, as far as they are alike. */
 struct transfer_kind {
     const char *type; /* TYPE's word */

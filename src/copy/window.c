@@ -17,7 +17,34 @@ void window_reset(struct window *w) {
     w->timed = NULL;
     w->round_trip_us = 0;
     w->speed = 0;
+    w->expected_us = 0;
+    w->answered = false;
     w->keys = w->base;
+}
+
+static void window_set(struct window *w, int64_t round_trip_us) {
+    double wanted = (double)w->base + 2 * w->speed * (double)round_trip_us;
+    w->keys = wanted > (double)w->most ? w->most : (size_t)wanted;
+}
+
+void window_expect(struct window *w, int64_t round_trip_us) {
+    w->expected_us = round_trip_us > 0 ? round_trip_us : 1;
+    w->speed = WINDOW_SPEED_EXPECTED / 1e6;
+    window_set(w, round_trip_us);
+}
+
+size_t window_now(const struct window *w, uint64_t values_known, double value_bytes) {
+    if (w->expected_us == 0 || w->keys <= w->base) return w->keys;
+    if (values_known < WINDOW_VALUES_KNOWN) return w->base;
+    double by_bytes = (double)w->base + WINDOW_BYTES_EXPECTED / 1e6 * (double)w->expected_us / (value_bytes + 1);
+    return (double)w->keys > by_bytes ? (size_t)by_bytes : w->keys;
+}
+
+static void window_learn(struct window *w, double speed) {
+    bool kept = w->expected_us == 0 && speed <= w->speed * WINDOW_SPEED_KEPT;
+    w->speed = kept ? w->speed * WINDOW_SPEED_KEPT : speed;
+    w->expected_us = 0;
+    window_set(w, w->round_trip_us);
 }
 
 void window_take_at(struct window *w, const void *key, int64_t now_us) {
@@ -36,10 +63,8 @@ void window_done_at(struct window *w, int64_t now_us) {
     w->timed = NULL;
     if (w->round_trip_us == 0 || trip_us < w->round_trip_us) w->round_trip_us = trip_us;
     if (since_us < WINDOW_INTERVAL_US) return;
-    double speed = (double)w->done / (double)since_us;
-    w->speed = speed > w->speed * WINDOW_SPEED_KEPT ? speed : w->speed * WINDOW_SPEED_KEPT;
-    double wanted = (double)w->base + 2 * w->speed * (double)w->round_trip_us;
-    w->keys = wanted > (double)w->most ? w->most : (size_t)wanted;
+    if (w->expected_us == 0 || w->answered) window_learn(w, (double)w->done / (double)since_us);
+    w->answered = true;
     w->done = 0;
     w->looked_at_us = now_us;
 }

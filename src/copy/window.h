@@ -6,18 +6,26 @@
  * the base alone would be the limit; then the keys done are one window per round trip, and the window doubles until
  * something else is the limit. A key's way from being taken until it is done is timed, one key at a time. The shortest is
  * the round trip: a longer one has waited behind others, and would grow with the window.
+ *
+ * Doubling from the base costs some round trips. So the first window is what the handshakes' round trips hold at speeds
+ * that are only expected, of keys and of bytes (window_expect()), once the sizes of some values are known. The first
+ * acknowledgement tells no speed; from the second look on what is measured takes its place.
  */
 #ifndef LONGHAUL_COPY_WINDOW_H
 #define LONGHAUL_COPY_WINDOW_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum {
     WINDOW_KEYS_BASE = 3000,
-    WINDOW_KEY_BYTES = 128,         /* what a key in flight takes beside its value, about */
-    WINDOW_INTERVAL_US = 20 * 1000, /* the speed is not looked at more often */
-    WINDOW_ROUNDS = 5,              /* so many rounds of the loop for a window's worth of keys */
+    WINDOW_KEY_BYTES = 128,                    /* what a key in flight takes beside its value, about */
+    WINDOW_INTERVAL_US = 20 * 1000,            /* the speed is not looked at more often */
+    WINDOW_ROUNDS = 5,                         /* so many rounds of the loop for a window's worth of keys */
+    WINDOW_SPEED_EXPECTED = 250 * 1000,        /* keys a second */
+    WINDOW_BYTES_EXPECTED = 100 * 1000 * 1000, /* a second */
+    WINDOW_VALUES_KNOWN = 1000,                /* values of which the average size is believed */
 };
 
 struct window {
@@ -28,7 +36,9 @@ struct window {
     double speed;          /* keys done a microsecond: the best, forgotten slowly */
     uint64_t done;         /* since looked_at_us */
     int64_t looked_at_us;
-    uint64_t round; /* done since the last window_rest_us() */
+    uint64_t round;      /* done since the last window_rest_us() */
+    int64_t expected_us; /* the handshakes' round trips, while nothing better is known; else 0 */
+    bool answered;       /* something was acknowledged since then */
 };
 
 /* fixed: this many, whatever is measured; 0: between WINDOW_KEYS_BASE and what fits into `bytes`. */
@@ -39,6 +49,10 @@ void window_done(struct window *w, const void *key);
 void window_forget(struct window *w, const void *key);
 /* A connection was made anew, perhaps to another place: the round trip is not known any more. */
 void window_reset(struct window *w);
+/* The handshakes took so long, to both sides together. After window_reset(), before a key is taken. */
+void window_expect(struct window *w, int64_t round_trip_us);
+/* The window now, with the average size of so many values. */
+size_t window_now(const struct window *w, uint64_t values_known, double value_bytes);
 
 /* At the end of a round, with so many keys in flight: for how long nothing needs to be looked at, as about that long it
  * takes until a WINDOW_ROUNDSth part of the window is done. 0 when this round had as much, and when less than half of

@@ -1,4 +1,4 @@
-/* See accept_probe.h. All payloads of a step travel in one pipeline, so that a far target costs two round trips.
+/* See accept_probe.h.
  *
  * Bodies: redis 7.0.15 src/rdb.c rdbLoadObject(); listpack.c, ziplist.c, intset.c for what is packed inside.
  */
@@ -83,6 +83,15 @@ struct probe_run {
     struct err err;
 };
 
+struct accept_probe {
+    struct client *client; /* borrowed */
+    const char *key;       /* borrowed */
+    const struct server_info *info;
+    unsigned tried; /* the version that the encodings were sent with */
+    bool version[ACCEPT_VERSIONS], type[ACCEPT_TYPES];
+    struct probe_run versions, types;
+};
+
 static void on_answer(void *ctx, void *arg, const struct reply *reply) {
     struct probe_run *run = ctx;
     run->due--;
@@ -133,37 +142,41 @@ static bool finish(struct loop *loop, struct client *client, struct probe_run *r
 
 /* ---- the two steps ---- */
 
-static bool probe_versions(struct loop *loop, struct client *client, const char *key, int64_t timeout_ms,
-                           struct accept *accept, struct err *err) {
-    struct probe_run run = { .accepted = accept->version, .version_only = true };
+static void send_versions(struct accept_probe *p) {
     char payload[PROBE_BODY_MAX];
-    for (unsigned v = 1; v < ACCEPT_VERSIONS && client_is_ready(client); v++) {
+    p->versions = (struct probe_run){ .accepted = p->version, .version_only = true };
+    for (unsigned v = 1; v < ACCEPT_VERSIONS && client_is_ready(p->client); v++) {
         size_t len = make_payload(payload, TYPE_NONE, bytes_of("", 0), v);
-        send_restore(client, &run, key, v, bytes_of(payload, len));
+        send_restore(p->client, &p->versions, p->key, v, bytes_of(payload, len));
     }
-    return finish(loop, client, &run, timeout_ms, err);
 }
 
-static bool probe_types(struct loop *loop, struct client *client, const char *key, int64_t timeout_ms,
-                        struct accept *accept, struct err *err) {
+static void send_types(struct accept_probe *p, unsigned version) {
+    char payload[PROBE_BODY_MAX];
+    memset(p->type, 0, sizeof(p->type));
+    p->types = (struct probe_run){ .accepted = p->type };
+    p->tried = version;
+    for (size_t i = 0; i < BODIES && client_is_ready(p->client); i++) {
+        size_t len = make_payload(payload, bodies[i].type, bodies[i].body, version);
+        send_restore(p->client, &p->types, p->key, bodies[i].type, bytes_of(payload, len));
+    }
+}
+
+static unsigned newest_version(const struct accept_probe *p) {
     unsigned newest = 0;
     for (unsigned v = 1; v < ACCEPT_VERSIONS; v++)
-        if (accept->version[v]) newest = v;
-    struct probe_run run = { .accepted = accept->type };
-    for (unsigned type = 0; type < ACCEPT_TYPES; type++) accept->untried[type] = true;
-    char payload[PROBE_BODY_MAX];
-    for (size_t i = 0; i < BODIES && newest > 0 && client_is_ready(client); i++) {
-        size_t len = make_payload(payload, bodies[i].type, bodies[i].body, newest);
-        accept->untried[bodies[i].type] = false;
-        send_restore(client, &run, key, bodies[i].type, bytes_of(payload, len));
-    }
-    return finish(loop, client, &run, timeout_ms, err);
+        if (p->version[v]) newest = v;
+    return newest;
 }
 
-static bool any_version(const struct accept *accept) {
-    for (unsigned v = 1; v < ACCEPT_VERSIONS; v++)
-        if (accept->version[v]) return true;
-    return false;
+/* What such a server writes, by RDB_VERSION in src/rdb.h of its releases. Only a guess: of a release that is not known
+ * here the newest version is seen in its answers. */
+static unsigned likely_version(const struct server_info *info) {
+    uint32_t redis = info->redis_version;
+    if (info->flavour == SERVER_VALKEY) return info->version >= SERVER_VERSION(9, 0, 0) ? 80 : 11;
+    if (redis >= SERVER_VERSION(7, 2, 0)) return redis >= SERVER_VERSION(7, 4, 0) ? 12 : 11;
+    if (redis >= SERVER_VERSION(5, 0, 0)) return redis >= SERVER_VERSION(7, 0, 0) ? 10 : 9;
+    return 8;
 }
 
 /* The user may not write under the name that was tried with, so that nothing is known: every value is tried as it is, and
@@ -175,19 +188,47 @@ static void accept_all(struct accept *accept, const char *place) {
     for (unsigned type = 0; type < ACCEPT_TYPES; type++) accept->untried[type] = true;
 }
 
-bool accept_probe(struct loop *loop, struct client *client, const char *key, const struct server_info *info,
-                  int64_t timeout_ms, struct accept *accept, struct err *err) {
+static void take_answers(const struct accept_probe *p, struct accept *accept) {
+    memcpy(accept->version, p->version, sizeof(accept->version));
+    memcpy(accept->type, p->type, sizeof(accept->type));
+    for (unsigned type = 0; type < ACCEPT_TYPES; type++) accept->untried[type] = true;
+    for (size_t i = 0; i < BODIES; i++) accept->untried[bodies[i].type] = false;
+}
+
+struct accept_probe *accept_probe_start(struct client *client, const char *key, const struct server_info *info) {
+    struct accept_probe *p = mem_zalloc(sizeof(*p));
+    p->client = client;
+    p->key = key;
+    p->info = info;
+    send_versions(p);
+    send_types(p, likely_version(info));
+    return p;
+}
+
+bool accept_probe_finish(struct loop *loop, struct accept_probe *p, int64_t timeout_ms, struct accept *accept,
+                         struct err *err) {
     *accept = (struct accept){ 0 };
-    if (!probe_versions(loop, client, key, timeout_ms, accept, err)) return false;
-    if (any_version(accept)) {
-        if (!probe_types(loop, client, key, timeout_ms, accept, err)) return false;
+    if (!finish(loop, p->client, &p->versions, timeout_ms, err)) return false;
+    if (!finish(loop, p->client, &p->types, timeout_ms, err)) return false;
+    unsigned newest = newest_version(p);
+    if (newest > 0 && newest != p->tried) {
+        send_types(p, newest);
+        if (!finish(loop, p->client, &p->types, timeout_ms, err)) return false;
+    }
+    if (newest > 0) {
+        take_answers(p, accept);
     } else {
-        accept_all(accept, client_place(client));
+        accept_all(accept, client_place(p->client));
     }
     /* The same numbers stand for different things in the two families, and may be read without complaint. */
-    if (info->flavour != SERVER_VALKEY) accept->type[TYPE_VALKEY_HASH] = false;
-    if (info->flavour != SERVER_REDIS) accept->type[TYPE_HASH_EXPIRY] = accept->type[TYPE_HASH_EXPIRY_LP] = false;
+    if (p->info->flavour != SERVER_VALKEY) accept->type[TYPE_VALKEY_HASH] = false;
+    if (p->info->flavour != SERVER_REDIS) accept->type[TYPE_HASH_EXPIRY] = accept->type[TYPE_HASH_EXPIRY_LP] = false;
     /* Module values have no body that could be tried. Up to 6.0 an unknown module makes the server exit. */
-    accept->modules = info->redis_version >= SERVER_VERSION(6, 2, 0);
+    accept->modules = p->info->redis_version >= SERVER_VERSION(6, 2, 0);
     return true;
+}
+
+void accept_probe_free(struct accept_probe **probe) {
+    free(*probe);
+    *probe = NULL;
 }

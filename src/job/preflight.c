@@ -18,21 +18,16 @@ static int compare_ints(const void *a, const void *b) {
     return (*(const int *)a > *(const int *)b) - (*(const int *)a < *(const int *)b);
 }
 
-static bool databases_with_keys(struct deployment *source, int **dbs, size_t *n_dbs, struct err *err) {
-    struct topology *t = deployment_topology(source);
-    bool seen[INFO_DATABASES_MAX] = { false }, ok = true;
+static void see_databases(void *ctx, struct bytes info) {
+    bool *seen = ctx;
     int found[INFO_DATABASES_MAX];
-    for (int i = 0; i < t->n_nodes && ok; i++) {
-        struct server_info info;
-        struct call_reply text;
-        if (!topology_is_primary(t, i)) continue;
-        ok = deployment_node_info(source, &t->nodes[i].address, &info, &text, err);
-        if (!ok) break;
-        int n = info_databases(text.item.str, found, INFO_DATABASES_MAX);
-        for (int k = 0; k < n; k++) seen[found[k]] = true;
-        call_reply_fini(&text);
-    }
-    topology_unref(&t);
+    int n = info_databases(info, found, INFO_DATABASES_MAX);
+    for (int i = 0; i < n; i++) seen[found[i]] = true;
+}
+
+static bool databases_with_keys(struct deployment *source, int **dbs, size_t *n_dbs, struct err *err) {
+    bool seen[INFO_DATABASES_MAX] = { false };
+    bool ok = deployment_primaries_info(source, see_databases, seen, err);
     *n_dbs = 0;
     *dbs = mem_array(NULL, INFO_DATABASES_MAX, sizeof(**dbs));
     for (int db = 0; db < INFO_DATABASES_MAX; db++)
@@ -59,126 +54,221 @@ bool preflight_databases(struct deployment *source, bool all, const int *asked, 
 
 /* ---- probes ---- */
 
-struct probe {
-    struct deployment *side;
-    struct client *client;
-    char key[PROBE_KEY_MAX]; /* in a slot of the node that is asked */
+/* What is asked for at the same time: one round trip for all. */
+enum source_question {
+    ASK_SCAN,
+    ASK_GET,
+    ASK_PTTL,
+    ASK_GETRANGE,
+    ASK_PEXPIRETIME,
+    ASK_MEMORY,
+    ASK_DUMP,
+    ASK_FIELDS,
+    SOURCE_QUESTIONS
+};
+enum target_question { TRY_RESTORE, TRY_SET, TRY_FIELDS, TARGET_QUESTIONS };
+enum { QUESTIONS_MAX = SOURCE_QUESTIONS };
+
+struct answer {
+    bool refused;   /* the command itself is unknown or not permitted (not: this key) */
+    char text[200]; /* the start of an error reply; empty when it was none */
 };
 
-static bool probe_open(struct probe *p, struct deployment *side, struct err *err) {
+/* One side, while it is asked. Where databases are to be selected, every primary is; the questions go to one of them. */
+struct probe {
+    struct deployment *side;
+    char key[PROBE_KEY_MAX]; /* in a slot of that one */
+    struct client **clients;
+    int n_clients, one;
+    struct call **selects; /* n_dbs of each client */
+    const int *dbs;
+    size_t n_dbs;
+    struct call *calls[QUESTIONS_MAX];
+    struct answer answers[QUESTIONS_MAX];
+    struct accept_probe *accept;
+};
+
+static void probe_add_client(struct probe *p, const struct topology *t, int node) {
+    const struct address *address = &t->nodes[t->nodes[node].reader].address;
+    p->clients = mem_array(p->clients, (size_t)p->n_clients + 1, sizeof(*p->clients));
+    p->clients[p->n_clients++] = deployment_call_begin(p->side, address);
+}
+
+static bool wants_select(const int *dbs, size_t n_dbs) {
+    for (size_t i = 0; i < n_dbs; i++)
+        if (dbs[i] != 0) return true;
+    return false;
+}
+
+/* Begins to connect. */
+static bool probe_begin(struct probe *p, struct deployment *side, const int *dbs, size_t n_dbs, struct err *err) {
     struct topology *t = deployment_topology(side);
-    p->side = side;
     int node = -1;
+    p->side = side;
+    p->dbs = dbs;
+    p->n_dbs = wants_select(dbs, n_dbs) ? n_dbs : 0;
     for (unsigned i = 0; node < 0 && i < PROBE_TRIES; i++) {
         snprintf(p->key, sizeof(p->key), "longhaul:probe:%u", i);
         node = t->owner[slot_of_key(bytes_of_str(p->key))];
     }
     if (node < 0) err_set(err, ERR_CLUSTERDOWN, deployment_role(side), "no slot has an owner");
-    p->client = node < 0 ? NULL : deployment_call_open(side, &t->nodes[t->nodes[node].reader].address, err);
+    for (int i = 0; i < t->n_nodes && node >= 0; i++) {
+        if (i == node) p->one = p->n_clients;
+        if (i == node || (p->n_dbs > 0 && topology_is_primary(t, i))) probe_add_client(p, t, i);
+    }
     topology_unref(&t);
-    return p->client != NULL;
+    return node >= 0;
 }
 
-enum probe_answer { PROBE_ALLOWED, PROBE_REFUSED, PROBE_BROKEN };
+static bool probe_await(struct probe *p, struct err *err) {
+    for (int i = 0; i < p->n_clients; i++)
+        if (!deployment_call_await(p->side, &p->clients[i], err)) return false;
+    return true;
+}
 
-/* Sends the words; REFUSED when the command itself is unknown or not permitted (not: this key). *text (if not NULL) gets
- * the start of an error reply. */
-static enum probe_answer probe_send(struct probe *p, size_t argc, const struct bytes *argv, char *text, size_t size,
-                                    struct err *err) {
+static void probe_end(struct probe *p, bool ok) {
+    for (size_t i = 0; p->selects != NULL && i < p->n_dbs * (size_t)p->n_clients; i++) call_drop(&p->selects[i]);
+    for (int i = 0; i < QUESTIONS_MAX; i++) call_drop(&p->calls[i]);
+    for (int i = 0; i < p->n_clients; i++) {
+        if (ok) deployment_call_close(p->side, &p->clients[i]);
+        client_close(&p->clients[i]);
+    }
+    accept_probe_free(&p->accept);
+    free(p->selects);
+    free(p->clients);
+}
+
+/* ---- databases that can be selected ---- */
+
+/* Every primary must have every database. */
+static void ask_selects(struct probe *p) {
+    if (p->n_dbs == 0) return;
+    p->selects = mem_zalloc(p->n_dbs * (size_t)p->n_clients * sizeof(*p->selects));
+    for (int i = 0; i < p->n_clients; i++) {
+        char number[16];
+        for (size_t k = 0; k < p->n_dbs; k++) {
+            snprintf(number, sizeof(number), "%d", p->dbs[k]);
+            const struct bytes words[] = { BYTES_LITERAL("SELECT"), bytes_of_str(number) };
+            p->selects[(size_t)i * p->n_dbs + k] = call_start(p->clients[i], 2, words);
+        }
+        const struct bytes back[] = { BYTES_LITERAL("SELECT"), BYTES_LITERAL("0") };
+        if (client_is_ready(p->clients[i])) client_command(p->clients[i], NULL, NULL, NULL, 2, back);
+    }
+}
+
+static bool take_select(struct probe *p, struct client *client, struct call **call, int db, struct err *err) {
     struct call_reply reply;
-    if (!call_send(deployment_loop(p->side), p->client, deployment_reply_timeout_ms(p->side), &reply, err, argc, argv))
-        return PROBE_BROKEN;
-    enum probe_answer answer = PROBE_ALLOWED;
-    if (text != NULL) text[0] = '\0';
-    if (resp_is_error(&reply.item)) {
-        if (text != NULL) bytes_escape(reply.item.str, text, size);
-        enum err_code code = err_code_of_reply(reply.item.str.ptr, reply.item.str.len);
-        bool whole_command = memmem(reply.item.str.ptr, reply.item.str.len, "run the", 7) != NULL;
-        if (code == ERR_UNKNOWN_COMMAND || (code == ERR_NOPERM && whole_command)) answer = PROBE_REFUSED;
+    if (!call_finish(deployment_loop(p->side), call, deployment_reply_timeout_ms(p->side), &reply, err)) return false;
+    bool ok = !resp_is_error(&reply.item);
+    if (!ok) {
+        char text[128];
+        client_reply_error(client, &reply.item, err);
+        bytes_escape(reply.item.str, text, sizeof(text));
+        if (err_class_of(err->code) == ERR_CLASS_KEY)
+            err_set(err, ERR_UNSUPPORTED, client_place(client), "database %d cannot be selected (%s)", db, text);
     }
     call_reply_fini(&reply);
-    return answer;
+    return ok;
 }
 
-#define PROBE(p, text, err, ...)                                                                                       \
-    probe_send(p, sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes), (struct bytes[]){ __VA_ARGS__ },     \
-               text, sizeof(text), err)
+static bool take_selects(struct probe *p, struct err *err) {
+    for (size_t k = 0; k < p->n_dbs; k++)
+        for (int i = 0; i < p->n_clients; i++)
+            if (!take_select(p, p->clients[i], &p->selects[(size_t)i * p->n_dbs + k], p->dbs[k], err)) return false;
+    return true;
+}
+
+/* ---- questions and answers ---- */
+
+#define ASK(p, question, ...)                                                                                          \
+    ((p)->calls[question] =                                                                                            \
+         call_start((p)->clients[(p)->one], sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes),            \
+                    (struct bytes[]){ __VA_ARGS__ }))
+
+static void ask_source(struct probe *p) {
+    struct bytes key = bytes_of_str(p->key);
+    ASK(p, ASK_SCAN, BYTES_LITERAL("SCAN"), BYTES_LITERAL("0"), BYTES_LITERAL("COUNT"), BYTES_LITERAL("1"));
+    ASK(p, ASK_GET, BYTES_LITERAL("GET"), key);
+    ASK(p, ASK_PTTL, BYTES_LITERAL("PTTL"), key);
+    ASK(p, ASK_GETRANGE, BYTES_LITERAL("GETRANGE"), key, BYTES_LITERAL("0"), BYTES_LITERAL("1"));
+    ASK(p, ASK_PEXPIRETIME, BYTES_LITERAL("PEXPIRETIME"), key);
+    ASK(p, ASK_MEMORY, BYTES_LITERAL("MEMORY"), BYTES_LITERAL("USAGE"), key);
+    ASK(p, ASK_DUMP, BYTES_LITERAL("DUMP"), key);
+    ASK(p, ASK_FIELDS, BYTES_LITERAL("HPEXPIRETIME"), key, BYTES_LITERAL("FIELDS"), BYTES_LITERAL("1"),
+        BYTES_LITERAL("x"));
+}
+
+static void ask_target(struct probe *p) {
+    struct bytes key = bytes_of_str(p->key);
+    ASK(p, TRY_RESTORE, BYTES_LITERAL("RESTORE"), key, BYTES_LITERAL("0"), BYTES_LITERAL("x"));
+    ASK(p, TRY_SET, BYTES_LITERAL("SET"), key, BYTES_LITERAL("x"), BYTES_LITERAL("PXAT"), BYTES_LITERAL("x"));
+    ASK(p, TRY_FIELDS, BYTES_LITERAL("HPEXPIREAT"), key, BYTES_LITERAL("1"), BYTES_LITERAL("FIELDS"),
+        BYTES_LITERAL("1"), BYTES_LITERAL("x"));
+    p->accept = accept_probe_start(p->clients[p->one], p->key, deployment_info(p->side));
+}
+
+static bool take_answer(struct probe *p, int question, struct err *err) {
+    struct call_reply reply;
+    struct answer *answer = &p->answers[question];
+    int64_t timeout_ms = deployment_reply_timeout_ms(p->side);
+    if (!call_finish(deployment_loop(p->side), &p->calls[question], timeout_ms, &reply, err)) return false;
+    if (resp_is_error(&reply.item)) {
+        bytes_escape(reply.item.str, answer->text, sizeof(answer->text));
+        enum err_code code = err_code_of_reply(reply.item.str.ptr, reply.item.str.len);
+        bool whole_command = memmem(reply.item.str.ptr, reply.item.str.len, "run the", 7) != NULL;
+        answer->refused = code == ERR_UNKNOWN_COMMAND || (code == ERR_NOPERM && whole_command);
+    }
+    call_reply_fini(&reply);
+    return true;
+}
+
+static bool take_answers(struct probe *p, int n, struct err *err) {
+    for (int i = 0; i < n; i++)
+        if (!take_answer(p, i, err)) return false;
+    return true;
+}
 
 /* A command without which nothing can be copied. */
-static bool probe_needed(struct probe *p, const char *name, enum probe_answer answer, const char *text,
-                         struct err *err) {
-    if (answer == PROBE_ALLOWED) return true;
-    if (answer == PROBE_BROKEN) return false;
-    return err_set(err, ERR_UNSUPPORTED, client_place(p->client), "%s is refused (%s); allow it, or use a user who may",
-                   name, text);
+static bool is_allowed(const struct probe *p, const char *name, int question, struct err *err) {
+    const struct answer *answer = &p->answers[question];
+    if (!answer->refused) return true;
+    return err_set(err, ERR_UNSUPPORTED, client_place(p->clients[p->one]),
+                   "%s is refused (%s); allow it, or use a user who may", name, answer->text);
 }
 
-static void note_no_dump(const struct probe *p, const char *name, const char *text) {
-    log_info(client_place(p->client), "%s is refused (%s): values are copied by the commands of their types", name,
-             text);
+static void note_no_dump(const struct probe *p, const char *name, int question) {
+    if (!p->answers[question].refused) return;
+    log_info(client_place(p->clients[p->one]), "%s is refused (%s): values are copied by the commands of their types",
+             name, p->answers[question].text);
 }
 
-static bool probe_source(struct deployment *source, struct copy_abilities *can, struct err *err) {
-    struct probe p;
-    char text[200];
-    if (!probe_open(&p, source, err)) return false;
-    struct bytes key = bytes_of_str(p.key);
-    bool ok = probe_needed(
-        &p, "SCAN",
-        PROBE(&p, text, err, BYTES_LITERAL("SCAN"), BYTES_LITERAL("0"), BYTES_LITERAL("COUNT"), BYTES_LITERAL("1")),
-        text, err);
-    ok = ok && probe_needed(&p, "GET", PROBE(&p, text, err, BYTES_LITERAL("GET"), key), text, err);
-    ok = ok && probe_needed(&p, "PTTL", PROBE(&p, text, err, BYTES_LITERAL("PTTL"), key), text, err);
-    enum probe_answer range =
-        ok ? PROBE(&p, text, err, BYTES_LITERAL("GETRANGE"), key, BYTES_LITERAL("0"), BYTES_LITERAL("1"))
-           : PROBE_BROKEN;
-    ok = ok && range != PROBE_BROKEN;
-    can->source_getrange = range == PROBE_ALLOWED;
-    enum probe_answer expiry = ok ? PROBE(&p, text, err, BYTES_LITERAL("PEXPIRETIME"), key) : PROBE_BROKEN;
-    enum probe_answer memory = expiry == PROBE_BROKEN
-                                   ? PROBE_BROKEN
-                                   : PROBE(&p, text, err, BYTES_LITERAL("MEMORY"), BYTES_LITERAL("USAGE"), key);
-    enum probe_answer dump = memory == PROBE_BROKEN ? PROBE_BROKEN : PROBE(&p, text, err, BYTES_LITERAL("DUMP"), key);
-    can->dump = dump == PROBE_ALLOWED;
-    if (dump == PROBE_REFUSED) note_no_dump(&p, "DUMP", text);
-    enum probe_answer fields = dump == PROBE_BROKEN
-                                   ? PROBE_BROKEN
-                                   : PROBE(&p, text, err, BYTES_LITERAL("HPEXPIRETIME"), key, BYTES_LITERAL("FIELDS"),
-                                           BYTES_LITERAL("1"), BYTES_LITERAL("x"));
-    can->source_field_ttl = fields == PROBE_ALLOWED;
-    can->source_pexpiretime = expiry == PROBE_ALLOWED;
-    can->source_memory_usage = memory == PROBE_ALLOWED;
-    can->source_spans_slots = !deployment_is_cluster(source);
-    client_close(&p.client);
-    return ok && fields != PROBE_BROKEN;
+static bool take_source(struct probe *p, struct copy_abilities *can, struct err *err) {
+    const struct answer *answers = p->answers;
+    if (!take_answers(p, SOURCE_QUESTIONS, err)) return false;
+    if (!is_allowed(p, "SCAN", ASK_SCAN, err) || !is_allowed(p, "GET", ASK_GET, err) ||
+        !is_allowed(p, "PTTL", ASK_PTTL, err))
+        return false;
+    note_no_dump(p, "DUMP", ASK_DUMP);
+    can->source_getrange = !answers[ASK_GETRANGE].refused;
+    can->source_pexpiretime = !answers[ASK_PEXPIRETIME].refused;
+    can->source_memory_usage = !answers[ASK_MEMORY].refused;
+    can->source_field_ttl = !answers[ASK_FIELDS].refused;
+    can->source_spans_slots = !deployment_is_cluster(p->side);
+    can->dump = !answers[ASK_DUMP].refused;
+    return true;
 }
 
-static bool probe_target(struct deployment *target, struct copy_abilities *can, struct err *err) {
-    struct probe p;
-    char text[200], set_text[200];
-    if (!probe_open(&p, target, err)) return false;
-    struct bytes key = bytes_of_str(p.key);
-    enum probe_answer restore =
-        PROBE(&p, text, err, BYTES_LITERAL("RESTORE"), key, BYTES_LITERAL("0"), BYTES_LITERAL("x"));
-    if (restore == PROBE_REFUSED) note_no_dump(&p, "RESTORE", text);
-    can->dump = can->dump && restore == PROBE_ALLOWED;
-    bool ok =
-        restore != PROBE_BROKEN && probe_needed(&p, "SET",
-                                                PROBE(&p, set_text, err, BYTES_LITERAL("SET"), key, BYTES_LITERAL("x"),
-                                                      BYTES_LITERAL("PXAT"), BYTES_LITERAL("x")),
-                                                set_text, err);
-    can->target_set_pxat = ok && strstr(set_text, "syntax") == NULL;
-    can->target_spans_slots = !deployment_is_cluster(target);
-    enum probe_answer fields = !ok ? PROBE_BROKEN
-                                   : PROBE(&p, text, err, BYTES_LITERAL("HPEXPIREAT"), key, BYTES_LITERAL("1"),
-                                           BYTES_LITERAL("FIELDS"), BYTES_LITERAL("1"), BYTES_LITERAL("x"));
-    can->target_field_ttl = fields == PROBE_ALLOWED;
-    ok = ok && fields != PROBE_BROKEN;
-    if (restore == PROBE_ALLOWED)
-        ok = ok && accept_probe(deployment_loop(target), p.client, p.key, deployment_info(target),
-                                deployment_reply_timeout_ms(target), &can->accept, err);
-    client_close(&p.client);
-    return ok;
+static bool take_target(struct probe *p, struct copy_abilities *can, struct err *err) {
+    const struct answer *answers = p->answers;
+    if (!take_answers(p, TARGET_QUESTIONS, err)) return false;
+    note_no_dump(p, "RESTORE", TRY_RESTORE);
+    if (!is_allowed(p, "SET", TRY_SET, err)) return false;
+    can->target_set_pxat = strstr(answers[TRY_SET].text, "syntax") == NULL;
+    can->target_field_ttl = !answers[TRY_FIELDS].refused;
+    can->target_spans_slots = !deployment_is_cluster(p->side);
+    can->dump = can->dump && !answers[TRY_RESTORE].refused;
+    return answers[TRY_RESTORE].refused || accept_probe_finish(deployment_loop(p->side), p->accept,
+                                                               deployment_reply_timeout_ms(p->side), &can->accept, err);
 }
 
 /* ---- what cannot end well ---- */
@@ -210,54 +300,47 @@ static bool check_target_role(struct deployment *target, struct err *err) {
                    "%u slots of the cluster have no owner; give them to a node first (CLUSTER ADDSLOTS)", uncovered);
 }
 
-/* Every primary must have the database. */
-static bool check_select(struct deployment *side, int db, struct err *err) {
-    if (db == 0) return true;
-    struct topology *t = deployment_topology(side);
-    bool ok = true;
-    for (int i = 0; i < t->n_nodes && ok; i++) {
-        if (!topology_is_primary(t, i)) continue;
-        struct client_settings settings = deployment_client_settings(side, &t->nodes[t->nodes[i].reader].address);
-        settings.reconnect = false;
-        settings.db = db;
-        struct client *client =
-            call_open(deployment_loop(side), &settings, settings.connect_timeout_ms + settings.reply_timeout_ms, err);
-        ok = client != NULL;
-        client_close(&client);
-    }
-    topology_unref(&t);
-    return ok;
-}
-
 /* See rdb/portable.h. */
 static bool writes_short_listpacks(struct deployment *side) {
     const struct server_info *info = deployment_info(side);
     return info->flavour == SERVER_VALKEY && info->version >= SERVER_VERSION(9, 0, 0);
 }
 
-/* A step that fails because a connection broke is done again. */
-#define AGAIN(step)                                                                                                    \
-    for (int tries = 0; !(step);) {                                                                                    \
-        if (call_again(deployment_loop(source), &last, &tries)) continue;                                              \
-        *err = last;                                                                                                   \
-        return false;                                                                                                  \
-    }
+/* Both sides at the same time. */
+static bool ask_both(struct probe *s, struct probe *t, bool dry_run, struct copy_abilities *can, struct err *err) {
+    if (!probe_await(s, err) || !probe_await(t, err)) return false;
+    ask_selects(s);
+    ask_selects(t);
+    ask_source(s);
+    if (!dry_run) ask_target(t);
+    if (!take_selects(s, err) || !take_selects(t, err) || !take_source(s, can, err)) return false;
+    can->target_set_pxat = true; /* dry: nothing is written, so read as if all were allowed */
+    return dry_run || take_target(t, can, err);
+}
+
+static bool check_both(struct deployment *source, struct deployment *target, const int *dbs, size_t n_dbs,
+                       int target_db, bool dry_run, struct copy_abilities *can, struct err *err) {
+    struct probe s = { 0 }, t = { 0 };
+    const int *to = target_db >= 0 ? &target_db : dbs;
+    size_t n_to = target_db >= 0 ? 1 : n_dbs;
+    bool ok = probe_begin(&s, source, dbs, n_dbs, err);
+    if (ok && (!dry_run || wants_select(to, n_to))) ok = probe_begin(&t, target, to, n_to, err);
+    ok = ok && ask_both(&s, &t, dry_run, can, err);
+    probe_end(&s, ok);
+    probe_end(&t, ok);
+    return ok;
+}
 
 bool preflight_check(struct deployment *source, struct deployment *target, const int *dbs, size_t n_dbs, int target_db,
                      bool dry_run, struct copy_abilities *can, struct err *err) {
-    struct err last;
     if (!check_distinct(source, target, dbs, n_dbs, target_db, err)) return false;
     if (!dry_run && !check_target_role(target, err)) return false;
-    for (size_t i = 0; i < n_dbs; i++) {
-        AGAIN(check_select(source, dbs[i], &last));
-        AGAIN(check_select(target, target_db >= 0 ? target_db : dbs[i], &last));
-    }
     can->same_listpacks = writes_short_listpacks(source) == writes_short_listpacks(target);
-    AGAIN(probe_source(source, can, &last));
-    if (dry_run) {
-        can->target_set_pxat = true; /* nothing is written: read as if all were allowed */
-        return true;
+    struct err last;
+    for (int tries = 0; !check_both(source, target, dbs, n_dbs, target_db, dry_run, can, &last);) {
+        if (call_again(deployment_loop(source), &last, &tries)) continue;
+        *err = last;
+        return false;
     }
-    AGAIN(probe_target(target, can, &last));
     return true;
 }

@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "copy/transfer.h"
 #include "copy/window.h"
 #include "job/functions.h"
 #include "job/live.h"
@@ -83,7 +82,8 @@ static enum copy_preserve preserve_of(const struct job *job) {
     return strstr(deployment_info(job->source)->maxmemory_policy, "lfu") != NULL ? PRESERVE_FREQ : PRESERVE_IDLE;
 }
 
-static void make_plan(struct job *job, struct giveup *giveup, const struct copy_abilities *can) {
+/* All but what preflight finds out; see settle_plan(). */
+static void make_plan(struct job *job) {
     const struct replicate_settings *s = job->settings;
     int threads = choose_threads(job);
     uint64_t lane_bytes = s->buffer_bytes / (uint64_t)threads;
@@ -92,7 +92,6 @@ static void make_plan(struct job *job, struct giveup *giveup, const struct copy_
         .source = job->source,
         .target = job->target,
         .filter = s->filter,
-        .can = *can,
         .lanes = threads,
         .typed = must_ask_types(job),
         .no_ttl = s->no_ttl,
@@ -106,13 +105,12 @@ static void make_plan(struct job *job, struct giveup *giveup, const struct copy_
         .lane_bytes = lane_bytes < LANE_BYTES_MIN ? LANE_BYTES_MIN : lane_bytes,
         .mem_limit_bytes = s->mem_limit_bytes,
         .big_key_bytes = s->big_key_bytes,
-        .structured = s->structured || !can->dump,
         .merge = s->merge,
         .no_stream_id = s->no_stream_id,
         .stream_prune = s->stream_prune,
         .rate = s->rate / threads,
         .outage_timeout_ms = s->outage_timeout_ms,
-        .giveup = giveup,
+        .giveup = job->result->giveup,
         .request_refresh = on_refresh_wanted,
         .on_failed = on_lane_failed,
         .ctx = job,
@@ -128,6 +126,19 @@ static void make_plan(struct job *job, struct giveup *giveup, const struct copy_
     /* A window that is given, or that batches are too large for, does not grow. */
     bool fixed = s->pipeline > 0 || job->plan.batch_keys > WINDOW_KEYS_BASE;
     if (fixed && job->plan.window_keys < job->plan.batch_keys) job->plan.window_keys = job->plan.batch_keys;
+}
+
+/* Before any key is named. */
+static void settle_plan(struct job *job) {
+    const struct replicate_result *r = job->result;
+    const int *dbs = r->target_db >= 0 ? &r->target_db : r->dbs;
+    size_t n = r->target_db >= 0 ? 1 : r->n_dbs;
+    job->clean_dbs = mem_array(NULL, n, sizeof(*dbs));
+    memcpy(job->clean_dbs, dbs, n * sizeof(*dbs));
+    job->plan.target_dbs = job->clean_dbs;
+    job->plan.n_target_dbs = n;
+    job->plan.can = job->can;
+    job->plan.structured = job->settings->structured || !job->can.dump;
 }
 
 /* ---- progress ---- */
@@ -154,24 +165,23 @@ static void on_progress_timer(void *ctx) {
     loop_timer_start(job->progress_timer, JOB_PROGRESS_MS);
 }
 
-/* Keys of the databases that are copied, by INFO; an estimate for people. */
-static void count_keys(struct job *job) {
-    struct topology *t = deployment_topology(job->source);
-    for (int i = 0; i < t->n_nodes; i++) {
-        struct server_info info;
-        struct call_reply text;
-        struct err ignored;
-        if (!topology_is_primary(t, i) ||
-            !deployment_node_info(job->source, &t->nodes[i].address, &info, &text, &ignored))
-            continue;
-        for (size_t d = 0; d < job->result->n_dbs; d++) {
-            uint64_t keys, expires;
-            info_keyspace(text.item.str, job->result->dbs[d], &keys, &expires);
-            job->result->keys_total += keys;
-        }
-        call_reply_fini(&text);
+static void count_from(void *ctx, struct bytes info) {
+    struct replicate_result *r = ctx;
+    for (size_t d = 0; d < r->n_dbs; d++) {
+        uint64_t keys, expires;
+        info_keyspace(info, r->dbs[d], &keys, &expires);
+        r->keys_total += keys;
     }
-    topology_unref(&t);
+}
+
+/* Keys of the databases that are copied, by INFO; an estimate for people. A snapshot of one server has read it just now. */
+static void count_keys(struct job *job) {
+    struct err ignored;
+    if (job->live == NULL && !deployment_is_cluster(job->source)) {
+        count_from(job->result, deployment_info_text(job->source));
+    } else {
+        deployment_primaries_info(job->source, count_from, job->result, &ignored);
+    }
 }
 
 /* ---- topology ---- */
@@ -278,7 +288,11 @@ static bool run_to_the_end(struct job *job, struct err *err) {
     }
 }
 
+/* They connect; what they do is begun by begin_workers(). */
 static bool start_workers(struct job *job, struct err *err) {
+    make_plan(job);
+    job->source_epoch = deployment_epoch(job->source);
+    job->target_epoch = deployment_epoch(job->target);
     for (int i = 0; i < job->plan.lanes; i++) {
         job->workers[i] = worker_start(&job->plan, i, err);
         if (job->workers[i] == NULL) return false;
@@ -287,11 +301,17 @@ static bool start_workers(struct job *job, struct err *err) {
     return true;
 }
 
+static void begin_workers(struct job *job) {
+    settle_plan(job);
+    for (int i = 0; i < job->n_workers; i++) worker_begin(job->workers[i], &job->in_transit);
+}
+
 static void end_workers(struct job *job) {
     job_sum_stats(job, &job->result->stats);
     job->result->scanned = atomic_load(&job->scanned);
     for (int i = 0; i < job->n_workers; i++) worker_stop(job->workers[i]);
     for (int i = 0; i < job->n_workers; i++) worker_free(&job->workers[i]);
+    free(job->clean_dbs);
 }
 
 /* Which databases, and where to; fills the result. */
@@ -305,13 +325,6 @@ static bool choose_databases(struct job *job, struct err *err) {
                        "the target names database %d; each is copied to its own number, so leave it out", to->db);
     r->target_db = several ? -1 : to->db;
     return preflight_databases(job->source, s->all_databases, s->dbs, s->n_dbs, &r->dbs, &r->n_dbs, err);
-}
-
-/* What a job that was killed has left unfinished. */
-static bool clean_target(struct job *job, struct err *err) {
-    const struct replicate_result *r = job->result;
-    if (r->target_db >= 0) return transfer_clean_target(job->target, &r->target_db, 1, err);
-    return transfer_clean_target(job->target, r->dbs, r->n_dbs, err);
 }
 
 static bool copy_functions(struct job *job, struct err *err) {
@@ -368,26 +381,31 @@ static bool choose_capture(struct job *job, struct err *err) {
     return live_choose_capture(job->live, err);
 }
 
-/* All that is asked and done before the copy itself. */
+/* All that is asked and done before the copy itself. Meanwhile the lanes of a snapshot connect: to a far server that takes
+ * as long as all the questions. Those of a live job have a name of their own, and wait until it holds the lease. */
 static bool prepare(struct job *job, struct err *err) {
     const struct replicate_settings *s = job->settings;
     if (!patiently(job, choose_databases, err)) return false;
+    if (s->live == NULL && !start_workers(job, err)) return false;
     if (s->live != NULL && live_new(job, err) == NULL) return false;
     if (s->live != NULL && !patiently(job, choose_capture, err)) return false;
     if (!patiently(job, check_both, err)) return false;
     if (s->mem_limit_bytes > 0 && !job->can.source_memory_usage)
         return err_set(err, ERR_UNSUPPORTED, "--mem-limit",
                        "the source refuses MEMORY USAGE, so that sizes cannot be known");
-    return s->dry_run || (patiently(job, clean_target, err) && patiently(job, copy_functions, err));
+    return s->dry_run || patiently(job, copy_functions, err);
 }
 
 static void start_snapshot(struct job *job) {
     struct slot_set all = job_slots(job);
     coverage_open(&job->forward, -1, &all, true);
+    coverage_step(&job->forward);
+    count_keys(job); /* while the passes connect */
 }
 
 static bool copy_until_done(struct job *job, struct err *err) {
-    if (!start_workers(job, err)) return false;
+    if (job->live != NULL && !start_workers(job, err)) return false;
+    begin_workers(job);
     if (job->live != NULL) {
         live_start(job->live);
         return run_live(job, err);
@@ -397,11 +415,8 @@ static bool copy_until_done(struct job *job, struct err *err) {
 }
 
 static bool run_prepared(struct job *job, struct err *err) {
-    count_keys(job);
-    make_plan(job, job->result->giveup, &job->can);
-    job->source_epoch = deployment_epoch(job->source);
-    job->target_epoch = deployment_epoch(job->target);
     if (job->live != NULL) {
+        count_keys(job);
         deployment_set_persistent(job->source);
         deployment_set_persistent(job->target);
     }
@@ -417,13 +432,13 @@ static bool run_prepared(struct job *job, struct err *err) {
     loop_timer_stop(job->progress_timer);
     report_progress(job, "copy");
     if (job->live != NULL) live_save(job->live, ok);
-    end_workers(job);
-    passes_fini(job);
     return ok;
 }
 
 static bool run_job(struct job *job, struct err *err) {
     bool ok = prepare(job, err) && run_prepared(job, err);
+    end_workers(job);
+    passes_fini(job);
     live_free(&job->live);
     return ok;
 }

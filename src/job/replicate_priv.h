@@ -84,6 +84,7 @@ struct job {
     const volatile bool *stop;
     struct copy_abilities can;
     struct copy_plan plan;
+    int *clean_dbs; /* plan.target_dbs; the result's own may grow */
     struct replicate_result *result;
     replicate_progress_fn *on_progress;
     void *progress_ctx;

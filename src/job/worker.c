@@ -10,7 +10,8 @@
 struct worker {
     pthread_t thread;
     struct loop *loop;
-    struct lane *lane; /* NULL once the thread has ended */
+    struct lane *lane;          /* NULL once the thread has ended */
+    _Atomic int64_t *beginning; /* to be lowered when the lane has begun */
     bool stopped;
 };
 
@@ -81,6 +82,18 @@ struct loop *worker_loop(struct worker *worker) {
 
 struct lane *worker_lane(struct worker *worker) {
     return worker->lane;
+}
+
+static void on_begin(void *ctx) {
+    struct worker *w = ctx;
+    if (w->lane != NULL) lane_begin(w->lane);
+    atomic_fetch_sub_explicit(w->beginning, 1, memory_order_release);
+}
+
+void worker_begin(struct worker *worker, _Atomic int64_t *in_transit) {
+    worker->beginning = in_transit;
+    atomic_fetch_add_explicit(in_transit, 1, memory_order_relaxed);
+    loop_post(worker->loop, on_begin, worker);
 }
 
 static void on_update(void *ctx) {

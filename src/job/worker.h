@@ -20,6 +20,8 @@ void worker_free(struct worker **worker);
 struct loop *worker_loop(struct worker *worker);
 struct lane *worker_lane(struct worker *worker);
 
+/* Runs lane_begin() on the worker's thread, soon; `in_transit` is raised before and lowered when it has run. */
+void worker_begin(struct worker *worker, _Atomic int64_t *in_transit);
 /* Runs lane_update() on the worker's thread, soon. */
 void worker_update(struct worker *worker);
 /* Runs lane_stop() on the worker's thread, soon. */

@@ -1,17 +1,21 @@
-/* See call.h. The state of a wait is on the heap and counted, because a reply may still come after a wait timed out. */
+/* See call.h. A call is on the heap, and is left to its reply when nobody wants that any more: it may still come after a
+ * wait timed out. */
 #include "server/call.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 
-enum { CALL_WORDS_MAX = 16, CALL_SLICE_MS = 100 };
+enum { CALL_WORDS_MAX = 16, CALL_COMMAND_MAX = 32, CALL_SLICE_MS = 100 };
 
 static _Thread_local const volatile bool *interrupt_flag;
 
-struct call_wait {
-    bool done, abandoned;
+struct call {
+    struct client *client;
+    char command[CALL_COMMAND_MAX]; /* for people */
+    bool done, dropped;
     struct err err; /* code ERR_NONE when a reply came */
     struct call_reply reply;
 };
@@ -31,74 +35,102 @@ bool call_interrupted(struct err *err) {
     return true;
 }
 
-struct client *call_open(struct loop *loop, const struct client_settings *settings, int64_t timeout_ms,
-                         struct err *err) {
-    struct client *client = client_open(loop, settings, NULL, NULL);
+bool call_await_open(struct loop *loop, struct client **client, bool patient, int64_t timeout_ms, struct err *err) {
     int64_t deadline_ms = clock_mono_ms() + timeout_ms;
-    while (!client_is_ready(client)) {
-        const struct err *last = client_last_error(client);
-        bool over = last->code != ERR_NONE && (!settings->reconnect || err_class_of(last->code) == ERR_CLASS_STOP);
+    while (!client_is_ready(*client)) {
+        const struct err *last = client_last_error(*client);
+        bool over = last->code != ERR_NONE && (!patient || err_class_of(last->code) == ERR_CLASS_STOP);
         bool late = clock_mono_ms() >= deadline_ms;
         if (call_interrupted(err) || over || late) {
             if (over || (late && last->code != ERR_NONE)) *err = *last;
             if (late && last->code == ERR_NONE)
-                err_set(err, ERR_TIMEOUT, client_place(client), "no answer to the handshake in time (see --timeout)");
-            client_close(&client);
-            return NULL;
+                err_set(err, ERR_TIMEOUT, client_place(*client), "no answer to the handshake in time (see --timeout)");
+            client_close(client);
+            return false;
         }
         loop_run_once(loop, CALL_SLICE_MS);
     }
+    return true;
+}
+
+struct client *call_open(struct loop *loop, const struct client_settings *settings, int64_t timeout_ms,
+                         struct err *err) {
+    struct client *client = client_open(loop, settings, NULL, NULL);
+    call_await_open(loop, &client, settings->reconnect, timeout_ms, err);
     return client;
 }
 
 static void on_reply(void *ctx, void *arg, const struct reply *reply) {
-    struct call_wait *w = ctx;
-    if (w->abandoned) {
-        free(w);
+    struct call *c = ctx;
+    if (c->dropped) {
+        free(c);
         return;
     }
-    w->done = true;
+    c->done = true;
     if (reply->err != NULL) {
-        w->err = *reply->err;
+        c->err = *reply->err;
         return;
     }
-    w->reply.len = reply->raw.len;
-    w->reply.raw = mem_alloc(reply->raw.len + 1);
-    memcpy(w->reply.raw, reply->raw.ptr, reply->raw.len);
-    w->reply.cursor = resp_cursor_of(bytes_of(w->reply.raw, w->reply.len));
-    resp_next(&w->reply.cursor, &w->reply.item);
+    c->reply.len = reply->raw.len;
+    c->reply.raw = mem_alloc(reply->raw.len + 1);
+    memcpy(c->reply.raw, reply->raw.ptr, reply->raw.len);
+    c->reply.cursor = resp_cursor_of(bytes_of(c->reply.raw, c->reply.len));
+    resp_next(&c->reply.cursor, &c->reply.item);
+}
+
+struct call *call_start(struct client *client, size_t argc, const struct bytes *argv) {
+    struct call *c = mem_zalloc(sizeof(*c));
+    c->client = client;
+    snprintf(c->command, sizeof(c->command), "%.*s", (int)argv[0].len, argv[0].ptr);
+    if (client_is_ready(client)) {
+        client_command(client, on_reply, c, NULL, argc, argv);
+    } else {
+        c->done = true;
+        c->err = *client_last_error(client);
+    }
+    return c;
+}
+
+void call_drop(struct call **call) {
+    struct call *c = *call;
+    *call = NULL;
+    if (c == NULL) return;
+    c->dropped = true;
+    if (!c->done) return;
+    call_reply_fini(&c->reply);
+    free(c);
+}
+
+/* True when the reply, or the error instead of it, is there. */
+static bool await_reply(struct loop *loop, const struct call *c, int64_t timeout_ms, struct err *err) {
+    int64_t deadline_ms = clock_mono_ms() + timeout_ms;
+    while (!c->done) {
+        if (call_interrupted(err)) return false;
+        if (clock_mono_ms() >= deadline_ms)
+            return err_set(err, ERR_TIMEOUT, client_place(c->client), "no answer to %s in time (see --timeout)",
+                           c->command);
+        loop_run_once(loop, CALL_SLICE_MS);
+    }
+    if (c->err.code == ERR_NONE) return true;
+    *err = c->err;
+    return false;
+}
+
+bool call_finish(struct loop *loop, struct call **call, int64_t timeout_ms, struct call_reply *reply, struct err *err) {
+    *reply = (struct call_reply){ 0 };
+    bool ok = await_reply(loop, *call, timeout_ms, err);
+    if (ok) {
+        *reply = (*call)->reply;
+        (*call)->reply = (struct call_reply){ 0 };
+    }
+    call_drop(call);
+    return ok;
 }
 
 bool call_send(struct loop *loop, struct client *client, int64_t timeout_ms, struct call_reply *reply, struct err *err,
                size_t argc, const struct bytes *argv) {
-    *reply = (struct call_reply){ 0 };
-    if (!client_is_ready(client)) {
-        *err = *client_last_error(client);
-        return false;
-    }
-    struct call_wait *w = mem_zalloc(sizeof(*w));
-    client_command(client, on_reply, w, NULL, argc, argv);
-    int64_t deadline_ms = clock_mono_ms() + timeout_ms;
-    while (!w->done) {
-        if (call_interrupted(err)) {
-            w->abandoned = true;
-            return false;
-        }
-        if (clock_mono_ms() >= deadline_ms) {
-            w->abandoned = true;
-            return err_set(err, ERR_TIMEOUT, client_place(client), "no answer to %.*s in time (see --timeout)",
-                           (int)argv[0].len, argv[0].ptr);
-        }
-        loop_run_once(loop, CALL_SLICE_MS);
-    }
-    bool ok = w->err.code == ERR_NONE;
-    if (ok) {
-        *reply = w->reply;
-    } else {
-        *err = w->err;
-    }
-    free(w);
-    return ok;
+    struct call *call = call_start(client, argc, argv);
+    return call_finish(loop, &call, timeout_ms, reply, err);
 }
 
 bool call_again(struct loop *loop, const struct err *err, int *tries) {

@@ -50,6 +50,7 @@ struct client {
     struct loop_timer *retry, *watch;
     int64_t backoff_ms, down_since_ms, progress_ms;
     struct err last_err;
+    int64_t round_trip_us; /* while the handshake is under way: when it was sent, negative */
     uint64_t reconnects, bytes_in_before, bytes_out_before, watched_out;
     bool was_ready;
 };
@@ -191,6 +192,7 @@ static void client_handshake_failed(struct client *c, const struct resp_item *it
 
 static void client_became_ready(struct client *c) {
     c->state = CLIENT_READY;
+    c->round_trip_us += clock_mono_us();
     c->stale = (struct client_identity){ 0 };
     c->backoff_ms = CLIENT_BACKOFF_MIN_MS;
     c->down_since_ms = 0;
@@ -284,6 +286,7 @@ static void on_conn_open(void *ctx) {
         HANDSHAKE(c, STEP_SELECT, BYTES_LITERAL("SELECT"), bytes_of_str(text));
     }
     HANDSHAKE(c, STEP_PING, BYTES_LITERAL("PING"));
+    c->round_trip_us = -clock_mono_us();
     if (c->settings.reply_timeout_ms > 0) loop_timer_start(c->watch, c->settings.reply_timeout_ms / 4 + 1);
 }
 
@@ -494,6 +497,10 @@ void client_hurry(struct client *c) {
 
 const char *client_run_id(const struct client *client) {
     return client->run_id;
+}
+
+int64_t client_round_trip_us(const struct client *client) {
+    return client->round_trip_us > 0 ? client->round_trip_us : 0;
 }
 
 size_t client_pending(const struct client *client) {

@@ -113,6 +113,10 @@ void client_hurry(struct client *client);
  * the handshake has not come so far, INFO is refused, or client_settings.identify is off. */
 const char *client_run_id(const struct client *client);
 
+/* How long the present connection's handshake took, from its last command to the answer: about a round trip. 0 before the
+ * first. */
+int64_t client_round_trip_us(const struct client *client);
+
 /* Commands whose reply is due. */
 size_t client_pending(const struct client *client);
 /* Bytes waiting to be written. */

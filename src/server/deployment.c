@@ -20,7 +20,9 @@ struct deployment {
     struct server_info info;
     struct call_reply info_text;
     bool cluster;
-    struct address seed; /* the endpoint itself, or what the sentinels named last */
+    struct client *kept;           /* for who wants one to its node next; NULL: none */
+    struct loop_timer *kept_timer; /* closes it */
+    struct address seed;           /* the endpoint itself, or what the sentinels named last */
     unsigned refreshes;
     pthread_mutex_t lock;
     struct topology *topology; /* under lock */
@@ -54,46 +56,131 @@ void deployment_set_persistent(struct deployment *d) {
     d->persistent = true;
 }
 
+static void drop_kept(void *ctx) {
+    struct deployment *d = ctx;
+    client_close(&d->kept);
+    loop_timer_stop(d->kept_timer);
+}
+
 void deployment_set_client_name(struct deployment *d, const char *name) {
+    drop_kept(d); /* it has the name of before */
     d->client_name = name;
 }
 
-static struct client *open_node(struct deployment *d, const struct address *address, int64_t timeout_ms, bool patient,
-                                struct err *err) {
+static struct client *take_kept(struct deployment *d, const struct address *address) {
+    struct client *client = d->kept;
+    if (client == NULL || !client_is_ready(client) || !address_equal(client_address(client), address)) return NULL;
+    d->kept = NULL;
+    return client;
+}
+
+struct client *deployment_call_begin(struct deployment *d, const struct address *address) {
+    struct client *client = take_kept(d, address);
+    if (client != NULL) return client;
     struct client_settings settings = deployment_client_settings(d, address);
-    settings.reconnect = patient;
-    return call_open(d->loop, &settings, timeout_ms, err);
+    settings.reconnect = false;
+    return client_open(d->loop, &settings, NULL, NULL);
+}
+
+bool deployment_call_await(struct deployment *d, struct client **client, struct err *err) {
+    int64_t timeout_ms = d->settings.connect_timeout_ms + d->settings.reply_timeout_ms;
+    return call_await_open(d->loop, client, false, timeout_ms, err);
 }
 
 struct client *deployment_call_open(struct deployment *d, const struct address *address, struct err *err) {
-    return open_node(d, address, d->settings.connect_timeout_ms + d->settings.reply_timeout_ms, false, err);
+    struct client *client = deployment_call_begin(d, address);
+    deployment_call_await(d, &client, err);
+    return client;
+}
+
+void deployment_call_close(struct deployment *d, struct client **client) {
+    struct client *c = *client;
+    *client = NULL;
+    if (c == NULL || !client_is_ready(c) || client_pending(c) > 0) {
+        client_close(&c);
+        return;
+    }
+    drop_kept(d);
+    d->kept = c;
+    loop_timer_start(d->kept_timer, DEPLOYMENT_KEPT_MS);
 }
 
 /* ---- finding out ---- */
 
+static bool take_info(struct deployment *d, struct client *client, struct call **call, struct call_reply *text,
+                      struct err *err) {
+    if (!call_finish(d->loop, call, d->settings.reply_timeout_ms, text, err)) return false;
+    if (resp_is_string(&text->item)) return true;
+    if (resp_is_error(&text->item)) {
+        client_reply_error(client, &text->item, err);
+    } else {
+        err_set(err, ERR_PROTOCOL, client_place(client), "INFO was answered in a form that is not known");
+    }
+    call_reply_fini(text);
+    return false;
+}
+
 static bool ask_info(struct deployment *d, struct client *client, struct server_info *info, struct call_reply *text,
                      struct err *err) {
-    if (!call_ok(d->loop, client, d->settings.reply_timeout_ms, text, err, "INFO")) return false;
-    if (!resp_is_string(&text->item)) {
-        call_reply_fini(text);
-        return err_set(err, ERR_PROTOCOL, client_place(client), "INFO was answered in a form that is not known");
-    }
+    const struct bytes words[] = { BYTES_LITERAL("INFO") };
+    struct call *call = call_start(client, 1, words);
+    if (!take_info(d, client, &call, text, err)) return false;
     server_info_parse(info, text->item.str);
     return true;
 }
-
 bool deployment_node_info(struct deployment *d, const struct address *address, struct server_info *info,
                           struct call_reply *text, struct err *err) {
     struct client *client = deployment_call_open(d, address, err);
     if (client == NULL) return false;
     struct call_reply reply;
     bool ok = ask_info(d, client, info, &reply, err);
+    if (ok) deployment_call_close(d, &client);
     client_close(&client);
     if (ok && text != NULL) {
         *text = reply;
     } else if (ok) {
         call_reply_fini(&reply);
     }
+    return ok;
+}
+
+/* One of several nodes that are asked at once. */
+struct asked {
+    struct client *client;
+    struct call *call;
+    struct err err; /* ERR_NONE: all is well so far */
+};
+
+static void begin_asking(struct deployment *d, struct asked *a) {
+    const struct bytes words[] = { BYTES_LITERAL("INFO") };
+    if (a->client != NULL && deployment_call_await(d, &a->client, &a->err)) a->call = call_start(a->client, 1, words);
+}
+
+static void end_asking(struct deployment *d, struct asked *a, void (*fn)(void *ctx, struct bytes text), void *ctx) {
+    struct call_reply text;
+    if (a->call != NULL && take_info(d, a->client, &a->call, &text, &a->err)) {
+        fn(ctx, text.item.str);
+        call_reply_fini(&text);
+    }
+    if (a->err.code == ERR_NONE) deployment_call_close(d, &a->client);
+    client_close(&a->client);
+}
+
+bool deployment_primaries_info(struct deployment *d, void (*fn)(void *ctx, struct bytes text), void *ctx,
+                               struct err *err) {
+    struct topology *t = deployment_topology(d);
+    struct asked *asked = mem_zalloc((size_t)t->n_nodes * sizeof(*asked));
+    bool ok = true;
+    for (int i = 0; i < t->n_nodes; i++)
+        if (topology_is_primary(t, i)) asked[i].client = deployment_call_begin(d, &t->nodes[i].address);
+    for (int i = 0; i < t->n_nodes; i++) begin_asking(d, &asked[i]);
+    for (int i = 0; i < t->n_nodes; i++) {
+        end_asking(d, &asked[i], fn, ctx);
+        if (ok && asked[i].err.code != ERR_NONE) *err = asked[i].err;
+        ok = ok && asked[i].err.code == ERR_NONE;
+    }
+    free(asked);
+    topology_unref(&t);
     return ok;
 }
 
@@ -183,8 +270,7 @@ static struct client *open_seed(struct deployment *d, struct err *err) {
     int64_t deadline_ms = clock_mono_ms() + d->settings.startup_timeout_ms;
     struct err last;
     for (bool told = false;; told = true) {
-        struct client *client =
-            open_node(d, &d->seed, d->settings.connect_timeout_ms + d->settings.reply_timeout_ms, false, &last);
+        struct client *client = deployment_call_open(d, &d->seed, &last);
         if (client != NULL) return client;
         bool wait = last.code == ERR_LOADING || last.code == ERR_MASTERDOWN || last.code == ERR_BUSY;
         if (!wait || clock_mono_ms() >= deadline_ms) {
@@ -206,6 +292,8 @@ static bool ask_seed(struct deployment *d, struct err *err) {
                      "the sentinels name a server that is a replica; a failover goes on");
     d->cluster = ok && d->info.cluster;
     struct topology *t = ok ? load_topology(d, client, d->info_text.item.str, err) : NULL;
+    /* What was opened before it was known to be a cluster does not read from replicas. */
+    if (t != NULL && !d->settings.read_from_replica) deployment_call_close(d, &client);
     client_close(&client);
     if (t != NULL) publish(d, t);
     return t != NULL;
@@ -231,6 +319,7 @@ struct deployment *deployment_open(struct loop *loop, const struct endpoint *end
     struct deployment *d = mem_zalloc(sizeof(*d));
     d->loop = loop;
     d->settings = *settings;
+    d->kept_timer = loop_timer_new(loop, drop_kept, d);
     pthread_mutex_init(&d->lock, NULL);
     endpoint_copy(&d->endpoint, endpoint);
     if (!make_tls(d, err) || !recognise(d, err)) deployment_free(&d);
@@ -241,6 +330,8 @@ void deployment_free(struct deployment **deployment) {
     struct deployment *d = *deployment;
     *deployment = NULL;
     if (d == NULL) return;
+    drop_kept(d);
+    loop_timer_free(&d->kept_timer);
     topology_unref(&d->topology);
     call_reply_fini(&d->info_text);
     tls_free(&d->tls);
@@ -298,6 +389,7 @@ static bool refresh_cluster(struct deployment *d, bool choosy, struct err *err) 
 
 bool deployment_refresh(struct deployment *d, struct err *err) {
     struct err last;
+    drop_kept(d); /* its name may lead elsewhere by now */
     bool ok = d->endpoint.kind != ENDPOINT_SENTINEL || find_seed(d, &last);
     if (ok && d->cluster) {
         ok = refresh_cluster(d, true, &last) || refresh_cluster(d, false, &last);

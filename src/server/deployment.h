@@ -68,11 +68,22 @@ void deployment_set_client_name(struct deployment *d, const char *name);
 
 /* A client to a node, for calls; NULL on error. */
 struct client *deployment_call_open(struct deployment *d, const struct address *address, struct err *err);
+/* The same in two steps, so that several can be on their way at once. On error *client is closed and NULL. */
+struct client *deployment_call_begin(struct deployment *d, const struct address *address);
+bool deployment_call_await(struct deployment *d, struct client **client, struct err *err);
+/* Gives back one that works, in database 0. The last one is kept for DEPLOYMENT_KEPT_MS, and is what the next who wants a
+ * client to the same node gets: a far server is spared two round trips. After trouble use client_close(), so that the name
+ * is resolved anew. Leaves NULL; NULL is ignored. */
+void deployment_call_close(struct deployment *d, struct client **client);
+enum { DEPLOYMENT_KEPT_MS = 5000 };
 int64_t deployment_reply_timeout_ms(const struct deployment *d);
 struct loop *deployment_loop(const struct deployment *d);
 
 /* INFO of one node, parsed; text (if not NULL) gets the whole reply, to be freed by the caller with call_reply_fini(). */
 bool deployment_node_info(struct deployment *d, const struct address *address, struct server_info *info,
                           struct call_reply *text, struct err *err);
+/* INFO of all primaries at the same time; fn gets the text of each, in no order. True when all have answered. */
+bool deployment_primaries_info(struct deployment *d, void (*fn)(void *ctx, struct bytes text), void *ctx,
+                               struct err *err);
 
 #endif

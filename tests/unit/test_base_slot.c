@@ -126,12 +126,30 @@ static void tags(void **state) {
         assert_true(strlen(seen) <= 6);
     }
     assert_string_equal(slot_tag((uint16_t)slot("0"), seen), "0");
+    assert_string_equal(slot_tag((uint16_t)slot("10"), seen), "10");
+}
+
+/* Other programs, and earlier versions of this one, find the names by the same rule. */
+static void tags_are_the_smallest_numbers(void **state) {
+    bool met[SLOT_COUNT] = { false };
+    char text[SLOT_TAG_MAX], seen[SLOT_TAG_MAX];
+    int n = 0;
+    for (unsigned number = 0; n < SLOT_COUNT; number++) {
+        snprintf(text, sizeof(text), "%u", number);
+        uint16_t s = (uint16_t)slot(text);
+        if (met[s]) continue;
+        met[s] = true;
+        n++;
+        assert_string_equal(slot_tag(s, seen), text);
+    }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(crc),    cmocka_unit_test(known_slots), cmocka_unit_test(hash_tags), cmocka_unit_test(sets),
-        cmocka_unit_test(parses), cmocka_unit_test(refuses),     cmocka_unit_test(tags),
+        cmocka_unit_test(crc),       cmocka_unit_test(known_slots),
+        cmocka_unit_test(hash_tags), cmocka_unit_test(sets),
+        cmocka_unit_test(parses),    cmocka_unit_test(refuses),
+        cmocka_unit_test(tags),      cmocka_unit_test(tags_are_the_smallest_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -538,6 +538,94 @@ static void a_full_target_gets_its_deletions(void **state) {
     rig_stop(&r);
 }
 
+/* ---- what a killed job left ---- */
+
+static const char *leftover(const char *key) {
+    static char name[64];
+    char tag[SLOT_TAG_MAX];
+    snprintf(name, sizeof(name), "longhaul:tmp:{%s}", slot_tag(slot_of_key(bytes_of_str(key)), tag));
+    return name;
+}
+
+/* A lane that is connected and has not begun, and a leftover on its target. */
+static void rig_with_leftover(struct rig *r) {
+    static const int dbs[] = { 0 };
+    rig_start(r);
+    r->plan.target_dbs = dbs;
+    r->plan.n_target_dbs = 1;
+    redis_do(&target, "SET %s x", leftover("k"));
+    redis_do(&source, "SET k v");
+    rig_run(r);
+    serve(r, "k", HOW_COPY); /* so it is connected */
+    assert_true(target_has(leftover("k")));
+}
+
+static void leftovers_are_removed_when_the_lane_begins(void **state) {
+    struct rig r = { 0 };
+    rig_with_leftover(&r);
+    redis_do(&target, "CONFIG RESETSTAT");
+    lane_begin(r.lane);
+    assert_false(is_idle(&r));
+    RUN_UNTIL(is_idle(&r));
+    assert_false(target_has(leftover("k")));
+    assert_true(target_has("k"));
+    /* All names in few commands. */
+    const char *calls =
+        redis_do(&target, "EVAL \"return tonumber(redis.call('info','commandstats'):match('unlink:calls=(%%d+)'))\" 0");
+    assert_in_range(atoi(calls + 1), 1, 64);
+    rig_stop(&r);
+}
+
+static void leftovers_are_removed_after_a_lost_connection(void **state) {
+    struct rig r = { 0 };
+    rig_with_leftover(&r);
+    lane_begin(r.lane); /* nothing has left the process yet */
+    assert_true(redis_kill_clients(&target) > 0);
+    RUN_UNTIL(STAT(&r, reconnects) > 0 && is_idle(&r));
+    assert_false(target_has(leftover("k")));
+    rig_stop(&r);
+}
+
+static void leftovers_stay_without_the_lease_and_in_a_dry_run(void **state) {
+    struct rig r = { 0 };
+    rig_with_leftover(&r);
+    r.allowed = 0;
+    lane_begin(r.lane);
+    run_for(600);
+    assert_true(target_has(leftover("k")));
+    r.allowed = NEVER;
+    RUN_UNTIL(is_idle(&r));
+    assert_false(target_has(leftover("k")));
+    rig_stop(&r);
+    struct rig dry = { 0 };
+    rig_with_leftover(&dry);
+    dry.plan.dry_run = true;
+    lane_begin(dry.lane);
+    run_for(600);
+    assert_true(is_idle(&dry));
+    assert_true(target_has(leftover("k")));
+    rig_stop(&dry);
+}
+
+/* Names that a transfer uses when a node is cleaned, as one that came later: the copy does not begin anew. */
+static void names_in_use_stay(void **state) {
+    struct rig r = { 0 };
+    rig_with_leftover(&r);
+    redis_do(&source, "SETRANGE k 40000000 x");
+    redis_do(&source, "CONFIG RESETSTAT");
+    redis_do(&target, "DEL %s", leftover("k"));
+    name_as(&r, "k", HOW_COPY);
+    RUN_UNTIL(target_has(leftover("k")));
+    lane_begin(r.lane);
+    RUN_UNTIL(is_idle(&r));
+    assert_string_equal(redis_do(&target, "STRLEN k"), ":40000001");
+    assert_false(target_has(leftover("k")));
+    const char *watched =
+        redis_do(&source, "EVAL \"return tonumber(redis.call('info','commandstats'):match('_watch:calls=(%%d+)'))\" 0");
+    assert_string_equal(watched, ":1");
+    rig_stop(&r);
+}
+
 static int setup(void **state) {
     struct err err;
     redis_start(&source, NULL);
@@ -566,6 +654,10 @@ int main(void) {
         cmocka_unit_test(large_keys_obey_trust),
         cmocka_unit_test(names_beyond_the_memory_are_debts),
         cmocka_unit_test(a_full_target_gets_its_deletions),
+        cmocka_unit_test(leftovers_are_removed_when_the_lane_begins),
+        cmocka_unit_test(leftovers_are_removed_after_a_lost_connection),
+        cmocka_unit_test(leftovers_stay_without_the_lease_and_in_a_dry_run),
+        cmocka_unit_test(names_in_use_stay),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

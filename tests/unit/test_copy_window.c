@@ -64,6 +64,63 @@ static void test_reset_begins_anew(void **state) {
     assert_in_range(run_pipe(&w, 1000, 400000, 50), WINDOW_KEYS_BASE, WINDOW_KEYS_BASE + 2000);
 }
 
+/* Through 80 ms the first window holds what the pipe takes in a round trip; nothing is waited for. */
+static void test_far_handshake_opens_the_window(void **state) {
+    struct window w;
+    window_init(&w, 0, BUDGET);
+    window_expect(&w, 80000);
+    assert_in_range(w.keys, 32000, 64000);
+    /* The first acknowledgement of all tells no speed, and takes nothing back. */
+    int key;
+    window_take_at(&w, &key, 1000);
+    w.done = 1;
+    window_done_at(&w, 81000);
+    assert_in_range(w.keys, 32000, 64000);
+}
+
+static void test_near_handshake_changes_nothing(void **state) {
+    struct window w;
+    window_init(&w, 0, BUDGET);
+    window_expect(&w, 300);
+    assert_in_range(w.keys, WINDOW_KEYS_BASE, WINDOW_KEYS_BASE + 200);
+}
+
+/* A server that was busy for a moment looks far. */
+static void test_what_is_measured_takes_the_place_of_what_was_expected(void **state) {
+    struct window w;
+    window_init(&w, 0, BUDGET);
+    window_expect(&w, 80000);
+    assert_in_range(run_pipe(&w, 1000, 400000, 50), WINDOW_KEYS_BASE, WINDOW_KEYS_BASE + 2000);
+    window_reset(&w);
+    window_expect(&w, 80000);
+    /* At once: the second look is the first that tells a speed. */
+    assert_in_range(run_pipe(&w, 80000, 20000, 2), WINDOW_KEYS_BASE, WINDOW_KEYS_BASE + 2 * 1600 + 1000);
+    assert_in_range(run_pipe(&w, 80000, 20000, 50), WINDOW_KEYS_BASE, WINDOW_KEYS_BASE + 2 * 1600 + 1000);
+}
+
+static void test_expectations_are_bounded(void **state) {
+    struct window w;
+    window_init(&w, 0, BUDGET);
+    window_expect(&w, 60 * 1000 * 1000);
+    assert_int_equal(w.keys, BUDGET / WINDOW_KEY_BYTES);
+    window_init(&w, 500, BUDGET);
+    window_expect(&w, 80000);
+    assert_int_equal(w.keys, 500);
+}
+
+static void test_sizes_must_be_known(void **state) {
+    struct window w;
+    window_init(&w, 0, BUDGET);
+    window_expect(&w, 80000);
+    assert_int_equal(window_now(&w, WINDOW_VALUES_KNOWN - 1, 100), WINDOW_KEYS_BASE);
+    assert_int_equal(window_now(&w, WINDOW_VALUES_KNOWN, 100), w.keys);
+    /* No path is expected to carry so many large values. */
+    assert_in_range(window_now(&w, WINDOW_VALUES_KNOWN, 60000), WINDOW_KEYS_BASE, WINDOW_KEYS_BASE + 200);
+    /* What was measured needs no such care: the lane's bytes bound it. */
+    run_pipe(&w, 80000, 400000, 8);
+    assert_int_equal(window_now(&w, 0, 60000), w.keys);
+}
+
 /* Only the timed key's own end is its end; one that goes back is not timed any more. */
 static void test_other_keys_are_not_timed(void **state) {
     struct window w;
@@ -101,6 +158,11 @@ int main(void) {
         cmocka_unit_test(test_far_target_gets_what_the_pipe_holds),
         cmocka_unit_test(test_memory_bounds_it),
         cmocka_unit_test(test_reset_begins_anew),
+        cmocka_unit_test(test_far_handshake_opens_the_window),
+        cmocka_unit_test(test_near_handshake_changes_nothing),
+        cmocka_unit_test(test_what_is_measured_takes_the_place_of_what_was_expected),
+        cmocka_unit_test(test_expectations_are_bounded),
+        cmocka_unit_test(test_sizes_must_be_known),
         cmocka_unit_test(test_other_keys_are_not_timed),
         cmocka_unit_test(test_rests_while_a_part_of_the_window_comes_in),
     };

@@ -678,6 +678,68 @@ static void threads_share_tls(void **state) {
     tls_free(&tls);
 }
 
+/* ---- calls that are under way together ---- */
+
+static struct call *start_echo(struct client *client, const char *word) {
+    const struct bytes words[] = { BYTES_LITERAL("ECHO"), bytes_of_str(word) };
+    return call_start(client, 2, words);
+}
+
+static void assert_echo(struct call **call, const char *word) {
+    struct call_reply reply;
+    struct err err;
+    assert_true(call_finish(loop, call, PATIENCE_MS, &reply, &err));
+    assert_null(*call);
+    assert_true(bytes_equal_str(reply.item.str, word));
+    call_reply_fini(&reply);
+}
+
+static void calls_are_finished_in_any_order(void **state) {
+    struct client_settings settings = to_server();
+    struct err err;
+    settings.reconnect = false;
+    struct client *client = call_open(loop, &settings, PATIENCE_MS, &err);
+    struct call *a = start_echo(client, "a"), *b = start_echo(client, "b"), *c = start_echo(client, "c");
+    assert_int_equal(client_pending(client), 3);
+    call_drop(&b);
+    assert_null(b);
+    assert_echo(&c, "c");
+    assert_int_equal(client_pending(client), 0); /* all came in the same round trip */
+    assert_echo(&a, "a");
+    call_drop(&a); /* of nothing */
+    client_close(&client);
+    loop_run_once(loop, 0);
+}
+
+static void calls_fail_with_their_connection(void **state) {
+    struct client_settings settings = to_server();
+    struct call_reply reply;
+    struct err err;
+    settings.reconnect = false;
+    struct client *client = call_open(loop, &settings, PATIENCE_MS, &err);
+    struct call *lost = start_echo(client, "lost"), *dropped = start_echo(client, "dropped");
+    redis_kill_clients(&server);
+    assert_false(call_finish(loop, &lost, PATIENCE_MS, &reply, &err));
+    assert_int_equal(err.code, ERR_CLOSED);
+    call_drop(&dropped);
+    struct call *late = start_echo(client, "late");
+    assert_false(call_finish(loop, &late, PATIENCE_MS, &reply, &err));
+    assert_int_equal(err.code, ERR_CLOSED);
+    client_close(&client);
+    loop_run_once(loop, 0);
+}
+
+static void a_client_knows_how_far_its_server_is(void **state) {
+    struct client_settings settings = to_server();
+    struct err err;
+    struct client *client = client_open(loop, &settings, NULL, NULL);
+    assert_int_equal(client_round_trip_us(client), 0);
+    assert_true(call_await_open(loop, &client, true, PATIENCE_MS, &err));
+    assert_in_range(client_round_trip_us(client), 1, 10 * 1000 * 1000);
+    client_close(&client);
+    loop_run_once(loop, 0);
+}
+
 static int setup(void **state) {
     struct err err;
     redis_start(&server, NULL);
@@ -750,6 +812,9 @@ int main(void) {
         cmocka_unit_test(named),
         cmocka_unit_test(threads_share_tls),
         cmocka_unit_test(stale_connection_is_killed),
+        cmocka_unit_test(calls_are_finished_in_any_order),
+        cmocka_unit_test(calls_fail_with_their_connection),
+        cmocka_unit_test(a_client_knows_how_far_its_server_is),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
