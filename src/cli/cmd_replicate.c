@@ -114,6 +114,7 @@ static struct live_settings live_settings_of(struct replicate_run *run) {
     return (struct live_settings){ .only = o->mode == OPT_MODE_LIVEONLY,
                                    .capture = (enum live_capture)o->capture,
                                    .poll_ms = o->poll_ms,
+                                   .gather_ms = o->gather_ms,
                                    .state_dir = o->state_dir,
                                    .name = o->job,
                                    .source = run->source_endpoint.label,

@@ -53,6 +53,10 @@ static void print_promise(const struct job_seen *job) {
             printf("; 99 %% of the time below %" PRId64 " ms, at most %" PRId64 " ms", to_ms(r->lag_p99_us),
                    to_ms(r->lag_max_us));
         putchar('\n');
+        if (r->gather_ms > 0)
+            printf("  busy       the source's server is: changes are gathered for up to %" PRId64
+                   " ms, which is part of the lag\n",
+                   r->gather_ms);
     } else if (!job->alive) {
         printf("  no longhaul is running for this job%s; its record is of %s\n",
                job->held ? " any more, or it cannot write" : "", time_and_age(job, r->updated_us, "?", line));

@@ -40,6 +40,7 @@ enum {
 #define OPTIONS_KEYS_MAX INT64_C(100000000000)
 #define OPTIONS_TIMEOUT_MAX_MS (INT64_C(24) * 3600 * 1000)
 #define OPTIONS_POLL_MIN_MS 100
+#define OPTIONS_GATHER_MAX_MS (INT64_C(10) * 60 * 1000)
 #define OPTIONS_LEASE_MIN_MS INT64_C(1000)
 #define OPTIONS_LEASE_MAX_MS (INT64_C(10) * 60 * 1000)
 #define OPTIONS_DURATION_MAX_MS (INT64_C(3650) * 24 * 3600 * 1000)
@@ -144,6 +145,7 @@ struct options {
 
     int capture; /* enum opt_capture */
     int64_t poll_ms, lease_ms;
+    int64_t gather_ms;       /* 0: never */
     int64_t idle_timeout_ms; /* 0: none */
     char *state_dir, *job;   /* NULL: none; one made from what is copied */
     int resync;              /* enum opt_resync */

@@ -93,9 +93,9 @@ static bool check_job(const struct options *options, struct err *err) {
 }
 
 static bool settle_live(const struct options *options, struct err *err) {
-    static const char *const of_live[] = { "--capture",     "--poll",       "--state-dir", "--job",
-                                           "--resync",      "--max-delete", "--lease",     "--release-deletions",
-                                           "--idle-timeout" };
+    static const char *const of_live[] = { "--capture",      "--poll",       "--state-dir", "--job",
+                                           "--resync",       "--max-delete", "--lease",     "--release-deletions",
+                                           "--idle-timeout", "--gather" };
     if (options->mode != OPT_MODE_SCAN) return check_job(options, err);
     for (size_t i = 0; i < sizeof(of_live) / sizeof(of_live[0]); i++)
         if (options_origin(options, of_live[i] + 2) == ORIGIN_COMMAND_LINE)

@@ -146,13 +146,30 @@ static bool lane_lingers(struct lane *lane, size_t queued) {
     return true;
 }
 
+/* How many of the queued keys may be read now, as far as waiting for company goes. */
+static size_t lane_ripe(struct lane *lane, size_t queued) {
+    const struct copy_plan *plan = lane->plan;
+    int64_t gather_ms = plan->live && plan->gather_ms != NULL ? plan->gather_ms(plan->ctx) : 0;
+    if (gather_ms == 0) {
+        lane->gate = (struct gather_gate){ 0 };
+        return lane_lingers(lane, queued) ? 0 : queued;
+    }
+    bool full =
+        plan->names_bytes_max > 0 && keyset_memory_bytes(lane->keys) >= plan->names_bytes_max / LANE_GATHER_SHARE;
+    size_t free_per_s = GATHER_FREE_PER_S / (size_t)plan->lanes;
+    size_t ripe = gather_allows(&lane->gate, clock_mono_ms(), queued, gather_ms, free_per_s, full);
+    if (ripe == 0 && !loop_timer_is_pending(lane->linger)) loop_timer_start(lane->linger, GATHER_LEAST_MS);
+    return ripe;
+}
+
 /* Room in all windows for so many further keys; 0 when it is not worth a batch yet. */
 static size_t lane_room(struct lane *lane) {
     const struct copy_plan *plan = lane->plan;
     size_t queued = keyset_queued(lane->keys), in_flight = keyset_in_flight(lane->keys);
     size_t window = window_now(&lane->window, lane->values_known, lane->value_bytes);
     if (lane->stopping || lane->failed || queued == 0 || in_flight >= window) return 0;
-    if (!lane_may_write(lane) || lane_lingers(lane, queued)) return 0;
+    size_t ripe = lane_may_write(lane) ? lane_ripe(lane, queued) : 0;
+    if (ripe == 0) return 0;
     uint64_t half = plan->lane_bytes / 2;
     if (lane->target_full || (lane->reading_bytes >= half && in_flight > 0)) return 0;
     size_t room = window - in_flight;
@@ -165,8 +182,8 @@ static size_t lane_room(struct lane *lane) {
     /* A server that is woken for a few keys costs more than they do: wait for a quarter of the window, or of what fits. */
     uint64_t quantum = (uint64_t)((double)half / (lane->value_bytes + 1) / 4) + 1;
     if (quantum > window / 4) quantum = window / 4;
-    if (room < quantum && room < queued && in_flight > 0) return 0;
-    return lane_allowance(lane, room < queued ? room : queued);
+    if (room < quantum && room < ripe && in_flight > 0) return 0;
+    return lane_allowance(lane, room < ripe ? room : ripe);
 }
 
 /* A full target may get room only by deletions that wait behind what it cannot take. So, beside the batch that tries
@@ -201,6 +218,7 @@ static void lane_take_up(struct lane *lane) {
     if (!lane->bounded && keyset_queued(lane->keys) > 0) lane_bound_source(lane);
     size_t n = lane_room(lane), probes = n > 0 ? lane_probes(lane, n) : 0;
     if (n > 0) lane->lingered = false;
+    gather_took(&lane->gate, n + probes);
     while (n > 0 && lane_take(lane, false)) n--;
     while (probes > 0 && lane_take(lane, true)) probes--;
 }

@@ -78,6 +78,7 @@ struct copy_plan {
 
     /* Called from lane threads; those behind `live` only then. */
     bool (*may_write)(void *ctx);                      /* false: nothing is started (the lease is not held) */
+    int64_t (*gather_ms)(void *ctx);                   /* how long changes are gathered; 0: the source is not busy */
     int64_t (*gap_since_ms)(void *ctx, uint16_t slot); /* HOW_IF_USED: monotonic ms at which the slot's gap began */
     void (*on_gone)(void *ctx, int db, struct bytes key, uint16_t slot); /* HOW_IF_GONE: the source has it no more */
     void (*on_debts)(void *ctx);                                         /* lane_take_debts() has something new */

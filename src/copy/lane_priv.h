@@ -7,6 +7,7 @@
 
 #include "base/block.h"
 #include "base/keyset.h"
+#include "copy/gather.h"
 #include "copy/lane.h"
 #include "copy/pool.h"
 #include "copy/streams.h"
@@ -25,6 +26,7 @@ enum {
     LANE_RETRY_MS = 100,
     LANE_LINGER_MS = 4,     /* live: how long a change waits for company */
     LANE_LINGER_KEYS = 400, /* so many need no more */
+    LANE_GATHER_SHARE = 2,  /* this part of the memory for names ends gathering, before any are dropped */
     LANE_HOLD_MIN_MS = 100,
     LANE_HOLD_MAX_MS = 2000,
     LANE_TICK_MS = 250,
@@ -101,9 +103,10 @@ struct lane {
     struct loop_timer *tick;  /* outages and gauges */
     struct loop_timer *pace;  /* --rate */
     struct loop_timer *linger;
-    bool lingered;          /* what waits has waited for company */
-    struct key_list staged; /* in flight, waiting for their next step of reading */
-    struct key_list turn;   /* in flight, their values too large for the room there is now */
+    bool lingered;           /* what waits has waited for company */
+    struct gather_gate gate; /* live, while the source is busy: what waits is read in sweeps */
+    struct key_list staged;  /* in flight, waiting for their next step of reading */
+    struct key_list turn;    /* in flight, their values too large for the room there is now */
 
     /* windows */
     struct window window;

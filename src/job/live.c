@@ -219,6 +219,15 @@ static void choose_phase(struct live *live) {
     live->phase = phase;
 }
 
+/* Only what is followed is gathered: while something is copied or gone through again, and at the end, every moment that
+ * keys wait is a moment in which the target could be lost without them. */
+static void choose_gathering(struct live *live, bool stopping) {
+    bool steady = live->copied_once && live->limit_us == LIVE_NO_GAP && !stopping;
+    int64_t ms = steady ? gather_time_ms(live_busiest_share(live), live->settings->gather_ms) : 0;
+    bool ends = atomic_exchange(&live->gather_ms, ms) > 0 && ms == 0;
+    for (int i = 0; ends && i < live->job->n_workers; i++) worker_update(live->job->workers[i]);
+}
+
 static bool is_idle(const struct live *live) {
     int64_t limit_ms = live->settings->idle_timeout_ms;
     if (limit_ms <= 0 || live->limit_us != LIVE_NO_GAP || live->watermark_us == LIVE_NEVER) return false;
@@ -268,6 +277,7 @@ bool live_step(struct live *live, bool stopping, bool *ended, struct err *err) {
     close_gaps(live);
     live_compute_watermark(live);
     choose_phase(live);
+    choose_gathering(live, stopping);
     keep_step(live);
     if (stopping) return has_drained(live, ended, err);
     if (is_idle(live)) {
@@ -295,6 +305,11 @@ void live_topology_changed(struct live *live, bool source) {
 bool live_may_write(void *ctx) {
     const struct job *job = ctx;
     return keeper_may_write(job->live->keeper);
+}
+
+int64_t live_gather_ms(void *ctx) {
+    const struct job *job = ctx;
+    return atomic_load_explicit(&job->live->gather_ms, memory_order_relaxed);
 }
 
 int64_t live_gap_since_ms(void *ctx, uint16_t slot) {

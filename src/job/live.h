@@ -59,6 +59,7 @@ void live_free(struct live **live);
 
 /* For the lanes' plan. */
 bool live_may_write(void *job);
+int64_t live_gather_ms(void *job);
 int64_t live_gap_since_ms(void *job, uint16_t slot);
 void live_on_gone(void *job, int db, struct bytes key, uint16_t slot);
 void live_on_debts(void *job);

@@ -199,6 +199,7 @@ void keep_fill(struct live *live) {
     r->lag_p50_us = (int64_t)hist_percentile(live->lag, 50);
     r->lag_p99_us = (int64_t)hist_percentile(live->lag, 99);
     r->lag_max_us = (int64_t)hist_max(live->lag);
+    r->gather_ms = atomic_load(&live->gather_ms);
     fill_nodes(live, r);
     fill_gaps(live, r);
 }

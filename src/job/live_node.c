@@ -103,10 +103,18 @@ static void put_mark(struct worker *worker, struct worker *here, struct lane_mar
     loop_post(worker_loop(worker), on_posted_mark, posted);
 }
 
-static struct barrier *free_barrier(struct live_node *node) {
-    for (size_t i = 0; i < LIVE_BARRIERS; i++)
-        if (atomic_load(&node->barriers[i].left) == 0) return &node->barriers[i];
-    return NULL;
+/* While lanes gather, barriers stay in them for that long. The last ones are kept for moments spread over that time: were all
+ * given away at once, the watermark would stand at that moment until they come back. */
+static struct barrier *free_barrier(struct live_node *node, int64_t sent_us) {
+    struct barrier *found = NULL;
+    int n = 0;
+    for (size_t i = 0; i < LIVE_BARRIERS; i++) {
+        if (atomic_load(&node->barriers[i].left) != 0) continue;
+        found = &node->barriers[i];
+        n++;
+    }
+    int64_t apart_us = live_gather_ms(node->live->job) * 1000 / LIVE_BARRIERS_SPARED;
+    return n > LIVE_BARRIERS_SPARED || sent_us - node->marked_us >= apart_us ? found : NULL;
 }
 
 static void on_barrier(void *ctx, int64_t sent_us, const int *dbs, size_t n_dbs) {
@@ -121,8 +129,9 @@ static void on_barrier(void *ctx, int64_t sent_us, const int *dbs, size_t n_dbs)
     if (news || atomic_load(&node->live->any_new_dbs)) return; /* its names were not given in all databases */
     if (atomic_load(&node->muted)) return;
     atomic_store(&node->heard_us, sent_us);
-    struct barrier *b = free_barrier(node);
+    struct barrier *b = free_barrier(node, sent_us);
     if (b == NULL) return; /* the lanes are behind; a later one will do */
+    node->marked_us = sent_us;
     b->node = node;
     b->sent_us = sent_us;
     atomic_store(&b->left, job->n_workers);
@@ -240,6 +249,7 @@ static void take_silent_commands(struct live_node *node, const struct watch_look
 static void on_look(void *ctx, const struct watch_look *look, const struct watch_look *before) {
     struct live_node *node = ctx;
     take_quietness(node, look, before);
+    gather_load_note(&node->load, look->asked_us, look->cpu_us);
     bool mine = node->hearing && strcmp(look->info.run_id, node->run_id) == 0;
     if (mine && !server_info_continues(&look->info, node->run_id, node->replid)) {
         loop_post(worker_loop(node->worker), on_feed_break, node);
@@ -260,6 +270,8 @@ static void on_look(void *ctx, const struct watch_look *look, const struct watch
 }
 
 static void on_silent(void *ctx, const struct err *err) {
+    struct live_node *node = ctx;
+    node->load = (struct gather_load){ 0 };
     log_debug(err->place, "%s", err->text);
 }
 
@@ -539,6 +551,13 @@ void live_nodes_step(struct live *live) {
         node_step(live, n);
         if (!n->listed && slot_set_count(&n->gap) == 0) node_end(live, n);
     }
+}
+
+double live_busiest_share(const struct live *live) {
+    double share = 0;
+    for (const struct live_node *n = live->nodes; n != NULL; n = n->next)
+        if (n->listed && n->load.share > share) share = n->load.share;
+    return share;
 }
 
 bool live_hears(const struct live *live, const struct address *primary) {

@@ -8,6 +8,7 @@
 #include "base/hist.h"
 #include "base/slot.h"
 #include "capture/feed.h"
+#include "copy/gather.h"
 #include "job/keeper.h"
 #include "job/live.h"
 #include "job/replicate_priv.h"
@@ -21,6 +22,7 @@
 
 enum {
     LIVE_BARRIERS = 16,        /* of one node, on their way through the lanes */
+    LIVE_BARRIERS_SPARED = 8,  /* of these: only at intervals, see free_barrier() */
     LIVE_LOOK_MS = 1000,       /* between two looks at a server by INFO, at most */
     LIVE_PUBLISH_MS = 250,     /* between two records handed to the keeper */
     LIVE_STATE_MS = 2000,      /* between two records written into the state directory */
@@ -49,6 +51,7 @@ struct live_node {
     struct barrier barriers[LIVE_BARRIERS];
     _Atomic bool muted;        /* a loss is not dealt with yet: no barrier counts */
     _Atomic int64_t heard_us;  /* of the last barrier that was answered */
+    int64_t marked_us;         /* the feed's thread: of the last barrier that went into the lanes */
     _Atomic int64_t passed_us; /* of the last barrier that all lanes have reached; LIVE_NEVER: none */
 
     /* Under the live job's lock, written by the feed's thread. */
@@ -68,6 +71,7 @@ struct live_node {
     int64_t asked_us;     /* when the look after the establishment was asked for, wall clock */
     int64_t groups_ms;    /* streams were looked at, where the commands are not counted */
     bool watch_stale;
+    struct gather_load load; /* of the server's main thread */
     struct watch_look taken; /* the last look at the process that is heard; run_id empty: none yet */
     int64_t recorded_swaps;  /* as the record counted SWAPDB; -1: unknown */
     uint64_t forks;
@@ -160,6 +164,7 @@ struct live {
     bool copied_once, held_told;
     _Atomic bool debts, released;
     _Atomic int64_t changed_us; /* the last change that was named */
+    _Atomic int64_t gather_ms;  /* how long lanes gather changes now */
     struct hist *lag;           /* microseconds */
     int64_t stop_us;            /* when the end was asked for; 0: it was not */
     uint64_t gaps_opened, gaps_closed;
@@ -203,6 +208,8 @@ void live_nodes_sync(struct live *live, bool first);
 void live_nodes_step(struct live *live);
 void live_nodes_stop(struct live *live);
 void live_nodes_free(struct live *live);
+/* How busy the busiest server's main thread is; 1: all the time. */
+double live_busiest_share(const struct live *live);
 /* Tells every lane which process is to be read at this node, and whether its deletions are believed. */
 void live_node_trust(struct live_node *node);
 

@@ -105,6 +105,7 @@ json_t *record_to_json(const struct job_record *record) {
     set_time(object, "lag_p50_us", record->lag_p50_us);
     set_time(object, "lag_p99_us", record->lag_p99_us);
     set_time(object, "lag_max_us", record->lag_max_us);
+    set_time(object, "gather_ms", record->gather_ms);
     json_object_set_new(object, "nodes", nodes_to_json(record));
     if (record->checkpoint_us > 0) {
         set_time(object, "checkpoint_us", record->checkpoint_us);
@@ -240,8 +241,8 @@ bool record_from_json(struct job_record *record, const json_t *json, struct err 
            get_number(&r, "copied", &record->copied) && get_number(&r, "deleted", &record->deleted) &&
            get_number(&r, "given_up", &record->given_up) && get_number(&r, "waiting", &record->waiting) &&
            get_time(&r, "lag_p50_us", &record->lag_p50_us) && get_time(&r, "lag_p99_us", &record->lag_p99_us) &&
-           get_time(&r, "lag_max_us", &record->lag_max_us) && get_time(&r, "checkpoint_us", &record->checkpoint_us) &&
-           get_lists(&r, record);
+           get_time(&r, "lag_max_us", &record->lag_max_us) && get_time(&r, "gather_ms", &record->gather_ms) &&
+           get_time(&r, "checkpoint_us", &record->checkpoint_us) && get_lists(&r, record);
 }
 
 bool record_from_text(struct job_record *record, struct bytes text, struct err *err) {

@@ -61,6 +61,7 @@ struct job_record {
     uint64_t epoch; /* of the lease */
     uint64_t copied, deleted, given_up, waiting;
     int64_t lag_p50_us, lag_p99_us, lag_max_us; /* since the job was started, while no gap was open */
+    int64_t gather_ms; /* how long changes are gathered, because the source is busy; 0: they are not */
     struct record_node nodes[RECORD_LIST_MAX];
     size_t n_nodes;
     int64_t

@@ -119,6 +119,7 @@ static void make_plan(struct job *job) {
         job->plan.live = true;
         job->plan.names_bytes_max = s->buffer_bytes / 2 / (uint64_t)threads;
         job->plan.may_write = live_may_write;
+        job->plan.gather_ms = live_gather_ms;
         job->plan.gap_since_ms = live_gap_since_ms;
         job->plan.on_gone = live_on_gone;
         job->plan.on_debts = live_on_debts;

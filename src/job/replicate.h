@@ -30,6 +30,7 @@ struct live_settings {
     bool only; /* follow changes; what is there already is not copied */
     enum live_capture capture;
     int64_t poll_ms;             /* for what no capture announces */
+    int64_t gather_ms;           /* how long changes of a busy source are gathered at most; 0: never */
     const char *state_dir;       /* NULL: none */
     const char *name;            /* of the job; NULL: made from what it copies */
     const char *source, *target; /* labels of the endpoints */

@@ -69,6 +69,7 @@ static void look_take_info(struct watch_look *look, struct bytes text) {
     look->forks_known = info_number(text, "total_forks", &look->forks);
     look->has_child = info_has_child(text);
     info_number(text, "master_repl_offset", &look->offset);
+    look->cpu_us = info_cpu_us(text);
     look->n_replicas = info_replicas(text, &look->replicas_offset);
 }
 

@@ -31,10 +31,11 @@ struct watch_look {
     int dbs[INFO_DATABASES_MAX]; /* databases that hold keys, ascending */
     int n_dbs;
     bool forks_known;
-    uint64_t forks;           /* total_forks, 6.2 */
-    bool has_child;           /* a save or rewrite is running */
-    uint64_t offset;          /* master_repl_offset */
-    int n_replicas;           /* online */
+    uint64_t forks;  /* total_forks, 6.2 */
+    bool has_child;  /* a save or rewrite is running */
+    uint64_t offset; /* master_repl_offset */
+    int64_t cpu_us;  /* processor time of its main thread, of the process where that is not told; -1: unknown */
+    int n_replicas;  /* online */
     uint64_t replicas_offset; /* the lowest of theirs */
     bool calls_known;         /* false too where an ACL or a renaming keeps the counters from us */
     uint64_t calls[WATCH_CALLS];

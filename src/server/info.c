@@ -100,6 +100,25 @@ bool info_number(struct bytes info, const char *name, uint64_t *number) {
     return there;
 }
 
+/* "12.345678" */
+static bool seconds_field(struct bytes info, const char *name, int64_t *us) {
+    struct bytes text = info_field(info, name), whole = bytes_split(&text, '.');
+    int64_t seconds, fraction;
+    if (text.len != 6 || !bytes_to_i64(whole, &seconds) || seconds < 0 || seconds > INT32_MAX) return false;
+    if (!bytes_to_i64(text, &fraction) || fraction < 0) return false;
+    *us = seconds * 1000000 + fraction;
+    return true;
+}
+
+int64_t info_cpu_us(struct bytes info) {
+    int64_t user, sys;
+    if (seconds_field(info, "used_cpu_user_main_thread", &user) &&
+        seconds_field(info, "used_cpu_sys_main_thread", &sys))
+        return user + sys;
+    if (seconds_field(info, "used_cpu_user", &user) && seconds_field(info, "used_cpu_sys", &sys)) return user + sys;
+    return -1;
+}
+
 bool info_has_child(struct bytes info) {
     static const char *const fields[] = { "rdb_bgsave_in_progress", "aof_rewrite_in_progress",
                                           "module_fork_in_progress" };

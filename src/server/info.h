@@ -51,6 +51,10 @@ int info_databases(struct bytes info, int *dbs, int max);
 /* Whether a field is there and holds a number from 0 on, in *number (else 0). */
 bool info_number(struct bytes info, const char *name, uint64_t *number);
 
+/* Processor time of the main thread since the start, user and system, in microseconds (used_cpu_*_main_thread, which Redis
+ * 6.0 lacks); of the whole process without its children where that is not told; -1: neither is. */
+int64_t info_cpu_us(struct bytes info);
+
 /* A save, a rewrite of the append-only file, or a module's child process is running. */
 bool info_has_child(struct bytes info);
 

@@ -156,13 +156,14 @@ class Recorder:
         return newest
 
 
-@pytest.mark.parametrize("capture", ["tracking", "notifications"])
-def test_watermark_is_true(fleet: Fleet, target: Server, tmp_path: Path, capture: str) -> None:
-    """Cut off at random moments: every write that was acknowledged before the watermark on the target is there."""
+@pytest.mark.parametrize("capture, gather", [("tracking", "0"), ("tracking", "300ms"), ("notifications", "300ms")])
+def test_watermark_is_true(fleet: Fleet, target: Server, tmp_path: Path, capture: str, gather: str) -> None:
+    """Cut off at random moments: every write that was acknowledged before the watermark on the target is there. Also
+    when changes are gathered, which they are as far as the writes keep the source busy."""
     source = fleet.server(Options(config={"notify-keyspace-events": "KEA"}))
     chance, checked, marks = random.Random(12), 0, []
-    with Recorder(source, 20_000) as recorder, Live(source, target, "--capture", capture, *POLL, *SHORT_LEASE,
-                                                    state_dir=tmp_path / "state") as live:
+    with Recorder(source, 20_000) as recorder, Live(source, target, "--capture", capture, "--gather", gather, *POLL,
+                                                    *SHORT_LEASE, state_dir=tmp_path / "state") as live:
         live.wait_live()
         for _ in range(6):
             live.catch_up()
@@ -312,3 +313,65 @@ def test_hot_keys_are_copied_seldom(source: Server, target: Server) -> None:
         oracle.assert_equal(source, target, at_least=10)
         live.terminate().expect(EQUAL)
     assert copied < paced.writes / 5, f"{copied} copies of {paced.writes} writes"
+
+
+# A busy source is read seldom
+
+class Busy:
+    """The source's thread has no rest while the block runs: scripts that only count, one after the other."""
+
+    SCRIPT = "local n = 0 for i = 1, 100000 do n = n + i end return n"
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(2)]
+
+    def __enter__(self) -> "Busy":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _run(self) -> None:
+        with self._server.wire() as wire:
+            while not self._stop.is_set():
+                wire.call("EVAL", self.SCRIPT, "0")
+
+
+def reads(server: Server) -> int:
+    """How many strings were read from it so far, by whatever command."""
+    calls = server.admin().info("commandstats")
+    return sum(int(calls.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in ("get", "getrange"))
+
+
+def rewrite(server: Server, keys: int, value: str) -> None:
+    """All at once, so that nothing can be read between two of them."""
+    server.command("EVAL", "for i = 1, tonumber(ARGV[1]) do redis.call('set', 'k:' .. i, ARGV[2]) end", 0, keys, value)
+
+
+def test_a_busy_source_is_read_once_for_many_changes(source: Server, target: Server) -> None:
+    """Keys that change again and again while changes are gathered are read once, and that at once when the job ends.
+
+    Without the end they would be read 40 s after the changes, at the 10,000 a second that never wait: longer than a
+    stopped job waits for its last watermark."""
+    keys = 400_000
+    rewrite(source, keys, "old")
+    with Live(source, target, "--gather", "10m", "--buffer-memory", "512MB", *POLL) as live, Busy(source):
+        live.wait_live()
+        live.wait_status(lambda job: job["gather_ms"] > 60_000, "the source to be found busy", 60)
+        rewrite(source, keys, "taken by the first sweep")
+        wait.until(lambda: target.admin().get(f"k:{keys}") == b"taken by the first sweep", "the first sweep", 90)
+        live.wait_status(lambda job: job["waiting"] == 0, "all of it", 60)
+        before = reads(source)
+        for value in ("gathered", "again", "and last"):
+            rewrite(source, keys, value)
+            live.wait_status(lambda job: job["waiting"] >= keys, "the changes to be heard", 30)
+        assert reads(source) == before
+        live.terminate(seconds=60).expect(EQUAL)
+        assert reads(source) - before == keys
+    oracle.assert_equal(source, target, at_least=keys)

@@ -70,6 +70,12 @@ def test_a_target_that_is_not_there() -> None:
     assert "cannot connect" in longhaul("status", "127.0.0.1:1").expect(TROUBLE).stderr
 
 
+def test_a_busy_source(target: Server) -> None:
+    write(target, gather_ms=640)
+    assert job_of(target, EQUAL)["gather_ms"] == 640
+    assert "changes are gathered for up to 640 ms" in status(target).expect(EQUAL).stdout
+
+
 def test_a_healthy_job(target: Server) -> None:
     made = write(target)
     job = job_of(target, EQUAL)

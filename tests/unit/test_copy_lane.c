@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "copy/gather.h"
 #include "copy/lane.h"
 #include "server/call.h"
 #include "support/redis_process.h"
@@ -28,7 +29,7 @@ struct rig {
     struct copy_plan plan;
     struct lane *lane;
     int allowed; /* so many questions of may_write() are answered with yes; NEVER: all */
-    int64_t gap_since_ms;
+    int64_t gap_since_ms, gather_ms;
     int gone, debts;
     char gone_key[64];
     struct err failed;
@@ -43,6 +44,10 @@ static bool may_write(void *ctx) {
 
 static int64_t gap_since_ms(void *ctx, uint16_t slot) {
     return ((struct rig *)ctx)->gap_since_ms;
+}
+
+static int64_t gather_ms(void *ctx) {
+    return ((struct rig *)ctx)->gather_ms;
 }
 
 static void on_gone(void *ctx, int db, struct bytes key, uint16_t slot) {
@@ -104,6 +109,7 @@ static void rig_start(struct rig *r) {
                                   .giveup = giveup_new(),
                                   .live = true,
                                   .may_write = may_write,
+                                  .gather_ms = gather_ms,
                                   .gap_since_ms = gap_since_ms,
                                   .on_gone = on_gone,
                                   .on_debts = on_debts,
@@ -340,6 +346,65 @@ static void groups_are_compared(void **state) {
     poll_groups(&r);
     assert_int_equal(STAT(&r, unchanged), unchanged + 1); /* plain */
     assert_int_equal(STAT(&r, copied), before + 1);
+    rig_stop(&r);
+}
+
+/* ---- gathering ---- */
+
+enum { SWEPT = 3000, LONG_MS = 3600 * 1000 };
+
+static void name_all(struct rig *r, struct lane_mark *mark) {
+    char key[32];
+    for (int i = 1; i <= SWEPT; i++) {
+        snprintf(key, sizeof(key), "k%d", i);
+        name_as(r, key, HOW_COPY);
+    }
+    if (mark != NULL) lane_put_mark(r->lane, mark);
+}
+
+/* A lane of a busy source whose gate has been opened, passed by SWEPT keys, and closed again. */
+static void rig_run_swept(struct rig *r) {
+    rig_start(r);
+    redis_do(&source, "EVAL \"for i=1,%d do redis.call('set','k'..i,i) end\" 0", SWEPT);
+    /* So little is read without waiting that the test need not hurry. */
+    r->plan.lanes = GATHER_FREE_PER_S;
+    rig_run(r);
+    serve(r, "k1", HOW_COPY); /* the connections are there */
+    r->gather_ms = LONG_MS;
+    name_all(r, NULL);
+    RUN_UNTIL(is_idle(r));
+    assert_int_equal(STAT(r, copied), SWEPT + 1);
+}
+
+static void what_a_busy_source_changes_is_read_once(void **state) {
+    struct rig r = { 0 };
+    int order = 0;
+    struct counted_mark mark = { { .reached = on_mark }, &r, .order = &order };
+    rig_run_swept(&r);
+    name_all(&r, &mark.mark);
+    run_for(100);
+    name_all(&r, NULL);
+    run_for(100);
+    assert_int_equal(STAT(&r, waiting), SWEPT);
+    assert_int_equal(STAT(&r, in_flight), 0);
+    assert_int_equal(STAT(&r, copied), SWEPT + 1);
+    assert_int_equal(mark.n, 0);
+    r.gather_ms = 0; /* it is calm, or all is to be ended */
+    lane_update(r.lane);
+    RUN_UNTIL(mark.n == 1);
+    assert_int_equal(STAT(&r, copied), 2 * SWEPT + 1);
+    rig_stop(&r);
+}
+
+static void names_that_fill_the_memory_are_not_gathered(void **state) {
+    struct rig r = { 0 };
+    rig_run_swept(&r);
+    /* Half of it is taken by fewer than there are, all of it by more. */
+    r.plan.names_bytes_max = SWEPT * 140;
+    name_all(&r, NULL);
+    RUN_UNTIL(is_idle(&r));
+    assert_int_equal(STAT(&r, copied), 2 * SWEPT + 1);
+    assert_int_equal(r.debts, 0);
     rig_stop(&r);
 }
 
@@ -648,6 +713,8 @@ int main(void) {
         cmocka_unit_test(without_idle_times_all_is_copied),
         cmocka_unit_test(looking_for_what_is_gone_writes_nothing),
         cmocka_unit_test(groups_are_compared),
+        cmocka_unit_test(what_a_busy_source_changes_is_read_once),
+        cmocka_unit_test(names_that_fill_the_memory_are_not_gathered),
         cmocka_unit_test(nothing_is_written_without_the_lease),
         cmocka_unit_test(the_lease_is_lost_anywhere),
         cmocka_unit_test(deletions_wait_for_trust),

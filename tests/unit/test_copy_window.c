@@ -13,7 +13,7 @@ enum { BUDGET = 8 * 1024 * 1024 };
 /* Rounds through a pipe that takes `rate` keys a second at most: a window's worth each, the queue before the pipe
  * delaying what is more than it holds. Returns the window after them. */
 static size_t run_pipe(struct window *w, int64_t round_trip_us, double rate, int rounds) {
-    int64_t now_us = 1000;
+    int64_t now_us = w->looked_at_us > 0 ? w->looked_at_us : 1000;
     int key;
     for (int i = 0; i < rounds; i++) {
         window_take_at(w, &key, now_us);

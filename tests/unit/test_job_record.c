@@ -24,6 +24,7 @@ static void fill(struct job_record *r) {
                               .deleted = 2,
                               .given_up = 3,
                               .waiting = 4,
+                              .gather_ms = 640,
                               .n_nodes = 2,
                               .n_gaps = 1,
                               .n_holds = 1 };

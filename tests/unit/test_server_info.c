@@ -168,6 +168,22 @@ static void calls(void **state) {
     assert_false(info_counts_calls(bytes_of_str(redis_7)) || info_counts_calls(BYTES_LITERAL("# Commandstats\r\n")));
 }
 
+static void processor_time(void **state) {
+    static const char redis_60[] = "used_cpu_sys:1.006226" L "used_cpu_user:20.002075" L
+                                   "used_cpu_sys_children:9.000904" L "used_cpu_user_children:9.001039" L;
+    static const char redis_70[] = "used_cpu_sys:5.000000" L "used_cpu_user:5.000000" L
+                                   "used_cpu_sys_main_thread:0.003076" L "used_cpu_user_main_thread:1.000001" L;
+    assert_int_equal(info_cpu_us(bytes_of_str(redis_60)), 21008301);
+    assert_int_equal(info_cpu_us(bytes_of_str(redis_70)), 1003077);
+    static const char *const odd[] = { "",
+                                       "used_cpu_sys:1.000000",
+                                       "used_cpu_sys:1" L "used_cpu_user:2",
+                                       "used_cpu_sys:-1.000000" L "used_cpu_user:1.000000",
+                                       "used_cpu_sys:1.00000x" L "used_cpu_user:1.000000",
+                                       "used_cpu_sys:99999999999999.000000" L "used_cpu_user:1.000000" };
+    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) assert_int_equal(info_cpu_us(bytes_of_str(odd[i])), -1);
+}
+
 static void fields(void **state) {
     struct bytes info = BYTES_LITERAL("used_memory_rss:1\r\nused_memory:2\nempty:\r\nlast:3");
     assert_true(bytes_equal_str(info_field(info, "used_memory"), "2"));
@@ -199,9 +215,10 @@ static void odd_texts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(replica_of_5), cmocka_unit_test(flavours),  cmocka_unit_test(keyspace),
-        cmocka_unit_test(fields),       cmocka_unit_test(odd_texts), cmocka_unit_test(numbers),
-        cmocka_unit_test(children),     cmocka_unit_test(replicas),  cmocka_unit_test(calls),
+        cmocka_unit_test(replica_of_5),   cmocka_unit_test(flavours),  cmocka_unit_test(keyspace),
+        cmocka_unit_test(fields),         cmocka_unit_test(odd_texts), cmocka_unit_test(numbers),
+        cmocka_unit_test(children),       cmocka_unit_test(replicas),  cmocka_unit_test(calls),
+        cmocka_unit_test(processor_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
