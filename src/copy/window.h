@@ -1,13 +1,13 @@
 /* How many keys of a lane may be in flight: as many as the round trip holds at the speed that is reached, and a base.
  *
- *   keys = base + 2 * (speed: keys done a second) * (shortest round trip)        at most what memory allows
+ *   keys = base + 1.5 * (speed: keys done a second) * (shortest round trip)        at most what memory allows
  *
  * A near target keeps the base: more would only wait in the servers' sockets and delay what is named next. Through 80 ms
- * the base alone would be the limit; then the keys done are one window per round trip, and the window doubles until
+ * the base alone would be the limit; then the keys done are one window per round trip, and the window grows by half until
  * something else is the limit. A key's way from being taken until it is done is timed, one key at a time. The shortest is
  * the round trip: a longer one has waited behind others, and would grow with the window.
  *
- * Doubling from the base costs some round trips. So the first window is what the handshakes' round trips hold at speeds
+ * Growing from the base costs some round trips. So the first window is what the handshakes' round trips hold at speeds
  * that are only expected, of keys and of bytes (window_expect()), once the sizes of some values are known. The first
  * acknowledgement tells no speed; from the second look on what is measured takes its place.
  */

@@ -120,6 +120,8 @@ def wan(bed: Bed) -> Iterator[Row]:
                    options="defaults, --compare none; the proxy is before the target",
                    values={"wall_direct_s": round(median(walls(over)), 3), "wall_s": round(median(walls(under)), 3),
                            "keys_per_s": round(keys / median(copy_times(under))),
+                           "speed_to_proxy_without_delay": round(
+                               median(copy_times(samples["0 ms 1 Gbit/s"])) / median(copy_times(under)), 3),
                            "peak_mib": round(max(sample.peak for sample in under) / 2 ** 20, 1)})
 
 

@@ -31,6 +31,7 @@ enum {
     SOCKET_BUFFER_BYTES = 4 * 1024 * 1024,
     LINK_AHEAD_US = 5000,
     JOIN_US = 200, /* what comes so soon behind other bytes arrives with them */
+    REST_US = 200, /* with a delay it looks no more often: a network card gathers packets too, and costs no processor */
     EVENTS_MAX = 64,
 };
 
@@ -345,5 +346,6 @@ int main(int argc, char **argv) {
         int64_t now = now_us();
         for (int i = 0; i < n; i++) on_event(&events[i], now);
         sleep_until(move_all(now_us()));
+        if (wan.delay_us > 0) usleep(REST_US);
     }
 }

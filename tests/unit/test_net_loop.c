@@ -152,6 +152,25 @@ static void posts_from_threads(void **state) {
     assert_int_equal(count, POSTERS * POSTS);
 }
 
+/* What is deferred before goes first, and it is once only. */
+static void rests_before_it_waits(void **state) {
+    loop_rest(loop, 60 * 1000 * 1000);
+    loop_defer(loop, note, (void *)"d");
+    int64_t start_us = clock_mono_us();
+    loop_run_once(loop, 0);
+    int64_t rested_us = clock_mono_us() - start_us;
+    assert_true(rested_us >= LOOP_REST_MAX_US && rested_us < 30 * 1000 * 1000);
+    assert_string_equal(order, "d");
+    int64_t shortest_us = INT64_MAX;
+    for (int i = 0; i < 20; i++) {
+        start_us = clock_mono_us();
+        loop_run_once(loop, 0);
+        int64_t took_us = clock_mono_us() - start_us;
+        if (took_us < shortest_us) shortest_us = took_us;
+    }
+    assert_true(shortest_us < LOOP_REST_MAX_US);
+}
+
 static void *run_own_loop(void *arg) {
     struct err err;
     for (int i = 0; i < 50; i++) {
@@ -199,6 +218,7 @@ int main(void) {
         TEST(undefer_while_running),
         TEST(deferred_work_does_not_wait),
         TEST(run_once_waits_as_long_as_said),
+        TEST(rests_before_it_waits),
         TEST(posts_from_threads),
         TEST(loops_in_threads),
         TEST(freed_with_work_left),

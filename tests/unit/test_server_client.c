@@ -523,6 +523,25 @@ static void reply_of_many_values(void **state) {
     client_close(&client);
 }
 
+/* Where replies have a bound, one that announces more ends the connection before it has come. */
+static void replies_are_bounded(void **state) {
+    struct client_settings s = to_server();
+    struct err err;
+    struct call_reply reply;
+    redis_do(&server, "EVAL \"redis.call('SET','b',string.rep('x',3000000)) redis.call('SET','s','y') return 1\" 0");
+    s.reply_bytes_max = 1000000;
+    s.reconnect = false;
+    struct client *client = call_open(loop, &s, PATIENCE_MS, &err);
+    assert_true(call_ok(loop, client, PATIENCE_MS, &reply, &err, "MGET s s"));
+    call_reply_fini(&reply);
+    uint64_t before = client_bytes_in(client);
+    assert_false(call_ok(loop, client, PATIENCE_MS, &reply, &err, "MGET s b"));
+    assert_int_equal(err.code, ERR_CLOSED);
+    assert_non_null(strstr(err.text, "3000"));
+    assert_true(client_bytes_in(client) - before < 2000000);
+    client_close(&client);
+}
+
 static void on_kept(void *ctx, void *arg, const struct reply *reply) {
     struct large *l = ctx;
     if (l->block == NULL) {
@@ -805,6 +824,7 @@ int main(void) {
         cmocka_unit_test(calls),
         cmocka_unit_test(large_values),
         cmocka_unit_test(reply_of_many_values),
+        cmocka_unit_test(replies_are_bounded),
         cmocka_unit_test(kept_replies),
         cmocka_unit_test(pushes),
         cmocka_unit_test(subscriber),
