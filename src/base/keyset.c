@@ -38,7 +38,11 @@ enum {
     TRIM_FROM_CELLS = 1 << 18, /* a table that was this large had entries worth giving back to the system */
     SPARE_STEP = 16,
     SPARE_SIZES = 16, /* entries up to 256 bytes are kept for the next key of that size */
+#ifdef __SANITIZE_ADDRESS__
+    SPARE_BYTES_MAX = 0 /* so that an entry that is used after its end is found */
+#else
     SPARE_BYTES_MAX = 1 << 20
+#endif
 };
 
 struct cell {

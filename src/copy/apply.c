@@ -149,13 +149,16 @@ static void send_large_set(struct outq *out, const struct fetched *f) {
     resp_write_arg_i64(out, f->expiry_ms);
 }
 
+enum { SET_WORDS_MAX = 32 }; /* bytes of a SET that are neither key, value nor number */
+
 static void send_set(struct outq *out, const struct fetched *f) {
     if (f->value.len >= OUTQ_REF_MIN) {
         send_large_set(out, f);
         return;
     }
     bool expires = f->expiry_ms >= 0;
-    size_t room = RESP_ARG_ROOM(f->entry->len) + RESP_ARG_ROOM(f->value.len) + 4 * RESP_ARG_ROOM(RESP_NUMBER_ROOM);
+    size_t room =
+        RESP_ARG_ROOM(f->entry->len) + RESP_ARG_ROOM(f->value.len) + RESP_ARG_ROOM(RESP_NUMBER_ROOM) + SET_WORDS_MAX;
     char *at = outq_reserve(out, room), *p = at;
     p = expires ? resp_put_encoded(p, "*5\r\n$3\r\nSET\r\n") : resp_put_encoded(p, "*3\r\n$3\r\nSET\r\n");
     p = resp_put_arg(p, key_entry_bytes(f->entry));

@@ -61,6 +61,7 @@ static void on_subscribed(void *ctx, void *arg, const struct reply *reply) {
     b->subscribed = !resp_is_error(&reply->item);
     if (b->subscribed) return;
     log_debug(client_place(b->client), "strings are read by GETRANGE, as SUBSCRIBE " FEED_CHANNEL_UNUSED " is refused");
+    loop_timer_stop(b->timer);
     client_close(&b->client);
 }
 

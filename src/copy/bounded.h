@@ -1,13 +1,14 @@
-/* A connection to a node of the source on which strings may be read whole although their size is not known: what the
- * server holds for it is bounded by the server itself.
+/* A connection to a server on which strings may be read whole although their size is not known: what the server holds for
+ * it is bounded by the server itself.
  *
- * MGET costs a source a third less than GETRANGE key by key, and has no bound of its own: a string of 500 MB among small
- * ones would be copied into the reply. So this connection subscribes to a channel that nobody uses. That makes it one of
+ * MGET costs a server less than GETRANGE key by key, and has no bound of its own: a string of 500 MB among small ones would
+ * be copied into the reply. So this connection subscribes to a channel that nobody uses. That makes it one of
  * the class "pubsub", which servers disconnect when more than 32 MB wait for it (redis 7.0.15 src/networking.c
  * getClientType(), checkClientOutputBufferLimits(); client-output-buffer-limit): beside these, at most the one value that
  * was too much is held, until the end of that command. The client in turn ends the connection as soon as a reply
- * announces more than BOUNDED_REPLY_MAX bytes. And it is offered only while the source has room for both, by INFO memory,
- * so that nothing is evicted because of it.
+ * announces more than BOUNDED_REPLY_MAX bytes. It is offered only while the server has room for both, by INFO memory, so
+ * that nothing is evicted because of it. And it is used only as long as all strings of the run have been small
+ * (bounded_trust), which its users keep count of.
  */
 #ifndef LONGHAUL_COPY_BOUNDED_H
 #define LONGHAUL_COPY_BOUNDED_H
@@ -21,11 +22,23 @@
 
 enum {
     BOUNDED_REPLY_MAX = 16 * 1024 * 1024,
-    BOUNDED_LOOK_MS = 2000, /* between two looks at the source's memory */
+    BOUNDED_LOOK_MS = 2000,                /* between two looks at the server's memory */
+    BOUNDED_AFTER_KEYS = 5000,             /* strings that must have been small before any is read unbounded */
+    BOUNDED_READING_MAX = 6 * 1024 * 1024, /* expected under way; servers disconnect at 8 MB for a minute, or 32 MB */
 };
 /* What a server holds before it disconnects by itself, and the longest string (proto-max-bulk-len), by default. */
 #define BOUNDED_OUTPUT_BYTES (UINT64_C(32) << 20)
 #define BOUNDED_STRING_BYTES (UINT64_C(512) << 20)
+
+/* What a run has learnt of its strings. All zero: nothing. */
+struct bounded_trust {
+    uint64_t small; /* strings that were */
+    bool surprised; /* one was large, or may have been: none is read unbounded any more */
+};
+/* May strings be read unbounded, so many bytes of them at a time, as far as is known? */
+static inline bool bounded_is_earned(const struct bounded_trust *trust, uint64_t expected_bytes) {
+    return !trust->surprised && trust->small >= BOUNDED_AFTER_KEYS && expected_bytes <= BOUNDED_READING_MAX;
+}
 
 struct bounded;
 

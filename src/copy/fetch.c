@@ -21,7 +21,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "copy/bounded.h"
 #include "copy/lane_priv.h"
 #include "copy/transfer.h"
 
@@ -81,10 +80,10 @@ static void lane_learn(struct lane *lane, bool is_string, size_t len) {
     /* Rises fast, falls slowly: the average protects memory. */
     double weight = (double)len > lane->value_bytes ? 1.0 / 16 : 1.0 / 256;
     lane->value_bytes += ((double)len - lane->value_bytes) * weight;
-    if (is_string && len < VALUE_LARGE) lane->small++;
-    if (len < VALUE_LARGE) return;
-    lane->guarded = GUARDED_AFTER_LARGE;
-    if (is_string) lane_surprised(lane);
+    if (len >= VALUE_LARGE) lane->guarded = GUARDED_AFTER_LARGE;
+    if (!is_string) return;
+    if (len >= VALUE_LARGE) lane_surprised(lane);
+    lane->trust.small++;
 }
 
 static void key_failed(struct batch *b, struct fetch_key *key) {
@@ -306,12 +305,10 @@ static void batch_end(struct batch *b) {
     size_t n_values = 0;
     for (size_t i = 0; i < b->n; i++) {
         struct fetch_key *key = &b->keys[i];
+        if (key->result != RESULT_ERROR) lane_node_works(lane, b->node);
         if (key->result == RESULT_ERROR) {
             key_failed(b, key);
-            continue;
-        }
-        if (lane->trouble_since_ms != 0) lane_node_works(lane, b->node);
-        if (key_answered(b, key)) {
+        } else if (key_answered(b, key)) {
             values[n_values++] = key->f;
         }
     }
@@ -554,8 +551,8 @@ static void send_uses(struct batch *b) {
 static struct client *client_for(const struct batch *b) {
     const struct lane *lane = b->lane;
     struct client *usual = b->node->client;
-    if (b->stage != STAGE_STRINGS || b->asking || lane->surprised || lane->small < BOUNDED_AFTER_KEYS) return usual;
-    if (lane->value_bytes > BOUNDED_VALUE_MAX || lane->reading_bytes > BOUNDED_READING_MAX) return usual;
+    if (b->stage != STAGE_STRINGS || b->asking || lane->value_bytes > BOUNDED_VALUE_MAX) return usual;
+    if (!bounded_is_earned(&lane->trust, lane->reading_bytes)) return usual;
     struct client *bounded = bounded_client(b->node->bounded, client_run_id(usual));
     return bounded != NULL ? bounded : usual;
 }

@@ -77,7 +77,7 @@ void lane_wait_turn(struct lane *lane, struct key_entry *entry) {
 
 void lane_surprised(struct lane *lane) {
     lane->guarded = GUARDED_AFTER_LARGE;
-    lane->surprised = true;
+    lane->trust.surprised = true;
 }
 
 /* One that failed before may have failed because of its size. */

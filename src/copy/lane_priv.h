@@ -7,6 +7,7 @@
 
 #include "base/block.h"
 #include "base/keyset.h"
+#include "copy/bounded.h"
 #include "copy/gather.h"
 #include "copy/lane.h"
 #include "copy/pool.h"
@@ -19,9 +20,7 @@ enum {
     BATCH_BYTES_MAX = 1024 * 1024, /* of measured values in one batch */
     GUARDED_AT_START = 512,        /* keys measured before reading, until the data is known to be small */
     GUARDED_AFTER_LARGE = 100 * 1000,
-    BOUNDED_AFTER_KEYS = 5000,             /* strings that must have been small before any is read unbounded */
-    BOUNDED_VALUE_MAX = 4096,              /* larger ones, on average, gain nothing by it */
-    BOUNDED_READING_MAX = 6 * 1024 * 1024, /* expected under way; servers disconnect at 8 MB for a minute, or 32 MB */
+    BOUNDED_VALUE_MAX = 4096, /* strings that are larger on average gain nothing by MGET */
     MSET_VALUE_MAX = 16 * 1024,
     LANE_RETRY_MS = 100,
     LANE_LINGER_MS = 4,     /* live: how long a change waits for company */
@@ -116,9 +115,8 @@ struct lane {
     uint64_t values_known;  /* that the average is of */
     double string_share;    /* moving average: how many of the keys are strings */
     uint64_t guarded;       /* keys still to be measured before they are read */
-    uint64_t small;         /* strings that were not large, so far */
     bool bounded;           /* the source's nodes have bounded connections, where that makes sense */
-    bool surprised;         /* one was: none is read unbounded any more */
+    struct bounded_trust trust;
     double tokens;
     int64_t tokens_at_us;
 

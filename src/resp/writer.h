@@ -26,6 +26,7 @@ static inline char *resp_put(char *at, const char *encoded, size_t len) {
     memcpy(at, encoded, len);
     return at + len;
 }
+/* Words that are the same in every command, as they are on the wire: "*2\r\n$3\r\nGET\r\n". */
 #define resp_put_encoded(at, s) resp_put(at, "" s, sizeof(s) - 1)
 char *resp_put_arg(char *at, struct bytes arg);
 char *resp_put_arg_i64(char *at, int64_t number);
@@ -34,7 +35,5 @@ char *resp_put_arg_i64(char *at, int64_t number);
 void resp_write_command(struct outq *out, size_t argc, const struct bytes *argv);
 
 #define resp_write_literal(out, s) resp_write_arg(out, BYTES_LITERAL(s))
-/* Words that are the same in every command, as they are on the wire: "*2\r\n$3\r\nGET\r\n". */
-#define resp_write_encoded(out, s) outq_write(out, "" s, sizeof(s) - 1)
 
 #endif

@@ -128,6 +128,7 @@ static bool ask_info(struct deployment *d, struct client *client, struct server_
     server_info_parse(info, text->item.str);
     return true;
 }
+
 bool deployment_node_info(struct deployment *d, const struct address *address, struct server_info *info,
                           struct call_reply *text, struct err *err) {
     struct client *client = deployment_call_open(d, address, err);

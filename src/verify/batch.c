@@ -73,7 +73,7 @@ static void key_end(struct key_batch *b, struct batch_key *key) {
         key->name->no_string = !b->disturbed && !string;
         look_alone(cmp, key->name);
     } else {
-        cmp->small++;
+        cmp->trust.small++;
         compare_tally(cmp, key->name)->equal++;
         if (cmp->progress != NULL) cmp->progress->keys++;
         free(key->name);
@@ -100,7 +100,7 @@ uint64_t batch_bound(const struct comparison *cmp) {
 void compare_saw_length(struct comparison *cmp, uint64_t len) {
     cmp->look_bytes -= (cmp->look_bytes + 1023) / 1024;
     if (len > cmp->look_bytes) cmp->look_bytes = len;
-    if (len >= BATCH_BOUND_MAX) cmp->surprised = true;
+    if (len >= BATCH_BOUND_MAX) cmp->trust.surprised = true;
 }
 
 static void take_value(struct link *link, struct batch_key *key, const struct resp_item *item) {
@@ -118,7 +118,11 @@ static void on_value(void *ctx, void *arg, const struct reply *reply) {
 
 static void on_values(void *ctx, void *arg, const struct reply *reply) {
     struct key_batch *b = arg;
-    if (reply->err != NULL || reply->item.type != RESP_ARRAY) return;
+    /* One key that the user may not read refuses all: that is no news about the others. */
+    if (reply->err != NULL || reply->item.type != RESP_ARRAY) {
+        b->disturbed = b->cmp->trust.surprised = true;
+        return;
+    }
     struct resp_cursor c = reply->cursor;
     struct resp_item item;
     for (size_t i = 0; i < b->n && resp_next(&c, &item); i++) take_value(ctx, &b->keys[i], &item);
@@ -212,16 +216,11 @@ static void send_keys(struct key_batch *b, int side) {
     }
 }
 
-bool batches_are_wanted(const struct comparison *cmp) {
-    return cmp->settings->mode != COMPARE_QUICK;
-}
-
 /* The bounded connection where strings have been small so far. */
 static struct client *client_for(const struct key_batch *b, int side) {
     const struct comparison *cmp = b->cmp;
     struct client *usual = b->link[side]->client;
-    bool small = !cmp->surprised && cmp->small >= BOUNDED_AFTER_KEYS;
-    if (!small || cmp->look_bytes * cmp->pace.keys > BOUNDED_READING_MAX) return usual;
+    if (!bounded_is_earned(&cmp->trust, cmp->look_bytes * cmp->pace.keys)) return usual;
     if (b->n >= keys_of_one_command(cmp, STRING_BATCH + 1)) return usual;
     struct client *bounded = bounded_client(b->link[side]->bounded, client_run_id(usual));
     return bounded != NULL ? bounded : usual;

@@ -31,8 +31,6 @@ enum {
     LOOK_BYTES_FIRST = 8 * 1024, /* how long strings are taken to be at first */
     BATCH_BOUND_MIN = 1024,      /* bytes that are asked for of a string in a batch: at least */
     BATCH_BOUND_MAX = 64 * 1024, /* and at most */
-    BOUNDED_AFTER_KEYS = 5000,   /* strings that must have been equal, and small, before any is read unbounded */
-    BOUNDED_READING_MAX = 4 * 1024 * 1024, /* of strings under way, taken to be as long as the longest seen lately */
 };
 
 struct comparison;
@@ -181,8 +179,7 @@ struct comparison {
     struct exam *heavy, *heavy_tail; /* waiting until a value may be read */
     uint64_t cost_bytes;             /* of values being read */
     uint64_t look_bytes;             /* longest string seen lately, as far as it was read */
-    uint64_t small;                  /* strings that were found equal by batches */
-    bool surprised;                  /* one was large, or may have been: none is read unbounded any more */
+    struct bounded_trust trust;      /* in strings that batches found equal */
     struct window pace;              /* how fast keys are done */
     int string_score;                /* how likely the next key is a string */
     int dump_wasted[SUM_TYPES];      /* how often in a row DUMP differed and the value did not */
@@ -243,8 +240,6 @@ uint64_t batch_bound(const struct comparison *cmp);
 void compare_saw_length(struct comparison *cmp, uint64_t len);
 /* Is the next key taken for a string that goes into a batch? */
 bool batches_are_likely(const struct comparison *cmp);
-/* Are strings read by MGET, on bounded connections, in this run? */
-bool batches_are_wanted(const struct comparison *cmp);
 /* Sends what was taken. */
 void batches_flush(struct comparison *cmp);
 

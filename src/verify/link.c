@@ -37,7 +37,7 @@ static void on_down(void *ctx, const struct err *err, bool final) {
 /* Perhaps a string was too large for it. */
 static void on_bounded_lost(void *ctx) {
     struct link *link = ctx;
-    link->cmp->surprised = true;
+    link->cmp->trust.surprised = true;
 }
 
 static struct link *find_or_open(struct comparison *cmp, int side, const struct address *address) {
@@ -51,7 +51,7 @@ static struct link *find_or_open(struct comparison *cmp, int side, const struct 
     link->side = side;
     struct client_settings settings = deployment_client_settings(s->deployment, address);
     link->client = client_open(cmp->loop, &settings, &events, link);
-    if (batches_are_wanted(cmp) && !deployment_is_cluster(s->deployment) && !s->no_pexpiretime)
+    if (cmp->settings->mode == COMPARE_FULL && !deployment_is_cluster(s->deployment) && !s->no_pexpiretime)
         link->bounded = bounded_open(cmp->loop, &settings, 1, on_bounded_lost, link);
     s->links = mem_array(s->links, s->n_links + 1, sizeof(struct link *));
     s->links[s->n_links++] = link;

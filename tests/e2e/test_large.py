@@ -506,7 +506,6 @@ def test_rare_large_strings(source: Server, target: Server) -> None:
     result = replicate(source, target, "--compare", "none").expect(EQUAL)
     assert result.json["keys"]["copied"] == 30_006
     assert oracle.differences(source, target) == []
-    assert int(source.admin().info("clients")["client_recent_max_output_buffer"]) < 60 << 20
     if not is_sanitized():
         assert result.peak_kib < 32 * 1024, f"{result.peak_kib} KiB"
 

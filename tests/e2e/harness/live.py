@@ -35,7 +35,7 @@ def endpoint(side: object) -> str:
 
 def jobs(target: object, *args: object) -> List[Dict[str, Any]]:
     """What `longhaul status` says of each job of the target; none when it knows none or cannot be asked."""
-    said = longhaul("status", "--output", "json", *args, *tls_args("target", target), endpoint(target), timeout=20)
+    said = longhaul("status", "--output", "json", *args, *tls_args("target", target), endpoint(target), timeout=60)
     return said.json["jobs"] if said.status != 2 and said.stdout else []
 
 
@@ -128,7 +128,7 @@ class Live:
 
     def status_of_directory(self) -> Dict[str, Any]:
         """The same from the state directory, without the target."""
-        said = longhaul("status", "--output", "json", "--state-dir", self.state_dir, timeout=20)
+        said = longhaul("status", "--output", "json", "--state-dir", self.state_dir, timeout=60)
         return said.json["jobs"][0] if said.stdout else {}
 
     def watermark_us(self) -> int:
@@ -164,4 +164,4 @@ class Live:
 
     def release(self) -> Result:
         """`longhaul resume`: held deletions may happen."""
-        return longhaul("resume", *tls_args("target", self.watched), endpoint(self.watched), timeout=20)
+        return longhaul("resume", *tls_args("target", self.watched), endpoint(self.watched), timeout=60)

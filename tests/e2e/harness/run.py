@@ -120,7 +120,7 @@ class Running:
     def signal(self, number: int = signal.SIGINT) -> None:
         """Sends it and waits until it has been delivered: two of a kind that wait are one."""
         os.kill(self.pid, number)
-        wait.until(lambda: not self.alive or not self._pending(), "the signal to be delivered", 5, every=0.002)
+        wait.until(lambda: not self.alive or not self._pending(), "the signal to be delivered", 30, every=0.002)
 
     def _pending(self) -> int:
         return sum(int(line.split()[1], 16) for line in self._status() if line.startswith(("SigPnd", "ShdPnd")))
@@ -145,7 +145,7 @@ class Running:
         late = not self._ended(timeout)
         if late:
             os.kill(self.pid, signal.SIGABRT)
-            if not self._ended(5):
+            if not self._ended(30):
                 os.kill(self.pid, signal.SIGKILL)
         result = self._reap()
         assert not late, f"still running after {timeout} s\n{result}"
