@@ -103,18 +103,10 @@ static void put_mark(struct worker *worker, struct worker *here, struct lane_mar
     loop_post(worker_loop(worker), on_posted_mark, posted);
 }
 
-/* While lanes gather, barriers stay in them for that long. The last ones are kept for moments spread over that time: were all
- * given away at once, the watermark would stand at that moment until they come back. */
-static struct barrier *free_barrier(struct live_node *node, int64_t sent_us) {
-    struct barrier *found = NULL;
-    int n = 0;
-    for (size_t i = 0; i < LIVE_BARRIERS; i++) {
-        if (atomic_load(&node->barriers[i].left) != 0) continue;
-        found = &node->barriers[i];
-        n++;
-    }
-    int64_t apart_us = live_gather_ms(node->live->job) * 1000 / LIVE_BARRIERS_SPARED;
-    return n > LIVE_BARRIERS_SPARED || sent_us - node->marked_us >= apart_us ? found : NULL;
+static struct barrier *free_barrier(struct live_node *node) {
+    for (size_t i = 0; i < LIVE_BARRIERS; i++)
+        if (atomic_load(&node->barriers[i].left) == 0) return &node->barriers[i];
+    return NULL;
 }
 
 static void on_barrier(void *ctx, int64_t sent_us, const int *dbs, size_t n_dbs) {
@@ -129,9 +121,8 @@ static void on_barrier(void *ctx, int64_t sent_us, const int *dbs, size_t n_dbs)
     if (news || atomic_load(&node->live->any_new_dbs)) return; /* its names were not given in all databases */
     if (atomic_load(&node->muted)) return;
     atomic_store(&node->heard_us, sent_us);
-    struct barrier *b = free_barrier(node, sent_us);
+    struct barrier *b = free_barrier(node);
     if (b == NULL) return; /* the lanes are behind; a later one will do */
-    node->marked_us = sent_us;
     b->node = node;
     b->sent_us = sent_us;
     atomic_store(&b->left, job->n_workers);

@@ -22,7 +22,6 @@
 
 enum {
     LIVE_BARRIERS = 16,        /* of one node, on their way through the lanes */
-    LIVE_BARRIERS_SPARED = 8,  /* of these: only at intervals, see free_barrier() */
     LIVE_LOOK_MS = 1000,       /* between two looks at a server by INFO, at most */
     LIVE_PUBLISH_MS = 250,     /* between two records handed to the keeper */
     LIVE_STATE_MS = 2000,      /* between two records written into the state directory */
@@ -51,7 +50,6 @@ struct live_node {
     struct barrier barriers[LIVE_BARRIERS];
     _Atomic bool muted;        /* a loss is not dealt with yet: no barrier counts */
     _Atomic int64_t heard_us;  /* of the last barrier that was answered */
-    int64_t marked_us;         /* the feed's thread: of the last barrier that went into the lanes */
     _Atomic int64_t passed_us; /* of the last barrier that all lanes have reached; LIVE_NEVER: none */
 
     /* Under the live job's lock, written by the feed's thread. */

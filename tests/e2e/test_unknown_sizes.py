@@ -61,9 +61,10 @@ def small_ones(source: Server, target: Server, seed: int) -> int:
 
 
 @pytest.mark.parametrize("count, size", [(1, MIB), (1, 40 * MIB), (12, 20 * MIB)], ids=["1MB", "40MB", "12 of 20MB"])
-def test_one_surprise_and_never_again(source: Server, target: Server, count: int, size: int) -> None:
+def test_one_surprise_and_never_again(fleet: Fleet, target: Server, count: int, size: int) -> None:
     """The first large strings come while they are read many at a time. They arrive, longhaul does not hold very large ones
     whole, the source does not hold several for it, and from then on every size is known before."""
+    source = fleet.server()  # of its own: a server remembers the most memory it ever used
     data.load(source, data.plain(34, KEYS))
     with Live(source, target) as job:
         job.wait_live()
