@@ -497,7 +497,7 @@ struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index
     lane->value_bytes = 128;
     lane->string_share = 1;
     lane->guarded = GUARDED_AT_START;
-    window_init(&lane->window, plan->window_keys, plan->lane_bytes / 4);
+    window_init(&lane->window, plan->window_keys, plan->lane_bytes / 2);
     lane->tokens_at_us = clock_mono_us();
     lane->retry = loop_timer_new(loop, on_retry, lane);
     lane->tick = loop_timer_new(loop, on_tick, lane);

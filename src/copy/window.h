@@ -1,9 +1,10 @@
 /* How many keys of a lane may be in flight: as many as the round trip holds at the speed that is reached, and a base.
  *
- *   keys = base + 1.5 * (speed: keys done a second) * (shortest round trip)        at most what memory allows
+ *   keys = base + (speed: keys done a second) * (1.5 * shortest round trip up to 5 ms + 3 * what is longer)
+ *                                                                                 at most what memory allows
  *
  * A near target keeps the base: more would only wait in the servers' sockets and delay what is named next. Through 80 ms
- * the base alone would be the limit; then the keys done are one window per round trip, and the window grows by half until
+ * the base alone would be the limit; then the keys done are one window per round trip, and the window grows until
  * something else is the limit. A key's way from being taken until it is done is timed, one key at a time. The shortest is
  * the round trip: a longer one has waited behind others, and would grow with the window.
  *
@@ -21,6 +22,7 @@
 enum {
     WINDOW_KEYS_BASE = 3000,
     WINDOW_KEY_BYTES = 128,                    /* what a key in flight takes beside its value, about */
+    WINDOW_NEAR_US = 5000,                     /* so long a near target's round trip may be */
     WINDOW_INTERVAL_US = 20 * 1000,            /* the speed is not looked at more often */
     WINDOW_ROUNDS = 5,                         /* so many rounds of the loop for a window's worth of keys */
     WINDOW_SPEED_EXPECTED = 250 * 1000,        /* keys a second */
