@@ -1,9 +1,14 @@
 /* See reader.h. Framing never recurses: open aggregates are a small stack of how many elements each still misses. */
 #include "resp/reader.h"
 
+#define OK_LINE "+OK\r\n"
+
 enum line_result { LINE_OK, LINE_MORE, LINE_BAD };
 
-enum { QUICK_DIGITS_MAX = 18 }; /* so many always fit */
+enum {
+    QUICK_DIGITS_MAX = 18, /* so many always fit */
+    QUICK_HEAD_MAX = 7,    /* "$9999" and CRLF */
+};
 
 /* Finds the line that starts at from (its end is CRLF); remembers in *searched how far it looked. */
 static enum line_result find_line(struct bytes input, size_t from, size_t *searched, struct bytes *line) {
@@ -156,6 +161,11 @@ static enum resp_frame frame_line(struct resp_framer *f, struct bytes input, cha
 static enum resp_frame frame_value(struct resp_framer *f, struct bytes input, struct err *err) {
     if (f->pos >= input.len) return RESP_NEED_MORE;
     char type = input.ptr[f->pos];
+    if (type == '+' && input.len - f->pos >= sizeof(OK_LINE) - 1 &&
+        memcmp(input.ptr + f->pos, OK_LINE, sizeof(OK_LINE) - 1) == 0) {
+        f->searched = 0;
+        return value_ends_at(f, f->pos + sizeof(OK_LINE) - 1);
+    }
     if (type == '$' || type == ':' || type == '*') {
         int64_t n;
         const char *after = quick_number(input.ptr + f->pos + 1, input.ptr + input.len, &n);
@@ -167,9 +177,35 @@ static enum resp_frame frame_value(struct resp_framer *f, struct bytes input, st
     return frame_line(f, input, type, err);
 }
 
+/* What nearly all elements of long replies are: whole strings of less than 10,000 bytes. Passes over those before the last
+ * element, which may end more than itself; anything else is left for frame_value(). */
+static void frame_strings(struct resp_framer *f, struct bytes input) {
+    const char *p = input.ptr + f->pos, *end = input.ptr + input.len;
+    int64_t left = f->left[f->depth - 1];
+    while (left > 1 && end - p >= QUICK_HEAD_MAX && *p == '$') {
+        const char *q = p + 1;
+        size_t n = 0;
+        unsigned digit;
+        while (q < p + 5 && (digit = (unsigned char)*q - (unsigned)'0') <= 9) {
+            n = n * 10 + digit;
+            q++;
+        }
+        if (q == p + 1 || q[0] != '\r' || q[1] != '\n' || (size_t)(end - q) < n + 4) break;
+        q += n + 2;
+        if (q[0] != '\r' || q[1] != '\n') break;
+        p = q + 2;
+        left--;
+    }
+    if (left == f->left[f->depth - 1]) return;
+    f->left[f->depth - 1] = left;
+    f->pos = (size_t)(p - input.ptr);
+    f->searched = 0;
+}
+
 enum resp_frame resp_frame(struct resp_framer *f, struct bytes input, struct err *err) {
     if (f->need > input.len) return RESP_NEED_MORE;
     do {
+        if (f->depth > 0) frame_strings(f, input);
         enum resp_frame result = frame_value(f, input, err);
         if (result == RESP_NEED_MORE && (int64_t)f->pos > RESP_REPLY_MAX) return bad(err, f->pos, "reply too long");
         if (result != RESP_FRAMED) return result;
@@ -243,7 +279,7 @@ static bool take_value(struct resp_cursor *c, struct resp_item *item) {
     }
 }
 
-bool resp_next(struct resp_cursor *c, struct resp_item *item) {
+static bool next_value(struct resp_cursor *c, struct resp_item *item) {
     while (c->pos < c->end) {
         char type = c->pos[0];
         if (type != '$' && type != ':' && type != '*') {
@@ -264,6 +300,18 @@ bool resp_next(struct resp_cursor *c, struct resp_item *item) {
         return true;
     }
     return false;
+}
+
+bool resp_next(struct resp_cursor *c, struct resp_item *item) {
+    const char *text = c->pos;
+    if (text == c->end || text[0] != '$' || text[1] < '0') return next_value(c, item);
+    size_t len = 0;
+    for (text++; *text != '\r'; text++) len = len * 10 + (unsigned char)*text - '0';
+    item->type = RESP_BULK;
+    item->str = bytes_of(text + 2, len);
+    item->num = 0;
+    c->pos = text + len + 4;
+    return true;
 }
 
 bool resp_skip(struct resp_cursor *c) {

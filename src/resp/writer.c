@@ -5,10 +5,16 @@ enum { NUMBER_MAX = RESP_NUMBER_ROOM };
 
 /* Decimal digits of n before end; returns where they start. */
 static char *digits_before(char *end, uint64_t n) {
-    do {
+    for (; n >= 100; n /= 100) {
+        unsigned pair = (unsigned)(n % 100);
+        *--end = (char)('0' + pair % 10);
+        *--end = (char)('0' + pair / 10);
+    }
+    if (n >= 10) {
         *--end = (char)('0' + n % 10);
         n /= 10;
-    } while (n > 0);
+    }
+    *--end = (char)('0' + n);
     return end;
 }
 
@@ -19,6 +25,10 @@ static char *put_length(char *p, char type, size_t n) {
         *p++ = (char)('0' + n);
     } else if (n < 100) {
         *p++ = (char)('0' + n / 10);
+        *p++ = (char)('0' + n % 10);
+    } else if (n < 1000) {
+        *p++ = (char)('0' + n / 100);
+        *p++ = (char)('0' + n / 10 % 10);
         *p++ = (char)('0' + n % 10);
     } else {
         char text[NUMBER_MAX];
