@@ -147,7 +147,7 @@ class Bed:
         wall = time.monotonic() - began
         wait.until(lambda: not source.admin().info("persistence")["rdb_bgsave_in_progress"], "the child to end", 60)
         spent = meter.spent()
-        target.admin().execute_command("REPLICAOF", "NO", "ONE")
+        detach(source, target)
         held = count(target)
         if held != expected:
             raise RuntimeError(f"{held} keys arrived by the native sync, not {expected}")
@@ -157,6 +157,16 @@ class Bed:
         args = ["compare", "--quiet", "--progress", "none", *options, source.endpoint,  # type: ignore[attr-defined]
                 target.endpoint]  # type: ignore[attr-defined]
         return self.program.run(args, source=pids(source), target=pids(target))
+
+
+def detach(source: Server, target: Server) -> None:
+    """Ends a replication, and waits until no side keeps a backlog of it any more: each write would be fed to that, those of
+    the ways that come later too."""
+    target.admin().execute_command("REPLICAOF", "NO", "ONE")
+    for server in (source, target):
+        server.admin().config_set("repl-backlog-ttl", 1)
+    wait.until(lambda: not any(server.admin().info("replication")["repl_backlog_active"] for server in (source, target)),
+               "the backlogs to end", 30)
 
 
 def count(side: object) -> int:

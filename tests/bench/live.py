@@ -19,7 +19,7 @@ from harness import wait
 from harness.servers import Server
 
 import data
-from bed import Bed, pids
+from bed import Bed, detach, pids
 from measure import Meter, median, percentile
 from rows import Row, _about, _row
 
@@ -177,7 +177,7 @@ def native_replica(source: Server, target: Server) -> Iterator[None]:
     try:
         yield
     finally:
-        target.admin().execute_command("REPLICAOF", "NO", "ONE")
+        detach(source, target)
 
 
 def _followed(bed: Bed, kind: data.Kind, source: Server, target: Server) -> Iterator[Row]:
