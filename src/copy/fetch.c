@@ -457,23 +457,18 @@ static void send_key_command(struct batch *b, struct bytes first, struct bytes s
     client_end_command(client, fn, b, (void *)(uintptr_t)index);
 }
 
-/* A command with one key, and words before and after it that are always the same, as they are on the wire. */
-static void send_around_key(struct batch *b, struct bytes before, struct bytes after, client_reply_fn *fn,
-                            size_t index) {
-    struct bytes key = key_entry_bytes(b->keys[index].f.entry);
-    if (b->asking) client_asking(b->client);
-    struct outq *out = client_out(b->client);
-    char *at = outq_reserve(out, before.len + RESP_ARG_ROOM(key.len) + after.len);
-    char *p = resp_put_arg(resp_put(at, before.ptr, before.len), key);
-    outq_commit(out, (size_t)(resp_put(p, after.ptr, after.len) - at));
-    b->due++;
-    client_end_command(b->client, fn, b, (void *)(uintptr_t)index);
-}
+enum { GETRANGE_WORDS_MAX = 48 }; /* bytes of the command without its key */
 
 static void send_getrange(struct batch *b, size_t index) {
     _Static_assert(VALUE_LARGE - 1 == 65535, "stands in the command");
-    send_around_key(b, BYTES_LITERAL("*4\r\n$8\r\nGETRANGE\r\n"), BYTES_LITERAL("$1\r\n0\r\n$5\r\n65535\r\n"), on_value,
-                    index);
+    struct bytes key = key_entry_bytes(b->keys[index].f.entry);
+    if (b->asking) client_asking(b->client);
+    struct outq *out = client_out(b->client);
+    char *at = outq_reserve(out, RESP_ARG_ROOM(key.len) + GETRANGE_WORDS_MAX);
+    char *p = resp_put_arg(resp_put_encoded(at, "*4\r\n$8\r\nGETRANGE\r\n"), key);
+    outq_commit(out, (size_t)(resp_put_encoded(p, "$1\r\n0\r\n$5\r\n65535\r\n") - at));
+    b->due++;
+    client_end_command(b->client, on_value, b, (void *)(uintptr_t)index);
 }
 
 static void send_groups(struct batch *b, size_t index) {
@@ -487,11 +482,20 @@ static void send_groups(struct batch *b, size_t index) {
     client_command(client, on_groups, b, (void *)(uintptr_t)index, sizeof(words) / sizeof(words[0]), words);
 }
 
+/* Bytes on the wire of the keys from `first` on, at most. */
+static size_t keys_room(const struct batch *b, size_t first, size_t n) {
+    size_t room = 0;
+    for (size_t i = first; i < first + n; i++) room += RESP_ARG_ROOM(b->keys[i].f.entry->len);
+    return room;
+}
+
 static void send_mget(struct batch *b, size_t first, size_t n) {
     struct outq *out = client_out(b->client);
     resp_write_head(out, n + 1);
     resp_write_literal(out, "MGET");
-    for (size_t i = first; i < first + n; i++) resp_write_arg(out, key_entry_bytes(b->keys[i].f.entry));
+    char *at = outq_reserve(out, keys_room(b, first, n)), *p = at;
+    for (size_t i = first; i < first + n; i++) p = resp_put_arg(p, key_entry_bytes(b->keys[i].f.entry));
+    outq_commit(out, (size_t)(p - at));
     b->due++;
     client_end_command(b->client, on_mget, b, group_arg(first, n));
 }
@@ -526,13 +530,23 @@ static void send_strings(struct batch *b) {
     }
 }
 
+enum { EXPIRY_WORDS_MAX = 32 }; /* bytes of the command without its key */
+
 static void send_expiries(struct batch *b) {
     const struct copy_plan *plan = b->lane->plan;
     /* A string that is missing reads as an empty one with GETRANGE: only its expiry tells. */
     if (plan->no_ttl && b->stage != STAGE_STRINGS) return;
-    struct bytes command = plan->can.source_pexpiretime ? BYTES_LITERAL("*2\r\n$11\r\nPEXPIRETIME\r\n")
-                                                        : BYTES_LITERAL("*2\r\n$4\r\nPTTL\r\n");
-    for (size_t i = 0; i < b->n; i++) send_around_key(b, command, bytes_of("", 0), on_number, i);
+    if (b->asking) client_asking(b->client); /* of a batch of one */
+    struct outq *out = client_out(b->client);
+    char *at = outq_reserve(out, keys_room(b, 0, b->n) + b->n * EXPIRY_WORDS_MAX), *p = at;
+    for (size_t i = 0; i < b->n; i++) {
+        p = plan->can.source_pexpiretime ? resp_put_encoded(p, "*2\r\n$11\r\nPEXPIRETIME\r\n")
+                                         : resp_put_encoded(p, "*2\r\n$4\r\nPTTL\r\n");
+        p = resp_put_arg(p, key_entry_bytes(b->keys[i].f.entry));
+    }
+    outq_commit(out, (size_t)(p - at));
+    b->due += b->n;
+    client_end_commands(b->client, on_number, b, b->n);
     if (plan->can.source_pexpiretime) return;
     static const struct bytes time_command[] = { BYTES_LITERAL("TIME") };
     b->due++;

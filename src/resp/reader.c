@@ -49,6 +49,15 @@ static const char *framed_number(const char *text, int64_t *number) {
     return p + 2;
 }
 
+/* The end of an integer's line, under the same conditions as quick_number(); its value is read later. */
+static const char *quick_integer_end(const char *text, const char *end) {
+    if (end - text > QUICK_DIGITS_MAX + 3) end = text + QUICK_DIGITS_MAX + 3;
+    const char *first = text + (text < end && *text == '-'), *p = first;
+    while (p < end && (unsigned char)*p - (unsigned)'0' <= 9) p++;
+    if (p == first || p - first > QUICK_DIGITS_MAX || end - p < 2 || p[0] != '\r' || p[1] != '\n') return NULL;
+    return p + 2;
+}
+
 static bool is_known_type(char c) {
     switch ((enum resp_type)c) {
     case RESP_SIMPLE:
@@ -161,11 +170,6 @@ static enum resp_frame frame_line(struct resp_framer *f, struct bytes input, cha
 static enum resp_frame frame_value(struct resp_framer *f, struct bytes input, struct err *err) {
     if (f->pos >= input.len) return RESP_NEED_MORE;
     char type = input.ptr[f->pos];
-    if (type == '+' && input.len - f->pos >= sizeof(OK_LINE) - 1 &&
-        memcmp(input.ptr + f->pos, OK_LINE, sizeof(OK_LINE) - 1) == 0) {
-        f->searched = 0;
-        return value_ends_at(f, f->pos + sizeof(OK_LINE) - 1);
-    }
     if (type == '$' || type == ':' || type == '*') {
         int64_t n;
         const char *after = quick_number(input.ptr + f->pos + 1, input.ptr + input.len, &n);
@@ -202,7 +206,7 @@ static void frame_strings(struct resp_framer *f, struct bytes input) {
     f->searched = 0;
 }
 
-enum resp_frame resp_frame(struct resp_framer *f, struct bytes input, struct err *err) {
+__attribute__((noinline)) static enum resp_frame frame_any(struct resp_framer *f, struct bytes input, struct err *err) {
     if (f->need > input.len) return RESP_NEED_MORE;
     do {
         if (f->depth > 0) frame_strings(f, input);
@@ -210,6 +214,21 @@ enum resp_frame resp_frame(struct resp_framer *f, struct bytes input, struct err
         if (result == RESP_NEED_MORE && (int64_t)f->pos > RESP_REPLY_MAX) return bad(err, f->pos, "reply too long");
         if (result != RESP_FRAMED) return result;
     } while (f->depth > 0);
+    return RESP_FRAMED;
+}
+
+/* The two answers that come by the million are seen at once: an integer, and OK. */
+enum resp_frame resp_frame(struct resp_framer *f, struct bytes input, struct err *err) {
+    if (f->pos > 0 || input.len < sizeof(OK_LINE) - 1) return frame_any(f, input, err);
+    const char *after = NULL;
+    if (input.ptr[0] == ':') {
+        after = quick_integer_end(input.ptr + 1, input.ptr + input.len);
+    } else if (memcmp(input.ptr, OK_LINE, sizeof(OK_LINE) - 1) == 0) {
+        after = input.ptr + sizeof(OK_LINE) - 1;
+    }
+    if (after == NULL) return frame_any(f, input, err);
+    f->pos = (size_t)(after - input.ptr);
+    f->searched = 0;
     return RESP_FRAMED;
 }
 
@@ -279,38 +298,38 @@ static bool take_value(struct resp_cursor *c, struct resp_item *item) {
     }
 }
 
-static bool next_value(struct resp_cursor *c, struct resp_item *item) {
-    while (c->pos < c->end) {
-        char type = c->pos[0];
-        if (type != '$' && type != ':' && type != '*') {
-            if (take_value(c, item)) return true;
-            continue;
-        }
-        int64_t n;
-        const char *text = c->pos + 1, *after = framed_number(text, &n);
-        *item = (struct resp_item){ .type = (enum resp_type)type, .str = bytes_of(text, (size_t)(after - 2 - text)) };
-        c->pos = after;
-        if (type == '$') {
-            take_string(c, item, n);
-        } else if (type == '*') {
-            take_aggregate(item, n);
-        } else {
-            item->num = n;
-        }
-        return true;
+/* Anything but an integer and a string that is there. Not inlined: it would cost those the saving of its registers. */
+__attribute__((noinline)) static bool next_value(struct resp_cursor *c, struct resp_item *item) {
+    char type = c->pos[0];
+    if (type != '$' && type != '*') return take_value(c, item) || resp_next(c, item);
+    int64_t n;
+    const char *text = c->pos + 1, *after = framed_number(text, &n);
+    *item = (struct resp_item){ .type = (enum resp_type)type, .str = bytes_of(text, (size_t)(after - 2 - text)) };
+    c->pos = after;
+    if (type == '$') {
+        take_string(c, item, n);
+    } else {
+        take_aggregate(item, n);
     }
-    return false;
+    return true;
 }
 
 bool resp_next(struct resp_cursor *c, struct resp_item *item) {
-    const char *text = c->pos;
-    if (text == c->end || text[0] != '$' || text[1] < '0') return next_value(c, item);
-    size_t len = 0;
-    for (text++; *text != '\r'; text++) len = len * 10 + (unsigned char)*text - '0';
-    item->type = RESP_BULK;
-    item->str = bytes_of(text + 2, len);
-    item->num = 0;
-    c->pos = text + len + 4;
+    const char *text = c->pos + 1;
+    if (c->pos == c->end) return false;
+    if (*c->pos == '$' && *text >= '0') {
+        size_t len = 0;
+        for (; *text != '\r'; text++) len = len * 10 + (unsigned char)*text - '0';
+        item->type = RESP_BULK;
+        item->str = bytes_of(text + 2, len);
+        item->num = 0;
+        c->pos = text + len + 4;
+        return true;
+    }
+    if (*c->pos != ':') return next_value(c, item);
+    item->type = RESP_INTEGER;
+    c->pos = framed_number(text, &item->num);
+    item->str = bytes_of(text, (size_t)(c->pos - 2 - text));
     return true;
 }
 

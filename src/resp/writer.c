@@ -3,23 +3,19 @@
 
 enum { NUMBER_MAX = RESP_NUMBER_ROOM };
 
+#define TEN(d) d "0" d "1" d "2" d "3" d "4" d "5" d "6" d "7" d "8" d "9"
+static const char pairs[] = TEN("0") TEN("1") TEN("2") TEN("3") TEN("4") TEN("5") TEN("6") TEN("7") TEN("8") TEN("9");
+
 /* Decimal digits of n before end; returns where they start. */
 static char *digits_before(char *end, uint64_t n) {
-    for (; n >= 100; n /= 100) {
-        unsigned pair = (unsigned)(n % 100);
-        *--end = (char)('0' + pair % 10);
-        *--end = (char)('0' + pair / 10);
-    }
-    if (n >= 10) {
-        *--end = (char)('0' + n % 10);
-        n /= 10;
-    }
+    for (; n >= 100; n /= 100) memcpy(end -= 2, &pairs[n % 100 * 2], 2);
+    if (n >= 10) return memcpy(end - 2, &pairs[n * 2], 2);
     *--end = (char)('0' + n);
     return end;
 }
 
 /* Nearly all lengths are short: those need no loop. Returns where it ends. */
-static char *put_length(char *p, char type, size_t n) {
+static inline char *put_length(char *p, char type, size_t n) {
     *p++ = type;
     if (n < 10) {
         *p++ = (char)('0' + n);

@@ -59,16 +59,18 @@ static void client_connect(struct client *c);
 
 /* ---- pending replies ---- */
 
+static void ring_grow(struct client *c) {
+    size_t cap = c->ring_cap == 0 ? PENDING_MIN : c->ring_cap * 2;
+    struct pending *ring = mem_array(NULL, cap, sizeof(*ring));
+    for (size_t i = 0; i < c->ring_n; i++) ring[i] = c->ring[(c->ring_head + i) & (c->ring_cap - 1)];
+    free(c->ring);
+    c->ring = ring;
+    c->ring_cap = cap;
+    c->ring_head = 0;
+}
+
 static void ring_push(struct client *c, struct pending p) {
-    if (c->ring_n == c->ring_cap) {
-        size_t cap = c->ring_cap == 0 ? PENDING_MIN : c->ring_cap * 2;
-        struct pending *ring = mem_array(NULL, cap, sizeof(*ring));
-        for (size_t i = 0; i < c->ring_n; i++) ring[i] = c->ring[(c->ring_head + i) & (c->ring_cap - 1)];
-        free(c->ring);
-        c->ring = ring;
-        c->ring_cap = cap;
-        c->ring_head = 0;
-    }
+    if (c->ring_n == c->ring_cap) ring_grow(c);
     c->ring[(c->ring_head + c->ring_n++) & (c->ring_cap - 1)] = p;
 }
 
@@ -449,6 +451,15 @@ void client_end_command(struct client *c, client_reply_fn *fn, void *ctx, void *
     if (c->ring_n == 0) c->progress_ms = clock_mono_ms();
     ring_push(c, (struct pending){ fn, ctx, arg });
     conn_flush(c->conn);
+}
+
+void client_end_commands(struct client *c, client_reply_fn *fn, void *ctx, size_t n) {
+    if (n == 0) return;
+    client_end_command(c, fn, ctx, NULL);
+    while (c->ring_cap - c->ring_n < n) ring_grow(c);
+    size_t at = c->ring_head + c->ring_n - 1, mask = c->ring_cap - 1;
+    for (size_t i = 1; i < n; i++) c->ring[(at + i) & mask] = (struct pending){ fn, ctx, (void *)(uintptr_t)i };
+    c->ring_n += n - 1;
 }
 
 void client_end_unanswered(struct client *c) {

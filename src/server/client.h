@@ -89,6 +89,8 @@ const struct address *client_address(const struct client *client);
  * not be left half done. */
 struct outq *client_out(struct client *client);
 void client_end_command(struct client *client, client_reply_fn *fn, void *ctx, void *arg);
+/* The same for n commands that were written one behind the other: arg is the number of each, from 0. */
+void client_end_commands(struct client *client, client_reply_fn *fn, void *ctx, size_t n);
 
 /* For SUBSCRIBE and its kin, whose answers are pushes: none is awaited. A refusal is an answer nevertheless, and is taken
  * for the next command's. */
