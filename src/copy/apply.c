@@ -306,16 +306,16 @@ static void gather_add(struct gather *g, const struct fetched *f) {
     g->values[g->n++] = f;
 }
 
-void apply_values(struct lane *lane, const struct fetched *values, size_t n) {
+void apply_values(struct lane *lane, const struct fetched *const *values, size_t n) {
     struct gather g = { .lane = lane, .values = mem_array(NULL, n, sizeof(*g.values)) };
     for (size_t i = 0; i < n; i++) {
-        note_value(&values[i]);
+        note_value(values[i]);
         if (lane->plan->dry_run) {
-            apply_acknowledged(lane, values[i].entry);
-        } else if (fits_mset(&values[i])) {
-            gather_add(&g, &values[i]);
+            apply_acknowledged(lane, values[i]->entry);
+        } else if (fits_mset(values[i])) {
+            gather_add(&g, values[i]);
         } else {
-            apply_one(lane, &values[i]);
+            apply_one(lane, values[i]);
         }
     }
     gather_flush(&g);

@@ -28,11 +28,13 @@ enum key_result { RESULT_NONE, RESULT_NULL, RESULT_VALUE, RESULT_ERROR };
 
 struct fetch_key {
     struct fetched f;
-    enum key_result result;
     struct err *err; /* of RESULT_ERROR */
-    int64_t expiry;  /* as the server said it; in other stages the number that was asked for */
-    bool shared;     /* the value of a string, with other keys */
-    uint64_t groups; /* fingerprint */
+    union {
+        int64_t expiry;  /* as the server said it; in other stages the number that was asked for */
+        uint64_t groups; /* STAGE_GROUPS: fingerprint */
+    };
+    enum key_result result;
+    bool shared; /* the value of a string, with other keys */
 };
 
 struct batch {
@@ -301,7 +303,7 @@ static bool key_answered(struct batch *b, struct fetch_key *key) {
 
 static void batch_end(struct batch *b) {
     struct lane *lane = b->lane;
-    struct fetched *values = mem_array(NULL, b->n, sizeof(*values));
+    const struct fetched **values = mem_array(NULL, b->n, sizeof(*values));
     size_t n_values = 0;
     for (size_t i = 0; i < b->n; i++) {
         struct fetch_key *key = &b->keys[i];
@@ -309,7 +311,7 @@ static void batch_end(struct batch *b) {
         if (key->result == RESULT_ERROR) {
             key_failed(b, key);
         } else if (key_answered(b, key)) {
-            values[n_values++] = key->f;
+            values[n_values++] = &key->f;
         }
     }
     if (n_values > 0) apply_values(lane, values, n_values);

@@ -215,7 +215,7 @@ struct fetched {
 };
 
 /* Sends the values of one batch to the target; takes over the keys. */
-void apply_values(struct lane *lane, const struct fetched *values, size_t n);
+void apply_values(struct lane *lane, const struct fetched *const *values, size_t n);
 /* The target has acknowledged the key: it is counted, by type and size (KEY_TYPE_SHIFT, data), and done. */
 void apply_acknowledged(struct lane *lane, struct key_entry *entry);
 /* The key is gone on the source, as this connection to it says. */
