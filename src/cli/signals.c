@@ -9,10 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "server/call.h"
+
+enum { SAME_REQUEST_MS = 200 };
 
 static volatile bool stop;
 static volatile sig_atomic_t first;
+static volatile int64_t first_ms;
 static bool terminal;
 static int wake_pipe[2] = { -1, -1 };
 static struct event *wake_event;
@@ -22,12 +26,17 @@ static const char clean_line[] = "\r\x1b[K\x1b[?25h";
 
 static void on_signal(int signum) {
     int saved_errno = errno;
+    if (stop && clock_mono_ms() - first_ms < SAME_REQUEST_MS) {
+        errno = saved_errno;
+        return;
+    }
     if (stop) {
         ssize_t ignored = terminal ? write(STDERR_FILENO, clean_line, sizeof(clean_line) - 1) : 0;
         (void)ignored;
         _exit(2);
     }
     first = signum;
+    first_ms = clock_mono_ms();
     stop = true;
     ssize_t ignored = wake_pipe[1] >= 0 ? write(wake_pipe[1], "", 1) : 0;
     (void)ignored;

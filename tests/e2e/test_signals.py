@@ -1,6 +1,7 @@
 """Ended by the user: in order at the first signal, at once at the second."""
 from __future__ import annotations
 
+import os
 import signal
 import time
 
@@ -62,12 +63,20 @@ def test_second_signal_ends_at_once(filled: Server, target: Server, number: sign
     with Proxy.before(target) as proxy, start_replicate(filled, proxy.endpoint, "--rate", 5000) as running:
         wait.until(lambda: oracle.count(target) >= 1000, "the copy to be under way")
         proxy.silence()
-        running.signal(number)
         began = time.monotonic()
-        if running.alive:
-            running.signal(number)
+        running.insist(number)
         result = running.wait(15)
     assert result.status not in (0, 1) and time.monotonic() - began < 1.5
+
+
+def test_one_request_sent_twice_is_one(filled: Server, target: Server) -> None:
+    """timeout(1) sends what it got to its child and once more to the group; the summary must not be lost by that."""
+    with start_replicate(filled, target, "--rate", 5000) as running:
+        wait.until(lambda: oracle.count(target) >= 1000, "the copy to be under way")
+        for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
+            os.kill(running.pid, number)
+        result = running.wait(15).expect(TROUBLE)
+    assert result.json["result"] == "interrupted"
 
 
 def test_reader_of_the_output_goes_away(filled: Server, target: Server) -> None:

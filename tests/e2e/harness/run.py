@@ -122,6 +122,14 @@ class Running:
         os.kill(self.pid, number)
         wait.until(lambda: not self.alive or not self._pending(), "the signal to be delivered", 30, every=0.002)
 
+    def insist(self, number: int) -> None:
+        """Sends it again and again, as somebody who will not wait, until the process has ended."""
+        def again() -> bool:
+            if self.alive:
+                self.signal(number)
+            return not self.alive
+        wait.until(again, "the process to end", 15, every=0.05)
+
     def _pending(self) -> int:
         return sum(int(line.split()[1], 16) for line in self._status() if line.startswith(("SigPnd", "ShdPnd")))
 
