@@ -13,16 +13,11 @@
 #include "base/clock.h"
 #include "copy/bounded.h"
 #include "support/redis_process.h"
+#include "support/run_until.h"
 
 #define MIB (UINT64_C(1) << 20)
 
 enum { PATIENCE_MS = 60000 };
-
-#define RUN_UNTIL(condition)                                                                                           \
-    for (int64_t end_ = clock_mono_ms() + PATIENCE_MS; !(condition);) {                                                \
-        assert_true(clock_mono_ms() < end_);                                                                           \
-        loop_run_once(loop, 20);                                                                                       \
-    }
 
 static struct redis_process server;
 static struct loop *loop;

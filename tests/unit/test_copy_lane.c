@@ -17,6 +17,7 @@
 #include "copy/lane.h"
 #include "server/call.h"
 #include "support/redis_process.h"
+#include "support/run_until.h"
 
 enum { PATIENCE_MS = 60000, NEVER = -1 };
 
@@ -152,13 +153,6 @@ static uint64_t stat(const struct rig *r, size_t offset) {
     return stat_get((const _Atomic uint64_t *)((const char *)lane_stats(r->lane) + offset));
 }
 #define STAT(r, field) stat(r, offsetof(struct copy_stats, field))
-
-#define RUN_UNTIL(condition)                                                                                           \
-    do {                                                                                                               \
-        int64_t deadline_ms = clock_mono_ms() + PATIENCE_MS;                                                           \
-        while (!(condition) && clock_mono_ms() < deadline_ms) loop_run_once(loop, 20);                                 \
-        assert_true(condition);                                                                                        \
-    } while (0)
 
 static void run_for(int64_t ms) {
     int64_t until_ms = clock_mono_ms() + ms;

@@ -20,6 +20,7 @@
 #include "job/keeper.h"
 #include "server/call.h"
 #include "support/redis_process.h"
+#include "support/run_until.h"
 
 enum { LEASE_MS = 1500, LONG_LEASE_MS = 60000, PATIENCE_MS = 30000 };
 
@@ -52,13 +53,6 @@ static void on_lost(void *ctx, const char *holder) {
     t->losses++;
     snprintf(t->holder, sizeof(t->holder), "%s", holder);
 }
-
-#define RUN_UNTIL(condition)                                                                                           \
-    do {                                                                                                               \
-        int64_t patience_ms = clock_mono_ms() + PATIENCE_MS;                                                           \
-        while (!(condition) && clock_mono_ms() < patience_ms) loop_run_once(loop, 10);                                 \
-        assert_true(condition);                                                                                        \
-    } while (0)
 
 static void run_for(int64_t ms) {
     for (int64_t until_ms = clock_mono_ms() + ms; clock_mono_ms() < until_ms;) loop_run_once(loop, 10);

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "job/watch.h"
 #include "support/redis_process.h"
+#include "support/run_until.h"
 
 enum { PATIENCE_MS = 30000, OFTEN_MS = 20, NEVER_MS = 3600 * 1000, REPLY_MS = 300 };
 
@@ -64,13 +65,6 @@ static void start(struct heard *h, const struct client_settings *settings, int64
     h->watch = watch_start(loop, settings, interval_ms, with_commands, &events, h);
     assert_int_equal(h->looks + h->silences, 0);
 }
-
-#define RUN_UNTIL(condition)                                                                                           \
-    do {                                                                                                               \
-        int64_t deadline_ms = clock_mono_ms() + PATIENCE_MS;                                                           \
-        while (!(condition) && clock_mono_ms() < deadline_ms) loop_run_once(loop, 20);                                 \
-        assert_true(condition);                                                                                        \
-    } while (0)
 
 /* A look that was asked for after this call. */
 static void look_anew(struct heard *h) {

@@ -18,6 +18,7 @@
 #include "server/call.h"
 #include "server/client.h"
 #include "support/redis_process.h"
+#include "support/run_until.h"
 
 enum { PATIENCE_MS = 60000, LARGE = 50 * 1024 * 1024 };
 
@@ -75,13 +76,6 @@ static void start(struct heard *h, const struct client_settings *settings) {
     h->client = client_open(loop, settings, &events, h);
     assert_int_equal(h->ready + h->down, 0);
 }
-
-#define RUN_UNTIL(condition)                                                                                           \
-    do {                                                                                                               \
-        int64_t deadline_ms = clock_mono_ms() + PATIENCE_MS;                                                           \
-        while (!(condition) && clock_mono_ms() < deadline_ms) loop_run_once(loop, 20);                                 \
-        assert_true(condition);                                                                                        \
-    } while (0)
 
 /* The answer to ECHO n must be n, and come n-th. */
 static void on_echo(void *ctx, void *arg, const struct reply *reply) {
