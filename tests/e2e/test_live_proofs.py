@@ -355,7 +355,8 @@ def test_a_busy_source_is_read_once_for_many_changes(source: Server, target: Ser
             rewrite(source, keys, f"change {number}")
             behind = f"behind:{number}"  # when it waits, or has arrived, what was changed before it has been heard
             source.command("SET", behind, "x")
-            live.wait_status(lambda job: job["waiting"] > keys + gathered or target.admin().exists(behind), "it to be heard", 60)
+            live.wait_status(lambda job: job["waiting"] > keys + gathered or target.admin().exists(behind),
+                             "it to be heard", 60)
             gathered = gathered + 1 if reads(source) == before else 0
         live.terminate(seconds=60).expect(EQUAL)
         assert keys <= reads(source) - before <= keys + number
