@@ -74,7 +74,7 @@ def test_a_far_source_is_asked_in_few_round_trips(source: Server, target: Server
 
 
 def test_a_far_target_fills_the_window_at_once(source: Server, target: Server, far: List[Proxy]) -> None:
-    """Windows that grow from their base, 3,000 keys, by half from one round trip to the next would be six."""
+    """Windows that grow from their base, 3,000 keys, fourfold from one round trip to the next would need four for these."""
     if is_sanitized():
         pytest.skip("a sanitizer makes the copy itself take round trips")
     data.load(source, data.plain(3, 60_000))
