@@ -1,7 +1,7 @@
 /* Views of bytes: comparing, numbers, splitting, and the form in which they are shown to people.
  *
- * Nothing here looks at more than `len` bytes, and nothing assumes a NUL behind them: views point into receive
- * buffers, where the next reply follows directly.
+ * Nothing here looks at more than `len` bytes, and nothing assumes a NUL behind them: views point
+ * into receive buffers, where the next reply follows directly.
  */
 #include "base/bytes.h"
 

@@ -1,4 +1,5 @@
-/* A borrowed view of bytes that somebody else owns: a key, a value, a word of a reply. Not terminated by NUL. */
+/* A borrowed view of bytes that somebody else owns: a key, a value, a word of a reply. Not
+ * terminated by NUL. */
 #ifndef LONGHAUL_BASE_BYTES_H
 #define LONGHAUL_BASE_BYTES_H
 
@@ -39,19 +40,19 @@ static inline bool bytes_has_prefix(struct bytes b, const char *prefix) {
 /* ASCII case is ignored. */
 bool bytes_equal_nocase(struct bytes a, const char *s);
 
-/* A decimal number with optional sign that fills the whole view; false (and *out untouched) otherwise,
- * also when it does not fit. */
+/* A decimal number with optional sign that fills the whole view; false (and *out untouched)
+ * otherwise, also when it does not fit. */
 bool bytes_to_i64(struct bytes b, int64_t *out);
 
-/* Splits off what stands before the first `sep` and moves *rest behind it; the whole rest and an empty
- * *rest where there is no sep. */
+/* Splits off what stands before the first `sep` and moves *rest behind it; the whole rest and an
+ * empty *rest where there is no sep. */
 struct bytes bytes_split(struct bytes *rest, char sep);
 
 /* A NUL-terminated copy; the caller frees it. Bytes that are NUL are copied as they are. */
 char *bytes_dup(struct bytes b);
 
-/* Printable form of b for logs and findings: ASCII as it is, the rest as \xNN, \n, \r, \t, \\, \"; cut to what
- * fits in size with "..." at the end. Always terminated (size > 0). Returns out. */
+/* Printable form of b for logs and findings: ASCII as it is, the rest as \xNN, \n, \r, \t, \\, \";
+ * cut to what fits in size with "..." at the end. Always terminated (size > 0). Returns out. */
 const char *bytes_escape(struct bytes b, char *out, size_t size);
 
 #endif

@@ -7,7 +7,8 @@
 
 int64_t clock_mono_us(void);
 int64_t clock_mono_ms(void);
-/* As clock_mono_ms(), and time during which the machine was suspended counts: for promises with an end. */
+/* As clock_mono_ms(), and time during which the machine was suspended counts: for promises with an
+ * end. */
 int64_t clock_boot_ms(void);
 /* Since 1970-01-01 UTC, as servers count expiry. */
 int64_t clock_wall_ms(void);

@@ -1,8 +1,8 @@
 /* Errors: texts are made here, facts about codes come from errors.def.
  *
- * A `struct err` is filled in one go and never half: formatting happens first, into the caller's struct, and what
- * comes from outside (a server's reply, a file name) is made harmless for a terminal and for one-line logs by
- * replacing control characters.
+ * A `struct err` is filled in one go and never half: formatting happens first, into the caller's
+ * struct, and what comes from outside (a server's reply, a file name) is made harmless for a
+ * terminal and for one-line logs by replacing control characters.
  */
 #include "base/err.h"
 
@@ -21,14 +21,15 @@ struct err_row {
 };
 
 static const struct err_row rows[ERR_COUNT] = {
-#define ERR(id, label, class, exit, reply, sentence) [ERR_##id] = { label, ERR_CLASS_##class, exit, reply, sentence },
+#define ERR(id, label, class, exit, reply, sentence)                                               \
+    [ERR_##id] = { label, ERR_CLASS_##class, exit, reply, sentence },
 #include "base/errors.def"
 #undef ERR
 };
 
-/* Sentences behind ERR (or behind another first word) that mean more than "refused". Sources: redis 7.0.15
- * src/server.c rejectCommand() and src/networking.c acceptCommonHandler(), src/cluster.c restoreCommand(); up to
- * 6.2 the subcommand sentence begins with a capital. */
+/* Sentences behind ERR (or behind another first word) that mean more than "refused". Sources: redis
+ * 7.0.15 src/server.c rejectCommand() and src/networking.c acceptCommonHandler(), src/cluster.c
+ * restoreCommand(); up to 6.2 the subcommand sentence begins with a capital. */
 static const struct {
     const char *part;
     enum err_code code;
@@ -49,7 +50,8 @@ static void replace_control(char *text) {
 bool err_vset(struct err *err, enum err_code code, const char *place, const char *fmt, va_list ap) {
     if (err == NULL) return false;
     struct err made = { .code = code };
-    /* Into a fresh struct: place and the arguments may point into *err itself when an error is wrapped. */
+    /* Into a fresh struct: place and the arguments may point into *err itself when an error is
+     * wrapped. */
     snprintf(made.place, sizeof(made.place), "%s", place != NULL ? place : "");
     vsnprintf(made.text, sizeof(made.text), fmt, ap);
     replace_control(made.place);
@@ -66,7 +68,8 @@ bool err_set(struct err *err, enum err_code code, const char *place, const char 
     return false;
 }
 
-bool err_set_errno(struct err *err, enum err_code code, const char *place, int errnum, const char *fmt, ...) {
+bool err_set_errno(struct err *err, enum err_code code, const char *place, int errnum,
+                   const char *fmt, ...) {
     char text[ERR_TEXT_MAX];
     char reason[128];
     va_list ap;
@@ -119,7 +122,8 @@ enum err_code err_code_of_reply(const char *text, size_t len_bytes) {
     struct bytes word = bytes_split(&rest, ' ');
     enum err_code code = ERR_SERVER;
     for (unsigned i = 0; i < ERR_COUNT; i++) {
-        if (rows[i].reply[0] != '\0' && bytes_equal_str(word, rows[i].reply)) code = (enum err_code)i;
+        if (rows[i].reply[0] != '\0' && bytes_equal_str(word, rows[i].reply))
+            code = (enum err_code)i;
     }
     if (code != ERR_SERVER) return code;
     for (size_t i = 0; i < sizeof(sentences) / sizeof(sentences[0]); i++) {

@@ -1,7 +1,8 @@
 /* Errors: a code from errors.def, the place, and a sentence that a person can act on.
  *
- * A fallible function returns bool and takes a `struct err *` last; on false the error is set, on true it is
- * untouched. Whoever handles an error logs it, once. A `struct err` is a plain value: copy it, no freeing.
+ * A fallible function returns bool and takes a `struct err *` last; on false the error is set, on
+ * true it is untouched. Whoever handles an error logs it, once. A `struct err` is a plain value:
+ * copy it, no freeing.
  */
 #ifndef LONGHAUL_BASE_ERR_H
 #define LONGHAUL_BASE_ERR_H
@@ -24,19 +25,21 @@ enum { ERR_PLACE_MAX = 192, ERR_TEXT_MAX = 512 };
 
 struct err {
     enum err_code code;
-    char place[ERR_PLACE_MAX]; /* "source 10.0.0.5:6379", "--key-slot", "tests.conf line 4"; may be empty */
-    char text[ERR_TEXT_MAX];   /* cause and remedy, one line, without the place */
+    /* "source 10.0.0.5:6379", "--key-slot", "tests.conf line 4"; may be empty */
+    char place[ERR_PLACE_MAX];
+    char text[ERR_TEXT_MAX]; /* cause and remedy, one line, without the place */
 };
 
-/* Sets *err (which may be NULL: then nothing happens) and returns false, so that `return err_set(...)` reads
- * well. place may be NULL or "". Over-long texts are cut. Control characters become '?'. */
+/* Sets *err (which may be NULL: then nothing happens) and returns false, so that `return
+ * err_set(...)` reads well. place may be NULL or "". Over-long texts are cut. Control characters
+ * become '?'. */
 bool err_set(struct err *err, enum err_code code, const char *place, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 bool err_vset(struct err *err, enum err_code code, const char *place, const char *fmt, va_list ap);
 
 /* As err_set(), with ": " and strerror(errnum) behind the text. */
-bool err_set_errno(struct err *err, enum err_code code, const char *place, int errnum, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
+bool err_set_errno(struct err *err, enum err_code code, const char *place, int errnum,
+                   const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 /* Resets to ERR_NONE. */
 void err_clear(struct err *err);
@@ -49,9 +52,10 @@ const char *err_sentence(enum err_code code);
 enum err_class err_class_of(enum err_code code);
 int err_exit_status(enum err_code code);
 
-/* The code that a server's error reply stands for, from its text without the leading '-'.
- * Unlisted first words give ERR_SERVER. Besides the first word, a few sentences of ERR replies are known
- * ("unknown command", "max number of clients", "Bad data format", "DUMP payload version or checksum"). */
+/* The code that a server's error reply stands for, from its text without the leading '-'. Unlisted
+ * first words give ERR_SERVER. Besides the first word, a few sentences of ERR replies are known
+ * ("unknown command", "max number of clients", "Bad data format", "DUMP payload version or
+ * checksum"). */
 enum err_code err_code_of_reply(const char *text, size_t len_bytes);
 
 #endif

@@ -1,12 +1,13 @@
 /* Glob matching without recursion.
  *
- * Everything in a pattern but `*` takes exactly one byte of the text, so when a match fails behind a star only the
- * last star has to be tried again, one byte further: at most pattern × text steps.
+ * Everything in a pattern but `*` takes exactly one byte of the text, so when a match fails behind
+ * a star only the last star has to be tried again, one byte further: at most pattern × text steps.
  *
- * Oddities kept from the server: a class that is never closed ends with the pattern; `[]` matches nothing and
- * `[^]` any byte; in `[a-]x]` the bracket behind the dash is the end of the range; a reversed range is turned
- * round; a backslash at the very end stands for itself. Ranges compare bytes as unsigned, as servers on ARM do
- * (on x86 they compare them as signed, which differs only for ranges across 0x80).
+ * Oddities kept from the server: a class that is never closed ends with the pattern; `[]` matches
+ * nothing and `[^]` any byte; in `[a-]x]` the bracket behind the dash is the end of the range; a
+ * reversed range is turned round; a backslash at the very end stands for itself. Ranges compare
+ * bytes as unsigned, as servers on ARM do (on x86 they compare them as signed, which differs only
+ * for ranges across 0x80).
  */
 #include "base/glob.h"
 
@@ -40,7 +41,8 @@ static bool class_matches(struct bytes pattern, size_t *at, unsigned char c) {
     return found != negated;
 }
 
-/* Matches one byte against the element at *at, which is not a star, and moves behind the element. */
+/* Matches one byte against the element at *at, which is not a star, and moves behind the element.
+ */
 static bool element_matches(struct bytes pattern, size_t *at, unsigned char c) {
     char kind = pattern.ptr[(*at)++];
     if (kind == '?') return true;
@@ -51,7 +53,8 @@ static bool element_matches(struct bytes pattern, size_t *at, unsigned char c) {
 
 bool glob_match(struct bytes pattern, struct bytes text) {
     size_t p = 0, t = 0;
-    size_t star_p = 0, star_t = 0; /* behind the last star; the byte of the text where it was tried */
+    /* behind the last star; the byte of the text where it was tried */
+    size_t star_p = 0, star_t = 0;
     bool star = false;
     while (t < text.len) {
         if (p < pattern.len && pattern.ptr[p] == '*') {

@@ -4,8 +4,9 @@
  *   step        1         1         2         4         ...
  *   buckets     0..31     32..63    64..95    96..127   ...
  *
- * A bucket is never wider than 1/32 of its lower edge, which is where the 3.2 % come from. The last bucket also
- * takes everything from 2^44 us (200 days) up; for it the largest value seen is the edge.
+ * A bucket is never wider than 1/32 of its lower edge, which is where the 3.2 % come from. The last
+ * bucket also takes everything from 2^44 us (200 days) up; for it the largest value seen is the
+ * edge.
  */
 #include "base/hist.h"
 
@@ -86,7 +87,8 @@ double hist_mean(const struct hist *hist) {
     return hist->count > 0 ? (double)hist->sum / (double)hist->count : 0;
 }
 
-/* The nearest-rank definition: the smallest value that at least so many percent of all values do not exceed. */
+/* The nearest-rank definition: the smallest value that at least so many percent of all values do
+ * not exceed. */
 static uint64_t rank_of(const struct hist *hist, double percentile) {
     if (!(percentile > 0)) return 1;
     if (percentile >= 100) return hist->count;

@@ -1,5 +1,6 @@
-/* Histogram of durations in microseconds: logarithmic buckets with 32 linear steps each, so that a percentile is
- * right within 3.2 %; fixed memory (about 10 KB); values past the last bucket are counted in it. */
+/* Histogram of durations in microseconds: logarithmic buckets with 32 linear steps each, so that a
+ * percentile is right within 3.2 %; fixed memory (about 10 KB); values past the last bucket are
+ * counted in it. */
 #ifndef LONGHAUL_BASE_HIST_H
 #define LONGHAUL_BASE_HIST_H
 

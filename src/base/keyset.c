@@ -1,21 +1,25 @@
-/* The dirty set: a hash table of pointers to entries, and through the queued ones a list in the order of naming.
+/* The dirty set: a hash table of pointers to entries, and through the queued ones a list in the
+ * order of naming.
  *
  *   cells   [ h,e ][  ·  ][ h,e ][ h,e ][  ·  ] ...     every entry, whatever its state
  *               │             │      └──────────┐
  *   queue   head ▶ entry ◀▶ entry ◀ tail     entry       in flight: in the table, not in the queue
  *
- * The table is open addressing with linear probing. The hash stands beside the pointer, so that probing, growing
- * and removing touch no entry that is not meant; removing shifts the followers back, so that there are no
- * tombstones and a set through which millions of keys pass stays as quick as a new one. It doubles at 3/4 and
- * shrinks when nearly empty: a burst of keys must not hold its memory for ever.
+ * The table is open addressing with linear probing. The hash stands beside the pointer, so that
+ * probing, growing and removing touch no entry that is not meant; removing shifts the followers
+ * back, so that there are no tombstones and a set through which millions of keys pass stays as
+ * quick as a new one. It doubles at 3/4 and shrinks when nearly empty: a burst of keys must not
+ * hold its memory for ever.
  *
- * Epochs are counted in a ring, from the oldest with something outstanding to the present one: naming and ending cost an
- * increment and a decrement, and a mark is reached when the oldest has moved past it.
+ * Epochs are counted in a ring, from the oldest with something outstanding to the present one:
+ * naming and ending cost an increment and a decrement, and a mark is reached when the oldest has
+ * moved past it.
  *
- * Entries come and go by the million and are mostly of the same size: those that are done are kept, within a bound, for
- * the next ones.
+ * Entries come and go by the million and are mostly of the same size: those that are done are kept,
+ * within a bound, for the next ones.
  *
- * The seed is random: the keys are chosen by whoever writes to the source, and must not be able to pile up.
+ * The seed is random: the keys are chosen by whoever writes to the source, and must not be able to
+ * pile up.
  */
 #include "base/keyset.h"
 
@@ -33,9 +37,10 @@
 enum {
     EPOCHS_MIN = 16,
     CELLS_MIN = 256,
-    SHRINK_BELOW = 16,         /* shrink when less than 1/16 of the cells is used */
-    SHRINK_BY = 4,             /* leaves it at most 1/4 full: far from both bounds */
-    TRIM_FROM_CELLS = 1 << 18, /* a table that was this large had entries worth giving back to the system */
+    SHRINK_BELOW = 16, /* shrink when less than 1/16 of the cells is used */
+    SHRINK_BY = 4,     /* leaves it at most 1/4 full: far from both bounds */
+    /* a table that was this large had entries worth giving back to the system */
+    TRIM_FROM_CELLS = 1 << 18,
     SPARE_STEP = 16,
     SPARE_SIZES = 16, /* entries up to 256 bytes are kept for the next key of that size */
 #ifdef __SANITIZE_ADDRESS__
@@ -59,7 +64,8 @@ struct keyset {
     uint64_t seed;
     struct key_entry *head;
     struct key_entry *tail;
-    size_t *outstanding;                  /* obligations per epoch; a ring, by epoch modulo n_epochs */
+    /* obligations per epoch; a ring, by epoch modulo n_epochs */
+    size_t *outstanding;
     uint32_t n_epochs;                    /* a power of two */
     uint32_t oldest, epoch;               /* every count outside of them is zero; they may wrap */
     struct key_entry *spare[SPARE_SIZES]; /* by size; see cost_of() */
@@ -68,7 +74,8 @@ struct keyset {
 
 static uint64_t random_seed(void) {
     uint64_t seed;
-    if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != (ssize_t)sizeof(seed)) seed = (uint64_t)clock_wall_us();
+    if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != (ssize_t)sizeof(seed))
+        seed = (uint64_t)clock_wall_us();
     return seed;
 }
 
@@ -124,12 +131,14 @@ static void grow_epochs(struct keyset *set) {
     struct keyset old = *set;
     set->n_epochs *= 2;
     set->outstanding = mem_zalloc(set->n_epochs * sizeof(*set->outstanding));
-    for (uint32_t e = old.oldest; e != old.epoch + 1; e++) *epoch_count(set, e) = *epoch_count(&old, e);
+    for (uint32_t e = old.oldest; e != old.epoch + 1; e++)
+        *epoch_count(set, e) = *epoch_count(&old, e);
     free(old.outstanding);
 }
 
 uint32_t keyset_mark(struct keyset *set) {
-    /* Nothing arose since the last mark: this one is reached with it. So marks alone take no room. */
+    /* Nothing arose since the last mark: this one is reached with it. So marks alone take no room.
+     */
     if (*epoch_count(set, set->epoch) == 0) return set->epoch - 1;
     if (set->epoch - set->oldest + 1 == set->n_epochs) grow_epochs(set);
     return set->epoch++;
@@ -147,7 +156,8 @@ void keyset_start_at(struct keyset *set, uint32_t epoch) {
 /* ---- the table ---- */
 
 static uint64_t hash_key(const struct keyset *set, int32_t db, struct bytes key) {
-    return XXH3_64bits_withSeed(key.ptr, key.len, set->seed + (uint32_t)db * UINT64_C(0x9e3779b97f4a7c15));
+    return XXH3_64bits_withSeed(key.ptr, key.len,
+                                set->seed + (uint32_t)db * UINT64_C(0x9e3779b97f4a7c15));
 }
 
 /* What malloc takes for an entry of a key: its header, and the rounding to 16. */
@@ -235,7 +245,8 @@ static void unqueue(struct keyset *set, struct key_entry *e) {
 
 /* ---- keys ---- */
 
-/* All bytes of a class of sizes are there, so that any key of the class fits into any entry of it. */
+/* All bytes of a class of sizes are there, so that any key of the class fits into any entry of it.
+ */
 static struct key_entry *take_entry(struct keyset *set, size_t key_len) {
     size_t cost = cost_of(key_len), size = cost / SPARE_STEP - 1;
     if (size >= SPARE_SIZES) return mem_alloc(sizeof(struct key_entry) + key_len);
@@ -257,7 +268,8 @@ static void give_entry(struct keyset *set, struct key_entry *e) {
     set->spare_bytes += cost;
 }
 
-static struct key_entry *new_entry(struct keyset *set, uint64_t hash, int32_t db, struct bytes key, uint16_t slot) {
+static struct key_entry *new_entry(struct keyset *set, uint64_t hash, int32_t db, struct bytes key,
+                                   uint16_t slot) {
     assert(key.len <= UINT32_MAX);
     struct key_entry *e = take_entry(set, key.len);
     *e = (struct key_entry){ .hash = hash, .len = (uint32_t)key.len, .db = db, .slot = slot };
@@ -300,7 +312,8 @@ static void name_again(struct keyset *set, struct key_entry *e, enum key_how how
     }
 }
 
-bool keyset_name(struct keyset *set, int32_t db, struct bytes key, uint16_t slot, enum key_how how) {
+bool keyset_name(struct keyset *set, int32_t db, struct bytes key, uint16_t slot,
+                 enum key_how how) {
     uint64_t hash = hash_key(set, db, key);
     size_t i = find_cell(set, hash, db, key);
     struct key_entry *e = set->cells[i].entry;
@@ -341,7 +354,8 @@ bool keyset_done(struct keyset *set, struct key_entry **entry) {
     assert(e->state != KEY_QUEUED);
     release(set, e->epoch);
     if (e->state == KEY_IN_FLIGHT_DIRTY) {
-        /* It was named anew, so it starts anew: the attempts of the flight that succeeded do not count. */
+        /* It was named anew, so it starts anew: the attempts of the flight that succeeded do not
+         * count. */
         e->how = e->how_again;
         e->epoch = e->epoch_again;
         e->attempts = 0;
@@ -385,6 +399,6 @@ size_t keyset_in_flight(const struct keyset *set) {
 }
 
 size_t keyset_memory_bytes(const struct keyset *set) {
-    return sizeof(*set) + set->n_epochs * sizeof(*set->outstanding) + set->n_cells * sizeof(struct cell) +
-           set->entry_bytes;
+    return sizeof(*set) + set->n_epochs * sizeof(*set->outstanding) +
+           set->n_cells * sizeof(struct cell) + set->entry_bytes;
 }

@@ -1,4 +1,5 @@
-/* The dirty set of a lane: which keys wait to be copied, which are being copied, which changed meanwhile.
+/* The dirty set of a lane: which keys wait to be copied, which are being copied, which changed
+ * meanwhile.
  *
  * Keys are (database, bytes). A key that is clean is not in the set. States and moves (DESIGN 3):
  *
@@ -7,8 +8,8 @@
  *                    ▲                        │ keyset_name()
  *                    └──── keyset_done() ── in flight, dirty again
  *
- * At most one copy of a key is ever in flight: that is promise P2, and this file is where it is kept.
- * Not thread-safe: a lane's own.
+ * At most one copy of a key is ever in flight: that is promise P2, and this file is where it is
+ * kept. Not thread-safe: a lane's own.
  */
 #ifndef LONGHAUL_BASE_KEYSET_H
 #define LONGHAUL_BASE_KEYSET_H
@@ -25,14 +26,15 @@ enum key_state { KEY_QUEUED, KEY_IN_FLIGHT, KEY_IN_FLIGHT_DIRTY };
 
 /* What is to be done about a named key. Named for two different reasons at once, it is copied. */
 enum key_how {
-    HOW_COPY,      /* as it is found */
-    HOW_IF_USED,   /* only if it was used since its slot's gap began; deleted on the target if it is gone */
+    HOW_COPY, /* as it is found */
+    /* only if it was used since its slot's gap began; deleted on the target if it is gone */
+    HOW_IF_USED,
     HOW_IF_GONE,   /* only looked at: is it still on the source? */
     HOW_IF_GROUPS, /* a stream: only if its groups changed since they were last looked at */
 };
 
-/* One key. Its address is stable while it is in the set. The fields below `attempts` are for the user of the
- * set, zero when the key is named; the set itself never looks at them. */
+/* One key. Its address is stable while it is in the set. The fields below `attempts` are for the
+ * user of the set, zero when the key is named; the set itself never looks at them. */
 struct key_entry {
     struct key_entry *next; /* in the queue, or for the user while in flight */
     struct key_entry *prev; /* likewise */
@@ -60,18 +62,22 @@ struct keyset *keyset_new(void);
 /* Frees the set and every entry, in whatever state. Leaves NULL. */
 void keyset_free(struct keyset **set);
 
-/* Marks: a mark ends an epoch, and is reached when every obligation (a queued key, a flight, a flight that is to be
- * repeated) that arose in it or before has ended: then all names given before the mark are served. */
+/* Marks: a mark ends an epoch, and is reached when every obligation (a queued key, a flight, a
+ * flight that is to be repeated) that arose in it or before has ended: then all names given before
+ * the mark are served. */
 uint32_t keyset_mark(struct keyset *set);
-/* Is the mark that keyset_mark() returned reached? Asked in the order of the marks; they may wrap. */
+/* Is the mark that keyset_mark() returned reached? Asked in the order of the marks; they may wrap.
+ */
 bool keyset_reached(const struct keyset *set, uint32_t mark);
 
-/* Numbers the epochs from here on, in an empty set: for tests, which cannot wait for them to wrap. */
+/* Numbers the epochs from here on, in an empty set: for tests, which cannot wait for them to wrap.
+ */
 void keyset_start_at(struct keyset *set, uint32_t epoch);
 
-/* Names a key: clean becomes queued (at the tail), in flight becomes in flight and dirty. A key that is queued or dirty
- * already keeps its place and its epoch; only `how` is merged: HOW_COPY unless it is the same.
- * True when the key was clean, so that the caller can count. slot is stored for the user's convenience. */
+/* Names a key: clean becomes queued (at the tail), in flight becomes in flight and dirty. A key
+ * that is queued or dirty already keeps its place and its epoch; only `how` is merged: HOW_COPY
+ * unless it is the same. True when the key was clean, so that the caller can count. slot is stored
+ * for the user's convenience. */
 bool keyset_name(struct keyset *set, int32_t db, struct bytes key, uint16_t slot, enum key_how how);
 
 /* The key's entry, in whatever state; NULL when it is clean. */
@@ -83,17 +89,17 @@ struct key_entry *keyset_peek(struct keyset *set);
 /* Takes the head of the queue into flight; NULL when none waits. */
 struct key_entry *keyset_take(struct keyset *set);
 
-/* Ends a flight. Acknowledged and not dirty: the key is clean, the entry freed, false is returned. Dirty, it is
- * queued again with the `how` and the epoch of its second naming (attempts, flags, extra and data are zero) and true is
- * returned. *entry is NULL afterwards in both cases. */
+/* Ends a flight. Acknowledged and not dirty: the key is clean, the entry freed, false is returned.
+ * Dirty, it is queued again with the `how` and the epoch of its second naming (attempts, flags,
+ * extra and data are zero) and true is returned. *entry is NULL afterwards in both cases. */
 bool keyset_done(struct keyset *set, struct key_entry **entry);
 
-/* Ends a flight without success: the key is queued again, at the tail. attempts, flags and data are kept. Was it dirty,
- * the two obligations become one: of the older epoch, `how` merged. */
+/* Ends a flight without success: the key is queued again, at the tail. attempts, flags and data are
+ * kept. Was it dirty, the two obligations become one: of the older epoch, `how` merged. */
 void keyset_requeue(struct keyset *set, struct key_entry **entry);
 
-/* Takes a queued key from wherever it stands out of the set, whatever happens to be its place; false when it is
- * not queued. */
+/* Takes a queued key from wherever it stands out of the set, whatever happens to be its place;
+ * false when it is not queued. */
 bool keyset_forget(struct keyset *set, int32_t db, struct bytes key);
 
 size_t keyset_queued(const struct keyset *set);

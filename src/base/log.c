@@ -2,8 +2,9 @@
  *
  *   2026-01-31T12:00:00.123Z warn  source 10.0.0.5:6379: connection lost
  *
- * One write per line keeps lines of several processes apart in a shared file, which stdio's buffering would not.
- * The lock is there for the hooks: a progress bar must be gone before the line and back behind it.
+ * One write per line keeps lines of several processes apart in a shared file, which stdio's
+ * buffering would not. The lock is there for the hooks: a progress bar must be gone before the line
+ * and back behind it.
  */
 #include "base/log.h"
 
@@ -62,8 +63,9 @@ static size_t put_head(char *line, size_t size, enum log_level level, const char
     struct tm utc;
     gmtime_r(&seconds, &utc);
     size_t len = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &utc);
-    len +=
-        written(snprintf(line + len, size - len, ".%03dZ %-5s ", (int)(now_ms % 1000), level_names[level]), size - len);
+    len += written(
+        snprintf(line + len, size - len, ".%03dZ %-5s ", (int)(now_ms % 1000), level_names[level]),
+        size - len);
     if (subject != NULL && subject[0] != '\0')
         len += written(snprintf(line + len, size - len, "%s: ", subject), size - len);
     return len;
@@ -73,7 +75,8 @@ static void write_all(const char *text, size_t len) {
     while (len > 0) {
         ssize_t n = write(STDERR_FILENO, text, len);
         if (n < 0 && errno == EINTR) continue;
-        /* A closed or full standard error must not end the copy; there is nowhere left to say so. */
+        /* A closed or full standard error must not end the copy; there is nowhere left to say so.
+         */
         if (n <= 0) return;
         text += n;
         len -= (size_t)n;

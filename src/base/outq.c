@@ -80,7 +80,8 @@ int outq_peek(const struct outq *q, struct iovec *iov, int max) {
     int n = 0;
     for (struct outq_segment *s = q->head; s != NULL && n < max; s = s->next) {
         if (s->end == s->start) continue;
-        iov[n++] = (struct iovec){ .iov_base = s->block->data + s->start, .iov_len = s->end - s->start };
+        iov[n++] =
+            (struct iovec){ .iov_base = s->block->data + s->start, .iov_len = s->end - s->start };
     }
     return n;
 }
@@ -96,7 +97,8 @@ void outq_consume(struct outq *q, size_t len) {
             return;
         }
         len -= part;
-        /* The last own block is kept and filled anew, so that a busy connection does not allocate. */
+        /* The last own block is kept and filled anew, so that a busy connection does not allocate.
+         */
         if (s->own && s->next == NULL && s->block->refs == 1 && s->block->cap <= SEGMENT_CAP) {
             s->start = s->end = 0;
             return;

@@ -1,11 +1,12 @@
-/* What waits to be written to a connection: small pieces copied into shared blocks, large ones referred to.
+/* What waits to be written to a connection: small pieces copied into shared blocks, large ones
+ * referred to.
  *
  *     segment        segment              segment
  *   [ own block ] -> [ reference into   ] -> [ own block, still being filled ]
  *     written ^       a received block        ^ outq_write() appends here
  *
- * The order of bytes is the order of the calls. Bounded by its users, which look at outq_bytes() before they
- * produce more.
+ * The order of bytes is the order of the calls. Bounded by its users, which look at outq_bytes()
+ * before they produce more.
  */
 #ifndef LONGHAUL_BASE_OUTQ_H
 #define LONGHAUL_BASE_OUTQ_H
@@ -32,11 +33,13 @@ void outq_fini(struct outq *q);
 /* Copies len bytes to the end. */
 void outq_write(struct outq *q, const void *ptr, size_t len);
 
-/* Room for at least len bytes at the end, to be filled by the caller; outq_commit() says how many were. */
+/* Room for at least len bytes at the end, to be filled by the caller; outq_commit() says how many
+ * were. */
 char *outq_reserve(struct outq *q, size_t len);
 void outq_commit(struct outq *q, size_t len);
 
-/* Appends a view into block. Large ones are referred to (the block is kept until they are written), others copied. */
+/* Appends a view into block. Large ones are referred to (the block is kept until they are written),
+ * others copied. */
 void outq_write_ref(struct outq *q, struct block *block, struct bytes view);
 
 /* Fills iov with up to max pieces from the front; returns how many. */

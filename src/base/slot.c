@@ -1,6 +1,6 @@
-/* Hash slots. CRC16 is linear over XOR, so each of its tables of 256 entries is made by the compiler from the eight
- * entries of the single bits: nothing to fill at start, nothing to copy wrongly. Four bytes are taken in a step: a byte
- * with n more behind it counts by table n.
+/* Hash slots. CRC16 is linear over XOR, so each of its tables of 256 entries is made by the
+ * compiler from the eight entries of the single bits: nothing to fill at start, nothing to copy
+ * wrongly. Four bytes are taken in a step: a byte with n more behind it counts by table n.
  */
 #include "base/slot.h"
 
@@ -8,18 +8,23 @@
 #include <string.h>
 
 #define BIT(i, n, crc) (((i) & (1 << (n))) != 0 ? (crc) : 0)
-#define ENTRY(i, b0, b1, b2, b3, b4, b5, b6, b7)                                                                       \
-    (BIT(i, 0, b0) ^ BIT(i, 1, b1) ^ BIT(i, 2, b2) ^ BIT(i, 3, b3) ^ BIT(i, 4, b4) ^ BIT(i, 5, b5) ^ BIT(i, 6, b6) ^   \
-     BIT(i, 7, b7))
-#define ENTRIES4(i, ...)                                                                                               \
-    ENTRY(i, __VA_ARGS__), ENTRY(i + 1, __VA_ARGS__), ENTRY(i + 2, __VA_ARGS__), ENTRY(i + 3, __VA_ARGS__)
-#define ENTRIES16(i, ...)                                                                                              \
-    ENTRIES4(i, __VA_ARGS__), ENTRIES4(i + 4, __VA_ARGS__), ENTRIES4(i + 8, __VA_ARGS__), ENTRIES4(i + 12, __VA_ARGS__)
-#define ENTRIES64(i, ...)                                                                                              \
-    ENTRIES16(i, __VA_ARGS__), ENTRIES16(i + 16, __VA_ARGS__), ENTRIES16(i + 32, __VA_ARGS__),                         \
+#define ENTRY(i, b0, b1, b2, b3, b4, b5, b6, b7)                                                   \
+    (BIT(i, 0, b0) ^ BIT(i, 1, b1) ^ BIT(i, 2, b2) ^ BIT(i, 3, b3) ^ BIT(i, 4, b4) ^               \
+     BIT(i, 5, b5) ^ BIT(i, 6, b6) ^ BIT(i, 7, b7))
+#define ENTRIES4(i, ...)                                                                           \
+    ENTRY(i, __VA_ARGS__), ENTRY(i + 1, __VA_ARGS__), ENTRY(i + 2, __VA_ARGS__),                   \
+        ENTRY(i + 3, __VA_ARGS__)
+#define ENTRIES16(i, ...)                                                                          \
+    ENTRIES4(i, __VA_ARGS__), ENTRIES4(i + 4, __VA_ARGS__), ENTRIES4(i + 8, __VA_ARGS__),          \
+        ENTRIES4(i + 12, __VA_ARGS__)
+#define ENTRIES64(i, ...)                                                                          \
+    ENTRIES16(i, __VA_ARGS__), ENTRIES16(i + 16, __VA_ARGS__), ENTRIES16(i + 32, __VA_ARGS__),     \
         ENTRIES16(i + 48, __VA_ARGS__)
-#define TABLE(...)                                                                                                     \
-    { ENTRIES64(0, __VA_ARGS__), ENTRIES64(64, __VA_ARGS__), ENTRIES64(128, __VA_ARGS__), ENTRIES64(192, __VA_ARGS__) }
+#define TABLE(...)                                                                                 \
+    {                                                                                              \
+        ENTRIES64(0, __VA_ARGS__), ENTRIES64(64, __VA_ARGS__), ENTRIES64(128, __VA_ARGS__),        \
+            ENTRIES64(192, __VA_ARGS__)                                                            \
+    }
 
 static const uint16_t tables[4][256] = {
     TABLE(0x1021, 0x2042, 0x4084, 0x8108, 0x1231, 0x2462, 0x48c4, 0x9188),
@@ -32,7 +37,8 @@ uint16_t crc16(const void *data, size_t len) {
     const unsigned char *p = data, *end = p + len;
     unsigned crc = 0;
     for (; end - p >= 4; p += 4)
-        crc = tables[3][(crc >> 8) ^ p[0]] ^ tables[2][(crc & 0xff) ^ p[1]] ^ tables[1][p[2]] ^ tables[0][p[3]];
+        crc = tables[3][(crc >> 8) ^ p[0]] ^ tables[2][(crc & 0xff) ^ p[1]] ^ tables[1][p[2]] ^
+              tables[0][p[3]];
     for (; p < end; p++) crc = ((crc << 8) & 0xffff) ^ tables[0][(crc >> 8) ^ *p];
     return (uint16_t)crc;
 }
@@ -48,8 +54,8 @@ uint16_t slot_of_key(struct bytes key) {
     return crc16(hashed.ptr, hashed.len) & (SLOT_COUNT - 1);
 }
 
-/* The smallest number of each slot; found once, by trying some 160,000 in turn. Every job does so when it starts, so ten
- * numbers share the CRC of the digits that they begin with. */
+/* The smallest number of each slot; found once, by trying some 160,000 in turn. Every job does so
+ * when it starts, so ten numbers share the CRC of the digits that they begin with. */
 static uint32_t tags[SLOT_COUNT];
 
 static unsigned crc_digit(unsigned crc, uint32_t digit) {
@@ -92,7 +98,8 @@ void slot_set_add_range(struct slot_set *set, uint16_t first, uint16_t last) {
 
 unsigned slot_set_count(const struct slot_set *set) {
     unsigned count = 0;
-    for (unsigned i = 0; i < SLOT_COUNT / 64; i++) count += (unsigned)__builtin_popcountll(set->bits[i]);
+    for (unsigned i = 0; i < SLOT_COUNT / 64; i++)
+        count += (unsigned)__builtin_popcountll(set->bits[i]);
     return count;
 }
 
@@ -123,7 +130,8 @@ bool slot_set_parse(struct slot_set *set, const char *text, const char *place, s
         struct bytes range = bytes_split(&rest, ',');
         uint16_t first, last;
         if (!parse_range(range, &first, &last)) {
-            return err_set(err, ERR_USAGE, place, "'%.*s' is not a slot or a range of slots from 0 to %d, like 0-8000",
+            return err_set(err, ERR_USAGE, place,
+                           "'%.*s' is not a slot or a range of slots from 0 to %d, like 0-8000",
                            range.len < 64 ? (int)range.len : 64, range.ptr, SLOT_COUNT - 1);
         }
         slot_set_add_range(&made, first, last);

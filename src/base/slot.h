@@ -1,5 +1,5 @@
-/* Hash slots of a cluster. Source: the cluster specification ("Key distribution model" and "Hash tags");
- * CRC16 is CCITT/XMODEM: polynomial 0x1021, start 0. */
+/* Hash slots of a cluster. Source: the cluster specification ("Key distribution model" and "Hash
+ * tags"); CRC16 is CCITT/XMODEM: polynomial 0x1021, start 0. */
 #ifndef LONGHAUL_BASE_SLOT_H
 #define LONGHAUL_BASE_SLOT_H
 
@@ -13,11 +13,12 @@ enum { SLOT_COUNT = 16384 };
 
 uint16_t crc16(const void *data, size_t len);
 
-/* The slot of a key: of what stands between the first '{' and the next '}' where that is not empty. */
+/* The slot of a key: of what stands between the first '{' and the next '}' where that is not empty.
+ */
 uint16_t slot_of_key(struct bytes key);
 
-/* A short decimal text whose slot this is, for a name like "x:{<tag>}" that has to lie there. The same on every machine,
- * so that such names can be enumerated. Any thread. */
+/* A short decimal text whose slot this is, for a name like "x:{<tag>}" that has to lie there. The
+ * same on every machine, so that such names can be enumerated. Any thread. */
 enum { SLOT_TAG_MAX = 16 };
 const char *slot_tag(uint16_t slot, char tag[SLOT_TAG_MAX]);
 

@@ -1,6 +1,7 @@
-/* Numbers and units. Parsing is by hand and not by strtod(): that one takes hexadecimal, "inf", leading blanks and
- * the locale's decimal point, none of which an option should mean. The whole part is kept as an integer, so that
- * large byte counts stay exact; only the fraction goes through a double.
+/* Numbers and units. Parsing is by hand and not by strtod(): that one takes hexadecimal, "inf",
+ * leading blanks and the locale's decimal point, none of which an option should mean. The whole
+ * part is kept as an integer, so that large byte counts stay exact; only the fraction goes through
+ * a double.
  */
 #include "base/units.h"
 
@@ -44,7 +45,8 @@ static const struct unit byte_units[] = {
 };
 
 static const struct unit time_units[] = {
-    { "", 1000 }, { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { "d", 86400000 }, { NULL, 0 },
+    { "", 1000 },     { "ms", 1 },       { "s", 1000 }, { "m", 60000 },
+    { "h", 3600000 }, { "d", 86400000 }, { NULL, 0 },
 };
 
 static bool is_digit(char c) {
@@ -62,17 +64,20 @@ static bool parse_decimal(const char *text, struct decimal *out) {
     if (*text == '.') {
         out->has_fraction = true;
         if (!is_digit(*++text)) return false;
-        for (double place = 0.1; is_digit(*text); text++, place /= 10) out->fraction += place * (*text - '0');
+        for (double place = 0.1; is_digit(*text); text++, place /= 10)
+            out->fraction += place * (*text - '0');
     }
     out->unit = bytes_of_str(text);
     return true;
 }
 
-/* The number in its smallest unit, where a fraction of that unit is rounded; false when it does not fit. */
+/* The number in its smallest unit, where a fraction of that unit is rounded; false when it does not
+ * fit. */
 static bool scale(const struct decimal *number, uint64_t factor, uint64_t *out) {
     uint64_t whole;
     if (__builtin_mul_overflow(number->whole, factor, &whole)) return false;
-    return !__builtin_add_overflow(whole, (uint64_t)llround(number->fraction * (double)factor), out);
+    return !__builtin_add_overflow(whole, (uint64_t)llround(number->fraction * (double)factor),
+                                   out);
 }
 
 static const struct unit *find_unit(const struct unit *units, struct bytes name) {
@@ -84,29 +89,36 @@ static const struct unit *find_unit(const struct unit *units, struct bytes name)
 
 bool units_parse_bytes(const char *text, const char *place, uint64_t *bytes, struct err *err) {
     struct decimal number;
-    const struct unit *unit = parse_decimal(text, &number) ? find_unit(byte_units, number.unit) : NULL;
-    if (unit == NULL || (unit->factor == 1 && number.has_fraction) || !scale(&number, unit->factor, bytes)) {
-        return err_set(err, ERR_USAGE, place, "'%.64s' is not a size; write it like 4096, 12KB or 64MiB", text);
+    const struct unit *unit =
+        parse_decimal(text, &number) ? find_unit(byte_units, number.unit) : NULL;
+    if (unit == NULL || (unit->factor == 1 && number.has_fraction) ||
+        !scale(&number, unit->factor, bytes)) {
+        return err_set(err, ERR_USAGE, place,
+                       "'%.64s' is not a size; write it like 4096, 12KB or 64MiB", text);
     }
     return true;
 }
 
-bool units_parse_duration(const char *text, const char *place, int64_t *duration_ms, struct err *err) {
+bool units_parse_duration(const char *text, const char *place, int64_t *duration_ms,
+                          struct err *err) {
     struct decimal number;
     uint64_t ms = 0;
-    const struct unit *unit = parse_decimal(text, &number) ? find_unit(time_units, number.unit) : NULL;
+    const struct unit *unit =
+        parse_decimal(text, &number) ? find_unit(time_units, number.unit) : NULL;
     if (unit == NULL || !scale(&number, unit->factor, &ms) || ms > INT64_MAX) {
-        return err_set(err, ERR_USAGE, place, "'%.64s' is not a duration; write it like 250ms, 3s, 5m, 2h or 1d", text);
+        return err_set(err, ERR_USAGE, place,
+                       "'%.64s' is not a duration; write it like 250ms, 3s, 5m, 2h or 1d", text);
     }
     *duration_ms = (int64_t)ms;
     return true;
 }
 
-bool units_parse_number(const char *text, const char *place, int64_t min, int64_t max, int64_t *number,
-                        struct err *err) {
+bool units_parse_number(const char *text, const char *place, int64_t min, int64_t max,
+                        int64_t *number, struct err *err) {
     int64_t value;
     if (!bytes_to_i64(bytes_of_str(text), &value) || value < min || value > max) {
-        return err_set(err, ERR_USAGE, place, "'%.64s' is not a whole number from %" PRId64 " to %" PRId64, text, min,
+        return err_set(err, ERR_USAGE, place,
+                       "'%.64s' is not a whole number from %" PRId64 " to %" PRId64, text, min,
                        max);
     }
     *number = value;
@@ -154,9 +166,11 @@ const char *units_format_duration(int64_t duration_ms, char *buf, size_t size) {
     } else if (h == 0) {
         snprintf(buf, size, "%s%" PRIu64 "m %02" PRIu64 "s", sign, m, s % 60);
     } else if (d == 0) {
-        snprintf(buf, size, "%s%" PRIu64 "h %02" PRIu64 "m %02" PRIu64 "s", sign, h, m % 60, s % 60);
+        snprintf(buf, size, "%s%" PRIu64 "h %02" PRIu64 "m %02" PRIu64 "s", sign, h, m % 60,
+                 s % 60);
     } else {
-        snprintf(buf, size, "%s%" PRIu64 "d %02" PRIu64 "h %02" PRIu64 "m", sign, d, h % 24, m % 60);
+        snprintf(buf, size, "%s%" PRIu64 "d %02" PRIu64 "h %02" PRIu64 "m", sign, d, h % 24,
+                 m % 60);
     }
     return buf;
 }

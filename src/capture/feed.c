@@ -1,5 +1,6 @@
-/* See feed.h. Steps of the handshake are sent one after the other: a subscription that succeeds is answered by a push,
- * one that is refused by an error in the place of the next reply, so each is followed by a PING of its own. */
+/* See feed.h. Steps of the handshake are sent one after the other: a subscription that succeeds is
+ * answered by a push, one that is refused by an error in the place of the next reply, so each is
+ * followed by a PING of its own. */
 #include "capture/feed.h"
 
 #include <stdio.h>
@@ -44,7 +45,8 @@ bool feed_flags_suffice(struct bytes flags) {
         event = event || flags.ptr[i] == 'E';
         all = all || flags.ptr[i] == 'A';
     }
-    for (const char *c = classes; *c != '\0' && flags.len > 0; c++) found += memchr(flags.ptr, *c, flags.len) != NULL;
+    for (const char *c = classes; *c != '\0' && flags.len > 0; c++)
+        found += memchr(flags.ptr, *c, flags.len) != NULL;
     return event && (all || found == sizeof(classes) - 1);
 }
 
@@ -127,7 +129,8 @@ static bool role_is_kept(struct feed *f, const struct reply *reply) {
     return bytes_equal_str(role.str, "slave") == f->info.replica;
 }
 
-/* The number of words in front of the offset differs: "master" offset ...; "slave" host port state offset. */
+/* The number of words in front of the offset differs: "master" offset ...; "slave" host port state
+ * offset. */
 static int64_t offset_of(const struct reply *reply) {
     struct resp_cursor c = reply->cursor;
     struct resp_item item;
@@ -205,7 +208,8 @@ static void feed_ask(struct feed *f) {
     if (!client_is_ready(f->client)) return;
     bool by_role = (!f->settings.resp2 && !f->role_refused) || f->primary != NULL;
     if (f->primary == NULL) f->sent_us = clock_mono_us();
-    if (f->settings.ask_databases && !f->settings.resp2) client_command(f->client, on_keyspace, f, NULL, 2, keyspace);
+    if (f->settings.ask_databases && !f->settings.resp2)
+        client_command(f->client, on_keyspace, f, NULL, 2, keyspace);
     client_command(f->client, on_barrier, f, by_role ? f : NULL, 1, by_role ? role : ping_words);
 }
 
@@ -240,8 +244,10 @@ static void feed_refused(struct feed *f, enum feed_step step, const struct resp_
     bool refused = err_class_of(err.code) == ERR_CLASS_KEY;
     if (step == FEED_NARROW && refused) {
         f->narrow_refused = true;
-        log_info(err.place, "events of consumer groups may not be subscribed to (%s); they are found by polling",
-                 err.text);
+        log_info(
+            err.place,
+            "events of consumer groups may not be subscribed to (%s); they are found by polling",
+            err.text);
     } else if (refused) {
         char text[160];
         bytes_escape(item->str, text, sizeof(text));
@@ -277,18 +283,22 @@ static void on_step(void *ctx, void *arg, const struct reply *reply) {
 }
 
 /* A subscription is answered by pushes alone; see the head of this file. */
-static void feed_subscribe(struct feed *f, enum feed_step step, size_t n, const struct bytes *words) {
+static void feed_subscribe(struct feed *f, enum feed_step step, size_t n,
+                           const struct bytes *words) {
     resp_write_command(client_out(f->client), n, words);
     client_command(f->client, on_step, f, (void *)(intptr_t)step, 1, ping_words);
 }
 
 static void feed_send(struct feed *f, enum feed_step step) {
     static const struct bytes info[] = { BYTES_LITERAL("INFO") };
-    static const struct bytes track[] = { BYTES_LITERAL("CLIENT"), BYTES_LITERAL("TRACKING"), BYTES_LITERAL("ON"),
-                                          BYTES_LITERAL("BCAST") };
-    static const struct bytes unused[] = { BYTES_LITERAL("SUBSCRIBE"), BYTES_LITERAL(FEED_CHANNEL_UNUSED) };
-    static const struct bytes all[] = { BYTES_LITERAL("PSUBSCRIBE"), BYTES_LITERAL(FEED_PATTERN_ALL) };
-    static const struct bytes narrow[] = { BYTES_LITERAL("PSUBSCRIBE"), BYTES_LITERAL(FEED_PATTERN_GROUPS),
+    static const struct bytes track[] = { BYTES_LITERAL("CLIENT"), BYTES_LITERAL("TRACKING"),
+                                          BYTES_LITERAL("ON"), BYTES_LITERAL("BCAST") };
+    static const struct bytes unused[] = { BYTES_LITERAL("SUBSCRIBE"),
+                                           BYTES_LITERAL(FEED_CHANNEL_UNUSED) };
+    static const struct bytes all[] = { BYTES_LITERAL("PSUBSCRIBE"),
+                                        BYTES_LITERAL(FEED_PATTERN_ALL) };
+    static const struct bytes narrow[] = { BYTES_LITERAL("PSUBSCRIBE"),
+                                           BYTES_LITERAL(FEED_PATTERN_GROUPS),
                                            BYTES_LITERAL(FEED_PATTERN_SETID) };
     bool tracks = f->settings.kind == FEED_TRACKING;
     switch (step) {
@@ -321,8 +331,8 @@ static void on_down(void *ctx, const struct err *err, bool final) {
 
 /* ---- life ---- */
 
-struct feed *feed_start(struct loop *loop, const struct feed_settings *settings, const struct feed_events *events,
-                        void *ctx) {
+struct feed *feed_start(struct loop *loop, const struct feed_settings *settings,
+                        const struct feed_events *events, void *ctx) {
     static const struct client_events client_events = { on_ready, on_down, on_push };
     struct feed *f = mem_zalloc(sizeof(*f));
     f->loop = loop;

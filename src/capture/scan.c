@@ -18,7 +18,8 @@ struct scan {
     struct client *client;
     struct loop_timer *pause;
     char cursor[SCAN_CURSOR_MAX]; /* of the next page */
-    char run_id[RUN_ID_MAX];      /* of the process that the cursor belongs to; empty before the first answer */
+    /* of the process that the cursor belongs to; empty before the first answer */
+    char run_id[RUN_ID_MAX];
     bool asked, paused, identified, ended, started;
     struct bytes *keys; /* of one page, kept for the next */
     size_t keys_cap;
@@ -57,7 +58,8 @@ static void scan_refused(struct scan *s, const struct resp_item *item) {
 
 static bool read_page(struct scan *s, struct resp_cursor c, size_t *n) {
     struct resp_item cursor, list, key;
-    if (!resp_next(&c, &cursor) || !resp_is_string(&cursor) || cursor.str.len >= SCAN_CURSOR_MAX) return false;
+    if (!resp_next(&c, &cursor) || !resp_is_string(&cursor) || cursor.str.len >= SCAN_CURSOR_MAX)
+        return false;
     if (!resp_next(&c, &list) || !resp_is_aggregate(&list)) return false;
     *n = (size_t)list.num;
     if (*n > s->keys_cap) {
@@ -84,7 +86,8 @@ static void on_page(void *ctx, void *arg, const struct reply *reply) {
     size_t n = 0;
     if (reply->item.num != 2 || !read_page(s, reply->cursor, &n)) {
         struct err err;
-        err_set(&err, ERR_PROTOCOL, client_place(s->client), "SCAN was answered in a form that is not known");
+        err_set(&err, ERR_PROTOCOL, client_place(s->client),
+                "SCAN was answered in a form that is not known");
         scan_end_with(s, SCAN_FAILED, &err);
         return;
     }
@@ -168,8 +171,8 @@ static void on_down(void *ctx, const struct err *err, bool final) {
     }
 }
 
-struct scan *scan_start(struct loop *loop, const struct scan_settings *settings, const struct scan_events *events,
-                        void *ctx) {
+struct scan *scan_start(struct loop *loop, const struct scan_settings *settings,
+                        const struct scan_events *events, void *ctx) {
     static const struct client_events client_events = { .on_ready = on_ready, .on_down = on_down };
     struct scan *s = mem_zalloc(sizeof(*s));
     s->loop = loop;

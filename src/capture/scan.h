@@ -5,8 +5,9 @@
  *                └──────────────────┘ same run_id: go on                        means nothing there (FACTS 3)
  *                                                            SCAN_FAILED        refused, for good
  *
- * What is guaranteed on SCAN_COMPLETE: every key that was there from the first page to the last has been named, some
- * maybe more than once (redis.io, SCAN). Has a connection of its own, so that names are not held up behind values.
+ * What is guaranteed on SCAN_COMPLETE: every key that was there from the first page to the last has
+ * been named, some maybe more than once (redis.io, SCAN). Has a connection of its own, so that
+ * names are not held up behind values.
  */
 #ifndef LONGHAUL_CAPTURE_SCAN_H
 #define LONGHAUL_CAPTURE_SCAN_H
@@ -29,11 +30,12 @@ enum scan_end { SCAN_COMPLETE, SCAN_NODE_CHANGED, SCAN_FAILED };
 struct scan_settings {
     struct client_settings client; /* to the node */
     int db;
-    int64_t count;               /* COUNT hint */
-    const char *match;           /* MATCH pattern; NULL: none. Borrowed. */
-    const char *type;            /* TYPE; NULL: none. Borrowed. Redis 6.0 and newer. */
-    int64_t sleep_ms;            /* pause after each page */
-    const char *cursor, *run_id; /* to go on with a scan of this process; NULL or empty: from the beginning */
+    int64_t count;     /* COUNT hint */
+    const char *match; /* MATCH pattern; NULL: none. Borrowed. */
+    const char *type;  /* TYPE; NULL: none. Borrowed. Redis 6.0 and newer. */
+    int64_t sleep_ms;  /* pause after each page */
+    /* to go on with a scan of this process; NULL or empty: from the beginning */
+    const char *cursor, *run_id;
 };
 
 struct scan_events {
@@ -41,19 +43,20 @@ struct scan_events {
     void (*on_keys)(void *ctx, const struct bytes *keys, size_t n);
     /* Asked before each page; false pauses the scan until scan_resume(). NULL: never pause. */
     bool (*may_continue)(void *ctx);
-    /* Once, the last call. err is set for SCAN_FAILED and SCAN_NODE_CHANGED. The scan is freed by its owner, also from
-     * within this call. */
+    /* Once, the last call. err is set for SCAN_FAILED and SCAN_NODE_CHANGED. The scan is freed by
+     * its owner, also from within this call. */
     void (*on_end)(void *ctx, enum scan_end end, const struct err *err);
 };
 
-struct scan *scan_start(struct loop *loop, const struct scan_settings *settings, const struct scan_events *events,
-                        void *ctx);
+struct scan *scan_start(struct loop *loop, const struct scan_settings *settings,
+                        const struct scan_events *events, void *ctx);
 /* Ends it without on_end. Leaves NULL. */
 void scan_free(struct scan **scan);
 /* After may_continue() said no. */
 void scan_resume(struct scan *scan);
 
-/* Of the next page, "0" when there is none; and the process that it belongs to. Good until the next page. */
+/* Of the next page, "0" when there is none; and the process that it belongs to. Good until the next
+ * page. */
 const char *scan_cursor(const struct scan *scan);
 const char *scan_run_id(const struct scan *scan);
 

@@ -1,5 +1,5 @@
-/* longhaul compare: opens both sides, compares them, repairs what differs where that is asked for and compares that
- * again, and says what it found; exit status as diff(1). */
+/* longhaul compare: opens both sides, compares them, repairs what differs where that is asked for
+ * and compares that again, and says what it found; exit status as diff(1). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -69,10 +69,13 @@ static bool choose_databases(struct compare_run *run) {
     const struct endpoint *to = &run->target_endpoint;
     bool several = asked->all || asked->n > 0;
     if (several && to->db_named && to->db != 0)
-        return err_set(&run->error, ERR_USAGE, "--databases",
-                       "the target names database %d; each is compared with its own number, so leave it out", to->db);
+        return err_set(
+            &run->error, ERR_USAGE, "--databases",
+            "the target names database %d; each is compared with its own number, so leave it out",
+            to->db);
     run->target_db = several ? -1 : to->db;
-    if (!preflight_databases(run->source, asked->all, asked->dbs, asked->n, &run->dbs, &run->n_dbs, &run->error))
+    if (!preflight_databases(run->source, asked->all, asked->dbs, asked->n, &run->dbs, &run->n_dbs,
+                             &run->error))
         return false;
     return !asked->all || add_target_databases(run);
 }
@@ -94,7 +97,9 @@ static void on_difference(void *ctx, const struct difference *d) {
     struct compare_run *run = ctx;
     if (run->findings != NULL) findings_add(run->findings, run->pass, d);
     if (run->spool == NULL || run->pass > 1 || run->unwritten.code != ERR_NONE) return;
-    struct spooled one = { .key = bytes_of(d->key, d->key_len), .db = d->db, .tag = (uint32_t)d->kind };
+    struct spooled one = { .key = bytes_of(d->key, d->key_len),
+                           .db = d->db,
+                           .tag = (uint32_t)d->kind };
     spool_add(run->spool, &one, &run->unwritten);
 }
 
@@ -146,7 +151,8 @@ static bool open_sides(struct compare_run *run) {
 
 /* What belongs to this pair of sides: the state directory, and a live job between them. */
 static bool open_records(struct compare_run *run) {
-    const char *dir = run->options->state_dir, *from = run->source_endpoint.label, *to = run->target_endpoint.label;
+    const char *dir = run->options->state_dir, *from = run->source_endpoint.label,
+               *to = run->target_endpoint.label;
     run->live = compare_live_new(run->target, run->target_db >= 0 ? run->target_db : 0, from, to);
     if (dir != NULL) run->state = compare_state_open(dir, from, to, &run->error);
     return dir == NULL || run->state != NULL;
@@ -156,7 +162,8 @@ static bool open_records(struct compare_run *run) {
 static void fill_progress(void *ctx, struct progress_state *state) {
     struct compare_run *run = ctx;
     const struct key_filter *f = &run->filter;
-    bool whole = f->pattern == NULL && f->n_include == 0 && f->n_exclude == 0 && f->slots == NULL && f->n_types == 0;
+    bool whole = f->pattern == NULL && f->n_include == 0 && f->n_exclude == 0 && f->slots == NULL &&
+                 f->n_types == 0;
     state->phase = "comparing";
     state->keys = run->comparing.keys;
     state->total = whole ? run->comparing.total : 0;
@@ -167,23 +174,30 @@ static void fill_progress(void *ctx, struct progress_state *state) {
 static bool open_files(struct compare_run *run) {
     const struct options *o = run->options;
     run->seed = o->seed != 0 ? (uint64_t)o->seed : (uint64_t)clock_wall_us();
-    if (o->key_file != NULL && (run->key_file = key_file_open(o->key_file, &run->error)) == NULL) return false;
-    if (o->report_file != NULL && (run->findings = findings_open(o->report_file, &run->error)) == NULL) return false;
+    if (o->key_file != NULL && (run->key_file = key_file_open(o->key_file, &run->error)) == NULL)
+        return false;
+    if (o->report_file != NULL &&
+        (run->findings = findings_open(o->report_file, &run->error)) == NULL)
+        return false;
     if (o->repair && (run->spool = spool_new(&run->error)) == NULL) return false;
     return true;
 }
 
-static bool compare(struct compare_run *run, const struct compare_settings *settings, struct compare_result *result) {
-    if (run->state != NULL && !compare_state_begin(run->state, compare_mode_name(run->mode), &run->error)) return false;
+static bool compare(struct compare_run *run, const struct compare_settings *settings,
+                    struct compare_result *result) {
+    if (run->state != NULL &&
+        !compare_state_begin(run->state, compare_mode_name(run->mode), &run->error))
+        return false;
     struct progress *progress = progress_new(run->options->progress);
     progress_drive(progress, run->loop, fill_progress, run);
-    bool ok =
-        compare_run(run->source, run->target, settings, &run->comparing, signals_stop_flag(), result, &run->error);
+    bool ok = compare_run(run->source, run->target, settings, &run->comparing, signals_stop_flag(),
+                          result, &run->error);
     progress_end(&progress);
     return ok;
 }
 
-/* When the parts that differ are known too. What cannot be written down does not take back what was found. */
+/* When the parts that differ are known too. What cannot be written down does not take back what was
+ * found. */
 static void write_down(struct compare_run *run, const struct compare_result *result) {
     struct err err;
     if (run->state == NULL || compare_state_end(run->state, result, &run->error, &err)) return;
@@ -198,7 +212,8 @@ static void compare_all(struct compare_run *run) {
     struct compare_settings settings = settings_of(run);
     run->pass = 1;
     run->report.began = true;
-    if (compare(run, &settings, &run->report.found) && run->options->show_diffs) explain(run, &run->report.found);
+    if (compare(run, &settings, &run->report.found) && run->options->show_diffs)
+        explain(run, &run->report.found);
     write_down(run, &run->report.found);
 }
 
@@ -211,8 +226,10 @@ static bool guard_holds(struct compare_run *run) {
     bool many = (double)extra * 100 > (double)run->options->max_delete * (double)keys;
     if (!run->options->delete_extra || extra == 0 || !many) return false;
     r->held = extra;
-    log_warn("target", "%llu of its %llu keys are not on the source, more than --max-delete allows: nothing is deleted",
-             (unsigned long long)extra, (unsigned long long)keys);
+    log_warn(
+        "target",
+        "%llu of its %llu keys are not on the source, more than --max-delete allows: nothing is deleted",
+        (unsigned long long)extra, (unsigned long long)keys);
     return true;
 }
 
@@ -230,7 +247,8 @@ static bool repair_some(struct compare_run *run, uint64_t tags, bool may_delete)
                                         .max_args = (size_t)o->max_args,
                                         .no_ttl = o->no_ttl,
                                         .outage_timeout_ms = o->outage_timeout_ms };
-    bool ok = repair_run(run->source, run->target, &settings, signals_stop_flag(), &result, &run->error);
+    bool ok =
+        repair_run(run->source, run->target, &settings, signals_stop_flag(), &result, &run->error);
     run->report.copied += stat_get(&result.stats.copied);
     run->report.given_up += stat_get(&result.stats.given_up);
     if (may_delete) run->report.deleted += stat_get(&result.stats.vanished);
@@ -256,18 +274,22 @@ static void rewind_spooled(void *ctx) {
 
 /* What was found is compared again; what is equal now was repaired. */
 static void compare_again(struct compare_run *run) {
-    const struct compare_names names = { .next = next_spooled, .rewind = rewind_spooled, .ctx = run };
+    const struct compare_names names = { .next = next_spooled,
+                                         .rewind = rewind_spooled,
+                                         .ctx = run };
     struct compare_settings settings = settings_of(run);
     settings.names = &names;
     run->pass = 2;
     run->report.compared_again = true;
-    if (compare(run, &settings, &run->report.left) && run->options->show_diffs) explain(run, &run->report.left);
+    if (compare(run, &settings, &run->report.left) && run->options->show_diffs)
+        explain(run, &run->report.left);
     write_down(run, &run->report.left);
 }
 
 static void repair(struct compare_run *run) {
     const struct options *o = run->options;
-    const uint64_t extra = UINT64_C(1) << DIFFERENCE_EXTRA, unreadable = UINT64_C(1) << DIFFERENCE_UNREADABLE;
+    const uint64_t extra = UINT64_C(1) << DIFFERENCE_EXTRA, unreadable = UINT64_C(1)
+                                                                         << DIFFERENCE_UNREADABLE;
     if (run->unwritten.code != ERR_NONE && run->error.code == ERR_NONE) run->error = run->unwritten;
     if (!o->repair || run->error.code != ERR_NONE || spool_count(run->spool) == 0) return;
     run->report.repairs = true;
@@ -275,7 +297,9 @@ static void repair(struct compare_run *run) {
     run->report.may_delete = may_delete;
     if (o->dry_run) return;
     if (!repair_some(run, ~extra & ~unreadable, false)) return;
-    if (may_delete && run->report.found.count[DIFFERENCE_EXTRA] > 0 && !repair_some(run, extra, true)) return;
+    if (may_delete && run->report.found.count[DIFFERENCE_EXTRA] > 0 &&
+        !repair_some(run, extra, true))
+        return;
     compare_again(run);
 }
 
@@ -301,7 +325,8 @@ static int report(struct compare_run *run) {
     json_t *document = compare_report_json(r);
     struct err err;
     json_object_set_new(document, "exit_status", json_integer(status));
-    if (run->findings != NULL && !findings_finish(run->findings, document, &err)) status = complain(&err);
+    if (run->findings != NULL && !findings_finish(run->findings, document, &err))
+        status = complain(&err);
     if (run->options->output == OPT_OUTPUT_JSON) {
         if (!json_out(document, status, &err)) status = complain(&err);
     } else {

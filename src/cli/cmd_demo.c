@@ -1,9 +1,10 @@
-/* longhaul demo: two servers on this machine, real data, a live replication between them that is written to, killed and
- * started again, and the comparison of both.
+/* longhaul demo: two servers on this machine, real data, a live replication between them that is
+ * written to, killed and started again, and the comparison of both.
  *
- * Nothing is shown that the user could not type: each step runs this same program as a process of its own, under the
- * command line that is printed. Whether both sides are equal is asked of the servers themselves (DBSIZE, DEBUG
- * DIGEST-VALUE), not of longhaul. Exit status 0 only when everything was as it should be. */
+ * Nothing is shown that the user could not type: each step runs this same program as a process of
+ * its own, under the command line that is printed. Whether both sides are equal is asked of the
+ * servers themselves (DBSIZE, DEBUG DIGEST-VALUE), not of longhaul. Exit status 0 only when
+ * everything was as it should be. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -65,17 +66,20 @@ static void say(const struct demo *d, const char *fmt, ...) {
 }
 
 static bool interrupted(struct demo *d) {
-    if (*signals_stop_flag()) err_set(&d->err, ERR_INTERRUPTED, NULL, "%s", err_sentence(ERR_INTERRUPTED));
+    if (*signals_stop_flag())
+        err_set(&d->err, ERR_INTERRUPTED, NULL, "%s", err_sentence(ERR_INTERRUPTED));
     return *signals_stop_flag();
 }
 
 /* ---- steps that are longhaul itself ---- */
 
-/* Runs `longhaul WORDS...` (NULL-ended). With document, the output is taken as JSON and not shown. Returns its status. */
+/* Runs `longhaul WORDS...` (NULL-ended). With document, the output is taken as JSON and not shown.
+ * Returns its status. */
 static int run_longhaul(struct demo *d, const char *const *words, json_t **document) {
     const char *argv[DEMO_ARGS_MAX] = { DEMO_PROGRAM };
     size_t argc = 1;
-    for (; words[argc - 1] != NULL && argc < DEMO_ARGS_MAX - 4; argc++) argv[argc] = words[argc - 1];
+    for (; words[argc - 1] != NULL && argc < DEMO_ARGS_MAX - 4; argc++)
+        argv[argc] = words[argc - 1];
     if (document != NULL) {
         argv[argc++] = "--output";
         argv[argc++] = "json";
@@ -134,8 +138,9 @@ static bool fill(struct demo *d) {
     uint64_t keys;
     char number[32], took[32];
     if (!demo_count(d->loop, d->source.client, &keys, &d->err)) return false;
-    say(d, "The source holds %s keys: %s, written in %s.\n\n", units_format_number(keys, number, sizeof(number)),
-        d->data, units_format_duration(clock_mono_ms() - began_ms, took, sizeof(took)));
+    say(d, "The source holds %s keys: %s, written in %s.\n\n",
+        units_format_number(keys, number, sizeof(number)), d->data,
+        units_format_duration(clock_mono_ms() - began_ms, took, sizeof(took)));
     return true;
 }
 
@@ -143,7 +148,8 @@ static bool fill(struct demo *d) {
 
 static bool name_server(struct demo *d) {
     struct call_reply reply;
-    if (!call_ok(d->loop, d->source.client, DEMO_REPLY_MS, &reply, &d->err, "INFO server")) return false;
+    if (!call_ok(d->loop, d->source.client, DEMO_REPLY_MS, &reply, &d->err, "INFO server"))
+        return false;
     struct server_info info;
     server_info_parse(&info, reply.item.str);
     server_info_name(&info, d->server_name, sizeof(d->server_name));
@@ -155,11 +161,13 @@ static bool start_servers(struct demo *d) {
     const char *binary = demo_server_find(&d->err);
     bool keep = d->options->keep;
     if (binary == NULL || !demo_directory_make(d->directory, &d->err)) return false;
-    if (!demo_server_start(&d->source, "source", binary, d->directory, keep, d->loop, &d->err)) return false;
-    if (!demo_server_start(&d->target, "target", binary, d->directory, keep, d->loop, &d->err)) return false;
+    if (!demo_server_start(&d->source, "source", binary, d->directory, keep, d->loop, &d->err))
+        return false;
+    if (!demo_server_start(&d->target, "target", binary, d->directory, keep, d->loop, &d->err))
+        return false;
     if (!name_server(d)) return false;
-    say(d, "Two servers (%s) run on this machine: source %s, target %s.\n", d->server_name, d->source.endpoint,
-        d->target.endpoint);
+    say(d, "Two servers (%s) run on this machine: source %s, target %s.\n", d->server_name,
+        d->source.endpoint, d->target.endpoint);
     return true;
 }
 
@@ -170,8 +178,8 @@ static bool start_live(struct demo *d) {
     const char *words[] = { "replicate",   d->source.endpoint, d->target.endpoint, "--mode", "live",
                             "--state-dir", d->state,           "--output",         "json",   NULL };
     if (is_text(d)) words[7] = NULL;
-    say(d, "$ longhaul replicate %s %s --mode live --state-dir %s &\n", d->source.endpoint, d->target.endpoint,
-        d->state);
+    say(d, "$ longhaul replicate %s %s --mode live --state-dir %s &\n", d->source.endpoint,
+        d->target.endpoint, d->state);
     return demo_live_start(&d->live, words, &d->err);
 }
 
@@ -196,8 +204,8 @@ static bool change(struct demo *d, enum demo_stage stage) {
     return true;
 }
 
-/* The servers count a key that has expired until they come across it, and a group that was read from is found by
- * polling: so it may take a moment until both say the same. */
+/* The servers count a key that has expired until they come across it, and a group that was read
+ * from is found by polling: so it may take a moment until both say the same. */
 static bool ask_servers(struct demo *d) {
     char a[32], b[32];
     struct demo_check *c = &d->check;
@@ -209,9 +217,11 @@ static bool ask_servers(struct demo *d) {
     } while (!d->equal && clock_mono_ms() < until_ms && !*signals_stop_flag());
     if (interrupted(d)) return false;
     say(d, "What the servers themselves say, asked without longhaul's copy or comparison:\n\n");
-    say(d, "  DBSIZE               source %s, target %s", units_format_number(c->source_keys, a, sizeof(a)),
+    say(d, "  DBSIZE               source %s, target %s",
+        units_format_number(c->source_keys, a, sizeof(a)),
         units_format_number(c->target_keys, b, sizeof(b)));
-    say(d, " (and %s in which longhaul keeps the job's state)\n", units_format_number(c->own_keys, a, sizeof(a)));
+    say(d, " (and %s in which longhaul keeps the job's state)\n",
+        units_format_number(c->own_keys, a, sizeof(a)));
     say(d, "  DEBUG DIGEST-VALUE   of %s sampled keys, %s are the same on both sides\n\n",
         units_format_number(c->sampled, a, sizeof(a)), units_format_number(c->equal, b, sizeof(b)));
     return d->equal || err_set(&d->err, ERR_INTERNAL, "demo", "the servers do not hold the same");
@@ -223,7 +233,8 @@ static bool write_while_it_runs(struct demo *d) {
     if (!change(d, DEMO_WHILE_IT_RUNS)) return false;
     d->arrived_ms = demo_measure_arrival(d->loop, d->source.client, d->target.client, &d->err);
     if (d->arrived_ms < 0) return false;
-    say(d, "One more write was to be seen on the target within %" PRId64 " ms of its reply.\n", d->arrived_ms + 1);
+    say(d, "One more write was to be seen on the target within %" PRId64 " ms of its reply.\n",
+        d->arrived_ms + 1);
     say(d, "How far behind is the target? It knows by itself, also when the source is lost:\n\n");
     if (!demo_live_wait(&d->live, clock_wall_us(), &d->status, &d->err)) return false;
     json_t *ignored = NULL;
@@ -244,14 +255,16 @@ static bool kill_and_go_on(struct demo *d) {
     began_ms = clock_mono_ms();
     if (!start_live(d) || !wait_for_live(d)) return false;
     d->back_ms = clock_mono_ms() - began_ms;
-    say(d, "After %s the target was up to date again.\n", units_format_duration(d->back_ms, took, sizeof(took)));
+    say(d, "After %s the target was up to date again.\n",
+        units_format_duration(d->back_ms, took, sizeof(took)));
     return ask_servers(d);
 }
 
 /* SIGTERM: what was acknowledged before is still applied. */
 static bool end_live(struct demo *d) {
     char *output = NULL;
-    say(d, "It ends in order when it is asked to, with what this second run did:\n\n$ kill %d\n", (int)d->live.pid);
+    say(d, "It ends in order when it is asked to, with what this second run did:\n\n$ kill %d\n",
+        (int)d->live.pid);
     int status = demo_live_end(&d->live, &output);
     if (is_text(d)) demo_live_show_log(&d->live);
     say(d, "%s\n", output);
@@ -269,8 +282,10 @@ static bool compare(struct demo *d) {
 
 /* What the user sees is the text; what is checked is the document of a second run. */
 static bool find_changes(struct demo *d) {
-    const char *words[] = { "compare", d->source.endpoint, d->target.endpoint, "--show-diffs", NULL };
-    say(d, "Does the comparison find anything at all? Now that nobody follows, the source is changed:\n\n");
+    const char *words[] = { "compare", d->source.endpoint, d->target.endpoint, "--show-diffs",
+                            NULL };
+    say(d,
+        "Does the comparison find anything at all? Now that nobody follows, the source is changed:\n\n");
     if (!change(d, DEMO_AFTER_ITS_END)) return false;
     say(d, "It finds these keys, and no others:\n\n");
     int status = step(d, words, &d->differences);
@@ -285,8 +300,8 @@ static bool show(struct demo *d) {
     if (!start_servers(d)) return false;
     snprintf(d->state, sizeof(d->state), "%.*s/state", DEMO_PATH_MAX - 8, d->directory);
     demo_live_init(&d->live, DEMO_PROGRAM, d->target.endpoint, d->directory, d->loop);
-    return fill(d) && !interrupted(d) && follow(d) && write_while_it_runs(d) && kill_and_go_on(d) && end_live(d) &&
-           compare(d) && find_changes(d) && !interrupted(d);
+    return fill(d) && !interrupted(d) && follow(d) && write_while_it_runs(d) && kill_and_go_on(d) &&
+           end_live(d) && compare(d) && find_changes(d) && !interrupted(d);
 }
 
 /* ---- the end ---- */
@@ -296,24 +311,28 @@ static void say_what_next(const struct demo *d) {
         say(d, "All of it was as it should be. What to try next:\n\n");
         say(d, "  longhaul doctor SOURCE TARGET       what would hinder a replication of yours\n");
         say(d, "  longhaul replicate --help           which keys, how fast, from which replicas\n");
-        say(d, "  longhaul compare --digest           over a long distance, without moving the values\n");
+        say(d,
+            "  longhaul compare --digest           over a long distance, without moving the values\n");
         say(d, "  longhaul generate ENDPOINT          test data of every type\n");
     }
     if (!d->options->keep || d->source.pid == 0 || d->target.pid == 0) return;
-    say(d, "\nThe servers go on running. Source: %s, process %d. Target: %s, process %d. Files: %s\n",
-        d->source.endpoint, (int)d->source.pid, d->target.endpoint, (int)d->target.pid, d->directory);
+    say(d,
+        "\nThe servers go on running. Source: %s, process %d. Target: %s, process %d. Files: %s\n",
+        d->source.endpoint, (int)d->source.pid, d->target.endpoint, (int)d->target.pid,
+        d->directory);
     say(d, "End them with: kill %d %d\n", (int)d->source.pid, (int)d->target.pid);
 }
 
 static json_t *to_json(struct demo *d) {
     const struct demo_check *c = &d->check;
-    json_t *document =
-        json_pack("{ss ss ss ss ss? sI sI sb s{sI sI sI sI sI} si sb}", "command", "demo", "source", d->source.endpoint,
-                  "target", d->target.endpoint, "server", d->server_name, "data", d->data, "arrived_ms",
-                  (json_int_t)d->arrived_ms, "back_ms", (json_int_t)d->back_ms, "equal", d->equal, "check",
-                  "source_keys", (json_int_t)c->source_keys, "target_keys", (json_int_t)c->target_keys, "own_keys",
-                  (json_int_t)c->own_keys, "sampled", (json_int_t)c->sampled, "equal", (json_int_t)c->equal, "changed",
-                  (int)d->changes.n, "changes_found_exactly", d->found_exactly);
+    json_t *document = json_pack(
+        "{ss ss ss ss ss? sI sI sb s{sI sI sI sI sI} si sb}", "command", "demo", "source",
+        d->source.endpoint, "target", d->target.endpoint, "server", d->server_name, "data", d->data,
+        "arrived_ms", (json_int_t)d->arrived_ms, "back_ms", (json_int_t)d->back_ms, "equal",
+        d->equal, "check", "source_keys", (json_int_t)c->source_keys, "target_keys",
+        (json_int_t)c->target_keys, "own_keys", (json_int_t)c->own_keys, "sampled",
+        (json_int_t)c->sampled, "equal", (json_int_t)c->equal, "changed", (int)d->changes.n,
+        "changes_found_exactly", d->found_exactly);
     json_object_set(document, "replicate", d->replicate);
     json_object_set(document, "status", d->status);
     json_object_set(document, "compare", d->compare);
@@ -321,8 +340,8 @@ static json_t *to_json(struct demo *d) {
     json_object_set_new(document, "error", report_error(&d->err));
     if (!d->options->keep) return document;
     json_object_set_new(document, "kept",
-                        json_pack("{ss si si}", "directory", d->directory, "source_pid", (int)d->source.pid,
-                                  "target_pid", (int)d->target.pid));
+                        json_pack("{ss si si}", "directory", d->directory, "source_pid",
+                                  (int)d->source.pid, "target_pid", (int)d->target.pid));
     return document;
 }
 

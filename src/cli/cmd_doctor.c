@@ -1,5 +1,5 @@
-/* longhaul doctor: what would fail or hurt, before it does. Asks both sides (doctor_probe.c), judges (doctor_judge.c), and
- * shows the findings by side. */
+/* longhaul doctor: what would fail or hurt, before it does. Asks both sides (doctor_probe.c),
+ * judges (doctor_judge.c), and shows the findings by side. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,12 @@
 #include "cli/signals.h"
 
 /* Columns of the first words of a line: "  problem  eviction   ". */
-enum { MARK_WIDTH = 7, TOPIC_WIDTH = 9, TEXT_INDENT = 2 + MARK_WIDTH + 2 + TOPIC_WIDTH + 2, TEXT_WIDTH_MIN = 30 };
+enum {
+    MARK_WIDTH = 7,
+    TOPIC_WIDTH = 9,
+    TEXT_INDENT = 2 + MARK_WIDTH + 2 + TOPIC_WIDTH + 2,
+    TEXT_WIDTH_MIN = 30
+};
 
 struct doctor {
     const struct options *options;
@@ -26,7 +31,8 @@ struct doctor {
 
 /* Words of `text` in lines that end before `width`; the first line goes on where the cursor is. */
 static void print_wrapped(const char *text, size_t width) {
-    size_t column = 0, room = width > TEXT_INDENT + TEXT_WIDTH_MIN ? width - TEXT_INDENT : TEXT_WIDTH_MIN;
+    size_t column = 0,
+           room = width > TEXT_INDENT + TEXT_WIDTH_MIN ? width - TEXT_INDENT : TEXT_WIDTH_MIN;
     while (*text != '\0') {
         size_t len = strcspn(text, " ");
         if (column > 0 && column + 1 + len > room) {
@@ -42,7 +48,8 @@ static void print_wrapped(const char *text, size_t width) {
 }
 
 static void print_finding(const struct doctor_finding *finding, size_t width) {
-    printf("  %-*s  %-*s  ", MARK_WIDTH, doctor_severity_name(finding->severity), TOPIC_WIDTH, finding->topic);
+    printf("  %-*s  %-*s  ", MARK_WIDTH, doctor_severity_name(finding->severity), TOPIC_WIDTH,
+           finding->topic);
     print_wrapped(finding->text, width);
     if (finding->advice == NULL) return;
     printf("%*s-> ", TEXT_INDENT - 3, "");
@@ -67,8 +74,9 @@ static void print_text(const struct doctor *d) {
     print_group(d, "source", d->sides[OPT_SOURCE].label, width);
     print_group(d, "target", d->sides[OPT_TARGET].label, width);
     print_group(d, "both", "", width);
-    printf("%u problem%s, %u warning%s\n", count[DOCTOR_PROBLEM], count[DOCTOR_PROBLEM] == 1 ? "" : "s",
-           count[DOCTOR_WARNING], count[DOCTOR_WARNING] == 1 ? "" : "s");
+    printf("%u problem%s, %u warning%s\n", count[DOCTOR_PROBLEM],
+           count[DOCTOR_PROBLEM] == 1 ? "" : "s", count[DOCTOR_WARNING],
+           count[DOCTOR_WARNING] == 1 ? "" : "s");
 }
 
 /* ---- JSON ---- */
@@ -78,8 +86,9 @@ static json_t *findings_json(const struct doctor *d) {
     for (size_t i = 0; i < d->findings.n; i++) {
         const struct doctor_finding *f = &d->findings.items[i];
         json_array_append_new(all,
-                              json_pack("{s:s, s:s, s:s, s:s, s:s?}", "severity", doctor_severity_name(f->severity),
-                                        "side", f->side, "topic", f->topic, "text", f->text, "advice", f->advice));
+                              json_pack("{s:s, s:s, s:s, s:s, s:s?}", "severity",
+                                        doctor_severity_name(f->severity), "side", f->side, "topic",
+                                        f->topic, "text", f->text, "advice", f->advice));
     }
     return all;
 }
@@ -88,7 +97,8 @@ static int print_json(const struct doctor *d, int status) {
     json_t *document = json_pack("{s:s}", "command", "doctor");
     for (int id = OPT_SOURCE; id <= OPT_TARGET; id++)
         if (d->sides[id].given)
-            json_object_set_new(document, doctor_side_name(&d->sides[id]), doctor_side_json(&d->sides[id]));
+            json_object_set_new(document, doctor_side_name(&d->sides[id]),
+                                doctor_side_json(&d->sides[id]));
     json_object_set_new(document, "findings", findings_json(d));
     json_object_set_new(document, "problems", json_integer(d->findings.count[DOCTOR_PROBLEM]));
     json_object_set_new(document, "warnings", json_integer(d->findings.count[DOCTOR_WARNING]));
@@ -103,7 +113,8 @@ static void examine(struct doctor *d) {
     doctor_probe(source, d->loop, d->options, OPT_SOURCE);
     if (d->options->side[OPT_TARGET].uri != NULL && !*signals_stop_flag())
         doctor_probe(target, d->loop, d->options, OPT_TARGET);
-    if (source->reached && target->reached) doctor_probe_databases(target, d->loop, d->options, source);
+    if (source->reached && target->reached)
+        doctor_probe_databases(target, d->loop, d->options, source);
 }
 
 static int report(struct doctor *d) {

@@ -1,5 +1,5 @@
-/* longhaul generate: test data of every type. What a key holds is in generate_key.h, how it gets to its node in
- * generate_lane.h; here is when the next one is due, and what the user sees. */
+/* longhaul generate: test data of every type. What a key holds is in generate_key.h, how it gets to
+ * its node in generate_lane.h; here is when the next one is due, and what the user sees. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,8 +71,10 @@ static void step(struct generate *g) {
 static void hand_over(struct generate *g) {
     int64_t now_ms = clock_mono_ms();
     if (*signals_stop_flag()) g->ended = true;
-    if (g->options->duration_ms > 0 && now_ms - g->started_ms >= g->options->duration_ms) g->ended = true;
-    /* A round of the loop must come to its end: at most this many keys before it is entered again. */
+    if (g->options->duration_ms > 0 && now_ms - g->started_ms >= g->options->duration_ms)
+        g->ended = true;
+    /* A round of the loop must come to its end: at most this many keys before it is entered again.
+     */
     for (int i = 0; i < GEN_BATCH_DEFAULT * 10 && !g->ended && is_due(g, now_ms); i++) {
         if (!gen_writer_offer(g->writer, g->number, g->round)) return;
         step(g);
@@ -134,8 +136,10 @@ static bool choose_databases(struct generate *g, int *n, struct err *err) {
     }
     for (int i = 0; i < *n; i++) {
         if (!deployment_is_cluster(g->deployment) || g->databases[i] == 0) continue;
-        if (deployment_info(g->deployment)->flavour == SERVER_VALKEY) continue; /* may have cluster-databases */
-        return err_set(err, ERR_USAGE, endpoint->role, "%s is a cluster, which has database 0 only", endpoint->label);
+        /* may have cluster-databases */
+        if (deployment_info(g->deployment)->flavour == SERVER_VALKEY) continue;
+        return err_set(err, ERR_USAGE, endpoint->role, "%s is a cluster, which has database 0 only",
+                       endpoint->label);
     }
     return true;
 }
@@ -158,19 +162,21 @@ static void print_types(const struct gen_stats *stats) {
 static void print_text(const struct generate *g, const struct gen_stats *stats, int64_t took_ms) {
     char keys[32], rate[32], took[32], bytes[32];
     double seconds = took_ms > 0 ? (double)took_ms / 1000 : 0.001;
-    printf("%s keys in %s (%s keys/s), %s sent\n", units_format_number(stats->keys, keys, sizeof(keys)),
+    printf("%s keys in %s (%s keys/s), %s sent\n",
+           units_format_number(stats->keys, keys, sizeof(keys)),
            units_format_duration(took_ms, took, sizeof(took)),
            units_format_number((uint64_t)((double)stats->keys / seconds), rate, sizeof(rate)),
            units_format_bytes(stats->bytes_out, bytes, sizeof(bytes)));
     print_types(stats);
     if (goes_round(g))
-        printf("  later rounds also changed %" PRIu64 " keys in place, set an expiry on %" PRIu64 ", deleted %" PRIu64
-               "\n",
+        printf("  later rounds also changed %" PRIu64 " keys in place, set an expiry on %" PRIu64
+               ", deleted %" PRIu64 "\n",
                stats->actions[GEN_CHANGE], stats->actions[GEN_EXPIRE], stats->actions[GEN_DELETE]);
     if (stats->retries > 0)
-        printf("  %" PRIu64 " keys were written again after errors, %" PRIu64 " reconnections\n", stats->retries,
-               stats->reconnects);
-    if (stats->refused > 0) printf("  %" PRIu64 " keys were refused by the server\n", stats->refused);
+        printf("  %" PRIu64 " keys were written again after errors, %" PRIu64 " reconnections\n",
+               stats->retries, stats->reconnects);
+    if (stats->refused > 0)
+        printf("  %" PRIu64 " keys were refused by the server\n", stats->refused);
 }
 
 static json_t *types_json(const struct gen_stats *stats) {
@@ -182,21 +188,24 @@ static json_t *types_json(const struct gen_stats *stats) {
     return types;
 }
 
-static int print_json(const struct generate *g, const struct gen_stats *stats, int64_t took_ms, int status,
-                      const struct err *failure) {
+static int print_json(const struct generate *g, const struct gen_stats *stats, int64_t took_ms,
+                      int status, const struct err *failure) {
     json_t *document = json_pack(
-        "{s:s, s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "command", "generate", "endpoint",
-        deployment_endpoint(g->deployment)->label, "seed", (json_int_t)g->options->seed, "keys",
-        (json_int_t)stats->keys, "types", types_json(stats), "changed", (json_int_t)stats->actions[GEN_CHANGE],
-        "expired", (json_int_t)stats->actions[GEN_EXPIRE], "deleted", (json_int_t)stats->actions[GEN_DELETE], "refused",
-        (json_int_t)stats->refused, "retries", (json_int_t)stats->retries, "reconnects", (json_int_t)stats->reconnects,
-        "bytes", (json_int_t)stats->bytes_out, "duration_ms", (json_int_t)took_ms, "interrupted", *signals_stop_flag());
+        "{s:s, s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "command",
+        "generate", "endpoint", deployment_endpoint(g->deployment)->label, "seed",
+        (json_int_t)g->options->seed, "keys", (json_int_t)stats->keys, "types", types_json(stats),
+        "changed", (json_int_t)stats->actions[GEN_CHANGE], "expired",
+        (json_int_t)stats->actions[GEN_EXPIRE], "deleted", (json_int_t)stats->actions[GEN_DELETE],
+        "refused", (json_int_t)stats->refused, "retries", (json_int_t)stats->retries, "reconnects",
+        (json_int_t)stats->reconnects, "bytes", (json_int_t)stats->bytes_out, "duration_ms",
+        (json_int_t)took_ms, "interrupted", *signals_stop_flag());
     json_object_set_new(document, "error", report_error(failure));
     struct err err;
     return json_out(document, status, &err) ? status : complain(&err);
 }
 
-static int end_status(const struct generate *g, const struct gen_stats *stats, const struct err *failure) {
+static int end_status(const struct generate *g, const struct gen_stats *stats,
+                      const struct err *failure) {
     if (failure->code != ERR_NONE) return complain(failure);
     /* Asked to go on until interrupted, an interruption is the proper end. */
     if (*signals_stop_flag() && !g->options->forever) return STATUS_TROUBLE;
@@ -213,7 +222,8 @@ static int generate(struct generate *g) {
     struct gen_stats stats = gen_writer_stats(g->writer);
     int64_t took_ms = clock_mono_ms() - g->started_ms;
     int status = end_status(g, &stats, &failure);
-    if (g->options->output == OPT_OUTPUT_JSON) return print_json(g, &stats, took_ms, status, &failure);
+    if (g->options->output == OPT_OUTPUT_JSON)
+        return print_json(g, &stats, took_ms, status, &failure);
     print_text(g, &stats, took_ms);
     return status;
 }

@@ -1,8 +1,8 @@
 /* longhaul ping: how long a command takes to come back, from this machine, per primary.
  *
- * One PING at a time on a connection of its own, so that what is measured is the round trip and not a queue. Primaries
- * are measured one after the other, so that they do not disturb each other. What is shown are percentiles: a mean hides
- * the pauses that hurt. */
+ * One PING at a time on a connection of its own, so that what is measured is the round trip and not
+ * a queue. Primaries are measured one after the other, so that they do not disturb each other. What
+ * is shown are percentiles: a mean hides the pauses that hurt. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,7 +144,8 @@ static void print_row(struct ping *p, const char *name, const struct hist *hist)
     if (hist_count(hist) > 0) {
         table_duration(p, (double)hist_min(hist));
         table_duration(p, hist_mean(hist));
-        for (int i = 0; i < PERCENTILES; i++) table_duration(p, (double)hist_percentile(hist, percentiles[i]));
+        for (int i = 0; i < PERCENTILES; i++)
+            table_duration(p, (double)hist_percentile(hist, percentiles[i]));
         table_duration(p, (double)hist_max(hist));
     }
     table_end_row(p->table);
@@ -170,15 +171,16 @@ static void print_total(struct ping *p) {
 
 static json_t *node_json(const struct ping_node *node) {
     const struct hist *h = node->all;
-    json_t *json = json_pack("{s:s, s:I, s:I}", "address", node->name, "count", (json_int_t)hist_count(h), "lost",
-                             (json_int_t)node->lost);
+    json_t *json = json_pack("{s:s, s:I, s:I}", "address", node->name, "count",
+                             (json_int_t)hist_count(h), "lost", (json_int_t)node->lost);
     if (hist_count(h) == 0) return json;
     json_object_set_new(json, "min_us", json_integer((json_int_t)hist_min(h)));
     json_object_set_new(json, "mean_us", json_real(hist_mean(h)));
     for (int i = 0; i < PERCENTILES; i++) {
         char name[32];
         snprintf(name, sizeof(name), "%s_us", percentile_names[i]);
-        json_object_set_new(json, name, json_integer((json_int_t)hist_percentile(h, percentiles[i])));
+        json_object_set_new(json, name,
+                            json_integer((json_int_t)hist_percentile(h, percentiles[i])));
     }
     json_object_set_new(json, "max_us", json_integer((json_int_t)hist_max(h)));
     return json;
@@ -187,9 +189,10 @@ static json_t *node_json(const struct ping_node *node) {
 static void print_json(struct ping *p, bool interrupted) {
     json_t *nodes = json_array();
     for (int i = 0; i < p->n_nodes; i++) json_array_append_new(nodes, node_json(&p->nodes[i]));
-    json_t *document = json_pack("{s:s, s:s, s:s, s:I, s:b, s:o}", "command", "ping", "endpoint",
-                                 deployment_endpoint(p->deployment)->label, "kind", deployment_kind(p->deployment),
-                                 "iterations", (json_int_t)p->iteration, "interrupted", interrupted, "nodes", nodes);
+    json_t *document = json_pack(
+        "{s:s, s:s, s:s, s:I, s:b, s:o}", "command", "ping", "endpoint",
+        deployment_endpoint(p->deployment)->label, "kind", deployment_kind(p->deployment),
+        "iterations", (json_int_t)p->iteration, "interrupted", interrupted, "nodes", nodes);
     struct err err;
     if (!json_out(document, p->status, &err)) p->status = complain(&err);
 }
@@ -212,7 +215,8 @@ static void load_nodes(struct ping *p) {
 
 static void wait_between(struct ping *p) {
     int64_t until_ms = clock_mono_ms() + p->options->sleep_ms;
-    for (int64_t left; !stopped() && (left = until_ms - clock_mono_ms()) > 0;) loop_run_once(p->loop, left);
+    for (int64_t left; !stopped() && (left = until_ms - clock_mono_ms()) > 0;)
+        loop_run_once(p->loop, left);
 }
 
 static void measure(struct ping *p) {

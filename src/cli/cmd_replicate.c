@@ -1,4 +1,5 @@
-/* longhaul replicate: from options to a job, its progress on the screen, the comparison after it, and the summary. */
+/* longhaul replicate: from options to a job, its progress on the screen, the comparison after it,
+ * and the summary. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,11 +98,14 @@ static void describe(const struct options *o, char *text, size_t size) {
     FILE *out = fmemopen(text, size, "w");
     if (out == NULL) return;
     if (o->databases.all) fputs("all databases", out);
-    for (size_t i = 0; i < o->databases.n; i++) fprintf(out, i == 0 ? "databases %d" : ",%d", o->databases.dbs[i]);
+    for (size_t i = 0; i < o->databases.n; i++)
+        fprintf(out, i == 0 ? "databases %d" : ",%d", o->databases.dbs[i]);
     if (!o->databases.all && o->databases.n == 0) fputs("one database", out);
     if (o->key_pattern != NULL) fprintf(out, ", keys like %s", o->key_pattern);
-    for (size_t i = 0; i < o->key_include.n; i++) fprintf(out, ", with %s", o->key_include.items[i]);
-    for (size_t i = 0; i < o->key_exclude.n; i++) fprintf(out, ", without %s", o->key_exclude.items[i]);
+    for (size_t i = 0; i < o->key_include.n; i++)
+        fprintf(out, ", with %s", o->key_include.items[i]);
+    for (size_t i = 0; i < o->key_exclude.n; i++)
+        fprintf(out, ", without %s", o->key_exclude.items[i]);
     for (size_t i = 0; i < o->key_types.n; i++) fprintf(out, ", type %s", o->key_types.items[i]);
     if (o->key_slots.given) fprintf(out, ", %u slots", slot_set_count(&o->key_slots.set));
     fclose(out);
@@ -129,7 +133,8 @@ static struct live_settings live_settings_of(struct replicate_run *run) {
 
 static bool check_supported(const struct options *o, struct err *err) {
     if (o->mode != OPT_MODE_SCAN && o->dry_run)
-        return err_set(err, ERR_USAGE, "--dry-run", "a live job has no end to report at; use --mode scan with it");
+        return err_set(err, ERR_USAGE, "--dry-run",
+                       "a live job has no end to report at; use --mode scan with it");
     return true;
 }
 
@@ -138,9 +143,11 @@ static bool check_supported(const struct options *o, struct err *err) {
 static void on_replicate_progress(void *ctx, const struct replicate_progress *p) {
     struct replicate_run *run = ctx;
     const struct copy_stats *s = &p->stats;
-    uint64_t done = stat_get(&s->copied) + stat_get(&s->vanished) + stat_get(&s->skipped) + stat_get(&s->given_up);
-    bool whole = run->filter.pattern == NULL && run->filter.n_include == 0 && run->filter.n_exclude == 0 &&
-                 run->filter.slots == NULL && run->filter.n_types == 0;
+    uint64_t done = stat_get(&s->copied) + stat_get(&s->vanished) + stat_get(&s->skipped) +
+                    stat_get(&s->given_up);
+    bool whole = run->filter.pattern == NULL && run->filter.n_include == 0 &&
+                 run->filter.n_exclude == 0 && run->filter.slots == NULL &&
+                 run->filter.n_types == 0;
     bool copies = !p->live || strcmp(p->phase, "copying") == 0;
     struct progress_state state = { .phase = run->options->dry_run ? "reading"
                                              : p->live             ? p->phase
@@ -192,8 +199,8 @@ static void copy(struct replicate_run *run) {
     do {
         replicate_result_fini(&run->result);
         err_clear(&run->error);
-        if (replicate_run(run->source, run->target, &settings, on_replicate_progress, run, signals_stop_flag(),
-                          &run->result, &run->error))
+        if (replicate_run(run->source, run->target, &settings, on_replicate_progress, run,
+                          signals_stop_flag(), &run->result, &run->error))
             err_clear(&run->error);
     } while (run->error.code == ERR_LEASE);
     progress_end(&run->progress);
@@ -202,12 +209,14 @@ static void copy(struct replicate_run *run) {
 static void compare(struct replicate_run *run) {
     const struct options *o = run->options;
     if (o->compare == OPT_COMPARE_NONE || o->dry_run || run->error.code != ERR_NONE) return;
-    if (run->result.live && !run->result.summary.idle) return; /* stopped: the source goes on changing */
+    /* stopped: the source goes on changing */
+    if (run->result.live && !run->result.summary.idle) return;
     struct compare_settings settings = compare_settings_of(run);
     run->did_compare = true;
     run->progress = progress_new(o->progress);
     progress_drive(run->progress, run->loop, fill_compare_progress, run);
-    compare_run(run->source, run->target, &settings, &run->comparing, signals_stop_flag(), &run->compared, &run->error);
+    compare_run(run->source, run->target, &settings, &run->comparing, signals_stop_flag(),
+                &run->compared, &run->error);
     progress_end(&run->progress);
 }
 
@@ -226,8 +235,9 @@ static int report(struct replicate_run *run) {
                                        .target = run->target,
                                        .result = run->result.began ? &run->result : NULL,
                                        .compared = run->did_compare ? &run->compared : NULL,
-                                       .compare_mode =
-                                           run->options->compare == OPT_COMPARE_FULL ? COMPARE_FULL : COMPARE_QUICK,
+                                       .compare_mode = run->options->compare == OPT_COMPARE_FULL
+                                                           ? COMPARE_FULL
+                                                           : COMPARE_QUICK,
                                        .error = &run->error,
                                        .exit_status = exit_status_of(run) };
     int status = report.exit_status;

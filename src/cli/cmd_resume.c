@@ -1,6 +1,8 @@
-/* longhaul resume: the operator has looked at the source, and the deletions that a live job holds may happen.
+/* longhaul resume: the operator has looked at the source, and the deletions that a live job holds
+ * may happen.
  *
- * Only what is held is released: an order that waits for something to come would let the next disaster through. */
+ * Only what is held is released: an order that waits for something to come would let the next
+ * disaster through. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +16,8 @@
 #include "job/keeper.h"
 #include "job/state.h"
 
-/* The only job, or the only one that holds deletions. NULL, with an error that names them, where there are several. */
+/* The only job, or the only one that holds deletions. NULL, with an error that names them, where
+ * there are several. */
 static const struct job_seen *choose(const struct jobs *jobs, struct err *err) {
     const struct job_seen *chosen = NULL;
     char names[256] = "";
@@ -22,7 +25,8 @@ static const struct job_seen *choose(const struct jobs *jobs, struct err *err) {
     for (size_t i = 0; i < jobs->n; i++) {
         if (jobs->list[i]->record.n_holds == 0) continue;
         size_t used = strlen(names);
-        snprintf(names + used, sizeof(names) - used, "%s%s", holding++ > 0 ? ", " : "", jobs->list[i]->record.job);
+        snprintf(names + used, sizeof(names) - used, "%s%s", holding++ > 0 ? ", " : "",
+                 jobs->list[i]->record.job);
         chosen = jobs->list[i];
     }
     if (holding <= 1) return chosen != NULL ? chosen : jobs->list[0];
@@ -51,7 +55,8 @@ static void print_text(const struct jobs *jobs, const struct job_seen *job, bool
     } else if (jobs->target == NULL) {
         puts("No longhaul is running for it; the order waits in the state directory.");
     } else {
-        printf("No longhaul is running for it; the order waits on the target for %d hours.\n", KEEPER_ORDER_S / 3600);
+        printf("No longhaul is running for it; the order waits on the target for %d hours.\n",
+               KEEPER_ORDER_S / 3600);
     }
 }
 
@@ -62,7 +67,8 @@ static int print_json(const struct jobs *jobs, const struct job_seen *job, bool 
     json_object_set_new(document, "job", job != NULL ? json_string(job->record.job) : json_null());
     json_object_set_new(document, "ordered", json_boolean(ordered));
     json_object_set_new(document, "alive", json_boolean(job != NULL && job->alive));
-    json_object_set(document, "holds", record != NULL ? json_object_get(record, "holds") : json_null());
+    json_object_set(document, "holds",
+                    record != NULL ? json_object_get(record, "holds") : json_null());
     json_object_set_new(document, "error", report_error(error));
     json_decref(record);
     struct err err;

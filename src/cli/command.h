@@ -1,4 +1,5 @@
-/* The commands: one table, command.def, from which dispatch, help, manual and completion are made. */
+/* The commands: one table, command.def, from which dispatch, help, manual and completion are made.
+ */
 #ifndef LONGHAUL_CLI_COMMAND_H
 #define LONGHAUL_CLI_COMMAND_H
 
@@ -18,12 +19,14 @@ enum command_id {
 
 struct command {
     const char *name;
-    const char *words[COMMAND_WORDS_MAX]; /* positional arguments: "SOURCE", "TARGET", ...; NULL-filled */
-    size_t min_words;                     /* how many of them must be there */
-    const char *summary;                  /* one line for lists */
-    const char *description;              /* paragraphs, parted by '\n' */
-    const char *examples;                 /* pairs of lines: what it does, and the command */
-    const char *statuses;                 /* lines "N meaning"; NULL: 0 and 2 with their usual meaning */
+    /* positional arguments: "SOURCE", "TARGET", ...; NULL-filled */
+    const char *words[COMMAND_WORDS_MAX];
+    size_t min_words;        /* how many of them must be there */
+    const char *summary;     /* one line for lists */
+    const char *description; /* paragraphs, parted by '\n' */
+    const char *examples;    /* pairs of lines: what it does, and the command */
+    /* lines "N meaning"; NULL: 0 and 2 with their usual meaning */
+    const char *statuses;
 };
 
 extern const struct command commands[COMMAND_COUNT];

@@ -11,7 +11,8 @@
 
 enum {
     SEARCH_PAUSE_MS = 5000, /* where no job was found */
-    SILENT_MS = 15000       /* a record that has not changed for so long is of a job that has ended */
+    /* a record that has not changed for so long is of a job that has ended */
+    SILENT_MS = 15000
 };
 
 struct compare_live {
@@ -27,19 +28,23 @@ struct compare_live {
 struct compare_live *compare_live_new(struct deployment *target, int db, const char *source_label,
                                       const char *target_label) {
     struct compare_live *live = mem_zalloc(sizeof(*live));
-    *live =
-        (struct compare_live){ .target = target, .db = db, .source_label = source_label, .target_label = target_label };
+    *live = (struct compare_live){
+        .target = target, .db = db, .source_label = source_label, .target_label = target_label
+    };
     live->record = mem_zalloc(sizeof(*live->record));
     return live;
 }
 
 static void consider(void *ctx, const struct job_record *record, bool lease_held) {
     struct compare_live *live = ctx;
-    bool ours = strcmp(record->source, live->source_label) == 0 && strcmp(record->target, live->target_label) == 0;
+    bool ours = strcmp(record->source, live->source_label) == 0 &&
+                strcmp(record->target, live->target_label) == 0;
     if (!ours || !lease_held || live->job[0] != '\0') return;
     memcpy(live->job, record->job, sizeof(live->job));
     live->updated_us = 0;
-    log_info("target", "live job %s runs; keys that differ are looked at again when it has passed them", live->job);
+    log_info("target",
+             "live job %s runs; keys that differ are looked at again when it has passed them",
+             live->job);
 }
 
 static void search(struct compare_live *live, int64_t now_ms) {

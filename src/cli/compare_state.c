@@ -14,8 +14,10 @@ struct compare_state {
     int64_t run;
 };
 
-/* A live job's directory keeps that job's identity, and its owner, by which the job knows its own lease again. */
-static void identify(struct job_record *identity, const char *dir, const char *source, const char *target) {
+/* A live job's directory keeps that job's identity, and its owner, by which the job knows its own
+ * lease again. */
+static void identify(struct job_record *identity, const char *dir, const char *source,
+                     const char *target) {
     struct err no_record;
     bool locked;
     if (state_read(dir, identity, &locked, &no_record) && strcmp(identity->source, source) == 0 &&
@@ -28,8 +30,10 @@ static void identify(struct job_record *identity, const char *dir, const char *s
     record_make_job(identity->job, source, target, identity->settings);
 }
 
-struct compare_state *compare_state_open(const char *dir, const char *source, const char *target, struct err *err) {
-    struct job_record *identity = mem_zalloc(sizeof(*identity)), *record = mem_zalloc(sizeof(*record));
+struct compare_state *compare_state_open(const char *dir, const char *source, const char *target,
+                                         struct err *err) {
+    struct job_record *identity = mem_zalloc(sizeof(*identity)),
+                      *record = mem_zalloc(sizeof(*record));
     struct compare_state *s = mem_zalloc(sizeof(*s));
     bool found;
     identify(identity, dir, source, target);
@@ -44,8 +48,8 @@ bool compare_state_begin(struct compare_state *s, const char *mode, struct err *
     return state_run_begin(s->state, mode, &s->run, err);
 }
 
-bool compare_state_end(struct compare_state *s, const struct compare_result *r, const struct err *trouble,
-                       struct err *err) {
+bool compare_state_end(struct compare_state *s, const struct compare_result *r,
+                       const struct err *trouble, struct err *err) {
     uint64_t different = compare_result_different(r);
     for (size_t i = 0; i < r->n_differences; i++) {
         const struct difference *d = &r->differences[i];
@@ -55,7 +59,9 @@ bool compare_state_end(struct compare_state *s, const struct compare_result *r, 
                                          .detail = d->parts != NULL ? d->parts : d->detail };
         if (!state_finding(s->state, s->run, &finding, err)) return false;
     }
-    const char *outcome = trouble->code != ERR_NONE ? trouble->text : different > 0 ? "different" : "equal";
+    const char *outcome = trouble->code != ERR_NONE ? trouble->text
+                          : different > 0           ? "different"
+                                                    : "equal";
     return state_run_end(s->state, s->run, r->keys, different, outcome, err);
 }
 

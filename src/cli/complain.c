@@ -1,4 +1,5 @@
-/* See complain.h. Under the log's lock, so that a line that is being redrawn does not get mixed in. */
+/* See complain.h. Under the log's lock, so that a line that is being redrawn does not get mixed in.
+ */
 #include "cli/complain.h"
 
 #include <stdio.h>

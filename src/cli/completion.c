@@ -8,7 +8,8 @@ enum kind { KIND_FLAG, KIND_WORDS, KIND_FILE, KIND_TEXT };
 static enum kind kind_of(const struct option *option) {
     if (option->value == NULL) return KIND_FLAG;
     if (option->limits.words != NULL) return KIND_WORDS;
-    return strcmp(option->value, "FILE") == 0 || strcmp(option->value, "DIR") == 0 ? KIND_FILE : KIND_TEXT;
+    return strcmp(option->value, "FILE") == 0 || strcmp(option->value, "DIR") == 0 ? KIND_FILE
+                                                                                   : KIND_TEXT;
 }
 
 static void print_words(FILE *out, const char *words) {
@@ -16,7 +17,8 @@ static void print_words(FILE *out, const char *words) {
 }
 
 static void print_command_names(FILE *out) {
-    for (size_t i = 0; i < COMMAND_COUNT; i++) fprintf(out, "%s%s", i > 0 ? " " : "", commands[i].name);
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "%s%s", i > 0 ? " " : "", commands[i].name);
 }
 
 /* What may stand as first argument of a command that takes no endpoint; false for none. */
@@ -45,8 +47,8 @@ static void print_bash_values(FILE *out, enum command_id id) {
     for (size_t i = 0; i < option_count; i++) {
         const struct option *option = &option_table[i];
         if (!option_belongs_to(option, id) || kind_of(option) != KIND_WORDS) continue;
-        fprintf(out, "    \"%s --%s\")\n        mapfile -t COMPREPLY < <(compgen -W \"", commands[id].name,
-                option->name);
+        fprintf(out, "    \"%s --%s\")\n        mapfile -t COMPREPLY < <(compgen -W \"",
+                commands[id].name, option->name);
         print_words(out, option->limits.words);
         fputs("\" -- \"$cur\")\n        return ;;\n", out);
     }
@@ -79,7 +81,9 @@ static void print_bash(FILE *out) {
           "        mapfile -t COMPREPLY < <(compgen -W \"",
           out);
     print_command_names(out);
-    fputs(" --help --version\" -- \"$cur\")\n        return\n    fi\n    case \"${COMP_WORDS[1]} $prev\" in\n", out);
+    fputs(
+        " --help --version\" -- \"$cur\")\n        return\n    fi\n    case \"${COMP_WORDS[1]} $prev\" in\n",
+        out);
     for (int id = 0; id < COMMAND_COUNT; id++) print_bash_values(out, (enum command_id)id);
     fputs("    esac\n    case ${COMP_WORDS[1]} in\n", out);
     for (int id = 0; id < COMMAND_COUNT; id++) print_bash_options(out, (enum command_id)id);
@@ -105,8 +109,8 @@ static void print_zsh_text(FILE *out, const char *text) {
 }
 
 static void print_zsh_option(FILE *out, const struct option *option) {
-    fprintf(out, " \\\n            '%s--%s%s[", option_is_repeatable(option) ? "*" : "", option->name,
-            option->value != NULL ? "=" : "");
+    fprintf(out, " \\\n            '%s--%s%s[", option_is_repeatable(option) ? "*" : "",
+            option->name, option->value != NULL ? "=" : "");
     print_zsh_text(out, option->help);
     fputc(']', out);
     if (option->value != NULL) fprintf(out, ":%s:", option->value);
@@ -137,7 +141,8 @@ static void print_zsh_command(FILE *out, enum command_id id) {
 }
 
 static void print_zsh(FILE *out) {
-    fputs("#compdef longhaul\n_longhaul() {\n    local -a names\n    local name\n    names=(\n", out);
+    fputs("#compdef longhaul\n_longhaul() {\n    local -a names\n    local name\n    names=(\n",
+          out);
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         fprintf(out, "        '%s:", commands[i].name);
         print_zsh_text(out, commands[i].summary);
@@ -154,22 +159,25 @@ static void print_zsh(FILE *out) {
           "    case $name in\n",
           out);
     for (int id = 0; id < COMMAND_COUNT; id++) print_zsh_command(out, (enum command_id)id);
-    fputs("    esac\n}\n"
-          "# Autoloaded from $fpath, or sourced.\n"
-          "if [[ $funcstack[1] == _longhaul ]]; then _longhaul \"$@\"; else compdef _longhaul longhaul; fi\n",
-          out);
+    fputs(
+        "    esac\n}\n"
+        "# Autoloaded from $fpath, or sourced.\n"
+        "if [[ $funcstack[1] == _longhaul ]]; then _longhaul \"$@\"; else compdef _longhaul longhaul; fi\n",
+        out);
 }
 
 /* --- fish --- */
 
 static void print_fish_text(FILE *out, const char *text) {
     fputc('\'', out);
-    for (; *text != '\0'; text++) fprintf(out, *text == '\'' || *text == '\\' ? "\\%c" : "%c", *text);
+    for (; *text != '\0'; text++)
+        fprintf(out, *text == '\'' || *text == '\\' ? "\\%c" : "%c", *text);
     fputc('\'', out);
 }
 
 static void print_fish_option(FILE *out, enum command_id id, const struct option *option) {
-    fprintf(out, "complete -c longhaul -n '__fish_seen_subcommand_from %s' -l %s", commands[id].name, option->name);
+    fprintf(out, "complete -c longhaul -n '__fish_seen_subcommand_from %s' -l %s",
+            commands[id].name, option->name);
     if (option->letter != 0) fprintf(out, " -s %c", option->letter);
     if (kind_of(option) == KIND_FILE) fputs(" -r -F", out);
     if (kind_of(option) == KIND_TEXT) fputs(" -x", out);
@@ -185,7 +193,8 @@ static void print_fish_option(FILE *out, enum command_id id, const struct option
 
 static void print_fish_command(FILE *out, enum command_id id) {
     if (id == COMMAND_HELP || id == COMMAND_COMPLETION) {
-        fprintf(out, "complete -c longhaul -n '__fish_seen_subcommand_from %s' -a '", commands[id].name);
+        fprintf(out, "complete -c longhaul -n '__fish_seen_subcommand_from %s' -a '",
+                commands[id].name);
         print_argument_words(out, id);
         fputs("'\n", out);
     }
@@ -211,6 +220,7 @@ bool completion_print(FILE *out, const char *shell, struct err *err) {
     else if (strcmp(shell, "fish") == 0)
         print_fish(out);
     else
-        return err_set(err, ERR_USAGE, "SHELL", "\"%.40s\" is unknown; expected bash, zsh or fish", shell);
+        return err_set(err, ERR_USAGE, "SHELL", "\"%.40s\" is unknown; expected bash, zsh or fish",
+                       shell);
     return true;
 }

@@ -1,5 +1,5 @@
-/* What the demo asks of the servers themselves, and the changes that it makes: for the replication to follow, and for the
- * comparison to find. */
+/* What the demo asks of the servers themselves, and the changes that it makes: for the replication
+ * to follow, and for the comparison to find. */
 #ifndef LONGHAUL_CLI_DEMO_CHECK_H
 #define LONGHAUL_CLI_DEMO_CHECK_H
 
@@ -24,12 +24,13 @@ struct demo_check {
 };
 
 /* Compares what both servers say; the sample is what SCAN names first, which is in no order. */
-bool demo_check_run(struct demo_check *check, struct loop *loop, struct client *source, struct client *target,
-                    struct err *err);
+bool demo_check_run(struct demo_check *check, struct loop *loop, struct client *source,
+                    struct client *target, struct err *err);
 
-/* A SET on the source of a key that nothing else uses; after how many milliseconds does the target show it? -1 with *err
- * if it does not. */
-int64_t demo_measure_arrival(struct loop *loop, struct client *source, struct client *target, struct err *err);
+/* A SET on the source of a key that nothing else uses; after how many milliseconds does the target
+ * show it? -1 with *err if it does not. */
+int64_t demo_measure_arrival(struct loop *loop, struct client *source, struct client *target,
+                             struct err *err);
 
 struct demo_change {
     char *key; /* owned */
@@ -43,14 +44,16 @@ struct demo_changes {
 };
 
 enum demo_stage {
-    DEMO_WHILE_IT_RUNS, /* new keys, an expiry within a second or two, a stream and its group, a deletion */
+    /* new keys, an expiry within a second or two, a stream and its group, a deletion */
+    DEMO_WHILE_IT_RUNS,
     DEMO_WHILE_IT_IS_DEAD,
-    DEMO_AFTER_ITS_END, /* one key of each kind changed, one removed, one made, one given an expiry */
+    /* one key of each kind changed, one removed, one made, one given an expiry */
+    DEMO_AFTER_ITS_END,
 };
 
 /* Writes to the source. An earlier stage's list must have been ended by demo_changes_fini(). */
-bool demo_changes_make(struct demo_changes *changes, enum demo_stage stage, struct loop *loop, struct client *source,
-                       struct err *err);
+bool demo_changes_make(struct demo_changes *changes, enum demo_stage stage, struct loop *loop,
+                       struct client *source, struct err *err);
 void demo_changes_fini(struct demo_changes *changes);
 
 /* Does the document of `longhaul compare` name exactly the changed keys? */

@@ -1,5 +1,5 @@
-/* See demo_data.h. The record file is paragraphs of "Field: value" lines; lines that begin with a space belong to the
- * field before (deb-control(5), dpkg's status file). */
+/* See demo_data.h. The record file is paragraphs of "Field: value" lines; lines that begin with a
+ * space belong to the field before (deb-control(5), dpkg's status file). */
 #include "cli/demo_data.h"
 
 #include <dirent.h>
@@ -20,8 +20,9 @@ enum {
     EXPIRES_EVERY = 7,   /* of the file sums, one in so many expires */
     EXPIRE_MIN_S = 3600, /* later than any demo ends */
     EXPIRE_SPREAD_S = 604800,
-    READ_ENTRIES = 50,   /* of the stream, by its group */
-    FOLDERS_PERCENT = 60 /* of the keys may be there when folders are done; the rest is left to file sums */
+    READ_ENTRIES = 50, /* of the stream, by its group */
+    /* of the keys may be there when folders are done; the rest is left to file sums */
+    FOLDERS_PERCENT = 60
 };
 
 struct record {
@@ -45,8 +46,10 @@ bool demo_data_is_there(void) {
 
 /* ---- commands ---- */
 
-/* Starts a command on a key; argc counts name and key too. False when there are enough keys, or after an error. */
-static bool begin(struct demo_data *d, size_t argc, const char *command, const char *prefix, struct bytes name) {
+/* Starts a command on a key; argc counts name and key too. False when there are enough keys, or
+ * after an error. */
+static bool begin(struct demo_data *d, size_t argc, const char *command, const char *prefix,
+                  struct bytes name) {
     char key[1024];
     int len = snprintf(key, sizeof(key), "%s%.*s", prefix, (int)name.len, name.ptr);
     if (len <= 0 || (size_t)len >= sizeof(key)) return false;
@@ -229,13 +232,15 @@ static void write_folder(struct demo_data *d, const char *package, struct bytes 
     feed_end(d->feed);
 }
 
-static void each_line(struct demo_data *d, int directory, const char *file, const char *suffix, line_fn *fn) {
+static void each_line(struct demo_data *d, int directory, const char *file, const char *suffix,
+                      line_fn *fn) {
     char package[256];
     int fd = openat(directory, file, O_RDONLY | O_CLOEXEC);
     FILE *in = fd >= 0 ? fdopen(fd, "r") : NULL;
     if (in == NULL) return;
     snprintf(package, sizeof(package), "%.*s", (int)(strlen(file) - strlen(suffix)), file);
-    for (ssize_t len; d->feed->err.code == ERR_NONE && (len = getline(&d->line, &d->line_cap, in)) >= 0;) {
+    for (ssize_t len;
+         d->feed->err.code == ERR_NONE && (len = getline(&d->line, &d->line_cap, in)) >= 0;) {
         while (len > 0 && d->line[len - 1] == '\n') len--;
         fn(d, package, bytes_of(d->line, (size_t)len));
     }

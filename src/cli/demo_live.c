@@ -14,8 +14,8 @@
 
 enum { ASK_EVERY_MS = 50, END_SLICE_MS = 20 };
 
-void demo_live_init(struct demo_live *live, const char *program, const char *target, const char *directory,
-                    struct loop *loop) {
+void demo_live_init(struct demo_live *live, const char *program, const char *target,
+                    const char *directory, struct loop *loop) {
     int room = DEMO_PATH_MAX - 32;
     *live = (struct demo_live){ .program = program, .target = target, .loop = loop };
     snprintf(live->log, sizeof(live->log), "%.*s/replicate.log", room, directory);
@@ -42,12 +42,14 @@ static char *read_file(const char *path, long from, long *size) {
     size_t len = *size > from ? (size_t)(*size - from) : 0;
     char *text = mem_zalloc(len + 1);
     fseek(in, from, SEEK_SET);
-    if (fread(text, 1, len, in) < len) *size = from; /* what is there is shown, the rest the next time */
+    /* what is there is shown, the rest the next time */
+    if (fread(text, 1, len, in) < len) *size = from;
     fclose(in);
     return text;
 }
 
-/* NULL when it could not be asked. What it complains of is left out: the job may not have written anything yet. */
+/* NULL when it could not be asked. What it complains of is left out: the job may not have written
+ * anything yet. */
 static json_t *ask_status(const struct demo_live *live) {
     const char *argv[] = { live->program, "status", live->target, "--output", "json", NULL };
     struct process_settings settings = {
@@ -68,7 +70,8 @@ static json_t *ask_status(const struct demo_live *live) {
 
 static bool has_passed(const json_t *status, int64_t moment_us) {
     const json_t *job = json_array_get(json_object_get(status, "jobs"), 0);
-    return json_is_true(json_object_get(job, "alive")) && json_array_size(json_object_get(job, "gaps")) == 0 &&
+    return json_is_true(json_object_get(job, "alive")) &&
+           json_array_size(json_object_get(job, "gaps")) == 0 &&
            json_integer_value(json_object_get(job, "watermark_us")) > moment_us;
 }
 
@@ -76,9 +79,11 @@ bool demo_live_wait(struct demo_live *live, int64_t moment_us, json_t **status, 
     int64_t until_ms = clock_mono_ms() + DEMO_FOLLOW_MS;
     int ended;
     for (;;) {
-        if (*signals_stop_flag()) return err_set(err, ERR_INTERRUPTED, NULL, "%s", err_sentence(ERR_INTERRUPTED));
+        if (*signals_stop_flag())
+            return err_set(err, ERR_INTERRUPTED, NULL, "%s", err_sentence(ERR_INTERRUPTED));
         if (process_has_ended(&live->pid, &ended))
-            return err_set(err, ERR_INTERNAL, "demo", "the replication ended by itself, with status %d", ended);
+            return err_set(err, ERR_INTERNAL, "demo",
+                           "the replication ended by itself, with status %d", ended);
         json_decref(*status);
         *status = ask_status(live);
         if (has_passed(*status, moment_us)) return true;
@@ -103,7 +108,8 @@ int demo_live_end(struct demo_live *live, char **output) {
     long size = 0;
     if (live->pid != 0) kill(live->pid, SIGTERM);
     int64_t until_ms = clock_mono_ms() + DEMO_DRAIN_MS;
-    while (!process_has_ended(&live->pid, &status) && clock_mono_ms() < until_ms && !*signals_stop_flag())
+    while (!process_has_ended(&live->pid, &status) && clock_mono_ms() < until_ms &&
+           !*signals_stop_flag())
         loop_run_once(live->loop, END_SLICE_MS);
     demo_live_kill(live);
     *output = read_file(live->output, 0, &size);

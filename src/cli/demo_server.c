@@ -1,5 +1,5 @@
-/* See demo_server.h. A port is free when the kernel hands it out; should somebody take it before the server does, the
- * server ends at once and another one is tried. */
+/* See demo_server.h. A port is free when the kernel hands it out; should somebody take it before
+ * the server does, the server ends at once and another one is tried. */
 #include "cli/demo_server.h"
 
 #include <arpa/inet.h>
@@ -36,8 +36,9 @@ const char *demo_server_find(struct err *err) {
             if (len > 0 && is_program(at, len, names[i], path)) return path;
             at += len + (at[len] == ':');
         }
-    err_set(err, ERR_IO, "demo",
-            "neither valkey-server nor redis-server is installed; on Debian: sudo apt-get install redis-server");
+    err_set(
+        err, ERR_IO, "demo",
+        "neither valkey-server nor redis-server is installed; on Debian: sudo apt-get install redis-server");
     return NULL;
 }
 
@@ -45,7 +46,8 @@ const char *demo_server_find(struct err *err) {
 
 bool demo_directory_make(char path[DEMO_PATH_MAX], struct err *err) {
     const char *parent = getenv("TMPDIR");
-    if (parent == NULL || parent[0] == '\0' || strlen(parent) > DEMO_PATH_MAX / 2) parent = P_tmpdir;
+    if (parent == NULL || parent[0] == '\0' || strlen(parent) > DEMO_PATH_MAX / 2)
+        parent = P_tmpdir;
     snprintf(path, DEMO_PATH_MAX, "%s/longhaul-demo-XXXXXX", parent);
     if (mkdtemp(path) != NULL) return true;
     err_set_errno(err, ERR_IO, path, errno, "cannot be made");
@@ -71,7 +73,8 @@ void demo_directory_remove(const char *path) {
 /* ---- starting ---- */
 
 static bool choose_port(uint16_t *port, struct err *err) {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t len = sizeof(address);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool good = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
@@ -82,16 +85,18 @@ static bool choose_port(uint16_t *port, struct err *err) {
     return good || err_set_errno(err, ERR_INTERNAL, "demo", saved_errno, "no free port");
 }
 
-static bool spawn(struct demo_server *s, const char *binary, const char *directory, bool debug_option, bool keep,
-                  struct err *err) {
+static bool spawn(struct demo_server *s, const char *binary, const char *directory,
+                  bool debug_option, bool keep, struct err *err) {
     char port[8], log[DEMO_PATH_MAX + 16];
     snprintf(port, sizeof(port), "%u", s->port);
     snprintf(log, sizeof(log), "%.*s/%s.txt", DEMO_PATH_MAX - 1, directory, s->role);
-    const char *argv[] = { binary, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir",
-                           directory, "--daemonize", "no",
+    const char *argv[] = { binary, "--port", port, "--bind", "127.0.0.1", "--save", "",
+                           "--appendonly", "no", "--dir", directory, "--daemonize", "no",
                            /* Servers before 7.0 do not know it, and allow DEBUG without it. */
                            debug_option ? "--enable-debug-command" : NULL, "yes", NULL };
-    struct process_settings settings = { .argv = argv, .log_file = log, .background = true, .outlives = keep };
+    struct process_settings settings = {
+        .argv = argv, .log_file = log, .background = true, .outlives = keep
+    };
     return process_start(&settings, &s->pid, err);
 }
 
@@ -108,10 +113,14 @@ static bool connect_to(struct demo_server *s, struct loop *loop, struct err *err
     int status = 0;
     while (!client_is_ready(s->client)) {
         bool ended = process_has_ended(&s->pid, &status), stop = *signals_stop_flag();
-        if (ended) err_set(err, ERR_IO, s->role, "the server ended with status %d right after its start", status);
+        if (ended)
+            err_set(err, ERR_IO, s->role, "the server ended with status %d right after its start",
+                    status);
         if (stop) err_set(err, ERR_INTERRUPTED, NULL, "%s", err_sentence(ERR_INTERRUPTED));
         bool late = clock_mono_ms() >= until_ms;
-        if (late) err_set(err, ERR_TIMEOUT, s->role, "the server did not answer within %d s", DEMO_START_MS / 1000);
+        if (late)
+            err_set(err, ERR_TIMEOUT, s->role, "the server did not answer within %d s",
+                    DEMO_START_MS / 1000);
         if (ended || stop || late) {
             client_close(&s->client);
             return false;
@@ -122,8 +131,8 @@ static bool connect_to(struct demo_server *s, struct loop *loop, struct err *err
     return true;
 }
 
-bool demo_server_start(struct demo_server *s, const char *role, const char *binary, const char *directory, bool keep,
-                       struct loop *loop, struct err *err) {
+bool demo_server_start(struct demo_server *s, const char *role, const char *binary,
+                       const char *directory, bool keep, struct loop *loop, struct err *err) {
     *s = (struct demo_server){ .role = role };
     for (int attempt = 0; attempt < DEMO_ATTEMPTS; attempt++) {
         if (!choose_port(&s->port, err)) return false;

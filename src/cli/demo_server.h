@@ -1,4 +1,5 @@
-/* Two servers of the demo's own: found in PATH, started on free ports of 127.0.0.1 in a new directory, ended by their id. */
+/* Two servers of the demo's own: found in PATH, started on free ports of 127.0.0.1 in a new
+ * directory, ended by their id. */
 #ifndef LONGHAUL_CLI_DEMO_SERVER_H
 #define LONGHAUL_CLI_DEMO_SERVER_H
 
@@ -20,7 +21,8 @@ struct demo_server {
     struct client *client; /* for the demo's own questions */
 };
 
-/* The path of redis-server or valkey-server, in a static buffer; NULL with *err when there is none. */
+/* The path of redis-server or valkey-server, in a static buffer; NULL with *err when there is none.
+ */
 const char *demo_server_find(struct err *err);
 
 /* Makes a directory for both. */
@@ -29,8 +31,8 @@ bool demo_directory_make(char path[DEMO_PATH_MAX], struct err *err);
 void demo_directory_remove(const char *path);
 
 /* Starts one and waits until it answers. keep: it outlives this process. */
-bool demo_server_start(struct demo_server *server, const char *role, const char *binary, const char *directory,
-                       bool keep, struct loop *loop, struct err *err);
+bool demo_server_start(struct demo_server *server, const char *role, const char *binary,
+                       const char *directory, bool keep, struct loop *loop, struct err *err);
 /* Closes the client; ends the process unless keep. */
 void demo_server_end(struct demo_server *server, bool keep);
 

@@ -1,5 +1,6 @@
-/* What `longhaul doctor` knows and says. doctor_probe.c asks the servers and fills struct doctor_side; doctor_judge.c
- * turns what they said into findings without asking anybody, so that it can be tested alone. */
+/* What `longhaul doctor` knows and says. doctor_probe.c asks the servers and fills struct
+ * doctor_side; doctor_judge.c turns what they said into findings without asking anybody, so that it
+ * can be tested alone. */
 #ifndef LONGHAUL_CLI_DOCTOR_H
 #define LONGHAUL_CLI_DOCTOR_H
 
@@ -16,11 +17,23 @@
 #include "server/deployment.h"
 #include "server/info.h"
 
-enum { DOCTOR_NODES_MAX = 512, DOCTOR_DATABASES_MAX = 1024, DOCTOR_CLOCK_SAMPLES = 7, DOCTOR_TEXT_MAX = 200 };
+enum {
+    DOCTOR_NODES_MAX = 512,
+    DOCTOR_DATABASES_MAX = 1024,
+    DOCTOR_CLOCK_SAMPLES = 7,
+    DOCTOR_TEXT_MAX = 200
+};
 
 /* ---- commands ---- */
 
-enum doctor_severity { DOCTOR_NONE = -1, DOCTOR_OK, DOCTOR_NOTE, DOCTOR_WARNING, DOCTOR_PROBLEM, DOCTOR_SEVERITIES };
+enum doctor_severity {
+    DOCTOR_NONE = -1,
+    DOCTOR_OK,
+    DOCTOR_NOTE,
+    DOCTOR_WARNING,
+    DOCTOR_PROBLEM,
+    DOCTOR_SEVERITIES
+};
 
 enum doctor_command_id {
 #define DOCTOR_COMMAND(id, name, probe, source, target, consequence) DOCTOR_CMD_##id,
@@ -60,7 +73,8 @@ enum doctor_check_id {
     DOCTOR_CHECK_GROUPS,      /* PSUBSCRIBE to events of consumer groups */
     DOCTOR_CHECK_EVENTS,      /* PSUBSCRIBE to all keyspace events */
     DOCTOR_CHECK_TRANSACTION, /* WATCH, UNWATCH, MULTI, EXEC */
-    DOCTOR_CHECK_RECORD,      /* commands of the record and the lease on keys with longhaul's own names */
+    /* commands of the record and the lease on keys with longhaul's own names */
+    DOCTOR_CHECK_RECORD,
     DOCTOR_CHECKS
 };
 
@@ -76,7 +90,8 @@ struct doctor_live {
     char notify[32];                 /* notify-keyspace-events */
     bool counts_calls, counts_forks; /* INFO commandstats; total_forks */
     bool buffer_known;
-    uint64_t buffer_hard, buffer_soft; /* bytes, client-output-buffer-limit of pubsub; 0: no limit */
+    /* bytes, client-output-buffer-limit of pubsub; 0: no limit */
+    uint64_t buffer_hard, buffer_soft;
 };
 
 /* ---- what is known ---- */
@@ -124,13 +139,15 @@ struct doctor_side {
 };
 
 /* Opens the side and asks everything. What cannot be reached is in *side. */
-void doctor_probe(struct doctor_side *side, struct loop *loop, const struct options *options, enum opt_side_id id);
+void doctor_probe(struct doctor_side *side, struct loop *loop, const struct options *options,
+                  enum opt_side_id id);
 /* Which of the databases of `other` can be selected here? Asked on the first node. */
-void doctor_probe_databases(struct doctor_side *side, struct loop *loop, const struct options *options,
-                            const struct doctor_side *other);
-/* What --mode live needs of one server: client is a connection to it, others are made and closed. Nothing is written. */
-void doctor_probe_live(struct doctor_side *side, struct deployment *deployment, struct client *client,
-                       struct doctor_node *node);
+void doctor_probe_databases(struct doctor_side *side, struct loop *loop,
+                            const struct options *options, const struct doctor_side *other);
+/* What --mode live needs of one server: client is a connection to it, others are made and closed.
+ * Nothing is written. */
+void doctor_probe_live(struct doctor_side *side, struct deployment *deployment,
+                       struct client *client, struct doctor_node *node);
 void doctor_side_fini(struct doctor_side *side);
 
 /* ---- findings ---- */
@@ -149,8 +166,9 @@ struct doctor_findings {
     unsigned count[DOCTOR_SEVERITIES];
 };
 
-void doctor_findings_add(struct doctor_findings *findings, enum doctor_severity severity, const char *side,
-                         const char *topic, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+void doctor_findings_add(struct doctor_findings *findings, enum doctor_severity severity,
+                         const char *side, const char *topic, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
 /* To the finding added last. */
 void doctor_findings_advise(struct doctor_findings *findings, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
@@ -163,7 +181,8 @@ void doctor_judge_live(struct doctor_findings *findings, const struct doctor_sid
 void doctor_judge_both(struct doctor_findings *findings, const struct doctor_side *source,
                        const struct doctor_side *target);
 
-/* The version of the RDB format that the server's DUMP writes, and whether it takes one of another version. */
+/* The version of the RDB format that the server's DUMP writes, and whether it takes one of another
+ * version. */
 int doctor_rdb_version(const struct server_info *info);
 bool doctor_takes_rdb(const struct server_info *info, int rdb_version);
 

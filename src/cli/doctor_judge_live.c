@@ -1,4 +1,5 @@
-/* What would hinder --mode live; see doctor.h. Never a problem: a snapshot goes without all of it. Asks nobody. */
+/* What would hinder --mode live; see doctor.h. Never a problem: a snapshot goes without all of it.
+ * Asks nobody. */
 #include <stdio.h>
 #include <string.h>
 
@@ -6,7 +7,8 @@
 #include "capture/feed.h"
 #include "cli/doctor.h"
 
-/* A reader that stalls may cost that part of the memory; one that is cut off sooner than that is cut off often. */
+/* A reader that stalls may cost that part of the memory; one that is cut off sooner than that is
+ * cut off often. */
 enum { BUFFER_PART = 4, BUFFER_TINY = 1 << 20, WHY_MAX = 400 };
 
 #define SCAN_WORKS "a copy without following changes (--mode scan) works"
@@ -18,12 +20,14 @@ static const struct doctor_node *worst(const struct doctor_side *side, enum doct
     for (int i = 0; i < side->n_nodes; i++) {
         const struct doctor_node *node = &side->nodes[i];
         if (!node->reached) continue;
-        if (found == NULL || node->live.checks[id].answer > found->live.checks[id].answer) found = node;
+        if (found == NULL || node->live.checks[id].answer > found->live.checks[id].answer)
+            found = node;
     }
     return found;
 }
 
-static const struct doctor_check *worst_check(const struct doctor_side *side, enum doctor_check_id id) {
+static const struct doctor_check *worst_check(const struct doctor_side *side,
+                                              enum doctor_check_id id) {
     return &worst(side, id)->live.checks[id];
 }
 
@@ -40,14 +44,16 @@ static const struct doctor_node *first_that(const struct doctor_side *side, doct
 }
 
 /* " on 10.0.0.5:6379", where there are several. */
-static const char *on_node(const struct doctor_side *side, const struct doctor_node *node, char text[WHY_MAX]) {
+static const char *on_node(const struct doctor_side *side, const struct doctor_node *node,
+                           char text[WHY_MAX]) {
     text[0] = '\0';
     if (side->n_nodes > 1) snprintf(text, WHY_MAX, " on %s", node->name);
     return text;
 }
 
 /* "is not there (...) on 10.0.0.5:6379" */
-static const char *how_bad(const struct doctor_side *side, enum doctor_check_id id, char text[WHY_MAX]) {
+static const char *how_bad(const struct doctor_side *side, enum doctor_check_id id,
+                           char text[WHY_MAX]) {
     static const char *const words[DOCTOR_ANSWERS] = { "was not tried",
                                                        "is there",
                                                        "is refused",
@@ -69,26 +75,31 @@ static const char *user_of(const struct doctor_side *side) {
 /* ---- how changes are learnt ---- */
 
 /* rules: what of an ACL is missing. */
-static void advise_rules(struct doctor_findings *f, const struct doctor_side *side, enum doctor_check_id id,
-                         const char *rules) {
+static void advise_rules(struct doctor_findings *f, const struct doctor_side *side,
+                         enum doctor_check_id id, const char *rules) {
     if (worst_check(side, id)->answer >= ANSWER_NO_KEYS)
-        doctor_findings_advise(f, "extend the user's rights: ACL SETUSER %s %s", user_of(side), rules);
+        doctor_findings_advise(f, "extend the user's rights: ACL SETUSER %s %s", user_of(side),
+                               rules);
     else
         doctor_findings_advise(
-            f, "the provider may have switched it off, or rename-command renamed it; it is needed under its own name");
+            f,
+            "the provider may have switched it off, or rename-command renamed it; it is needed under its own name");
 }
 
 static void judge_tracking(struct doctor_findings *f, const struct doctor_side *side) {
     char why[WHY_MAX];
     if (is_bad(side, DOCTOR_CHECK_UNUSED)) {
-        doctor_findings_add(f, DOCTOR_WARNING, "source", "live",
-                            "--mode live cannot listen by tracking: SUBSCRIBE " FEED_CHANNEL_UNUSED
-                            ", which lets the server cut off a listener that stalls, %s; " SCAN_WORKS,
-                            how_bad(side, DOCTOR_CHECK_UNUSED, why));
-        advise_rules(f, side, DOCTOR_CHECK_UNUSED, "+subscribe &" FEED_CHANNEL_UNUSED " (or allchannels)");
+        doctor_findings_add(
+            f, DOCTOR_WARNING, "source", "live",
+            "--mode live cannot listen by tracking: SUBSCRIBE " FEED_CHANNEL_UNUSED
+            ", which lets the server cut off a listener that stalls, %s; " SCAN_WORKS,
+            how_bad(side, DOCTOR_CHECK_UNUSED, why));
+        advise_rules(f, side, DOCTOR_CHECK_UNUSED,
+                     "+subscribe &" FEED_CHANNEL_UNUSED " (or allchannels)");
         return;
     }
-    doctor_findings_add(f, DOCTOR_OK, "source", "live", "changes can be followed by CLIENT TRACKING");
+    doctor_findings_add(f, DOCTOR_OK, "source", "live",
+                        "changes can be followed by CLIENT TRACKING");
     if (!is_bad(side, DOCTOR_CHECK_GROUPS)) return;
     doctor_findings_add(
         f, DOCTOR_NOTE, "source", "live",
@@ -108,35 +119,44 @@ static bool hides_notify(const struct doctor_node *node) {
 
 static void add_impossible(struct doctor_findings *f, const char *tracking, const char *events) {
     doctor_findings_add(f, DOCTOR_WARNING, "source", "live",
-                        "--mode live is not possible: CLIENT TRACKING %s, and %s; " SCAN_WORKS, tracking, events);
+                        "--mode live is not possible: CLIENT TRACKING %s, and %s; " SCAN_WORKS,
+                        tracking, events);
 }
 
 /* CLIENT TRACKING is no way; tracking says why. */
-static void judge_notifications(struct doctor_findings *f, const struct doctor_side *side, const char *tracking) {
+static void judge_notifications(struct doctor_findings *f, const struct doctor_side *side,
+                                const char *tracking) {
     char why[WHY_MAX], text[2 * WHY_MAX];
-    const struct doctor_node *off = first_that(side, tells_too_little), *hides = first_that(side, hides_notify);
+    const struct doctor_node *off = first_that(side, tells_too_little),
+                             *hides = first_that(side, hides_notify);
     if (is_bad(side, DOCTOR_CHECK_EVENTS)) {
-        snprintf(text, sizeof(text), "PSUBSCRIBE " FEED_PATTERN_ALL " %s", how_bad(side, DOCTOR_CHECK_EVENTS, why));
+        snprintf(text, sizeof(text), "PSUBSCRIBE " FEED_PATTERN_ALL " %s",
+                 how_bad(side, DOCTOR_CHECK_EVENTS, why));
         add_impossible(f, tracking, text);
         advise_rules(f, side, DOCTOR_CHECK_EVENTS,
-                     "+psubscribe &" FEED_PATTERN_ALL " (or allchannels), with notify-keyspace-events AE; or, for "
+                     "+psubscribe &" FEED_PATTERN_ALL
+                     " (or allchannels), with notify-keyspace-events AE; or, for "
                      "tracking, +client|tracking +subscribe &" FEED_CHANNEL_UNUSED);
     } else if (off != NULL) {
-        snprintf(text, sizeof(text),
-                 "keyspace notifications do not tell of every change (notify-keyspace-events is \"%s\"%s)",
-                 off->live.notify, on_node(side, off, why));
+        snprintf(
+            text, sizeof(text),
+            "keyspace notifications do not tell of every change (notify-keyspace-events is \"%s\"%s)",
+            off->live.notify, on_node(side, off, why));
         add_impossible(f, tracking, text);
-        doctor_findings_advise(f, "set notify-keyspace-events to AE (CONFIG SET, or in the parameter group of an "
-                                  "ElastiCache cluster)");
+        doctor_findings_advise(
+            f, "set notify-keyspace-events to AE (CONFIG SET, or in the parameter group of an "
+               "ElastiCache cluster)");
     } else if (hides != NULL) {
-        doctor_findings_add(f, DOCTOR_NOTE, "source", "live",
-                            "CLIENT TRACKING %s, and whether keyspace notifications are switched on cannot be read%s: "
-                            "`longhaul replicate --mode live` tries it, with a key of its own for half a second",
-                            tracking, on_node(side, hides, why));
+        doctor_findings_add(
+            f, DOCTOR_NOTE, "source", "live",
+            "CLIENT TRACKING %s, and whether keyspace notifications are switched on cannot be read%s: "
+            "`longhaul replicate --mode live` tries it, with a key of its own for half a second",
+            tracking, on_node(side, hides, why));
         doctor_findings_advise(f, "set notify-keyspace-events to AE, where the provider sets it");
     } else {
         doctor_findings_add(f, DOCTOR_OK, "source", "live",
-                            "changes can be followed by keyspace notifications; CLIENT TRACKING %s", tracking);
+                            "changes can be followed by keyspace notifications; CLIENT TRACKING %s",
+                            tracking);
     }
 }
 
@@ -165,13 +185,15 @@ static bool hides_calls(const struct doctor_node *node) {
 
 static void judge_gaps(struct doctor_findings *f, const struct doctor_side *side) {
     char where[WHY_MAX];
-    const struct doctor_node *lfu = first_that(side, keeps_frequencies), *forks = first_that(side, hides_forks);
+    const struct doctor_node *lfu = first_that(side, keeps_frequencies),
+                             *forks = first_that(side, hides_forks);
     if (lfu == NULL && forks == NULL) return;
-    doctor_findings_add(f, DOCTOR_NOTE, "source", "live",
-                        "after a gap --mode live copies every key again, instead of those that were used since: %s%s",
-                        lfu != NULL ? "an LFU maxmemory-policy keeps no times of use"
-                                    : "the server does not count its forks (total_forks, from 6.2 on)",
-                        on_node(side, lfu != NULL ? lfu : forks, where));
+    doctor_findings_add(
+        f, DOCTOR_NOTE, "source", "live",
+        "after a gap --mode live copies every key again, instead of those that were used since: %s%s",
+        lfu != NULL ? "an LFU maxmemory-policy keeps no times of use"
+                    : "the server does not count its forks (total_forks, from 6.2 on)",
+        on_node(side, lfu != NULL ? lfu : forks, where));
 }
 
 static void judge_calls(struct doctor_findings *f, const struct doctor_side *side) {
@@ -190,7 +212,8 @@ static void judge_calls(struct doctor_findings *f, const struct doctor_side *sid
 
 static bool lets_buffers_grow(const struct doctor_node *node) {
     const struct doctor_live *live = &node->live;
-    uint64_t memory = node->info.maxmemory > 0 ? node->info.maxmemory : node->info.total_system_memory;
+    uint64_t memory =
+        node->info.maxmemory > 0 ? node->info.maxmemory : node->info.total_system_memory;
     uint64_t limit = live->buffer_hard > 0 ? live->buffer_hard : live->buffer_soft;
     return live->buffer_known && (limit == 0 || (memory > 0 && limit > memory / BUFFER_PART));
 }
@@ -200,7 +223,8 @@ static bool is_tiny(uint64_t limit) {
 }
 
 static bool cuts_off_soon(const struct doctor_node *node) {
-    return node->live.buffer_known && (is_tiny(node->live.buffer_hard) || is_tiny(node->live.buffer_soft));
+    return node->live.buffer_known &&
+           (is_tiny(node->live.buffer_hard) || is_tiny(node->live.buffer_soft));
 }
 
 static const char *format_limits(const struct doctor_live *live, char text[WHY_MAX]) {
@@ -209,15 +233,18 @@ static const char *format_limits(const struct doctor_live *live, char text[WHY_M
         snprintf(text, WHY_MAX, "unlimited");
     } else {
         snprintf(text, WHY_MAX, "hard %s, soft %s",
-                 live->buffer_hard > 0 ? units_format_bytes(live->buffer_hard, hard, sizeof(hard)) : "none",
-                 live->buffer_soft > 0 ? units_format_bytes(live->buffer_soft, soft, sizeof(soft)) : "none");
+                 live->buffer_hard > 0 ? units_format_bytes(live->buffer_hard, hard, sizeof(hard))
+                                       : "none",
+                 live->buffer_soft > 0 ? units_format_bytes(live->buffer_soft, soft, sizeof(soft))
+                                       : "none");
     }
     return text;
 }
 
 static void judge_buffer(struct doctor_findings *f, const struct doctor_side *side) {
     char limits[WHY_MAX], where[WHY_MAX];
-    const struct doctor_node *grows = first_that(side, lets_buffers_grow), *tiny = first_that(side, cuts_off_soon);
+    const struct doctor_node *grows = first_that(side, lets_buffers_grow),
+                             *tiny = first_that(side, cuts_off_soon);
     if (grows == NULL && tiny == NULL) return;
     const struct doctor_node *node = grows != NULL ? grows : tiny;
     doctor_findings_add(
@@ -226,14 +253,16 @@ static void judge_buffer(struct doctor_findings *f, const struct doctor_side *si
         grows != NULL
             ? "should longhaul stall (--mode live), the server's memory grows until it evicts keys or is killed"
             : "a short burst of changes cuts --mode live off, and each time it goes through the keys again");
-    doctor_findings_advise(f, "set client-output-buffer-limit \"pubsub 32mb 8mb 60\", the default of servers");
+    doctor_findings_advise(
+        f, "set client-output-buffer-limit \"pubsub 32mb 8mb 60\", the default of servers");
 }
 
 /* ---- the target ---- */
 
 static void judge_lease(struct doctor_findings *f, const struct doctor_side *side) {
     char why[WHY_MAX];
-    if (side->answers[DOCTOR_CMD_EVAL] == ANSWER_GOOD || !is_bad(side, DOCTOR_CHECK_TRANSACTION)) return;
+    if (side->answers[DOCTOR_CMD_EVAL] == ANSWER_GOOD || !is_bad(side, DOCTOR_CHECK_TRANSACTION))
+        return;
     doctor_findings_add(
         f, DOCTOR_WARNING, "target", "live",
         "--mode live cannot hold its lease: EVAL cannot be used, and what stands in for it (WATCH, MULTI, "
@@ -245,11 +274,12 @@ static void judge_lease(struct doctor_findings *f, const struct doctor_side *sid
 static void judge_record(struct doctor_findings *f, const struct doctor_side *side) {
     char why[WHY_MAX];
     if (!is_bad(side, DOCTOR_CHECK_RECORD)) return;
-    doctor_findings_add(f, DOCTOR_WARNING, "target", "live",
-                        "--mode live cannot keep its record and lease (keys longhaul:{...}:state, :lease, :epoch, "
-                        ":order): access %s; a copy (--mode scan) works, but for large keys, which are put together "
-                        "under longhaul:tmp:{...}",
-                        how_bad(side, DOCTOR_CHECK_RECORD, why));
+    doctor_findings_add(
+        f, DOCTOR_WARNING, "target", "live",
+        "--mode live cannot keep its record and lease (keys longhaul:{...}:state, :lease, :epoch, "
+        ":order): access %s; a copy (--mode scan) works, but for large keys, which are put together "
+        "under longhaul:tmp:{...}",
+        how_bad(side, DOCTOR_CHECK_RECORD, why));
     advise_rules(f, side, DOCTOR_CHECK_RECORD,
                  "~longhaul:* with the commands +hset +hget +hvals +hdel +set +get +del +pexpire");
 }

@@ -1,5 +1,5 @@
-/* Asks the servers; see doctor.h. Nothing that is sent changes anything: reads and writes name a random key that does not
- * exist, and PSYNC is only asked about. */
+/* Asks the servers; see doctor.h. Nothing that is sent changes anything: reads and writes name a
+ * random key that does not exist, and PSYNC is only asked about. */
 #include "cli/doctor.h"
 
 #include <stdio.h>
@@ -23,7 +23,7 @@ struct probe {
 };
 
 const struct doctor_command doctor_commands[DOCTOR_COMMANDS] = {
-#define DOCTOR_COMMAND(id, name, probe, source, target, consequence)                                                   \
+#define DOCTOR_COMMAND(id, name, probe, source, target, consequence)                               \
     [DOCTOR_CMD_##id] = { name, probe, consequence, { DOCTOR_##source, DOCTOR_##target } },
 #include "cli/doctor_commands.def"
 #undef DOCTOR_COMMAND
@@ -32,13 +32,15 @@ const struct doctor_command doctor_commands[DOCTOR_COMMANDS] = {
 static bool ask(struct probe *p, struct call_reply *reply, size_t argc, const struct bytes *argv) {
     struct err err;
     int64_t timeout_ms = deployment_reply_timeout_ms(p->deployment);
-    if (call_send(deployment_loop(p->deployment), p->client, timeout_ms, reply, &err, argc, argv)) return true;
+    if (call_send(deployment_loop(p->deployment), p->client, timeout_ms, reply, &err, argc, argv))
+        return true;
     p->node->reached = false;
     p->node->err = err;
     return false;
 }
 
-/* The words of text, parted by spaces; KEY, EMPTY and SCRIPT stand for what cannot be written there. */
+/* The words of text, parted by spaces; KEY, EMPTY and SCRIPT stand for what cannot be written
+ * there. */
 static bool ask_text(struct probe *p, struct call_reply *reply, const char *text) {
     struct bytes argv[PROBE_WORDS_MAX], rest = bytes_of_str(text);
     size_t argc = 0;
@@ -69,14 +71,17 @@ enum doctor_answer doctor_answer_of_error(struct bytes text) {
         if (contains_nocase(text, " channel")) return ANSWER_NO_CHANNELS;
         return contains_nocase(text, " key") ? ANSWER_NO_KEYS : ANSWER_NOPERM;
     case ERR_SERVER:
-        return contains_nocase(text, "unknown subcommand") || contains_nocase(text, "syntax error") ? ANSWER_UNKNOWN
-                                                                                                    : ANSWER_REFUSED;
+        return contains_nocase(text, "unknown subcommand") || contains_nocase(text, "syntax error")
+                   ? ANSWER_UNKNOWN
+                   : ANSWER_REFUSED;
     default:
-        return ANSWER_GOOD; /* MOVED, OOM, BUSY, a bad payload...: the command itself was accepted */
+        /* MOVED, OOM, BUSY, a bad payload...: the command itself was accepted */
+        return ANSWER_GOOD;
     }
 }
 
-static void note_answer(struct probe *p, int command, enum doctor_answer answer, struct bytes text) {
+static void note_answer(struct probe *p, int command, enum doctor_answer answer,
+                        struct bytes text) {
     struct doctor_side *side = p->side;
     if (answer <= side->answers[command]) return;
     side->answers[command] = answer;
@@ -107,15 +112,18 @@ static void probe_command(struct probe *p, int id) {
     const struct doctor_command *command = &doctor_commands[id];
     if (command->severity[p->side->id] == DOCTOR_NONE || !p->node->reached) return;
     if (command->probe == NULL) {
-        note_answer(p, id, ask_about(p, command->name), BYTES_LITERAL("not in the server's list of commands"));
+        note_answer(p, id, ask_about(p, command->name),
+                    BYTES_LITERAL("not in the server's list of commands"));
         return;
     }
     struct call_reply reply;
     if (!ask_text(p, &reply, command->probe)) return;
     bool refused = resp_is_error(&reply.item);
-    note_answer(p, id, refused ? doctor_answer_of_error(reply.item.str) : ANSWER_GOOD, reply.item.str);
+    note_answer(p, id, refused ? doctor_answer_of_error(reply.item.str) : ANSWER_GOOD,
+                reply.item.str);
     if (refused) note_write_refusal(p, reply.item.str);
-    if (id == DOCTOR_CMD_FUNCTION_DUMP && resp_is_string(&reply.item)) p->side->functions_bytes += reply.item.str.len;
+    if (id == DOCTOR_CMD_FUNCTION_DUMP && resp_is_string(&reply.item))
+        p->side->functions_bytes += reply.item.str.len;
     call_reply_fini(&reply);
 }
 
@@ -125,11 +133,13 @@ static void probe_user(struct probe *p) {
     struct call_reply reply;
     if (!ask_text(p, &reply, "ACL WHOAMI")) return;
     if (resp_is_string(&reply.item))
-        snprintf(p->side->user, sizeof(p->side->user), "%.*s", (int)reply.item.str.len, reply.item.str.ptr);
+        snprintf(p->side->user, sizeof(p->side->user), "%.*s", (int)reply.item.str.len,
+                 reply.item.str.ptr);
     call_reply_fini(&reply);
     if (p->side->user[0] == '\0' || p->side->id != OPT_SOURCE) return;
-    struct bytes argv[] = { BYTES_LITERAL("ACL"),   BYTES_LITERAL("DRYRUN"), bytes_of_str(p->side->user),
-                            BYTES_LITERAL("PSYNC"), BYTES_LITERAL("?"),      BYTES_LITERAL("-1") };
+    struct bytes argv[] = { BYTES_LITERAL("ACL"),        BYTES_LITERAL("DRYRUN"),
+                            bytes_of_str(p->side->user), BYTES_LITERAL("PSYNC"),
+                            BYTES_LITERAL("?"),          BYTES_LITERAL("-1") };
     if (!ask(p, &reply, 6, argv)) return;
     /* "OK", or a sentence that is no error reply. */
     p->side->psync_denied |= resp_is_string(&reply.item) && !bytes_equal_str(reply.item.str, "OK");
@@ -142,15 +152,18 @@ static void probe_events(struct probe *p) {
     struct call_reply reply;
     struct resp_item name, value;
     if (!ask_text(p, &reply, "CONFIG GET notify-keyspace-events")) return;
-    if (resp_is_aggregate(&reply.item) && resp_next(&reply.cursor, &name) && resp_next(&reply.cursor, &value)) {
+    if (resp_is_aggregate(&reply.item) && resp_next(&reply.cursor, &name) &&
+        resp_next(&reply.cursor, &value)) {
         p->side->notify_known = p->node->live.notify_known = true;
-        snprintf(p->side->notify, sizeof(p->side->notify), "%.*s", (int)value.str.len, value.str.ptr);
+        snprintf(p->side->notify, sizeof(p->side->notify), "%.*s", (int)value.str.len,
+                 value.str.ptr);
         memcpy(p->node->live.notify, p->side->notify, sizeof(p->node->live.notify));
     }
     call_reply_fini(&reply);
 }
 
-/* What TIME said lies between sending and receiving: the best guess is the middle, wrong by half at most. */
+/* What TIME said lies between sending and receiving: the best guess is the middle, wrong by half at
+ * most. */
 static bool probe_clock_once(struct probe *p, int64_t *ahead_us, int64_t *within_us) {
     struct call_reply reply;
     struct resp_item seconds, micros;
@@ -158,7 +171,8 @@ static bool probe_clock_once(struct probe *p, int64_t *ahead_us, int64_t *within
     if (!ask_text(p, &reply, "TIME")) return false;
     int64_t took_us = clock_mono_us() - sent_us;
     bool good = resp_is_aggregate(&reply.item) && resp_next(&reply.cursor, &seconds) &&
-                resp_next(&reply.cursor, &micros) && bytes_to_i64(seconds.str, &s) && bytes_to_i64(micros.str, &us);
+                resp_next(&reply.cursor, &micros) && bytes_to_i64(seconds.str, &s) &&
+                bytes_to_i64(micros.str, &us);
     call_reply_fini(&reply);
     *within_us = took_us / 2 + 1;
     *ahead_us = s * 1000000 + us - (wall_us + took_us / 2);
@@ -223,13 +237,15 @@ static void probe_node(struct probe *p) {
     client_close(&p->client);
 }
 
-/* A name that nobody has; its braces are no hash tag, as there are none. Not one that "~longhaul:*" of an ACL allows:
- * whether the user may access keys in general is asked with it. */
+/* A name that nobody has; its braces are no hash tag, as there are none. Not one that "~longhaul:*"
+ * of an ACL allows: whether the user may access keys in general is asked with it. */
 static void make_key(char *key, size_t size) {
     unsigned char random[12];
-    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random)) memset(random, 0x5a, sizeof(random));
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        memset(random, 0x5a, sizeof(random));
     int len = snprintf(key, size, "longhaul-doctor:");
-    for (size_t i = 0; i < sizeof(random); i++) len += snprintf(key + len, size - (size_t)len, "%02x", random[i]);
+    for (size_t i = 0; i < sizeof(random); i++)
+        len += snprintf(key + len, size - (size_t)len, "%02x", random[i]);
 }
 
 static void load_nodes(struct doctor_side *side, struct deployment *deployment) {
@@ -267,10 +283,12 @@ static void load_endpoint(struct doctor_side *side, const struct options *option
 static void count_replicas(struct doctor_side *side, const struct deployment *deployment) {
     int64_t n = 0;
     if (side->cluster) return;
-    if (bytes_to_i64(info_field(deployment_info_text(deployment), "connected_slaves"), &n)) side->n_replicas = (int)n;
+    if (bytes_to_i64(info_field(deployment_info_text(deployment), "connected_slaves"), &n))
+        side->n_replicas = (int)n;
 }
 
-void doctor_probe(struct doctor_side *side, struct loop *loop, const struct options *options, enum opt_side_id id) {
+void doctor_probe(struct doctor_side *side, struct loop *loop, const struct options *options,
+                  enum opt_side_id id) {
     *side = (struct doctor_side){ .id = id, .given = true, .kind = "" };
     load_endpoint(side, options);
     struct probe p = { .side = side };
@@ -298,14 +316,15 @@ static void probe_select(struct probe *p, int db) {
     call_reply_fini(&reply);
 }
 
-void doctor_probe_databases(struct doctor_side *side, struct loop *loop, const struct options *options,
-                            const struct doctor_side *other) {
+void doctor_probe_databases(struct doctor_side *side, struct loop *loop,
+                            const struct options *options, const struct doctor_side *other) {
     if (!side->reached || side->n_nodes == 0 || !side->nodes[0].reached) return;
     struct probe p = { .side = side, .node = &side->nodes[0] };
     struct err err;
     p.deployment = side_open(loop, options, side->id, 0, &err);
     if (p.deployment != NULL) p.client = deployment_call_open(p.deployment, &p.node->address, &err);
-    for (int i = 0; i < other->n_dbs && p.client != NULL && p.node->reached; i++) probe_select(&p, other->dbs[i]);
+    for (int i = 0; i < other->n_dbs && p.client != NULL && p.node->reached; i++)
+        probe_select(&p, other->dbs[i]);
     client_close(&p.client);
     deployment_free(&p.deployment);
 }

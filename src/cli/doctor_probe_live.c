@@ -1,5 +1,6 @@
-/* Asks what --mode live needs; see doctor.h. What leaves a mark on a connection (tracking, subscriptions, MULTI) gets one of
- * its own, which is closed again. The names of keys are random, and no command makes one: HSET lacks a value, SET has XX. */
+/* Asks what --mode live needs; see doctor.h. What leaves a mark on a connection (tracking,
+ * subscriptions, MULTI) gets one of its own, which is closed again. The names of keys are random,
+ * and no command makes one: HSET lacks a value, SET has XX. */
 #include <stdio.h>
 #include <sys/random.h>
 
@@ -14,7 +15,8 @@ struct live_probe {
     bool resp2; /* HELLO is not known */
 };
 
-static void note(struct live_probe *p, enum doctor_check_id id, enum doctor_answer answer, struct bytes text) {
+static void note(struct live_probe *p, enum doctor_check_id id, enum doctor_answer answer,
+                 struct bytes text) {
     struct doctor_check *check = &p->node->live.checks[id];
     if (answer <= check->answer) return;
     check->answer = answer;
@@ -32,27 +34,30 @@ static enum doctor_answer answer_of(const struct call_reply *reply) {
     static const char complaint[] = "ERR wrong number of arguments";
     struct bytes text = reply->item.str;
     if (!resp_is_error(&reply->item)) return ANSWER_GOOD;
-    if (text.len >= sizeof(complaint) - 1 && memcmp(text.ptr, complaint, sizeof(complaint) - 1) == 0)
+    if (text.len >= sizeof(complaint) - 1 &&
+        memcmp(text.ptr, complaint, sizeof(complaint) - 1) == 0)
         return ANSWER_GOOD;
     return doctor_answer_of_error(text);
 }
 
-static bool ask(struct live_probe *p, struct client *client, struct call_reply *reply, struct err *err, size_t argc,
-                const struct bytes *argv) {
+static bool ask(struct live_probe *p, struct client *client, struct call_reply *reply,
+                struct err *err, size_t argc, const struct bytes *argv) {
     int64_t timeout_ms = deployment_reply_timeout_ms(p->deployment);
     return call_send(deployment_loop(p->deployment), client, timeout_ms, reply, err, argc, argv);
 }
 
 /* Words parted by spaces. False: the connection is of no more use. */
-static bool ask_text(struct live_probe *p, struct client *client, struct call_reply *reply, struct err *err,
-                     const char *text) {
+static bool ask_text(struct live_probe *p, struct client *client, struct call_reply *reply,
+                     struct err *err, const char *text) {
     struct bytes argv[8], rest = bytes_of_str(text);
     size_t argc = 0;
-    while (rest.len > 0 && argc < sizeof(argv) / sizeof(argv[0])) argv[argc++] = bytes_split(&rest, ' ');
+    while (rest.len > 0 && argc < sizeof(argv) / sizeof(argv[0]))
+        argv[argc++] = bytes_split(&rest, ' ');
     return ask(p, client, reply, err, argc, argv);
 }
 
-static enum doctor_answer try(struct live_probe *p, struct client *client, enum doctor_check_id id, const char *text) {
+static enum doctor_answer try(struct live_probe *p, struct client *client, enum doctor_check_id id,
+                              const char *text) {
     struct call_reply reply;
     struct err err;
     if (!ask_text(p, client, &reply, &err, text)) {
@@ -65,7 +70,8 @@ static enum doctor_answer try(struct live_probe *p, struct client *client, enum 
     return answer;
 }
 
-static struct client *open_listener(struct live_probe *p, enum doctor_check_id id, struct err *err) {
+static struct client *open_listener(struct live_probe *p, enum doctor_check_id id,
+                                    struct err *err) {
     struct client_settings settings = deployment_client_settings(p->deployment, &p->node->address);
     settings.protocol = p->resp2 ? 2 : 3;
     settings.subscriber = true;
@@ -90,9 +96,10 @@ static void probe_tracking(struct live_probe *p) {
     client_close(&client);
 }
 
-/* Answered by pushes, or by an error in the place of the next reply, as in capture/feed.c; after that the connection is
- * out of step. */
-static void probe_subscription(struct live_probe *p, enum doctor_check_id id, size_t n, const struct bytes *words) {
+/* Answered by pushes, or by an error in the place of the next reply, as in capture/feed.c; after
+ * that the connection is out of step. */
+static void probe_subscription(struct live_probe *p, enum doctor_check_id id, size_t n,
+                               const struct bytes *words) {
     struct err err;
     struct client *client = open_listener(p, id, &err);
     if (client == NULL) return;
@@ -102,7 +109,8 @@ static void probe_subscription(struct live_probe *p, enum doctor_check_id id, si
 }
 
 static void probe_subscriptions(struct live_probe *p) {
-    const struct bytes unused[] = { BYTES_LITERAL("SUBSCRIBE"), BYTES_LITERAL(FEED_CHANNEL_UNUSED) };
+    const struct bytes unused[] = { BYTES_LITERAL("SUBSCRIBE"),
+                                    BYTES_LITERAL(FEED_CHANNEL_UNUSED) };
     const struct bytes groups[] = { BYTES_LITERAL("PSUBSCRIBE"), BYTES_LITERAL(FEED_PATTERN_GROUPS),
                                     BYTES_LITERAL(FEED_PATTERN_SETID) };
     const struct bytes events[] = { BYTES_LITERAL("PSUBSCRIBE"), BYTES_LITERAL(FEED_PATTERN_ALL) };
@@ -127,7 +135,8 @@ static void probe_counters(struct live_probe *p) {
     p->node->live.counts_calls = resp_is_string(&reply.item) && info_counts_calls(reply.item.str);
     call_reply_fini(&reply);
     if (!look(p, &reply, "INFO stats")) return;
-    p->node->live.counts_forks = resp_is_string(&reply.item) && info_number(reply.item.str, "total_forks", &forks);
+    p->node->live.counts_forks =
+        resp_is_string(&reply.item) && info_number(reply.item.str, "total_forks", &forks);
     call_reply_fini(&reply);
 }
 
@@ -136,7 +145,9 @@ static void take_buffer(struct doctor_live *live, struct bytes limits) {
     int64_t hard, soft;
     while (limits.len > 0) {
         if (!bytes_equal_str(bytes_split(&limits, ' '), "pubsub")) continue;
-        if (!bytes_to_i64(bytes_split(&limits, ' '), &hard) || !bytes_to_i64(bytes_split(&limits, ' '), &soft)) return;
+        if (!bytes_to_i64(bytes_split(&limits, ' '), &hard) ||
+            !bytes_to_i64(bytes_split(&limits, ' '), &soft))
+            return;
         live->buffer_known = hard >= 0 && soft >= 0;
         live->buffer_hard = (uint64_t)hard;
         live->buffer_soft = (uint64_t)soft;
@@ -147,7 +158,8 @@ static void probe_buffer(struct live_probe *p) {
     struct call_reply reply;
     struct resp_item name, value;
     if (!look(p, &reply, "CONFIG GET client-output-buffer-limit")) return;
-    if (resp_is_aggregate(&reply.item) && resp_next(&reply.cursor, &name) && resp_next(&reply.cursor, &value))
+    if (resp_is_aggregate(&reply.item) && resp_next(&reply.cursor, &name) &&
+        resp_next(&reply.cursor, &value))
         take_buffer(&p->node->live, value.str);
     call_reply_fini(&reply);
 }
@@ -156,7 +168,8 @@ static void probe_buffer(struct live_probe *p) {
 
 static void make_own_name(char *name, size_t size) {
     uint64_t random = 0;
-    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random)) random = UINT64_C(0x5a5a5a5a5a5a5a5a);
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        random = UINT64_C(0x5a5a5a5a5a5a5a5a);
     snprintf(name, size, "longhaul:{doctor-%016llx}", (unsigned long long)random);
 }
 
@@ -179,8 +192,9 @@ static void probe_transaction(struct live_probe *p, const char *own) {
 
 /* Commands of job/keeper.h. */
 static void probe_record(struct live_probe *p, const char *own) {
-    static const char *const asked[] = { "HSET %s:state job x y", "HGET %s:state job", "HVALS %s:state",
-                                         "HDEL %s:state job",     "SET %s:lease 1 XX", "GET %s:lease",
+    static const char *const asked[] = { "HSET %s:state job x y", "HGET %s:state job",
+                                         "HVALS %s:state",        "HDEL %s:state job",
+                                         "SET %s:lease 1 XX",     "GET %s:lease",
                                          "PEXPIRE %s:lease 1",    "DEL %s:lease" };
     char text[128];
     for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
@@ -189,8 +203,8 @@ static void probe_record(struct live_probe *p, const char *own) {
     }
 }
 
-void doctor_probe_live(struct doctor_side *side, struct deployment *deployment, struct client *client,
-                       struct doctor_node *node) {
+void doctor_probe_live(struct doctor_side *side, struct deployment *deployment,
+                       struct client *client, struct doctor_node *node) {
     struct live_probe p = { .deployment = deployment, .client = client, .node = node };
     if (side->id == OPT_SOURCE) {
         probe_tracking(&p);

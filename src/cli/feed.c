@@ -18,13 +18,14 @@ static void on_reply(void *ctx, void *arg, const struct reply *reply) {
 static bool is_usable(struct feed *feed) {
     if (feed->err.code == ERR_NONE && *feed->stop)
         err_set(&feed->err, ERR_INTERRUPTED, NULL, "%s", err_sentence(ERR_INTERRUPTED));
-    if (feed->err.code == ERR_NONE && !client_is_ready(feed->client)) feed->err = *client_last_error(feed->client);
+    if (feed->err.code == ERR_NONE && !client_is_ready(feed->client))
+        feed->err = *client_last_error(feed->client);
     return feed->err.code == ERR_NONE;
 }
 
 bool feed_begin(struct feed *feed, size_t argc, const char *name) {
-    while (is_usable(feed) &&
-           (client_pending(feed->client) >= FEED_PENDING_MAX || client_unsent_bytes(feed->client) >= FEED_UNSENT_MAX))
+    while (is_usable(feed) && (client_pending(feed->client) >= FEED_PENDING_MAX ||
+                               client_unsent_bytes(feed->client) >= FEED_UNSENT_MAX))
         loop_run_once(feed->loop, FEED_SLICE_MS);
     if (!is_usable(feed)) return false;
     resp_write_head(client_out(feed->client), argc);
@@ -49,6 +50,7 @@ void feed_end(struct feed *feed) {
 }
 
 bool feed_sync(struct feed *feed) {
-    while (is_usable(feed) && client_pending(feed->client) > 0) loop_run_once(feed->loop, FEED_SLICE_MS);
+    while (is_usable(feed) && client_pending(feed->client) > 0)
+        loop_run_once(feed->loop, FEED_SLICE_MS);
     return feed->err.code == ERR_NONE;
 }

@@ -1,4 +1,5 @@
-/* Many writes to one server, one after the other, without waiting for each: what the demo fills its source with. */
+/* Many writes to one server, one after the other, without waiting for each: what the demo fills its
+ * source with. */
 #ifndef LONGHAUL_CLI_FEED_H
 #define LONGHAUL_CLI_FEED_H
 
@@ -20,8 +21,8 @@ struct feed {
     struct err err; /* the first error; ERR_NONE while all is well */
 };
 
-/* Starts a command of argc words, of which `name` is the first; the others follow with feed_word(). False when there was
- * an error or a signal: then nothing may follow. */
+/* Starts a command of argc words, of which `name` is the first; the others follow with feed_word().
+ * False when there was an error or a signal: then nothing may follow. */
 bool feed_begin(struct feed *feed, size_t argc, const char *name);
 void feed_word(struct feed *feed, struct bytes word);
 void feed_text(struct feed *feed, const char *word);

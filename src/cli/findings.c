@@ -34,8 +34,9 @@ static void write_line(struct findings *f, json_t *line) {
 }
 
 void findings_add(struct findings *f, int pass, const struct difference *d) {
-    write_line(f, json_pack("{ss si si so ss so}", "record", "difference", "pass", pass, "db", d->db, "key",
-                            json_of_bytes(bytes_of(d->key, d->key_len)), "kind", difference_label(d->kind), "detail",
+    write_line(f, json_pack("{ss si si so ss so}", "record", "difference", "pass", pass, "db",
+                            d->db, "key", json_of_bytes(bytes_of(d->key, d->key_len)), "kind",
+                            difference_label(d->kind), "detail",
                             json_of_bytes(bytes_of_str(d->detail))));
 }
 
@@ -52,8 +53,8 @@ static json_t *json_slots(const struct slot_set *slots) {
 }
 
 void findings_take_back(struct findings *f, int pass, const struct slot_set *slots, bool backward) {
-    write_line(f, json_pack("{ss si so sb}", "record", "taken_back", "pass", pass, "slots", json_slots(slots),
-                            "backward", (int)backward));
+    write_line(f, json_pack("{ss si so sb}", "record", "taken_back", "pass", pass, "slots",
+                            json_slots(slots), "backward", (int)backward));
 }
 
 bool findings_finish(struct findings *f, json_t *summary, struct err *err) {

@@ -1,10 +1,12 @@
-/* --report: every finding of a comparison as a line of JSON, written as it is found, and a summary as the last line.
+/* --report: every finding of a comparison as a line of JSON, written as it is found, and a summary
+ * as the last line.
  *
  *   {"record": "difference", "pass": 1, "db", "key", "kind", "detail"}
  *   {"record": "taken_back", "pass": 1, "slots", "backward"}   findings of these slots in this direction are void
  *   {"record": "summary", ...}                                 the document of --output json
  *
- * The file grows as FILE.part and gets its name when the summary is in it. Pass 2 is the comparison after a repair.
+ * The file grows as FILE.part and gets its name when the summary is in it. Pass 2 is the comparison
+ * after a repair.
  */
 #ifndef LONGHAUL_CLI_FINDINGS_H
 #define LONGHAUL_CLI_FINDINGS_H
@@ -20,8 +22,10 @@ struct findings;
 /* NULL on error. */
 struct findings *findings_open(const char *path, struct err *err);
 void findings_add(struct findings *findings, int pass, const struct difference *difference);
-void findings_take_back(struct findings *findings, int pass, const struct slot_set *slots, bool backward);
-/* Writes the summary (borrowed) and gives the file its name. False when anything could not be written. */
+void findings_take_back(struct findings *findings, int pass, const struct slot_set *slots,
+                        bool backward);
+/* Writes the summary (borrowed) and gives the file its name. False when anything could not be
+ * written. */
 bool findings_finish(struct findings *findings, json_t *summary, struct err *err);
 /* Leaves NULL; what was not finished stays as FILE.part. */
 void findings_close(struct findings **findings);

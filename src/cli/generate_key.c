@@ -1,5 +1,5 @@
-/* See generate_key.h. A key that is no plain string is removed first, filled in as many commands as it takes, and given
- * its expiry last:
+/* See generate_key.h. A key that is no plain string is removed first, filled in as many commands as
+ * it takes, and given its expiry last:
  *
  *   STEP_BEGIN ─▶ STEP_ELEMENTS ... ─▶ (STEP_GROUPS ...) ─▶ STEP_EXPIRE ─▶ STEP_END
  */
@@ -15,7 +15,8 @@
 enum { STEP_BEGIN, STEP_ELEMENTS, STEP_GROUPS, STEP_TRIM, STEP_EXPIRE, STEP_END };
 
 enum {
-    GEN_SMALL_VALUE = 40,     /* what the compact encodings take (listpack-value 64), and embedded strings (44) */
+    /* what the compact encodings take (listpack-value 64), and embedded strings (44) */
+    GEN_SMALL_VALUE = 40,
     GEN_MANY_ELEMENTS = 600,  /* what they do not take (listpack-entries 128 to 512) */
     GEN_MANY_PERCENT = 5,     /* of keys, where --elements was not given */
     GEN_DENSE_ELEMENTS = 8000 /* turns a hyperloglog dense */
@@ -25,14 +26,16 @@ enum {
 #define GEN_STREAM_MS INT64_C(1700000000000)
 #define GEN_ROUND_IDS INT64_C(1000000000)
 
-static const char *const type_names[OPT_GEN_COUNT] = { "string", "list",        "hash",   "set", "zset",
-                                                       "stream", "hyperloglog", "bitmap", "geo", "counter" };
+static const char *const type_names[OPT_GEN_COUNT] = { "string", "list",   "hash",        "set",
+                                                       "zset",   "stream", "hyperloglog", "bitmap",
+                                                       "geo",    "counter" };
 
 const char *gen_type_name(enum opt_gen_type type) {
     return type_names[type];
 }
 
-void gen_plan_init(struct gen_plan *plan, const struct options *options, const int *dbs, int n_dbs) {
+void gen_plan_init(struct gen_plan *plan, const struct options *options, const int *dbs,
+                   int n_dbs) {
     *plan = (struct gen_plan){ .options = options, .dbs = dbs, .n_dbs = n_dbs };
     for (int type = 0; type < OPT_GEN_COUNT; type++)
         if ((options->gen_types >> type) & 1 || options->gen_types == 0)
@@ -45,7 +48,8 @@ void gen_plan_init(struct gen_plan *plan, const struct options *options, const i
 
 static void name_key(struct gen_key *k) {
     const char *prefix = k->plan->options->key_prefix;
-    char *text = mem_printf("%s%s:%" PRIu64, prefix != NULL ? prefix : "", type_names[k->type], k->number);
+    char *text =
+        mem_printf("%s%s:%" PRIu64, prefix != NULL ? prefix : "", type_names[k->type], k->number);
     k->name = text;
     k->name_len = strlen(text);
     if (!k->plan->options->binary_keys) return;
@@ -86,11 +90,13 @@ void gen_key_restart(struct gen_key *k) {
     k->content = (enum gen_content)gen_random_below(r, GEN_CONTENTS);
     k->sizes = o->value_size_bytes;
     k->integers = gen_random_chance(r, 12) && k->plan->mixed_sizes;
-    bool small = (gen_random_chance(r, 50) || k->type == OPT_GEN_HYPERLOGLOG) && k->plan->mixed_sizes;
+    bool small =
+        (gen_random_chance(r, 50) || k->type == OPT_GEN_HYPERLOGLOG) && k->plan->mixed_sizes;
     if (small) k->sizes = (struct opt_range){ 1, GEN_SMALL_VALUE };
     k->elements = draw_elements(k);
-    k->expire_ms =
-        gen_random_chance(r, o->expire_share) ? gen_random_range(r, o->expire_ms.first, o->expire_ms.last) : 0;
+    k->expire_ms = gen_random_chance(r, o->expire_share)
+                       ? gen_random_range(r, o->expire_ms.first, o->expire_ms.last)
+                       : 0;
     k->at_head = gen_random_chance(r, 25);
     k->groups = k->type == OPT_GEN_STREAM ? (int)gen_random_below(r, 4) : 0;
     k->done = 0;
@@ -174,18 +180,21 @@ static void put_score(struct gen_key *k, struct outq *out) {
     } else if (n < 20) {
         resp_write_arg_i64(out, gen_random_range(&k->random, -1000, 1000));
     } else {
-        snprintf(text, sizeof(text), "%.17g", (double)gen_random_range(&k->random, -1000000000, 1000000000) / 977.0);
+        snprintf(text, sizeof(text), "%.17g",
+                 (double)gen_random_range(&k->random, -1000000000, 1000000000) / 977.0);
         put_word(out, text);
     }
 }
 
-/* Longitude and latitude, whole degrees and thousandths, so that no formatting of floats is in the way. */
+/* Longitude and latitude, whole degrees and thousandths, so that no formatting of floats is in the
+ * way. */
 static void put_position(struct gen_key *k, struct outq *out) {
     const int64_t bounds[] = { 179, 84 };
     for (int i = 0; i < 2; i++) {
         char text[32];
         int64_t degrees = gen_random_range(&k->random, -bounds[i], bounds[i]);
-        snprintf(text, sizeof(text), "%" PRId64 ".%03" PRId64, degrees, gen_random_range(&k->random, 0, 999));
+        snprintf(text, sizeof(text), "%" PRId64 ".%03" PRId64, degrees,
+                 gen_random_range(&k->random, 0, 999));
         put_word(out, text);
     }
 }
@@ -326,12 +335,14 @@ static void write_group(struct gen_key *k, struct outq *out) {
     put_entry_id(k, out, gen_random_range(&k->random, 0, k->elements - 1));
 }
 
-/* Pending entries by XCLAIM and not by XREADGROUP, because it takes the time of the delivery. Every third entry from the
- * consumer's own on, so that no two have the same; the last entry is nobody's, it may be deleted. */
+/* Pending entries by XCLAIM and not by XREADGROUP, because it takes the time of the delivery. Every
+ * third entry from the consumer's own on, so that no two have the same; the last entry is nobody's,
+ * it may be deleted. */
 static void write_claims(struct gen_key *k, struct outq *out) {
     int64_t ids[GEN_CLAIM_MAX];
     int n = 0;
-    int max = k->plan->options->max_args - 12 < GEN_CLAIM_MAX ? (int)k->plan->options->max_args - 12 : GEN_CLAIM_MAX;
+    int max = k->plan->options->max_args - 12 < GEN_CLAIM_MAX ? (int)k->plan->options->max_args - 12
+                                                              : GEN_CLAIM_MAX;
     for (int64_t i = k->consumer - 1; i < k->elements - 1 && n < max; i += 3) ids[n++] = i;
     if (n == 0) ids[n++] = 0;
     put_head(k, out, 5 + (size_t)n + 6, "XCLAIM");
@@ -424,8 +435,8 @@ static void write_removal(struct gen_key *k, struct outq *out) {
 }
 
 static void write_change(struct gen_key *k, struct outq *out) {
-    bool removable =
-        k->type == OPT_GEN_LIST || k->type == OPT_GEN_HASH || k->type == OPT_GEN_SET || k->type == OPT_GEN_ZSET;
+    bool removable = k->type == OPT_GEN_LIST || k->type == OPT_GEN_HASH || k->type == OPT_GEN_SET ||
+                     k->type == OPT_GEN_ZSET;
     if (k->type == OPT_GEN_STRING) {
         put_head(k, out, 4, "SETRANGE");
         resp_write_arg_i64(out, 0);
@@ -457,7 +468,8 @@ bool gen_key_next(struct gen_key *k, struct outq *out) {
     } else {
         const struct options *o = k->plan->options;
         put_head(k, out, 3, "PEXPIRE");
-        resp_write_arg_i64(out, gen_random_range(&k->random, o->expire_ms.first, o->expire_ms.last));
+        resp_write_arg_i64(out,
+                           gen_random_range(&k->random, o->expire_ms.first, o->expire_ms.last));
     }
     return true;
 }

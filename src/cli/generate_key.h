@@ -1,8 +1,9 @@
 /* One key of `longhaul generate`: from its number to the commands that write it.
  *
- * Everything about a key follows from (seed, number, round): its type from the number alone, so that a key keeps its type
- * while it is written again and again; sizes, contents and expiry from all three. Commands are made one at a time, each
- * of bounded size, so that a key of any length needs little memory; making them anew gives the same ones again. */
+ * Everything about a key follows from (seed, number, round): its type from the number alone, so
+ * that a key keeps its type while it is written again and again; sizes, contents and expiry from
+ * all three. Commands are made one at a time, each of bounded size, so that a key of any length
+ * needs little memory; making them anew gives the same ones again. */
 #ifndef LONGHAUL_CLI_GENERATE_KEY_H
 #define LONGHAUL_CLI_GENERATE_KEY_H
 
@@ -58,7 +59,8 @@ struct gen_key {
     int groups, group, consumers, consumer; /* of a stream */
 };
 
-void gen_key_init(struct gen_key *key, const struct gen_plan *plan, uint64_t number, uint64_t round);
+void gen_key_init(struct gen_key *key, const struct gen_plan *plan, uint64_t number,
+                  uint64_t round);
 void gen_key_fini(struct gen_key *key);
 /* Begins again with the first command. */
 void gen_key_restart(struct gen_key *key);

@@ -109,7 +109,8 @@ static void on_reply(void *ctx, void *arg, const struct reply *reply) {
 /* ---- sending ---- */
 
 static bool lane_has_room(const struct gen_lane *lane) {
-    return client_is_ready(lane->client) && (int64_t)client_pending(lane->client) < lane->writer->pipeline &&
+    return client_is_ready(lane->client) &&
+           (int64_t)client_pending(lane->client) < lane->writer->pipeline &&
            client_unsent_bytes(lane->client) < GEN_UNSENT_BYTES;
 }
 
@@ -165,7 +166,8 @@ static struct gen_lane *lane_of(struct gen_writer *w, const struct address *addr
     return lane;
 }
 
-/* What was not sent goes elsewhere; what was sent fails with the connection and comes back as failed. */
+/* What was not sent goes elsewhere; what was sent fails with the connection and comes back as
+ * failed. */
 static void lane_abandon(struct gen_lane *lane) {
     struct gen_writer *w = lane->writer;
     lane->gone = true;
@@ -209,7 +211,8 @@ static void refresh(struct gen_writer *w, int64_t now_ms) {
 static bool job_place(struct gen_writer *w, struct job *job) {
     int node = w->topology->cluster ? w->topology->owner[slot_of_key(gen_key_name(&job->key))] : 0;
     if (node < 0) {
-        err_set(&w->trouble, ERR_CLUSTERDOWN, deployment_role(w->deployment), "%s", err_sentence(ERR_CLUSTERDOWN));
+        err_set(&w->trouble, ERR_CLUSTERDOWN, deployment_role(w->deployment), "%s",
+                err_sentence(ERR_CLUSTERDOWN));
         w->wants_refresh = true;
         list_push(&w->waiting, job);
         return true;
@@ -238,12 +241,14 @@ bool gen_writer_offer(struct gen_writer *w, uint64_t number, uint64_t round) {
 static void job_refused(struct gen_writer *w, const struct job *job) {
     char name[128];
     bytes_escape(gen_key_name(&job->key), name, sizeof(name));
-    if (++w->stats.refused <= GEN_REFUSALS_SHOWN) log_warn(job->err.place, "key %s: %s", name, job->err.text);
+    if (++w->stats.refused <= GEN_REFUSALS_SHOWN)
+        log_warn(job->err.place, "key %s: %s", name, job->err.text);
 }
 
 static void job_failed(struct gen_writer *w, struct job *job) {
     enum err_class class = err_class_of(job->err.code);
-    bool for_all = class == ERR_CLASS_STOP || job->err.code == ERR_NOPERM || job->err.code == ERR_UNKNOWN_COMMAND;
+    bool for_all = class == ERR_CLASS_STOP || job->err.code == ERR_NOPERM ||
+                   job->err.code == ERR_UNKNOWN_COMMAND;
     if (for_all && !w->fatal) {
         w->fatal = true;
         w->err = job->err;
@@ -253,7 +258,8 @@ static void job_failed(struct gen_writer *w, struct job *job) {
         job_free(w, job);
         return;
     }
-    w->wants_refresh |= class == ERR_CLASS_THERE || job->err.code == ERR_READONLY || job->err.code == ERR_CLUSTERDOWN;
+    w->wants_refresh |= class == ERR_CLASS_THERE || job->err.code == ERR_READONLY ||
+                        job->err.code == ERR_CLUSTERDOWN;
     w->trouble = job->err;
     w->stats.retries++;
     gen_key_restart(&job->key);
@@ -288,7 +294,8 @@ static bool out_of_patience(struct gen_writer *w, int64_t now_ms, struct err *er
     if (w->trouble.code == ERR_NONE) return false;
     if (w->trouble_since_ms == 0) w->trouble_since_ms = now_ms;
     if (limit_ms == 0 || now_ms - w->trouble_since_ms < limit_ms) return false;
-    err_set(err, ERR_OUTAGE, w->trouble.place, "%.400s; unusable for longer than --outage-timeout", w->trouble.text);
+    err_set(err, ERR_OUTAGE, w->trouble.place, "%.400s; unusable for longer than --outage-timeout",
+            w->trouble.text);
     return true;
 }
 

@@ -1,11 +1,13 @@
-/* Writes the keys of `longhaul generate` to the nodes that own them, pipelined, one connection per primary.
+/* Writes the keys of `longhaul generate` to the nodes that own them, pipelined, one connection per
+ * primary.
  *
  *   number ─▶ job ─▶ lane of its slot: queue ─▶ commands sent ─▶ all answered ─▶ done
  *                ▲                                                  │ an error that passes, a lost connection
  *                └── waiting ◀──────────────────────────────────────┘
  *
- * A job that failed for a passing reason is written anew from its first command, because only the whole is known to be
- * right. One thread. Nothing is called back: the owner looks at gen_writer_stats(). */
+ * A job that failed for a passing reason is written anew from its first command, because only the
+ * whole is known to be right. One thread. Nothing is called back: the owner looks at
+ * gen_writer_stats(). */
 #ifndef LONGHAUL_CLI_GENERATE_LANE_H
 #define LONGHAUL_CLI_GENERATE_LANE_H
 
@@ -19,7 +21,8 @@
 struct gen_writer;
 
 enum {
-    GEN_UNSENT_BYTES = 512 * 1024, /* a connection gets no more commands while so much waits to be written */
+    /* a connection gets no more commands while so much waits to be written */
+    GEN_UNSENT_BYTES = 512 * 1024,
     GEN_PIPELINE_DEFAULT = 500,
     GEN_BATCH_DEFAULT = 100,
     GEN_RETRY_MS = 100,       /* pause before a failed job is tried again */
@@ -44,8 +47,8 @@ void gen_writer_free(struct gen_writer **writer);
 /* Takes a key; false when there is no room at present: then the same key is offered again later. */
 bool gen_writer_offer(struct gen_writer *writer, uint64_t number, uint64_t round);
 
-/* Sends what can be sent, and looks after failures: connections, topology, jobs to try again. Between rounds of the loop,
- * not in a callback. False when the run cannot go on. */
+/* Sends what can be sent, and looks after failures: connections, topology, jobs to try again.
+ * Between rounds of the loop, not in a callback. False when the run cannot go on. */
 bool gen_writer_work(struct gen_writer *writer, struct err *err);
 
 /* Keys that are taken and not done. */

@@ -40,7 +40,8 @@ uint64_t gen_random_below(struct gen_random *r, uint64_t n) {
 int64_t gen_random_range(struct gen_random *r, int64_t first, int64_t last) {
     uint64_t span = (uint64_t)last - (uint64_t)first;
     if (span == 0) return first;
-    return (int64_t)((uint64_t)first + (span == UINT64_MAX ? gen_random_next(r) : gen_random_below(r, span + 1)));
+    return (int64_t)((uint64_t)first +
+                     (span == UINT64_MAX ? gen_random_next(r) : gen_random_below(r, span + 1)));
 }
 
 bool gen_random_chance(struct gen_random *r, int64_t percent) {
@@ -49,7 +50,8 @@ bool gen_random_chance(struct gen_random *r, int64_t percent) {
 
 /* Ten characters of six bits each per number. */
 static void fill_text(struct gen_random *r, char *out, size_t len) {
-    static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+    static const char letters[] =
+        "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
     for (size_t i = 0; i < len;) {
         uint64_t bits = gen_random_next(r);
         for (int k = 0; k < 10 && i < len; k++, bits >>= 6) out[i++] = letters[bits & 63];
@@ -57,8 +59,9 @@ static void fill_text(struct gen_random *r, char *out, size_t len) {
 }
 
 static void fill_words(struct gen_random *r, char *out, size_t len) {
-    static const char *const words[] = { "region", "order",  "item",   "basket",  "user",  "session", "price", "stock",
-                                         "city",   "street", "parcel", "invoice", "north", "south",   "east",  "west" };
+    static const char *const words[] = { "region", "order", "item", "basket", "user",   "session",
+                                         "price",  "stock", "city", "street", "parcel", "invoice",
+                                         "north",  "south", "east", "west" };
     for (size_t i = 0; i < len;) {
         const char *word = words[gen_random_below(r, 16)];
         while (*word != '\0' && i < len) out[i++] = *word++;

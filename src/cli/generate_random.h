@@ -1,7 +1,7 @@
 /* Random numbers that are the same on every machine: a seed gives one sequence for ever.
  *
- * The generator is xoshiro256** by Blackman and Vigna, its state filled by splitmix64 (both published as algorithms, in
- * the public domain). Not for secrets. */
+ * The generator is xoshiro256** by Blackman and Vigna, its state filled by splitmix64 (both
+ * published as algorithms, in the public domain). Not for secrets. */
 #ifndef LONGHAUL_CLI_GENERATE_RANDOM_H
 #define LONGHAUL_CLI_GENERATE_RANDOM_H
 

@@ -16,7 +16,8 @@ enum {
 };
 
 const char help_version[] = "longhaul " LONGHAUL_VERSION;
-const char help_tagline[] = "copies a Redis or Valkey database to another server or cluster, and proves it";
+const char help_tagline[] =
+    "copies a Redis or Valkey database to another server or cluster, and proves it";
 
 const char *const help_endpoint_forms[] = {
     "host:port",
@@ -33,12 +34,14 @@ const char *const help_endpoint_forms[] = {
 
 size_t help_width(FILE *out) {
     struct winsize size;
-    if (!isatty(fileno(out)) || ioctl(fileno(out), TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return WIDTH_DEFAULT;
+    if (!isatty(fileno(out)) || ioctl(fileno(out), TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+        return WIDTH_DEFAULT;
     if (size.ws_col < WIDTH_MIN) return WIDTH_MIN;
     return size.ws_col > WIDTH_MAX ? WIDTH_MAX : size.ws_col;
 }
 
-/* Prints words from column `column` on (the cursor is there), starting further lines at `indent`. Ends the line. */
+/* Prints words from column `column` on (the cursor is there), starting further lines at `indent`.
+ * Ends the line. */
 static void wrap(FILE *out, const char *text, size_t column, size_t indent, size_t width) {
     bool first = true;
     while (*text != '\0') {
@@ -59,7 +62,8 @@ static void wrap(FILE *out, const char *text, size_t column, size_t indent, size
 }
 
 /* A term and what it means, in two columns, or below each other where the term is long. */
-static void print_entry(FILE *out, const char *term, const char *text, size_t column, size_t width) {
+static void print_entry(FILE *out, const char *term, const char *text, size_t column,
+                        size_t width) {
     fprintf(out, "%*s%s", INDENT, "", term);
     size_t used = INDENT + strlen(term);
     if (used + 2 > column) {
@@ -72,13 +76,14 @@ static void print_entry(FILE *out, const char *term, const char *text, size_t co
 
 bool help_has_endpoints(enum command_id id) {
     const char *word = commands[id].words[0];
-    return word != NULL &&
-           (strcmp(word, "SOURCE") == 0 || strcmp(word, "TARGET") == 0 || strcmp(word, "ENDPOINT") == 0);
+    return word != NULL && (strcmp(word, "SOURCE") == 0 || strcmp(word, "TARGET") == 0 ||
+                            strcmp(word, "ENDPOINT") == 0);
 }
 
 static void add_note(char *buf, size_t size, const char *before, const char *note) {
     size_t used = strlen(buf);
-    if (used < size) snprintf(buf + used, size - used, "%s%s%s", used > 0 ? "; " : "", before, note);
+    if (used < size)
+        snprintf(buf + used, size - used, "%s%s%s", used > 0 ? "; " : "", before, note);
 }
 
 const char *help_value_notes(const struct option *option, char *buf, size_t size) {
@@ -91,14 +96,15 @@ const char *help_value_notes(const struct option *option, char *buf, size_t size
 static void print_option(FILE *out, const struct option *option, size_t width) {
     char term[LINE_MAX_LEN], notes[LINE_MAX_LEN], text[2 * LINE_MAX_LEN], letter[8] = "";
     if (option->letter != 0) snprintf(letter, sizeof(letter), "-%c, ", option->letter);
-    snprintf(term, sizeof(term), "%s--%s%s%s", letter, option->name, option->value != NULL ? " " : "",
-             option->value != NULL ? option->value : "");
+    snprintf(term, sizeof(term), "%s--%s%s%s", letter, option->name,
+             option->value != NULL ? " " : "", option->value != NULL ? option->value : "");
     help_value_notes(option, notes, sizeof(notes));
     snprintf(text, sizeof(text), notes[0] != '\0' ? "%s [%s]" : "%s", option->help, notes);
     print_entry(out, term, text, HELP_COLUMN, width);
 }
 
-static void print_section(FILE *out, enum command_id id, enum option_section section, size_t width) {
+static void print_section(FILE *out, enum command_id id, enum option_section section,
+                          size_t width) {
     bool any = false;
     for (size_t i = 0; i < option_count; i++) {
         const struct option *option = &option_table[i];
@@ -158,7 +164,8 @@ void help_print(FILE *out, size_t width) {
     fprintf(out, "%s ", help_version);
     wrap(out, help_tagline, strlen(help_version) + 1, 0, width);
     fputs("\nUsage: longhaul COMMAND [OPTIONS] [ENDPOINTS]\n\nCommands:\n", out);
-    for (size_t i = 0; i < COMMAND_COUNT; i++) print_entry(out, commands[i].name, commands[i].summary, 16, width);
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        print_entry(out, commands[i].name, commands[i].summary, 16, width);
     print_endpoints(out, width);
     print_examples(out, "Copy one server into another\n"
                         "longhaul replicate source:6379 target:6379\n"

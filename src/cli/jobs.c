@@ -21,7 +21,8 @@ static void add_job(void *ctx, const struct job_record *record, bool held) {
     job->held = held;
     job->seen_us = clock_wall_us();
     job->alive = held && job->seen_us - record->updated_us < (int64_t)JOBS_FRESH_MS * 1000;
-    job->healthy = job->alive && record->n_gaps == 0 && record->n_holds == 0 && record->given_up == 0;
+    job->healthy =
+        job->alive && record->n_gaps == 0 && record->n_holds == 0 && record->given_up == 0;
     jobs->list = mem_array(jobs->list, jobs->n + 1, sizeof(struct job_seen *));
     jobs->list[jobs->n++] = job;
 }
@@ -31,7 +32,8 @@ static bool read_directory(struct jobs *jobs, bool alone, struct err *err) {
     struct job_record *record = mem_alloc(sizeof(*record));
     bool locked, ok = state_read(jobs->options->state_dir, record, &locked, err);
     if (ok && jobs->only[0] != '\0' && strcmp(jobs->only, record->job) != 0)
-        ok = err_set(err, ERR_USAGE, jobs->options->state_dir, "belongs to job %s, not to %s", record->job, jobs->only);
+        ok = err_set(err, ERR_USAGE, jobs->options->state_dir, "belongs to job %s, not to %s",
+                     record->job, jobs->only);
     if (ok && alone) add_job(jobs, record, locked);
     if (ok) snprintf(jobs->only, sizeof(jobs->only), "%s", record->job);
     free(record);
@@ -50,7 +52,8 @@ static bool read_target(struct jobs *jobs, struct err *err) {
     if (jobs->n > 0) return true;
     char job[RECORD_JOB_MAX + 8] = "live job";
     if (jobs->only[0] != '\0') snprintf(job, sizeof(job), "job %s", jobs->only);
-    return err_set(err, ERR_USAGE, "target", "%s knows no %s in database %d", endpoint->label, job, jobs->db);
+    return err_set(err, ERR_USAGE, "target", "%s knows no %s in database %d", endpoint->label, job,
+                   jobs->db);
 }
 
 bool jobs_open(struct jobs *jobs, const struct options *options, struct err *err) {
@@ -72,8 +75,10 @@ void jobs_close(struct jobs *jobs) {
 }
 
 char *jobs_resume_command(const struct jobs *jobs, const struct job_seen *job) {
-    if (jobs->target == NULL) return mem_printf("longhaul resume --state-dir %s", jobs->options->state_dir);
-    return mem_printf("longhaul resume %s --job %s", deployment_endpoint(jobs->target)->label, job->record.job);
+    if (jobs->target == NULL)
+        return mem_printf("longhaul resume --state-dir %s", jobs->options->state_dir);
+    return mem_printf("longhaul resume %s --job %s", deployment_endpoint(jobs->target)->label,
+                      job->record.job);
 }
 
 json_t *jobs_document(const struct jobs *jobs, const char *command) {
@@ -81,7 +86,9 @@ json_t *jobs_document(const struct jobs *jobs, const char *command) {
     const char *dir = jobs->options->state_dir;
     json_object_set_new(document, "target",
                         jobs->target == NULL ? json_null()
-                                             : json_of_bytes(bytes_of_str(deployment_endpoint(jobs->target)->label)));
-    json_object_set_new(document, "state_dir", dir == NULL ? json_null() : json_of_bytes(bytes_of_str(dir)));
+                                             : json_of_bytes(bytes_of_str(
+                                                   deployment_endpoint(jobs->target)->label)));
+    json_object_set_new(document, "state_dir",
+                        dir == NULL ? json_null() : json_of_bytes(bytes_of_str(dir)));
     return document;
 }

@@ -1,4 +1,5 @@
-/* The live jobs that `status` and `resume` are asked about: from the target, or from a state directory. */
+/* The live jobs that `status` and `resume` are asked about: from the target, or from a state
+ * directory. */
 #ifndef LONGHAUL_CLI_JOBS_H
 #define LONGHAUL_CLI_JOBS_H
 
@@ -12,7 +13,8 @@
 #include "net/loop.h"
 #include "server/deployment.h"
 
-/* A record that is older than this is not one of a job that runs; it is written about once a second. */
+/* A record that is older than this is not one of a job that runs; it is written about once a
+ * second. */
 enum { JOBS_FRESH_MS = 15 * 1000 };
 
 struct job_seen {
@@ -33,11 +35,13 @@ struct jobs {
     size_t n;
 };
 
-/* Reads all that the options ask for. No job at all is an error. Release it with jobs_close(), also on false. */
+/* Reads all that the options ask for. No job at all is an error. Release it with jobs_close(), also
+ * on false. */
 bool jobs_open(struct jobs *jobs, const struct options *options, struct err *err);
 void jobs_close(struct jobs *jobs);
 
-/* "longhaul resume TARGET --job NAME": what releases the held deletions of this job. The caller frees it. */
+/* "longhaul resume TARGET --job NAME": what releases the held deletions of this job. The caller
+ * frees it. */
 char *jobs_resume_command(const struct jobs *jobs, const struct job_seen *job);
 
 /* {"command", "target", "state_dir"} */

@@ -14,7 +14,9 @@ bool json_out(json_t *document, int exit_status, struct err *err) {
     json_decref(document);
     failed |= fputc('\n', stdout) == EOF;
     failed |= fflush(stdout) != 0;
-    if (failed != 0) return err_set_errno(err, ERR_IO, "standard output", errno, "the result could not be written");
+    if (failed != 0)
+        return err_set_errno(err, ERR_IO, "standard output", errno,
+                             "the result could not be written");
     return true;
 }
 

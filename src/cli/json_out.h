@@ -8,8 +8,8 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-/* Puts "exit_status" into the document, prints it with a newline behind it, and releases it. False when it could not be
- * written. */
+/* Puts "exit_status" into the document, prints it with a newline behind it, and releases it. False
+ * when it could not be written. */
 bool json_out(json_t *document, int exit_status, struct err *err);
 
 /* A JSON string of any bytes, escaped as bytes_escape() does where they are no UTF-8. */

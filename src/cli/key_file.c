@@ -1,4 +1,5 @@
-/* See key_file.h. The file is read line by line, as often as the comparison asks, so that it may be of any size. */
+/* See key_file.h. The file is read line by line, as often as the comparison asks, so that it may be
+ * of any size. */
 #include "cli/key_file.h"
 
 #include <errno.h>
@@ -55,7 +56,9 @@ static bool next_name(void *ctx, int db, struct bytes *key, struct err *err) {
     ssize_t len;
     do {
         len = getline(&f->line, &f->cap, f->file);
-        if (len < 0) return ferror(f->file) ? err_set_errno(err, ERR_IO, f->path, errno, "cannot be read") : false;
+        if (len < 0)
+            return ferror(f->file) ? err_set_errno(err, ERR_IO, f->path, errno, "cannot be read")
+                                   : false;
         f->line_number++;
         if (f->line[len - 1] == '\n') len--;
         if (len > 0 && f->line[len - 1] == '\r') len--;
@@ -63,7 +66,8 @@ static bool next_name(void *ctx, int db, struct bytes *key, struct err *err) {
     if (len == 2 && memcmp(f->line, "\"\"", 2) == 0) len = 0;
     long n = key_unescape(f->line, (size_t)len);
     if (n < 0)
-        return err_set(err, ERR_USAGE, f->path, "line %llu: a backslash is written as \\\\, other bytes as \\xNN",
+        return err_set(err, ERR_USAGE, f->path,
+                       "line %llu: a backslash is written as \\\\, other bytes as \\xNN",
                        (unsigned long long)f->line_number);
     *key = bytes_of(f->line, (size_t)n);
     return true;

@@ -1,6 +1,7 @@
 /* longhaul: the command line is read, secrets are taken out of sight, and the command is called.
  *
- * Exit status: 0 done, 1 done with findings, 2 trouble; a wrong command line is trouble, in one line. */
+ * Exit status: 0 done, 1 done with findings, 2 trouble; a wrong command line is trouble, in one
+ * line. */
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -101,7 +102,8 @@ static int run(struct options *options, int argc, char **argv) {
     return dispatch(options);
 }
 
-/* Large values come and go: their memory goes back to the system at once, so that the peak is what is in use. */
+/* Large values come and go: their memory goes back to the system at once, so that the peak is what
+ * is in use. */
 static void tune_allocator(void) {
     mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
     mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);

@@ -7,7 +7,8 @@
 
 enum { WIDTH = 78, LINE_MAX_LEN = 256, OWNERS_MAX = 200 };
 
-/* One word of running text; a '.' or '\'' at the start of a line would be a request, a '\\' an escape. */
+/* One word of running text; a '.' or '\'' at the start of a line would be a request, a '\\' an
+ * escape. */
 static void print_word(FILE *out, const char *word, size_t len, bool at_start) {
     if (at_start && len > 0 && (word[0] == '.' || word[0] == '\'')) fputs("\\&", out);
     for (size_t i = 0; i < len; i++) {
@@ -48,7 +49,8 @@ static void print_literal(FILE *out, const char *text, size_t len) {
 }
 
 /* Calls print for each line. */
-static void for_lines(FILE *out, const char *text, void print(FILE *, const char *, size_t, size_t)) {
+static void for_lines(FILE *out, const char *text,
+                      void print(FILE *, const char *, size_t, size_t)) {
     for (size_t i = 0; *text != '\0'; i++) {
         size_t len = strcspn(text, "\n");
         print(out, text, len, i);
@@ -117,9 +119,10 @@ static void print_endpoints(FILE *out) {
         print_str(out, form[1]);
     }
     fputs(".El\n.Pp\n", out);
-    print_str(out,
-              "Special characters in user and password are written as % and two hex digits. The parameter timeout, "
-              "such as ?timeout=5s, stands for the option of that name.");
+    print_str(
+        out,
+        "Special characters in user and password are written as % and two hex digits. The parameter timeout, "
+        "such as ?timeout=5s, stands for the option of that name.");
 }
 
 static void print_owners(FILE *out, const struct option *option) {
@@ -152,39 +155,49 @@ static void print_option(FILE *out, const struct option *option) {
 
 static void print_options(FILE *out) {
     fputs(".Sh OPTIONS\n", out);
-    print_str(out, "A value is written as --name value or --name=value. A flag that the environment or a file switches "
-                   "on is switched off with --name=false. Sizes take KB, MB and GB (powers of 1024), durations ms, s, "
-                   "m, h and d; a number alone is bytes, or seconds unless said otherwise.");
+    print_str(
+        out,
+        "A value is written as --name value or --name=value. A flag that the environment or a file switches "
+        "on is switched off with --name=false. Sizes take KB, MB and GB (powers of 1024), durations ms, s, "
+        "m, h and d; a number alone is bytes, or seconds unless said otherwise.");
     for (int section = 0; section < OPTION_SECTION_COUNT; section++) {
-        fprintf(out, ".Ss %s\n.Bl -tag -width Ds\n", option_section_title((enum option_section)section));
+        fprintf(out, ".Ss %s\n.Bl -tag -width Ds\n",
+                option_section_title((enum option_section)section));
         for (size_t i = 0; i < option_count; i++)
-            if (option_table[i].section == (enum option_section)section) print_option(out, &option_table[i]);
+            if (option_table[i].section == (enum option_section)section)
+                print_option(out, &option_table[i]);
         fputs(".El\n", out);
     }
 }
 
 static void print_surroundings(FILE *out) {
     fputs(".Sh ENVIRONMENT\n", out);
-    print_str(out, "Every option can be given as a variable: LONGHAUL_ and its name in upper case, with _ for -. So "
-                   "LONGHAUL_SOURCE_PASS stands for --source-pass. A variable that is empty counts as not set. A flag "
-                   "takes true or false. The command line wins.");
+    print_str(
+        out,
+        "Every option can be given as a variable: LONGHAUL_ and its name in upper case, with _ for -. So "
+        "LONGHAUL_SOURCE_PASS stands for --source-pass. A variable that is empty counts as not set. A flag "
+        "takes true or false. The command line wins.");
     fputs(".Sh FILES\n", out);
-    print_str(out,
-              "The file that --config names holds lines of the form name = value, the name being that of an option "
-              "without its dashes. Lines under [defaults] hold for every command that has the option, lines under "
-              "[replicate] and the like for that command, where they win. An option that is repeatable may stand "
-              "several times. Comments start with ; or #, or with a blank and ; behind a value.");
-    fputs(".Bd -literal -offset indent\n[defaults]\nlog\\-level = debug\n\n[replicate]\nthreads = 4\n"
-          "key\\-exclude = tmp:*\n.Ed\n",
-          out);
-    fputs(".Sh EXIT STATUS\n.Bl -tag -width 2n\n.It 0\nDone, and nothing to complain about.\n.It 1\n"
-          "Done, with findings: keys given up, differences, or problems found.\n.It 2\n"
-          "Trouble: a wrong command line, a side that cannot be used, or an interruption.\n.El\n",
-          out);
+    print_str(
+        out,
+        "The file that --config names holds lines of the form name = value, the name being that of an option "
+        "without its dashes. Lines under [defaults] hold for every command that has the option, lines under "
+        "[replicate] and the like for that command, where they win. An option that is repeatable may stand "
+        "several times. Comments start with ; or #, or with a blank and ; behind a value.");
+    fputs(
+        ".Bd -literal -offset indent\n[defaults]\nlog\\-level = debug\n\n[replicate]\nthreads = 4\n"
+        "key\\-exclude = tmp:*\n.Ed\n",
+        out);
+    fputs(
+        ".Sh EXIT STATUS\n.Bl -tag -width 2n\n.It 0\nDone, and nothing to complain about.\n.It 1\n"
+        "Done, with findings: keys given up, differences, or problems found.\n.It 2\n"
+        "Trouble: a wrong command line, a side that cannot be used, or an interruption.\n.El\n",
+        out);
 }
 
 void manual_print(FILE *out) {
-    fputs(".\\\" Printed by longhaul manual.\n.Dd " MANUAL_DATE "\n.Dt LONGHAUL 1\n.Os\n.Sh NAME\n.Nm longhaul\n.Nd ",
+    fputs(".\\\" Printed by longhaul manual.\n.Dd " MANUAL_DATE
+          "\n.Dt LONGHAUL 1\n.Os\n.Sh NAME\n.Nm longhaul\n.Nd ",
           out);
     fprintf(out, "%s\n", help_tagline);
     print_synopsis(out);

@@ -10,19 +10,19 @@
 #include "cli/command.h"
 
 /* Headings of --help and of the manual, in their order. */
-#define OPTION_SECTIONS(X)                                                                                             \
-    X(SOURCE, "Source")                                                                                                \
-    X(TARGET, "Target")                                                                                                \
-    X(SERVER, "Server")                                                                                                \
-    X(KEYS, "Which keys")                                                                                              \
-    X(COPY, "How they are copied")                                                                                     \
-    X(LIVE, "Following changes")                                                                                       \
-    X(DATA, "What is written")                                                                                         \
-    X(MEASURE, "What is measured")                                                                                     \
-    X(VERIFY, "Comparison")                                                                                            \
-    X(SPEED, "Speed and load")                                                                                         \
-    X(WAITS, "Waiting")                                                                                                \
-    X(SHOWN, "What is shown")                                                                                          \
+#define OPTION_SECTIONS(X)                                                                         \
+    X(SOURCE, "Source")                                                                            \
+    X(TARGET, "Target")                                                                            \
+    X(SERVER, "Server")                                                                            \
+    X(KEYS, "Which keys")                                                                          \
+    X(COPY, "How they are copied")                                                                 \
+    X(LIVE, "Following changes")                                                                   \
+    X(DATA, "What is written")                                                                     \
+    X(MEASURE, "What is measured")                                                                 \
+    X(VERIFY, "Comparison")                                                                        \
+    X(SPEED, "Speed and load")                                                                     \
+    X(WAITS, "Waiting")                                                                            \
+    X(SHOWN, "What is shown")                                                                      \
     X(GENERAL, "General")
 
 enum option_section {
@@ -110,9 +110,10 @@ bool option_next_word(const char **words, char word[OPTION_WORD_MAX]);
 /* "scan|live|liveonly" as "scan, live or liveonly"; words may be NULL. */
 const char *option_list_words(const char *words, char *buf, size_t size);
 
-/* Parses text into the field (of the type that the option says), adding to it where the option is repeatable.
- * `place` is for the error. option_value_free leaves the field empty. */
-bool option_value_parse(const struct option *option, void *field, const char *text, const char *place, struct err *err);
+/* Parses text into the field (of the type that the option says), adding to it where the option is
+ * repeatable. `place` is for the error. option_value_free leaves the field empty. */
+bool option_value_parse(const struct option *option, void *field, const char *text,
+                        const char *place, struct err *err);
 void option_value_free(const struct option *option, void *field);
 
 #endif

@@ -7,30 +7,30 @@
 
 #include "cli/options.h"
 
-#define ANY                                                                                                            \
+#define ANY                                                                                        \
     { 0 }
-#define BETWEEN(low, high)                                                                                             \
+#define BETWEEN(low, high)                                                                         \
     { .ranged = true, .min = (low), .max = (high) }
-#define AUTO_OR(low, high)                                                                                             \
+#define AUTO_OR(low, high)                                                                         \
     { .ranged = true, .min = (low), .max = (high), .auto_is_zero = true }
-#define FROM_ONE(low, high)                                                                                            \
+#define FROM_ONE(low, high)                                                                        \
     { .ranged = true, .min = (low), .max = (high), .from_one = true }
-#define MILLIS(low, high)                                                                                              \
+#define MILLIS(low, high)                                                                          \
     { .ranged = true, .min = (low), .max = (high), .bare_millis = true }
-#define ONE_OF(list)                                                                                                   \
+#define ONE_OF(list)                                                                               \
     { .words = (list) }
 
 const struct option option_table[] = {
-#define OPTION(name_, letter_, value_, type_, field_, limits_, text_, section_, commands_, help_)                      \
-    { .name = name_,                                                                                                   \
-      .letter = letter_,                                                                                               \
-      .value = value_,                                                                                                 \
-      .type = OPTION_##type_,                                                                                          \
-      .offset = offsetof(struct options, field_),                                                                      \
-      .limits = limits_,                                                                                               \
-      .text = text_,                                                                                                   \
-      .section = OPTION_SECTION_##section_,                                                                            \
-      .commands = commands_,                                                                                           \
+#define OPTION(name_, letter_, value_, type_, field_, limits_, text_, section_, commands_, help_)  \
+    { .name = name_,                                                                               \
+      .letter = letter_,                                                                           \
+      .value = value_,                                                                             \
+      .type = OPTION_##type_,                                                                      \
+      .offset = offsetof(struct options, field_),                                                  \
+      .limits = limits_,                                                                           \
+      .text = text_,                                                                               \
+      .section = OPTION_SECTION_##section_,                                                        \
+      .commands = commands_,                                                                       \
       .help = help_ },
 #include "cli/options.def"
 #undef OPTION
@@ -53,8 +53,9 @@ const size_t option_count = sizeof(option_table) / sizeof(option_table[0]);
 #define C_DURATIONS struct opt_range
 #define C_SLOTS struct opt_slots
 #define C_DATABASES struct opt_databases
-#define OPTION(name, letter, value, type, field, limits, text, section, commands, help)                                \
-    _Static_assert(__builtin_types_compatible_p(__typeof__(((struct options *)0)->field), C_##type), name);            \
+#define OPTION(name, letter, value, type, field, limits, text, section, commands, help)            \
+    _Static_assert(                                                                                \
+        __builtin_types_compatible_p(__typeof__(((struct options *)0)->field), C_##type), name);   \
     _Static_assert(sizeof(name) <= OPTION_NAME_MAX, name);
 #include "cli/options.def"
 #undef OPTION
@@ -69,7 +70,8 @@ const char *option_section_title(enum option_section section) {
 }
 
 bool option_is_repeatable(const struct option *option) {
-    return option->type == OPTION_LIST || option->type == OPTION_TYPES || option->type == OPTION_CHOICES;
+    return option->type == OPTION_LIST || option->type == OPTION_TYPES ||
+           option->type == OPTION_CHOICES;
 }
 
 static bool is_named(const struct option *option, const char *name, size_t len) {
@@ -85,7 +87,8 @@ const struct option *option_find(const char *name, size_t len, enum command_id c
 
 const struct option *option_find_letter(char letter, enum command_id command) {
     for (size_t i = 0; i < option_count; i++)
-        if (option_belongs_to(&option_table[i], command) && letter != 0 && option_table[i].letter == letter)
+        if (option_belongs_to(&option_table[i], command) && letter != 0 &&
+            option_table[i].letter == letter)
             return &option_table[i];
     return NULL;
 }
@@ -117,8 +120,8 @@ size_t option_distance(const char *a, size_t a_len, const char *b, size_t b_len,
     return row[b_len] < limit ? row[b_len] : limit;
 }
 
-/* A third of the letters may be wrong, so that "--tread" finds "--threads" and "--foo" finds nothing. What only
- * lacks its end ("--ttl") is similar too, if it is the start of one option. */
+/* A third of the letters may be wrong, so that "--tread" finds "--threads" and "--foo" finds
+ * nothing. What only lacks its end ("--ttl") is similar too, if it is the start of one option. */
 const struct option *option_suggest(const char *name, size_t len, enum command_id command) {
     const struct option *best = NULL, *started = NULL;
     size_t best_distance = len / 3 + 1;
@@ -126,7 +129,8 @@ const struct option *option_suggest(const char *name, size_t len, enum command_i
         const struct option *option = &option_table[i];
         if (!option_belongs_to(option, command)) continue;
         if (started == NULL && len >= 3 && strncmp(option->name, name, len) == 0) started = option;
-        size_t distance = option_distance(name, len, option->name, strlen(option->name), best_distance);
+        size_t distance =
+            option_distance(name, len, option->name, strlen(option->name), best_distance);
         if (distance >= best_distance) continue;
         best = option;
         best_distance = distance;
@@ -142,14 +146,16 @@ const char *option_owners(const char *name, size_t len, char *buf, size_t size) 
     buf[0] = '\0';
     for (int id = 0; id < COMMAND_COUNT; id++) {
         if (!((mask >> id) & 1) || used >= size) continue;
-        used += (size_t)snprintf(buf + used, size - used, "%s%s", used > 0 ? ", " : "", commands[id].name);
+        used += (size_t)snprintf(buf + used, size - used, "%s%s", used > 0 ? ", " : "",
+                                 commands[id].name);
     }
     return buf;
 }
 
 const char *option_env_name(const struct option *option, char buf[OPTION_ENV_MAX]) {
     int len = snprintf(buf, OPTION_ENV_MAX, "LONGHAUL_%s", option->name);
-    for (int i = 0; i < len; i++) buf[i] = buf[i] == '-' ? '_' : (char)toupper((unsigned char)buf[i]);
+    for (int i = 0; i < len; i++)
+        buf[i] = buf[i] == '-' ? '_' : (char)toupper((unsigned char)buf[i]);
     return buf;
 }
 

@@ -1,7 +1,8 @@
 /* The command line and the environment into struct options.
  *
- * Every value goes through options_set(), which knows where the former one came from; so the order in which the
- * places are read does not matter, and the command line can be read first, for --config.
+ * Every value goes through options_set(), which knows where the former one came from; so the order
+ * in which the places are read does not matter, and the command line can be read first, for
+ * --config.
  */
 #include "cli/options.h"
 
@@ -20,11 +21,12 @@ static void *field_of(struct options *options, const struct option *option) {
     return (char *)options + option->offset;
 }
 
-bool options_set(struct options *options, const struct option *option, enum option_origin origin, const char *text,
-                 const char *place, struct err *err) {
+bool options_set(struct options *options, const struct option *option, enum option_origin origin,
+                 const char *text, const char *place, struct err *err) {
     unsigned char *current = &options->origin[option - option_table];
     if (*current > origin) return true;
-    if (*current == origin && !option_is_repeatable(option)) return err_set(err, ERR_USAGE, place, "given twice");
+    if (*current == origin && !option_is_repeatable(option))
+        return err_set(err, ERR_USAGE, place, "given twice");
     void *field = field_of(options, option);
     if (*current < origin) {
         option_value_free(option, field);
@@ -51,7 +53,8 @@ static bool set_defaults(struct options *options, struct err *err) {
     for (size_t i = 0; i < option_count; i++) {
         const struct option *option = &option_table[i];
         if (option->text == NULL || !option_belongs_to(option, options->command)) continue;
-        if (!options_set(options, option, ORIGIN_DEFAULT, option->text, option->name, err)) return false;
+        if (!options_set(options, option, ORIGIN_DEFAULT, option->text, option->name, err))
+            return false;
     }
     return true;
 }
@@ -92,7 +95,8 @@ static bool take_word(struct args *args, const char *text, struct err *err) {
 }
 
 /* What to say of a name that the command does not know, be it another command's or nobody's. */
-static bool refuse_name(const struct args *args, const char *dashes, const char *name, size_t len, struct err *err) {
+static bool refuse_name(const struct args *args, const char *dashes, const char *name, size_t len,
+                        struct err *err) {
     char quoted[QUOTE_MAX], owners[OWNERS_MAX];
     if (option_find_any(name, len) != NULL) {
         char sides[64] = "";
@@ -101,30 +105,36 @@ static bool refuse_name(const struct args *args, const char *dashes, const char 
             snprintf(sides, sizeof(sides), "source-%.*s", (int)len, name);
         const struct option *option = option_find(sides, strlen(sides), args->options->command);
         if (option != NULL)
-            return err_set(err, ERR_USAGE, NULL, "%s has no option --%.*s; use --source-%.*s or --target-%.*s",
+            return err_set(err, ERR_USAGE, NULL,
+                           "%s has no option --%.*s; use --source-%.*s or --target-%.*s",
                            command->name, (int)len, name, (int)len, name, (int)len, name);
-        return err_set(err, ERR_USAGE, NULL, "%s has no option --%.*s; it belongs to %s", command->name, (int)len, name,
+        return err_set(err, ERR_USAGE, NULL, "%s has no option --%.*s; it belongs to %s",
+                       command->name, (int)len, name,
                        option_owners(name, len, owners, sizeof(owners)));
     }
     const struct option *near = option_suggest(name, len, args->options->command);
     bytes_escape(bytes_of(name, len), quoted, sizeof(quoted));
     if (near != NULL)
-        return err_set(err, ERR_USAGE, NULL, "unknown option %s%s; did you mean --%s?", dashes, quoted, near->name);
-    return err_set(err, ERR_USAGE, NULL, "unknown option %s%s; see longhaul %s --help", dashes, quoted,
-                   args->command->name);
+        return err_set(err, ERR_USAGE, NULL, "unknown option %s%s; did you mean --%s?", dashes,
+                       quoted, near->name);
+    return err_set(err, ERR_USAGE, NULL, "unknown option %s%s; see longhaul %s --help", dashes,
+                   quoted, args->command->name);
 }
 
 /* The value behind "--name": the next argument, unless that is an option itself. */
-static bool take_value(struct args *args, const struct option *option, const char **value, struct err *err) {
+static bool take_value(struct args *args, const struct option *option, const char **value,
+                       struct err *err) {
     char place[PLACE_MAX];
     snprintf(place, sizeof(place), "--%s", option->name);
     if (args->at == args->argc)
-        return err_set(err, ERR_USAGE, place, "the value is missing; expected --%s %s", option->name, option->value);
+        return err_set(err, ERR_USAGE, place, "the value is missing; expected --%s %s",
+                       option->name, option->value);
     const char *next = args->argv[args->at];
     if (strncmp(next, "--", 2) == 0) {
         size_t len = strcspn(next + 2, "=");
         if (option_find_any(next + 2, len) != NULL)
-            return err_set(err, ERR_USAGE, place, "the value is missing: the option --%.*s follows; expected --%s %s",
+            return err_set(err, ERR_USAGE, place,
+                           "the value is missing: the option --%.*s follows; expected --%s %s",
                            (int)len, next + 2, option->name, option->value);
     }
     *value = next;
@@ -132,7 +142,8 @@ static bool take_value(struct args *args, const struct option *option, const cha
     return true;
 }
 
-static bool take_option(struct args *args, const struct option *option, const char *value, struct err *err) {
+static bool take_option(struct args *args, const struct option *option, const char *value,
+                        struct err *err) {
     char place[PLACE_MAX];
     snprintf(place, sizeof(place), "--%s", option->name);
     if (value == NULL && option->type == OPTION_FLAG) value = "true";
@@ -148,12 +159,13 @@ static bool take_long(struct args *args, const char *name, struct err *err) {
 }
 
 static bool take_short(struct args *args, const char *letters, struct err *err) {
-    const struct option *option = letters[1] == '\0' ? option_find_letter(letters[0], args->options->command) : NULL;
+    const struct option *option =
+        letters[1] == '\0' ? option_find_letter(letters[0], args->options->command) : NULL;
     if (option != NULL) return take_option(args, option, NULL, err);
     size_t len = strcspn(letters, "=");
     if (option_find(letters, len, args->options->command) != NULL)
-        return err_set(err, ERR_USAGE, NULL, "unknown option -%.*s; did you mean --%.*s?", (int)len, letters, (int)len,
-                       letters);
+        return err_set(err, ERR_USAGE, NULL, "unknown option -%.*s; did you mean --%.*s?", (int)len,
+                       letters, (int)len, letters);
     return refuse_name(args, "-", letters, len, err);
 }
 
@@ -194,7 +206,8 @@ static bool read_env(struct options *options, char *const *env, struct err *err)
     char name[OPTION_ENV_MAX];
     for (size_t i = 0; i < option_count; i++) {
         const struct option *option = &option_table[i];
-        if (!option_belongs_to(option, options->command) || strcmp(option->name, "help") == 0) continue;
+        if (!option_belongs_to(option, options->command) || strcmp(option->name, "help") == 0)
+            continue;
         const char *value = env_get(env, option_env_name(option, name));
         /* Empty means not set: that is how scripts and container files switch a variable off. */
         if (value == NULL || value[0] == '\0') continue;
@@ -210,16 +223,20 @@ static bool find_command(const char *name, const struct command **command, struc
     *command = command_find(name);
     if (*command != NULL) return true;
     if (name[0] == '-')
-        return err_set(err, ERR_USAGE, NULL, "a command must come before the options; see longhaul --help");
+        return err_set(err, ERR_USAGE, NULL,
+                       "a command must come before the options; see longhaul --help");
     const char *near = command_suggest(name);
     char *masked = secrets_mask(name);
     bytes_escape(bytes_of_str(masked), quoted, sizeof(quoted));
     free(masked);
-    if (near != NULL) return err_set(err, ERR_USAGE, NULL, "unknown command \"%s\"; did you mean %s?", quoted, near);
+    if (near != NULL)
+        return err_set(err, ERR_USAGE, NULL, "unknown command \"%s\"; did you mean %s?", quoted,
+                       near);
     return err_set(err, ERR_USAGE, NULL, "unknown command \"%s\"; see longhaul --help", quoted);
 }
 
-bool options_parse(struct options *options, int argc, char *const *argv, char *const *env, struct err *err) {
+bool options_parse(struct options *options, int argc, char *const *argv, char *const *env,
+                   struct err *err) {
     *options = (struct options){ 0 };
     const struct command *command;
     if (argc < 2) return err_set(err, ERR_USAGE, NULL, "no command is given; see longhaul --help");
@@ -227,15 +244,18 @@ bool options_parse(struct options *options, int argc, char *const *argv, char *c
 
     options->command = (enum command_id)(command - commands);
     options->origin = mem_zalloc(option_count);
-    struct args args = { .options = options, .command = command, .argv = argv, .argc = argc, .at = 2 };
+    struct args args = {
+        .options = options, .command = command, .argv = argv, .argc = argc, .at = 2
+    };
     if (!set_defaults(options, err) || !read_args(&args, err)) return false;
     if (options->help) return true;
-    return check_words(&args, err) && read_env(options, env, err) && options_read_config(options, err) &&
-           options_settle(options, err);
+    return check_words(&args, err) && read_env(options, env, err) &&
+           options_read_config(options, err) && options_settle(options, err);
 }
 
 void options_fini(struct options *options) {
-    for (size_t i = 0; i < option_count; i++) option_value_free(&option_table[i], field_of(options, &option_table[i]));
+    for (size_t i = 0; i < option_count; i++)
+        option_value_free(&option_table[i], field_of(options, &option_table[i]));
     for (size_t i = 0; i < OPT_SIDES; i++) endpoint_wipe(&options->side[i].uri);
     for (size_t i = 0; i < COMMAND_WORDS_MAX; i++) free(options->words[i]);
     free(options->origin);

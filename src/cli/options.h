@@ -1,11 +1,12 @@
 /* The command line as values.
  *
- * options.def is the one table of options; command.def the one table of commands. options_parse() fills a struct
- * options from four places, and what stands further left wins:
+ * options.def is the one table of options; command.def the one table of commands. options_parse()
+ * fills a struct options from four places, and what stands further left wins:
  *
  *   command line  >  environment (LONGHAUL_<NAME>)  >  --config FILE, [command] then [defaults]  >  default text
  *
- * Texts are checked and turned into values here, so that a command finds only values that are in their range.
+ * Texts are checked and turned into values here, so that a command finds only values that are in
+ * their range.
  */
 #ifndef LONGHAUL_CLI_OPTIONS_H
 #define LONGHAUL_CLI_OPTIONS_H
@@ -45,7 +46,8 @@ enum {
 #define OPTIONS_LEASE_MAX_MS (INT64_C(10) * 60 * 1000)
 #define OPTIONS_DURATION_MAX_MS (INT64_C(3650) * 24 * 3600 * 1000)
 
-/* Values of options that choose one of several words; the order is that of the words in options.def. */
+/* Values of options that choose one of several words; the order is that of the words in
+ * options.def. */
 enum opt_mode { OPT_MODE_SCAN, OPT_MODE_LIVE, OPT_MODE_LIVEONLY };
 enum opt_capture { OPT_CAPTURE_AUTO, OPT_CAPTURE_TRACKING, OPT_CAPTURE_NOTIFICATIONS };
 enum opt_resync { OPT_RESYNC_AUTO, OPT_RESYNC_FULL };
@@ -92,9 +94,11 @@ struct opt_databases {
     size_t n;
 };
 
-/* The options of one endpoint: --source-tls and the like, or without prefix for commands with one endpoint. */
+/* The options of one endpoint: --source-tls and the like, or without prefix for commands with one
+ * endpoint. */
 struct opt_side {
-    char *uri; /* as it stood on the command line; NULL where the command line had none; may hold a password */
+    /* as it stood on the command line; NULL where the command line had none; may hold a password */
+    char *uri;
     bool cluster;
     char *user;
     char *pass;
@@ -114,8 +118,9 @@ enum opt_side_id { OPT_SOURCE, OPT_TARGET, OPT_SERVER, OPT_SIDES };
 
 struct options {
     enum command_id command;
-    bool help;                      /* --help was given: nothing else is checked */
-    char *words[COMMAND_WORDS_MAX]; /* positional arguments that are no endpoints (help COMMAND, completion SHELL) */
+    bool help; /* --help was given: nothing else is checked */
+    /* positional arguments that are no endpoints (help COMMAND, completion SHELL) */
+    char *words[COMMAND_WORDS_MAX];
     size_t n_words;
 
     struct opt_side side[OPT_SIDES];
@@ -126,8 +131,9 @@ struct options {
 
     int read_from; /* enum opt_read_from */
     struct opt_databases databases;
-    char *key_pattern;         /* NULL: all */
-    struct opt_list key_types; /* lower case as TYPE answers, module types as they are; empty: all */
+    char *key_pattern; /* NULL: all */
+    /* lower case as TYPE answers, module types as they are; empty: all */
+    struct opt_list key_types;
     struct opt_list key_include;
     struct opt_list key_exclude;
     struct opt_slots key_slots;
@@ -160,7 +166,9 @@ struct options {
     int64_t sleep_ms; /* replicate, compare: after each page of a scan; ping: between iterations */
     int64_t rate;     /* keys a second; 0: unlimited */
 
-    int compare; /* enum opt_compare; --quick, --full and --digest are in it; never NONE for the compare command */
+    /* enum opt_compare; --quick, --full and --digest are in it; never NONE for the compare command
+     */
+    int compare;
     bool quick;  /* as given */
     bool full;   /* as given */
     bool digest; /* as given */
@@ -199,10 +207,12 @@ struct options {
     unsigned char *origin; /* private to options.c: where each row of the table got its value */
 };
 
-/* Fills *options from argv (argv[0] is the program), the environment `env` (as environ; may be NULL) and the file
- * that --config names. *options is overwritten; release it with options_fini, also on false. An error is one line
- * about the first thing that is wrong, without any secret. Neither reads password files nor prompts. */
-bool options_parse(struct options *options, int argc, char *const *argv, char *const *env, struct err *err);
+/* Fills *options from argv (argv[0] is the program), the environment `env` (as environ; may be
+ * NULL) and the file that --config names. *options is overwritten; release it with options_fini,
+ * also on false. An error is one line about the first thing that is wrong, without any secret.
+ * Neither reads password files nor prompts. */
+bool options_parse(struct options *options, int argc, char *const *argv, char *const *env,
+                   struct err *err);
 
 /* Reads --*-pass-file and asks for --*-pass-prompt, into side[].pass. */
 bool options_load_secrets(struct options *options, struct err *err);
@@ -210,9 +220,11 @@ bool options_load_secrets(struct options *options, struct err *err);
 /* Was the option (its long name) given anywhere, be it with its default value? */
 bool options_is_given(const struct options *options, const char *name);
 
-/* Builds the endpoint from its URI and the options of its side. OPT_SERVER for commands with one endpoint.
- * A contradiction between both is an error. On true release *endpoint with endpoint_fini. */
-bool options_endpoint(const struct options *options, enum opt_side_id side, struct endpoint *endpoint, struct err *err);
+/* Builds the endpoint from its URI and the options of its side. OPT_SERVER for commands with one
+ * endpoint. A contradiction between both is an error. On true release *endpoint with endpoint_fini.
+ */
+bool options_endpoint(const struct options *options, enum opt_side_id side,
+                      struct endpoint *endpoint, struct err *err);
 
 /* Frees what it holds; secrets are wiped before. */
 void options_fini(struct options *options);

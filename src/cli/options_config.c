@@ -1,8 +1,8 @@
 /* The configuration file: [defaults] and one section per command, lines of `name = value`.
  *
- * inih splits the lines. It reports neither line numbers to its handler nor lines that are too long for it, and it
- * takes an indented line for the continuation of the one before; so it is fed by a reader that counts lines, refuses
- * long ones, and takes the indentation away.
+ * inih splits the lines. It reports neither line numbers to its handler nor lines that are too long
+ * for it, and it takes an indented line for the continuation of the one before; so it is fed by a
+ * reader that counts lines, refuses long ones, and takes the indentation away.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -15,7 +15,12 @@
 #include "base/mem.h"
 #include "cli/options_priv.h"
 
-enum { PLACE_MAX = 400, QUOTE_MAX = 80, OWNERS_MAX = 200, LINE_MAX_BYTES = 190 /* inih's buffer has 200 */ };
+enum {
+    PLACE_MAX = 400,
+    QUOTE_MAX = 80,
+    OWNERS_MAX = 200,
+    LINE_MAX_BYTES = 190 /* inih's buffer has 200 */
+};
 
 #define SECTION_DEFAULTS "defaults"
 
@@ -28,12 +33,13 @@ struct config {
 };
 
 static const char *place_of(const struct config *config, const char *name, char buf[PLACE_MAX]) {
-    snprintf(buf, PLACE_MAX, "%s line %u%s%s", config->options->config_file, config->line, name[0] != '\0' ? ": " : "",
-             name);
+    snprintf(buf, PLACE_MAX, "%s line %u%s%s", config->options->config_file, config->line,
+             name[0] != '\0' ? ": " : "", name);
     return buf;
 }
 
-static bool refuse(struct config *config, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static bool refuse(struct config *config, const char *name, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 static bool refuse(struct config *config, const char *name, const char *fmt, ...) {
     char place[PLACE_MAX];
@@ -46,16 +52,19 @@ static bool refuse(struct config *config, const char *name, const char *fmt, ...
 }
 
 /* An option that this file may hold, for that section; on NULL the error is set. */
-static const struct option *find_option(struct config *config, const struct command *section, const char *name) {
+static const struct option *find_option(struct config *config, const struct command *section,
+                                        const char *name) {
     char quoted[QUOTE_MAX], owners[OWNERS_MAX];
     size_t len = strlen(name);
     const struct option *any = option_find_any(name, len);
     bytes_escape(bytes_of_str(name), quoted, sizeof(quoted));
     if (any == NULL) {
         const struct option *near = option_suggest(
-            name, len, section == NULL ? config->options->command : (enum command_id)(section - commands));
-        refuse(config, "", near == NULL ? "unknown option \"%s\"" : "unknown option \"%s\"; did you mean %s?", quoted,
-               near == NULL ? "" : near->name);
+            name, len,
+            section == NULL ? config->options->command : (enum command_id)(section - commands));
+        refuse(config, "",
+               near == NULL ? "unknown option \"%s\"" : "unknown option \"%s\"; did you mean %s?",
+               quoted, near == NULL ? "" : near->name);
         return NULL;
     }
     if (strcmp(name, "config") == 0 || strcmp(name, "help") == 0) {
@@ -70,14 +79,17 @@ static const struct option *find_option(struct config *config, const struct comm
     return option;
 }
 
-static bool take_line(struct config *config, const char *section_name, const char *name, const char *value) {
+static bool take_line(struct config *config, const char *section_name, const char *name,
+                      const char *value) {
     char quoted[QUOTE_MAX], place[PLACE_MAX];
     struct options *options = config->options;
     bool defaults = strcmp(section_name, SECTION_DEFAULTS) == 0;
     const struct command *section = defaults ? NULL : command_find(section_name);
     if (!defaults && section == NULL) {
         bytes_escape(bytes_of_str(section_name), quoted, sizeof(quoted));
-        return refuse(config, "", "unknown section [%s]; expected [" SECTION_DEFAULTS "] or [COMMAND] above the option",
+        return refuse(config, "",
+                      "unknown section [%s]; expected [" SECTION_DEFAULTS
+                      "] or [COMMAND] above the option",
                       quoted);
     }
     if (find_option(config, section, name) == NULL) return false;
@@ -86,7 +98,8 @@ static bool take_line(struct config *config, const char *section_name, const cha
     const struct option *option = option_find(name, strlen(name), options->command);
     if (option == NULL || (!defaults && section != &commands[options->command])) return true;
     enum option_origin origin = defaults ? ORIGIN_CONFIG_DEFAULTS : ORIGIN_CONFIG_COMMAND;
-    config->failed = !options_set(options, option, origin, value, place_of(config, name, place), config->err);
+    config->failed =
+        !options_set(options, option, origin, value, place_of(config, name, place), config->err);
     return !config->failed;
 }
 
@@ -114,7 +127,8 @@ bool options_read_config(struct options *options, struct err *err) {
     struct config config = { .options = options, .err = err };
     config.file = fopen(options->config_file, "re");
     if (config.file == NULL)
-        return err_set_errno(err, ERR_USAGE, "--config", errno, "cannot open %s", options->config_file);
+        return err_set_errno(err, ERR_USAGE, "--config", errno, "cannot open %s",
+                             options->config_file);
     int line = ini_parse_stream(read_line, &config, on_line, &config);
     bool unreadable = ferror(config.file);
     fclose(config.file);

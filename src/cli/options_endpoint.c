@@ -1,8 +1,8 @@
 /* One side of the job: its URI and its options together make a struct endpoint.
  *
- * A password comes from the URI, --pass, --pass-file or --pass-prompt. Two of them on the command line are a
- * contradiction; one on the command line beats one from the environment, and that one from the file. The URI stands
- * on the command line.
+ * A password comes from the URI, --pass, --pass-file or --pass-prompt. Two of them on the command
+ * line are a contradiction; one on the command line beats one from the environment, and that one
+ * from the file. The URI stands on the command line.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +31,8 @@ static const char *full_name(enum opt_side_id side, const char *name, char buf[F
     return buf;
 }
 
-static enum option_origin origin_of(const struct options *options, enum opt_side_id side, const char *name) {
+static enum option_origin origin_of(const struct options *options, enum opt_side_id side,
+                                    const char *name) {
     char buf[FULL_NAME_MAX];
     enum option_origin origin = options_origin(options, full_name(side, name, buf) + 2);
     return origin > ORIGIN_DEFAULT ? origin : ORIGIN_NONE;
@@ -50,7 +51,8 @@ static bool refuse(enum opt_side_id side, const char *name, struct err *err, con
 }
 
 /* The option that gives the password, NULL for none; false where two of the same origin do. */
-static bool pick_password(const struct options *options, enum opt_side_id side, const char **winner, struct err *err) {
+static bool pick_password(const struct options *options, enum opt_side_id side, const char **winner,
+                          struct err *err) {
     static const char *const names[] = { "pass", "pass-file", "pass-prompt" };
     char buf[FULL_NAME_MAX];
     enum option_origin best = ORIGIN_NONE;
@@ -59,27 +61,29 @@ static bool pick_password(const struct options *options, enum opt_side_id side, 
         enum option_origin origin = origin_of(options, side, names[i]);
         if (origin == ORIGIN_NONE || origin < best) continue;
         if (origin == best)
-            return refuse(side, names[i], err, "%s gives a password too; leave out one", full_name(side, *winner, buf));
+            return refuse(side, names[i], err, "%s gives a password too; leave out one",
+                          full_name(side, *winner, buf));
         best = origin;
         *winner = names[i];
     }
     return true;
 }
 
-static bool apply_user(const struct options *options, enum opt_side_id side, struct endpoint *endpoint,
-                       struct err *err) {
+static bool apply_user(const struct options *options, enum opt_side_id side,
+                       struct endpoint *endpoint, struct err *err) {
     const char *user = options->side[side].user;
     if (user == NULL || (endpoint->user != NULL && strcmp(user, endpoint->user) == 0)) return true;
     if (endpoint->user == NULL) {
         endpoint->user = mem_strdup(user);
     } else if (origin_of(options, side, "user") == ORIGIN_COMMAND_LINE) {
-        return refuse(side, "user", err, "the URI of the %s names another user; leave out one", roles[side]);
+        return refuse(side, "user", err, "the URI of the %s names another user; leave out one",
+                      roles[side]);
     }
     return true;
 }
 
-static bool apply_password(const struct options *options, enum opt_side_id side, struct endpoint *endpoint,
-                           struct err *err) {
+static bool apply_password(const struct options *options, enum opt_side_id side,
+                           struct endpoint *endpoint, struct err *err) {
     const struct opt_side *given = &options->side[side];
     const char *winner;
     if (!pick_password(options, side, &winner, err)) return false;
@@ -87,9 +91,10 @@ static bool apply_password(const struct options *options, enum opt_side_id side,
     if (endpoint->pass != NULL) {
         bool same = given->pass != NULL && strcmp(given->pass, endpoint->pass) == 0;
         if (same || origin_of(options, side, winner) != ORIGIN_COMMAND_LINE) return true;
-        return refuse(side, winner, err,
-                      "the URI of the %s has a password too (a word alone before '@' is one); leave out one",
-                      roles[side]);
+        return refuse(
+            side, winner, err,
+            "the URI of the %s has a password too (a word alone before '@' is one); leave out one",
+            roles[side]);
     }
     if (given->pass != NULL) endpoint->pass = mem_strdup(given->pass);
     return true;
@@ -103,33 +108,38 @@ static void set_text(char **field, const char *text) {
 static bool check_tls_files(const struct options *options, enum opt_side_id side, struct err *err) {
     const struct opt_side *given = &options->side[side];
     if (given->key_file != NULL && given->cert_file == NULL)
-        return refuse(side, "key", err, "a key needs its certificate; add --%scert FILE", options_side_prefix(side));
+        return refuse(side, "key", err, "a key needs its certificate; add --%scert FILE",
+                      options_side_prefix(side));
     if (given->key_pass != NULL && given->cert_file == NULL)
         return refuse(side, "key-pass", err, "there is no key to open; add --%scert and --%skey",
                       options_side_prefix(side), options_side_prefix(side));
     if (given->insecure && (given->ca_file != NULL || given->ca_dir != NULL))
-        return refuse(side, "insecure", err, "verifies nothing, so that --%s%s means nothing; leave out one",
+        return refuse(side, "insecure", err,
+                      "verifies nothing, so that --%s%s means nothing; leave out one",
                       options_side_prefix(side), given->ca_file != NULL ? "cacert" : "cacert-dir");
     return true;
 }
 
-static bool check_tls_is_on(const struct options *options, enum opt_side_id side, const struct endpoint *endpoint,
-                            struct err *err) {
-    static const char *const names[] = { "cacert", "cacert-dir", "cert", "key", "key-pass", "sni", "insecure" };
+static bool check_tls_is_on(const struct options *options, enum opt_side_id side,
+                            const struct endpoint *endpoint, struct err *err) {
+    static const char *const names[] = { "cacert",   "cacert-dir", "cert",    "key",
+                                         "key-pass", "sni",        "insecure" };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !endpoint->tls.on; i++)
         if (origin_of(options, side, names[i]) != ORIGIN_NONE)
-            return refuse(side, names[i], err, "means nothing without TLS; add --%stls or write rediss://",
+            return refuse(side, names[i], err,
+                          "means nothing without TLS; add --%stls or write rediss://",
                           options_side_prefix(side));
     return true;
 }
 
-static bool apply_tls(const struct options *options, enum opt_side_id side, struct endpoint *endpoint,
-                      struct err *err) {
+static bool apply_tls(const struct options *options, enum opt_side_id side,
+                      struct endpoint *endpoint, struct err *err) {
     const struct opt_side *given = &options->side[side];
     if (given->tls) endpoint->tls.on = true;
     if (endpoint->tls.on && endpoint->kind == ENDPOINT_UNIX)
         return refuse(side, "tls", err, "a Unix socket has no TLS");
-    if (!check_tls_is_on(options, side, endpoint, err) || !check_tls_files(options, side, err)) return false;
+    if (!check_tls_is_on(options, side, endpoint, err) || !check_tls_files(options, side, err))
+        return false;
     endpoint->tls.insecure = given->insecure;
     set_text(&endpoint->tls.ca_file, given->ca_file);
     set_text(&endpoint->tls.ca_dir, given->ca_dir);
@@ -141,20 +151,21 @@ static bool apply_tls(const struct options *options, enum opt_side_id side, stru
     return true;
 }
 
-static bool apply_cluster(const struct options *options, enum opt_side_id side, struct endpoint *endpoint,
-                          struct err *err) {
-    static const char *const kinds[] = { "one server", "a Unix socket", "a primary behind sentinels" };
+static bool apply_cluster(const struct options *options, enum opt_side_id side,
+                          struct endpoint *endpoint, struct err *err) {
+    static const char *const kinds[] = { "one server", "a Unix socket",
+                                         "a primary behind sentinels" };
     bool own = options->side[side].cluster;
     endpoint->cluster_wanted = own || options->cluster;
     if (!endpoint->cluster_wanted || endpoint->kind == ENDPOINT_TCP) return true;
     char place[FULL_NAME_MAX];
     return err_set(err, ERR_USAGE, own ? full_name(side, "cluster", place) : "--cluster",
-                   "the %s is %s, which is no cluster; name host:port of one of its nodes", roles[side],
-                   kinds[endpoint->kind]);
+                   "the %s is %s, which is no cluster; name host:port of one of its nodes",
+                   roles[side], kinds[endpoint->kind]);
 }
 
-bool options_endpoint(const struct options *options, enum opt_side_id side, struct endpoint *endpoint,
-                      struct err *err) {
+bool options_endpoint(const struct options *options, enum opt_side_id side,
+                      struct endpoint *endpoint, struct err *err) {
     if (!endpoint_parse(endpoint, roles[side], options->side[side].uri, err)) return false;
     if (apply_user(options, side, endpoint, err) && apply_password(options, side, endpoint, err) &&
         apply_tls(options, side, endpoint, err) && apply_cluster(options, side, endpoint, err))
@@ -165,7 +176,8 @@ bool options_endpoint(const struct options *options, enum opt_side_id side, stru
 
 static bool uri_has_password(const struct options *options, enum opt_side_id side) {
     struct endpoint endpoint;
-    bool has = endpoint_parse(&endpoint, roles[side], options->side[side].uri, NULL) && endpoint.pass != NULL;
+    bool has = endpoint_parse(&endpoint, roles[side], options->side[side].uri, NULL) &&
+               endpoint.pass != NULL;
     endpoint_fini(&endpoint);
     return has;
 }
@@ -193,7 +205,8 @@ static bool load_side(struct options *options, enum opt_side_id id, struct err *
 
 bool options_load_secrets(struct options *options, struct err *err) {
     for (int id = 0; id < OPT_SIDES; id++)
-        if (options_has_side(options, (enum opt_side_id)id) && !load_side(options, (enum opt_side_id)id, err))
+        if (options_has_side(options, (enum opt_side_id)id) &&
+            !load_side(options, (enum opt_side_id)id, err))
             return false;
     return true;
 }

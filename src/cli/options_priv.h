@@ -15,10 +15,10 @@ enum option_origin {
     ORIGIN_COMMAND_LINE
 };
 
-/* Sets the option unless it has a value of a higher origin; a second value of the same origin is an error, save
- * for repeatable options. */
-bool options_set(struct options *options, const struct option *option, enum option_origin origin, const char *text,
-                 const char *place, struct err *err);
+/* Sets the option unless it has a value of a higher origin; a second value of the same origin is an
+ * error, save for repeatable options. */
+bool options_set(struct options *options, const struct option *option, enum option_origin origin,
+                 const char *text, const char *place, struct err *err);
 
 /* Where the option of this name got its value; a flag that was switched off counts as not given. */
 enum option_origin options_origin(const struct options *options, const char *name);

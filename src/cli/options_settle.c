@@ -1,25 +1,30 @@
-/* Options against each other: which of several that mean the same thing wins, and what contradicts what.
+/* Options against each other: which of several that mean the same thing wins, and what contradicts
+ * what.
  *
- * Only options of the same origin contradict. A flag on the command line beats a line of the configuration file
- * that says the opposite. */
+ * Only options of the same origin contradict. A flag on the command line beats a line of the
+ * configuration file that says the opposite. */
 #include <string.h>
 
 #include "cli/options_priv.h"
 #include "job/record.h"
 
-/* The option of higher origin, NULL where neither is given. On false both are, in the same place. */
-static bool pick(const struct options *options, const char *a, const char *b, const char **winner, struct err *err) {
+/* The option of higher origin, NULL where neither is given. On false both are, in the same place.
+ */
+static bool pick(const struct options *options, const char *a, const char *b, const char **winner,
+                 struct err *err) {
     enum option_origin origin_a = options_origin(options, a), origin_b = options_origin(options, b);
     *winner = NULL;
     if (origin_a <= ORIGIN_DEFAULT && origin_b <= ORIGIN_DEFAULT) return true;
-    if (origin_a == origin_b) return err_set(err, ERR_USAGE, NULL, "--%s and --%s contradict each other", a, b);
+    if (origin_a == origin_b)
+        return err_set(err, ERR_USAGE, NULL, "--%s and --%s contradict each other", a, b);
     *winner = origin_a > origin_b ? a : b;
     return true;
 }
 
-/* `flag` is short for --choice with the word of index `meaning`; the same twice is no contradiction. */
-static bool settle_choice(const struct options *options, const char *flag, const char *choice, int *value, int meaning,
-                          struct err *err) {
+/* `flag` is short for --choice with the word of index `meaning`; the same twice is no
+ * contradiction. */
+static bool settle_choice(const struct options *options, const char *flag, const char *choice,
+                          int *value, int meaning, struct err *err) {
     const char *winner;
     if (options_origin(options, flag) > ORIGIN_DEFAULT && *value == meaning) return true;
     if (!pick(options, flag, choice, &winner, err)) return false;
@@ -31,11 +36,14 @@ static bool check_repair(const struct options *options, struct err *err) {
     static const char *const of_repair[] = { "--delete-extra", "--max-delete", "--dry-run" };
     for (size_t i = 0; i < sizeof(of_repair) / sizeof(of_repair[0]); i++)
         if (!options->repair && options_origin(options, of_repair[i] + 2) == ORIGIN_COMMAND_LINE)
-            return err_set(err, ERR_USAGE, of_repair[i], "is about what --repair does; add --repair");
+            return err_set(err, ERR_USAGE, of_repair[i],
+                           "is about what --repair does; add --repair");
     if (options->sample > 0 && options->key_file != NULL)
-        return err_set(err, ERR_USAGE, "--sample", "draws from all keys, --key-file names them; leave out one");
+        return err_set(err, ERR_USAGE, "--sample",
+                       "draws from all keys, --key-file names them; leave out one");
     if (options->sample > 0 && options->repair)
-        return err_set(err, ERR_USAGE, "--sample", "finds only some of what differs; leave it out to repair");
+        return err_set(err, ERR_USAGE, "--sample",
+                       "finds only some of what differs; leave it out to repair");
     return true;
 }
 
@@ -43,7 +51,9 @@ static bool settle_strength(struct options *options, struct err *err) {
     static const struct {
         const char *name;
         int meaning;
-    } ways[] = { { "quick", OPT_COMPARE_QUICK }, { "full", OPT_COMPARE_FULL }, { "digest", OPT_COMPARE_DIGEST } };
+    } ways[] = { { "quick", OPT_COMPARE_QUICK },
+                 { "full", OPT_COMPARE_FULL },
+                 { "digest", OPT_COMPARE_DIGEST } };
     const char *best = NULL, *winner;
     options->compare = OPT_COMPARE_FULL;
     for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
@@ -60,11 +70,13 @@ static bool settle_compare(struct options *options, struct err *err) {
     if (options->command == COMMAND_COMPARE) {
         return settle_strength(options, err) && check_repair(options, err);
     }
-    if (!settle_choice(options, "quick", "compare", &options->compare, OPT_COMPARE_QUICK, err)) return false;
+    if (!settle_choice(options, "quick", "compare", &options->compare, OPT_COMPARE_QUICK, err))
+        return false;
     if (!options->dry_run || options->compare == OPT_COMPARE_NONE) return true;
     if (options_origin(options, "compare") == ORIGIN_COMMAND_LINE ||
         options_origin(options, "quick") == ORIGIN_COMMAND_LINE)
-        return err_set(err, ERR_USAGE, NULL, "--dry-run writes nothing, so there is nothing to compare; leave out one");
+        return err_set(err, ERR_USAGE, NULL,
+                       "--dry-run writes nothing, so there is nothing to compare; leave out one");
     options->compare = OPT_COMPARE_NONE;
     return true;
 }
@@ -77,8 +89,10 @@ static bool settle_log_level(struct options *options, struct err *err) {
     return settle_choice(options, winner, "log-level", &options->log_level, level, err);
 }
 
-static bool refuse_pair(const struct options *options, const char *a, const char *b, const char *why, struct err *err) {
-    if (options_origin(options, a) != ORIGIN_COMMAND_LINE || options_origin(options, b) != ORIGIN_COMMAND_LINE)
+static bool refuse_pair(const struct options *options, const char *a, const char *b,
+                        const char *why, struct err *err) {
+    if (options_origin(options, a) != ORIGIN_COMMAND_LINE ||
+        options_origin(options, b) != ORIGIN_COMMAND_LINE)
         return true;
     return err_set(err, ERR_USAGE, NULL, "--%s and --%s contradict each other: %s", a, b, why);
 }
@@ -89,13 +103,15 @@ static bool check_job(const struct options *options, struct err *err) {
     if (job == NULL) return true;
     size_t plain = strspn(job, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
     if (job[0] != '\0' && job[plain] == '\0' && plain < RECORD_JOB_MAX) return true;
-    return err_set(err, ERR_USAGE, "--job", "a name has 1 to %d letters, digits, '.', '_' and '-'", RECORD_JOB_MAX - 1);
+    return err_set(err, ERR_USAGE, "--job", "a name has 1 to %d letters, digits, '.', '_' and '-'",
+                   RECORD_JOB_MAX - 1);
 }
 
 static bool settle_live(const struct options *options, struct err *err) {
-    static const char *const of_live[] = { "--capture",      "--poll",       "--state-dir", "--job",
-                                           "--resync",       "--max-delete", "--lease",     "--release-deletions",
-                                           "--idle-timeout", "--gather" };
+    static const char *const of_live[] = {
+        "--capture",    "--poll",  "--state-dir",         "--job",          "--resync",
+        "--max-delete", "--lease", "--release-deletions", "--idle-timeout", "--gather"
+    };
     if (options->mode != OPT_MODE_SCAN) return check_job(options, err);
     for (size_t i = 0; i < sizeof(of_live) / sizeof(of_live[0]); i++)
         if (options_origin(options, of_live[i] + 2) == ORIGIN_COMMAND_LINE)
@@ -104,14 +120,17 @@ static bool settle_live(const struct options *options, struct err *err) {
 }
 
 static bool settle_replicate(struct options *options, struct err *err) {
-    if (!settle_choice(options, "struct", "type", &options->type, OPT_TYPE_STRUCT, err)) return false;
+    if (!settle_choice(options, "struct", "type", &options->type, OPT_TYPE_STRUCT, err))
+        return false;
     if (options->compare == OPT_COMPARE_NONE &&
         !refuse_pair(options, "show-diffs", "compare", "nothing is compared", err))
         return false;
     static const char *const structured[] = { "--merge", "--no-stream-id", "--stream-prune" };
     for (size_t i = 0; i < sizeof(structured) / sizeof(structured[0]); i++)
-        if (options->type != OPT_TYPE_STRUCT && options_origin(options, structured[i] + 2) == ORIGIN_COMMAND_LINE)
-            return err_set(err, ERR_USAGE, structured[i], "is for copies by commands; add --type struct");
+        if (options->type != OPT_TYPE_STRUCT &&
+            options_origin(options, structured[i] + 2) == ORIGIN_COMMAND_LINE)
+            return err_set(err, ERR_USAGE, structured[i],
+                           "is for copies by commands; add --type struct");
     return settle_live(options, err);
 }
 
@@ -125,9 +144,11 @@ static bool check_asked(const struct options *options, struct err *err) {
 }
 
 static bool settle_generate(struct options *options, struct err *err) {
-    if (!refuse_pair(options, "forever", "duration", "one has no end, the other has", err)) return false;
+    if (!refuse_pair(options, "forever", "duration", "one has no end, the other has", err))
+        return false;
     bool share_given = options_origin(options, "expire-share") > ORIGIN_DEFAULT;
-    if (options_origin(options, "expire") > ORIGIN_DEFAULT && !share_given) options->expire_share = 100;
+    if (options_origin(options, "expire") > ORIGIN_DEFAULT && !share_given)
+        options->expire_share = 100;
     if (options->gen_types == 0) options->gen_types = (UINT64_C(1) << OPT_GEN_COUNT) - 1;
     return true;
 }
@@ -138,10 +159,11 @@ static bool check_demo(const struct options *options, struct err *err) {
 }
 
 /* A database in the URI and a list of databases are two answers to one question. */
-static bool check_databases(const struct options *options, const struct endpoint *endpoint, struct err *err) {
+static bool check_databases(const struct options *options, const struct endpoint *endpoint,
+                            struct err *err) {
     if (!endpoint->db_named || !options_is_given(options, "databases")) return true;
-    return err_set(err, ERR_USAGE, "--databases", "the %s names database %d; leave out one of both", endpoint->role,
-                   endpoint->db);
+    return err_set(err, ERR_USAGE, "--databases", "the %s names database %d; leave out one of both",
+                   endpoint->role, endpoint->db);
 }
 
 static bool is_same_place(const struct endpoint *a, const struct endpoint *b) {
@@ -157,8 +179,10 @@ static bool check_sides(const struct options *options, struct err *err) {
         good = options_endpoint(options, (enum opt_side_id)id, &endpoints[id], err) &&
                check_databases(options, &endpoints[id], err);
     }
-    if (good && options->command == COMMAND_REPLICATE && is_same_place(&endpoints[OPT_SOURCE], &endpoints[OPT_TARGET]))
-        good = err_set(err, ERR_USAGE, NULL, "source and target are the same: %s", endpoints[OPT_SOURCE].label);
+    if (good && options->command == COMMAND_REPLICATE &&
+        is_same_place(&endpoints[OPT_SOURCE], &endpoints[OPT_TARGET]))
+        good = err_set(err, ERR_USAGE, NULL, "source and target are the same: %s",
+                       endpoints[OPT_SOURCE].label);
     for (int id = 0; id < OPT_SIDES; id++) endpoint_fini(&endpoints[id]);
     return good;
 }

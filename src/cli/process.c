@@ -34,7 +34,8 @@ static void redirect(int fd, int to) {
 }
 
 /* In the child, after fork: only what is allowed there. */
-static void become(const struct process_settings *s, int out_fd, int err_fd, pid_t parent, char **env) {
+static void become(const struct process_settings *s, int out_fd, int err_fd, pid_t parent,
+                   char **env) {
     if (s->background) setsid();
     if (!s->outlives) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -53,7 +54,8 @@ static void become(const struct process_settings *s, int out_fd, int err_fd, pid
     _exit(CANNOT_EXECUTE);
 }
 
-static bool start(const struct process_settings *s, int out_fd, int err_fd, pid_t *pid, struct err *err) {
+static bool start(const struct process_settings *s, int out_fd, int err_fd, pid_t *pid,
+                  struct err *err) {
     char **env = clean_environment();
     pid_t parent = getpid();
     fflush(stdout);
@@ -77,7 +79,8 @@ static bool open_file(const char *path, int *fd, struct err *err) {
 bool process_start(const struct process_settings *s, pid_t *pid, struct err *err) {
     int log_fd, output_fd = -1;
     *pid = 0;
-    bool good = open_file(s->log_file, &log_fd, err) && open_file(s->output_file, &output_fd, err) &&
+    bool good = open_file(s->log_file, &log_fd, err) &&
+                open_file(s->output_file, &output_fd, err) &&
                 start(s, output_fd >= 0 ? output_fd : log_fd, log_fd, pid, err);
     if (log_fd >= 0) close(log_fd);
     if (output_fd >= 0) close(output_fd);
@@ -126,7 +129,8 @@ static int run_to_end(pid_t pid, int fd, char **output) {
             usleep(PROCESS_POLL_MS * 1000);
         }
         if (*signals_stop_flag() && stopped_ms == 0) stopped_ms = clock_mono_ms();
-        /* SIGINT from a terminal has reached the child too; twice would end it without its summary. */
+        /* SIGINT from a terminal has reached the child too; twice would end it without its summary.
+         */
         int64_t grace_ms = signals_first() == SIGINT ? PROCESS_GRACE_MS : 0;
         if (stopped_ms != 0 && !told && clock_mono_ms() - stopped_ms >= grace_ms) {
             if (pid != 0) kill(pid, SIGTERM);

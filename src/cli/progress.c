@@ -72,7 +72,8 @@ static void put_bar(struct text *t, double share, size_t width) {
     put(t, "]");
 }
 
-static void put_time_left(struct text *t, const struct progress_state *s, const struct progress_rates *r) {
+static void put_time_left(struct text *t, const struct progress_state *s,
+                          const struct progress_rates *r) {
     char left[NUMBER_MAX];
     if (s->total == 0 || s->keys >= s->total || r->keys_per_s < 0.5) return;
     double left_s = (double)(s->total - s->keys) / r->keys_per_s;
@@ -80,15 +81,18 @@ static void put_time_left(struct text *t, const struct progress_state *s, const 
     if (left_s < 60)
         put(t, ", %d s left", (int)(left_s + 0.5));
     else
-        put(t, ", %s left", units_format_duration((int64_t)(left_s + 0.5) * 1000, left, sizeof(left)));
+        put(t, ", %s left",
+            units_format_duration((int64_t)(left_s + 0.5) * 1000, left, sizeof(left)));
 }
 
-static void put_counts(struct text *t, const struct progress_state *s, const struct progress_rates *r) {
+static void put_counts(struct text *t, const struct progress_state *s,
+                       const struct progress_rates *r) {
     char a[NUMBER_MAX], b[NUMBER_MAX];
     put(t, " %s", units_format_number(s->keys, a, sizeof(a)));
     if (s->total > 0) put(t, "/%s", units_format_number(s->total, b, sizeof(b)));
     put(t, " keys, %s/s", units_format_number((uint64_t)(r->keys_per_s + 0.5), a, sizeof(a)));
-    if (s->bytes > 0) put(t, ", %s/s", units_format_bytes((uint64_t)(r->bytes_per_s + 0.5), a, sizeof(a)));
+    if (s->bytes > 0)
+        put(t, ", %s/s", units_format_bytes((uint64_t)(r->bytes_per_s + 0.5), a, sizeof(a)));
     put_time_left(t, s, r);
     if (s->given_up > 0) put(t, ", %s given up", units_format_number(s->given_up, a, sizeof(a)));
     if (s->different > 0) put(t, ", %s different", units_format_number(s->different, a, sizeof(a)));
@@ -148,7 +152,8 @@ static void redraw(void *ctx) {
 /* One column stays free: a terminal that has its last one filled may begin a new line. */
 static size_t terminal_width(void) {
     struct winsize size;
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 2) return PROGRESS_WIDTH_DEFAULT - 1;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 2)
+        return PROGRESS_WIDTH_DEFAULT - 1;
     return size.ws_col - 1u < PROGRESS_LINE_MAX ? size.ws_col - 1u : PROGRESS_LINE_MAX - 1;
 }
 
@@ -169,8 +174,10 @@ static void measure(struct progress *p, const struct progress_state *s, int64_t 
     } else {
         double passed_ms = (double)(now_ms - p->seen_ms);
         if (passed_ms < 1) return;
-        p->rates.keys_per_s = smoothed(p->rates.keys_per_s, p->seen_keys, s->keys, passed_ms, !p->measured);
-        p->rates.bytes_per_s = smoothed(p->rates.bytes_per_s, p->seen_bytes, s->bytes, passed_ms, !p->measured);
+        p->rates.keys_per_s =
+            smoothed(p->rates.keys_per_s, p->seen_keys, s->keys, passed_ms, !p->measured);
+        p->rates.bytes_per_s =
+            smoothed(p->rates.bytes_per_s, p->seen_bytes, s->bytes, passed_ms, !p->measured);
         p->measured = true;
     }
     p->seen_ms = now_ms;
@@ -180,7 +187,9 @@ static void measure(struct progress *p, const struct progress_state *s, int64_t 
 
 void progress_update(struct progress *p, const struct progress_state *state) {
     int64_t now_ms = clock_mono_ms();
-    int64_t pace_ms = p->bar ? PROGRESS_DRAW_MS : state->has_lag ? PROGRESS_LIVE_LOG_MS : PROGRESS_LOG_MS;
+    int64_t pace_ms = p->bar           ? PROGRESS_DRAW_MS
+                      : state->has_lag ? PROGRESS_LIVE_LOG_MS
+                                       : PROGRESS_LOG_MS;
     if (!p->bar && !p->log) return;
     if (p->drawn_ms != 0 && now_ms - p->drawn_ms < pace_ms - PROGRESS_DRAW_MS / 5) return;
     bool first = p->drawn_ms == 0;

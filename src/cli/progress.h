@@ -1,8 +1,9 @@
-/* What a running job shows on standard error: one line that is drawn again in its place on a terminal, a log line every
- * few seconds elsewhere.
+/* What a running job shows on standard error: one line that is drawn again in its place on a
+ * terminal, a log line every few seconds elsewhere.
  *
- * The bar lives in the last line of the terminal. It is taken away before each log line and drawn again behind it (see
- * base/log.h), and each drawing is one write, so that it does not flicker. One progress at a time, used from one thread.
+ * The bar lives in the last line of the terminal. It is taken away before each log line and drawn
+ * again behind it (see base/log.h), and each drawing is one write, so that it does not flicker. One
+ * progress at a time, used from one thread.
  */
 #ifndef LONGHAUL_CLI_PROGRESS_H
 #define LONGHAUL_CLI_PROGRESS_H
@@ -25,7 +26,9 @@ enum {
 /* Where the job stands. What is zero (or NULL) is not shown. */
 struct progress_state {
     const char
-        *phase;     /* "copying", "comparing"; a change of it starts the rates anew. Borrowed until the next update. */
+        /* "copying", "comparing"; a change of it starts the rates anew. Borrowed until the next
+         * update. */
+        *phase;
     uint64_t keys;  /* done */
     uint64_t total; /* expected; 0: not known */
     uint64_t bytes; /* moved; 0: not shown */
@@ -45,15 +48,18 @@ struct progress_rates {
 
 struct progress;
 
-/* mode is an enum opt_progress; with AUTO, a bar where standard error is a terminal, else log lines. Never NULL. */
+/* mode is an enum opt_progress; with AUTO, a bar where standard error is a terminal, else log
+ * lines. Never NULL. */
 struct progress *progress_new(int mode);
 
 /* Says where the job stands; cheap, may be called at any rate. */
 void progress_update(struct progress *progress, const struct progress_state *state);
 
-/* Calls fill on the loop at the pace of drawing and shows what it said, until progress_end(). *state is zero before. */
+/* Calls fill on the loop at the pace of drawing and shows what it said, until progress_end().
+ * *state is zero before. */
 typedef void progress_fill_fn(void *ctx, struct progress_state *state);
-void progress_drive(struct progress *progress, struct loop *loop, progress_fill_fn *fill, void *ctx);
+void progress_drive(struct progress *progress, struct loop *loop, progress_fill_fn *fill,
+                    void *ctx);
 
 /* Takes the bar away and ends. Leaves NULL. */
 void progress_end(struct progress **progress);

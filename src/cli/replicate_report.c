@@ -36,8 +36,10 @@ static void print_types(FILE *out, const struct copy_stats *stats) {
     for (int type = 0; type < VALUE_TYPES; type++) {
         if (stat_get(&stats->type_keys[type]) == 0) continue;
         table_text(t, "%s", value_type_name((enum value_type)type));
-        table_number(t, "%s", units_format_number(stat_get(&stats->type_keys[type]), keys, sizeof(keys)));
-        table_number(t, "%s", units_format_bytes(stat_get(&stats->type_bytes[type]), bytes, sizeof(bytes)));
+        table_number(t, "%s",
+                     units_format_number(stat_get(&stats->type_keys[type]), keys, sizeof(keys)));
+        table_number(t, "%s",
+                     units_format_bytes(stat_get(&stats->type_bytes[type]), bytes, sizeof(bytes)));
         table_end_row(t);
     }
     table_text(t, "total");
@@ -79,7 +81,8 @@ static void print_given_up(FILE *out, const struct giveup *giveup, uint64_t coun
         fprintf(out, "  given up: db %d \"%s\": %s\n", key->db, key->key, key->reason);
     }
     if (count > shown)
-        fprintf(out, "  ... and %" PRIu64 " more; --output json lists up to %d\n", count - shown, GIVEN_UP_IN_JSON);
+        fprintf(out, "  ... and %" PRIu64 " more; --output json lists up to %d\n", count - shown,
+                GIVEN_UP_IN_JSON);
 }
 
 static void print_lag(FILE *out, const char *name, int64_t us) {
@@ -101,7 +104,8 @@ static void print_live(FILE *out, const struct live_summary *s) {
         fprintf(out, "every write that the source acknowledged before %s is on the target\n",
                 units_format_time(s->watermark_us, when, sizeof(when)));
     if (s->deletions_held > 0)
-        fprintf(out, "deletions held: %" PRIu64 " keys; longhaul resume TARGET releases them\n", s->deletions_held);
+        fprintf(out, "deletions held: %" PRIu64 " keys; longhaul resume TARGET releases them\n",
+                s->deletions_held);
 }
 
 void replicate_report_text(FILE *out, const struct replicate_report *report) {
@@ -122,7 +126,8 @@ void replicate_report_text(FILE *out, const struct replicate_report *report) {
             units_format_number(copied, number, sizeof(number)),
             units_format_duration(r->duration_ms, duration, sizeof(duration)),
             units_format_number((uint64_t)per_second(copied, r->duration_ms), rate, sizeof(rate)),
-            units_format_bytes((uint64_t)per_second(stat_get(&r->stats.bytes), r->duration_ms), bytes, sizeof(bytes)));
+            units_format_bytes((uint64_t)per_second(stat_get(&r->stats.bytes), r->duration_ms),
+                               bytes, sizeof(bytes)));
     if (r->live) print_live(out, &r->summary);
     if (report->compared == NULL) return;
     fputc('\n', out);
@@ -135,12 +140,14 @@ void replicate_report_text(FILE *out, const struct replicate_report *report) {
 static json_t *json_live(const struct live_summary *s) {
     char when[64];
     json_t *live =
-        json_pack("{ss ss sI sI sI sI sI sI sb}", "job", s->job, "capture", s->capture, "watermark_us",
-                  (json_int_t)s->watermark_us, "lag_p50_us", (json_int_t)s->lag_p50_us, "lag_p99_us",
-                  (json_int_t)s->lag_p99_us, "lag_max_us", (json_int_t)s->lag_max_us, "gaps", (json_int_t)s->gaps,
-                  "deletions_held", (json_int_t)s->deletions_held, "idle", s->idle ? 1 : 0);
+        json_pack("{ss ss sI sI sI sI sI sI sb}", "job", s->job, "capture", s->capture,
+                  "watermark_us", (json_int_t)s->watermark_us, "lag_p50_us",
+                  (json_int_t)s->lag_p50_us, "lag_p99_us", (json_int_t)s->lag_p99_us, "lag_max_us",
+                  (json_int_t)s->lag_max_us, "gaps", (json_int_t)s->gaps, "deletions_held",
+                  (json_int_t)s->deletions_held, "idle", s->idle ? 1 : 0);
     if (s->watermark_us > 0)
-        json_object_set_new(live, "watermark", json_string(units_format_time(s->watermark_us, when, sizeof(when))));
+        json_object_set_new(live, "watermark",
+                            json_string(units_format_time(s->watermark_us, when, sizeof(when))));
     return live;
 }
 
@@ -149,7 +156,8 @@ static json_t *json_types(const struct copy_stats *stats) {
     for (int type = 0; type < VALUE_TYPES; type++) {
         if (stat_get(&stats->type_keys[type]) == 0) continue;
         json_object_set_new(types, value_type_name((enum value_type)type),
-                            json_pack("{sI sI}", "keys", (json_int_t)stat_get(&stats->type_keys[type]), "bytes",
+                            json_pack("{sI sI}", "keys",
+                                      (json_int_t)stat_get(&stats->type_keys[type]), "bytes",
                                       (json_int_t)stat_get(&stats->type_bytes[type])));
     }
     return types;
@@ -159,7 +167,8 @@ static json_t *json_given_up(const struct giveup *giveup) {
     json_t *list = json_array();
     for (size_t i = 0; i < giveup_kept(giveup) && i < GIVEN_UP_IN_JSON; i++) {
         const struct giveup_key *key = giveup_at(giveup, i);
-        json_array_append_new(list, json_pack("{ss si ss}", "key", key->key, "db", key->db, "reason", key->reason));
+        json_array_append_new(
+            list, json_pack("{ss si ss}", "key", key->key, "db", key->db, "reason", key->reason));
     }
     return list;
 }
@@ -171,8 +180,9 @@ static void add_result(json_t *doc, const struct replicate_result *r) {
     if (r->live) json_object_set_new(doc, "live", json_live(&r->summary));
     json_object_set_new(doc, "keys",
                         json_pack("{sI sI sI sI sI}", "scanned", (json_int_t)r->scanned, "copied",
-                                  (json_int_t)stat_get(&s->copied), "vanished", (json_int_t)stat_get(&s->vanished),
-                                  "skipped", (json_int_t)stat_get(&s->skipped), "given_up",
+                                  (json_int_t)stat_get(&s->copied), "vanished",
+                                  (json_int_t)stat_get(&s->vanished), "skipped",
+                                  (json_int_t)stat_get(&s->skipped), "given_up",
                                   (json_int_t)stat_get(&s->given_up)));
     json_object_set_new(doc, "bytes", json_integer((json_int_t)stat_get(&s->bytes)));
     json_object_set_new(doc, "types", json_types(s));
@@ -185,15 +195,17 @@ static void add_result(json_t *doc, const struct replicate_result *r) {
 }
 
 json_t *replicate_report_json(const struct replicate_report *report) {
-    json_t *doc = json_pack("{ss ss so so ss ss so}", "command", "replicate", "version", LONGHAUL_VERSION, "source",
-                            report_side(report->source_endpoint, report->source), "target",
-                            report_side(report->target_endpoint, report->target), "mode", "scan", "result",
-                            report_result(report->error), "error", report_error(report->error));
+    json_t *doc =
+        json_pack("{ss ss so so ss ss so}", "command", "replicate", "version", LONGHAUL_VERSION,
+                  "source", report_side(report->source_endpoint, report->source), "target",
+                  report_side(report->target_endpoint, report->target), "mode", "scan", "result",
+                  report_result(report->error), "error", report_error(report->error));
     if (report->result != NULL) add_result(doc, report->result);
     json_object_set_new(doc, "dry_run", json_boolean(report->options->dry_run));
     json_object_set_new(doc, "compare",
-                        report->compared != NULL ? report_compare(report->compare_mode, report->compared)
-                                                 : json_null());
+                        report->compared != NULL
+                            ? report_compare(report->compare_mode, report->compared)
+                            : json_null());
     json_object_set_new(doc, "peak_memory_bytes", json_integer((json_int_t)peak_memory_bytes()));
     return doc;
 }

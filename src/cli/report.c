@@ -28,19 +28,21 @@ static const char *flavour_of(const struct server_info *info) {
 
 json_t *report_side(const struct endpoint *endpoint, struct deployment *deployment) {
     if (deployment == NULL)
-        return json_pack("{ss? sn sn sn sn}", "endpoint", endpoint->label, "server", "server_version", "topology",
-                         "primaries");
+        return json_pack("{ss? sn sn sn sn}", "endpoint", endpoint->label, "server",
+                         "server_version", "topology", "primaries");
     const struct server_info *info = deployment_info(deployment);
-    return json_pack("{ss? ss ss ss si}", "endpoint", endpoint->label, "server", flavour_of(info), "server_version",
-                     info->version_text, "topology", deployment_kind(deployment), "primaries",
-                     primaries_of(deployment));
+    return json_pack("{ss? ss ss ss si}", "endpoint", endpoint->label, "server", flavour_of(info),
+                     "server_version", info->version_text, "topology", deployment_kind(deployment),
+                     "primaries", primaries_of(deployment));
 }
 
-void report_side_text(FILE *out, const char *name, const struct endpoint *endpoint, struct deployment *deployment) {
+void report_side_text(FILE *out, const char *name, const struct endpoint *endpoint,
+                      struct deployment *deployment) {
     fprintf(out, "%-7s %s", name, endpoint->label != NULL ? endpoint->label : "?");
     if (deployment != NULL) {
         const struct server_info *info = deployment_info(deployment);
-        fprintf(out, " (%s %s, %s", flavour_of(info), info->version_text, deployment_kind(deployment));
+        fprintf(out, " (%s %s, %s", flavour_of(info), info->version_text,
+                deployment_kind(deployment));
         if (deployment_is_cluster(deployment)) fprintf(out, " of %d", primaries_of(deployment));
         fputc(')', out);
     }
@@ -53,7 +55,8 @@ json_t *report_error(const struct err *error) {
     char message[ERR_PLACE_MAX + ERR_TEXT_MAX + 4];
     if (error->code == ERR_NONE) return json_null();
     err_format(error, message, sizeof(message));
-    return json_pack("{ss so}", "code", err_label(error->code), "message", json_of_bytes(bytes_of_str(message)));
+    return json_pack("{ss so}", "code", err_label(error->code), "message",
+                     json_of_bytes(bytes_of_str(message)));
 }
 
 const char *report_result(const struct err *error) {
@@ -63,10 +66,11 @@ const char *report_result(const struct err *error) {
 
 /* ---- samples ---- */
 
-/* Of n keys d differed: Wilson's interval for a share, and where none differed the exact bound, 1 - 0.05^(1/n). A
- * sample of all keys is no sample. */
+/* Of n keys d differed: Wilson's interval for a share, and where none differed the exact bound, 1 -
+ * 0.05^(1/n). A sample of all keys is no sample. */
 void report_confidence(const struct compare_result *r, double *low, double *high) {
-    double n = (double)r->keys, d = (double)(compare_result_different(r) - r->count[DIFFERENCE_EXTRA]);
+    double n = (double)r->keys,
+           d = (double)(compare_result_different(r) - r->count[DIFFERENCE_EXTRA]);
     const double z = 1.959964;
     *low = 0;
     *high = 1;
@@ -89,8 +93,8 @@ void report_confidence(const struct compare_result *r, double *low, double *high
 static json_t *json_sample(const struct compare_result *r) {
     double low, high;
     report_confidence(r, &low, &high);
-    return json_pack("{sI sf sf sf}", "of_keys", (json_int_t)r->sampled_of, "confidence", 0.95, "different_at_least",
-                     low, "different_at_most", high);
+    return json_pack("{sI sf sf sf}", "of_keys", (json_int_t)r->sampled_of, "confidence", 0.95,
+                     "different_at_least", low, "different_at_most", high);
 }
 
 static void print_confidence(FILE *out, const struct compare_result *r) {
@@ -100,9 +104,11 @@ static void print_confidence(FILE *out, const struct compare_result *r) {
     fprintf(out, "a sample of %s of about %s keys: ", units_format_number(r->keys, n, sizeof(n)),
             units_format_number(r->sampled_of, of, sizeof(of)));
     if (low == 0)
-        fprintf(out, "with 95 %% confidence at most %.2g %% of the source's keys differ\n", high * 100);
+        fprintf(out, "with 95 %% confidence at most %.2g %% of the source's keys differ\n",
+                high * 100);
     else
-        fprintf(out, "with 95 %% confidence %.3g to %.3g %% of the source's keys differ\n", low * 100, high * 100);
+        fprintf(out, "with 95 %% confidence %.3g to %.3g %% of the source's keys differ\n",
+                low * 100, high * 100);
 }
 
 /* ---- comparison ---- */
@@ -111,17 +117,19 @@ static json_t *json_differences(const struct compare_result *result) {
     json_t *list = json_array();
     for (size_t i = 0; i < result->n_differences; i++) {
         const struct difference *d = &result->differences[i];
-        json_t *one = json_pack("{so si ss so}", "key", json_of_bytes(bytes_of(d->key, d->key_len)), "db", d->db,
-                                "kind", difference_label(d->kind), "detail", json_of_bytes(bytes_of_str(d->detail)));
-        if (d->parts != NULL) json_object_set_new(one, "parts", json_of_bytes(bytes_of_str(d->parts)));
+        json_t *one = json_pack("{so si ss so}", "key", json_of_bytes(bytes_of(d->key, d->key_len)),
+                                "db", d->db, "kind", difference_label(d->kind), "detail",
+                                json_of_bytes(bytes_of_str(d->detail)));
+        if (d->parts != NULL)
+            json_object_set_new(one, "parts", json_of_bytes(bytes_of_str(d->parts)));
         json_array_append_new(list, one);
     }
     return list;
 }
 
 json_t *report_compare(enum compare_mode mode, const struct compare_result *r) {
-    json_t *doc = json_pack("{ss sI sI}", "mode", compare_mode_name(mode), "keys", (json_int_t)r->keys, "equal",
-                            (json_int_t)r->equal);
+    json_t *doc = json_pack("{ss sI sI}", "mode", compare_mode_name(mode), "keys",
+                            (json_int_t)r->keys, "equal", (json_int_t)r->equal);
     for (int kind = 0; kind < DIFFERENCE_KINDS; kind++)
         json_object_set_new(doc, difference_label((enum difference_kind)kind),
                             json_integer((json_int_t)r->count[kind]));
@@ -144,7 +152,8 @@ static void print_row(struct table *t, const char *name, uint64_t n) {
 void report_compare_text(FILE *out, enum compare_mode mode, const struct compare_result *r) {
     char keys[NUMBER_MAX], duration[NUMBER_MAX], rate[NUMBER_MAX], different[NUMBER_MAX];
     double seconds = (double)(r->duration_ms > 0 ? r->duration_ms : 1) / 1000;
-    fprintf(out, "compared %s keys in %s (%s/s), %s: ", units_format_number(r->keys, keys, sizeof(keys)),
+    fprintf(out,
+            "compared %s keys in %s (%s/s), %s: ", units_format_number(r->keys, keys, sizeof(keys)),
             units_format_duration(r->duration_ms, duration, sizeof(duration)),
             units_format_number((uint64_t)((double)r->keys / seconds), rate, sizeof(rate)),
             mode == COMPARE_QUICK    ? "without values"
@@ -158,9 +167,11 @@ void report_compare_text(FILE *out, enum compare_mode mode, const struct compare
     struct table *t = table_new();
     print_row(t, "equal", r->equal);
     for (int kind = 0; kind < DIFFERENCE_KINDS; kind++)
-        if (r->count[kind] > 0) print_row(t, difference_title((enum difference_kind)kind), r->count[kind]);
+        if (r->count[kind] > 0)
+            print_row(t, difference_title((enum difference_kind)kind), r->count[kind]);
     if (r->skipped > 0) print_row(t, "skipped, larger than --mem-limit", r->skipped);
-    if (r->rechecked_away > 0) print_row(t, "different at first, not when looked at again", r->rechecked_away);
+    if (r->rechecked_away > 0)
+        print_row(t, "different at first, not when looked at again", r->rechecked_away);
     if (r->moving > 0) print_row(t, "changing on both sides all the time", r->moving);
     table_print(t, out, 2);
     table_free(&t);
@@ -183,5 +194,6 @@ void report_differences_text(FILE *out, const struct compare_result *r) {
     }
     table_print(t, out, 2);
     table_free(&t);
-    if (different > r->n_differences) fprintf(out, "  and %" PRIu64 " more\n", different - r->n_differences);
+    if (different > r->n_differences)
+        fprintf(out, "  and %" PRIu64 " more\n", different - r->n_differences);
 }

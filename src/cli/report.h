@@ -10,8 +10,8 @@
 #include "server/endpoint.h"
 #include "verify/compare.h"
 
-/* {"endpoint", "server", "server_version", "topology", "primaries"}; without deployment (it could not be opened) all but
- * the endpoint are null. */
+/* {"endpoint", "server", "server_version", "topology", "primaries"}; without deployment (it could
+ * not be opened) all but the endpoint are null. */
 json_t *report_side(const struct endpoint *endpoint, struct deployment *deployment);
 
 /* {"code", "message"}, or null without error. */
@@ -23,11 +23,13 @@ const char *report_result(const struct err *error);
 /* The "compare" object: counts, and the differences that were kept. */
 json_t *report_compare(enum compare_mode mode, const struct compare_result *result);
 
-/* What a sample proves: the share of the keys that differs, with 95 % confidence. low and high are shares of 1. */
+/* What a sample proves: the share of the keys that differs, with 95 % confidence. low and high are
+ * shares of 1. */
 void report_confidence(const struct compare_result *result, double *low, double *high);
 
 /* "source  10.0.0.5:6379 (redis 7.0.15, cluster of 3)" */
-void report_side_text(FILE *out, const char *name, const struct endpoint *endpoint, struct deployment *deployment);
+void report_side_text(FILE *out, const char *name, const struct endpoint *endpoint,
+                      struct deployment *deployment);
 
 /* The summary by kind, as a table, with one sentence before it that says how it went. */
 void report_compare_text(FILE *out, enum compare_mode mode, const struct compare_result *result);

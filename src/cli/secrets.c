@@ -1,7 +1,8 @@
 /* Secrets: hiding them in argv, and reading them from a file or the terminal.
  *
- * argv is searched anew, by the rows of the option table, and more is hidden rather than less: a "--source-pass" that
- * stands as the value of another option hides what follows it too. Hidden texts become "*", whatever their length was.
+ * argv is searched anew, by the rows of the option table, and more is hidden rather than less: a
+ * "--source-pass" that stands as the value of another option hides what follows it too. Hidden
+ * texts become "*", whatever their length was.
  */
 #include "cli/secrets.h"
 
@@ -42,8 +43,8 @@ static void mask_params(char *uri) {
     }
 }
 
-/* From the first ':' (or the start, where a word alone is the password) to the last '@'. That is more than the
- * password where the URI is malformed, and never less. */
+/* From the first ':' (or the start, where a word alone is the password) to the last '@'. That is
+ * more than the password where the URI is malformed, and never less. */
 static void mask_uri(char *uri) {
     mask_params(uri);
     char *start = strstr(uri, "://");
@@ -86,7 +87,8 @@ void secrets_hide(int argc, char **argv) {
 static void warn_of_mode(const char *path, const char *place) {
     struct stat st;
     if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & (S_IRGRP | S_IROTH)) != 0)
-        log_warn(place, "%s can be read by other users; chmod 600 keeps the password to yourself", path);
+        log_warn(place, "%s can be read by other users; chmod 600 keeps the password to yourself",
+                 path);
 }
 
 bool secrets_read_file(const char *path, const char *place, char **secret, struct err *err) {
@@ -102,8 +104,8 @@ bool secrets_read_file(const char *path, const char *place, char **secret, struc
     if (good) *secret = mem_strndup(line, len);
     explicit_bzero(line, sizeof(line));
     if (!good)
-        return err_set(err, ERR_USAGE, place, "%s has no password of 1 to %d bytes in its first line", path,
-                       SECRET_MAX);
+        return err_set(err, ERR_USAGE, place,
+                       "%s has no password of 1 to %d bytes in its first line", path, SECRET_MAX);
     warn_of_mode(path, place);
     return true;
 }
@@ -153,7 +155,8 @@ bool secrets_prompt(const char *question, const char *place, char **secret, stru
     char line[SECRET_MAX + 1];
     int tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
     if (tty < 0)
-        return err_set(err, ERR_USAGE, place, "there is no terminal to ask on; use --*-pass-file or the environment");
+        return err_set(err, ERR_USAGE, place,
+                       "there is no terminal to ask on; use --*-pass-file or the environment");
     bool good = ask(tty, question, line, sizeof(line));
     close(tty);
     if (good && line[0] != '\0') *secret = mem_strdup(line);

@@ -7,8 +7,8 @@
 #include "net/loop.h"
 #include "server/deployment.h"
 
-/* Opens the deployment that the options name for this side. startup_timeout_ms: how long LOADING and the like are
- * waited out. NULL on error. */
+/* Opens the deployment that the options name for this side. startup_timeout_ms: how long LOADING
+ * and the like are waited out. NULL on error. */
 struct deployment *side_open(struct loop *loop, const struct options *options, enum opt_side_id id,
                              int64_t startup_timeout_ms, struct err *err);
 

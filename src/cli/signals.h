@@ -1,8 +1,10 @@
-/* SIGINT and SIGTERM: the first asks the command to end in order, the second ends the process at once.
+/* SIGINT and SIGTERM: the first asks the command to end in order, the second ends the process at
+ * once.
  *
- * The first one sets a flag that commands look at after each round of their loop, and wakes that loop. The second one
- * clears the line of the terminal that a progress bar may stand in and leaves with status 2. One that comes within a fifth
- * of a second is no second one: timeout(1) and others send what they got to the process and once more to its group. */
+ * The first one sets a flag that commands look at after each round of their loop, and wakes that
+ * loop. The second one clears the line of the terminal that a progress bar may stand in and leaves
+ * with status 2. One that comes within a fifth of a second is no second one: timeout(1) and others
+ * send what they got to the process and once more to its group. */
 #ifndef LONGHAUL_CLI_SIGNALS_H
 #define LONGHAUL_CLI_SIGNALS_H
 
@@ -10,8 +12,8 @@
 
 #include "net/loop.h"
 
-/* loop is woken by the first signal; NULL: none is. Calls of server/call.h on this thread end early too. Once per
- * process; signals_uninstall() before the loop is freed. */
+/* loop is woken by the first signal; NULL: none is. Calls of server/call.h on this thread end early
+ * too. Once per process; signals_uninstall() before the loop is freed. */
 void signals_install(struct loop *loop);
 
 /* Signals are counted still, but the loop is not touched any more. */

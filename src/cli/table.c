@@ -1,4 +1,5 @@
-/* See table.h. Cells are kept in one growing array, row by row; a row's end is a cell without text. */
+/* See table.h. Cells are kept in one growing array, row by row; a row's end is a cell without text.
+ */
 #include "cli/table.h"
 
 #include <stdarg.h>

@@ -18,7 +18,8 @@ enum accept_how accept_how(const struct accept *accept, struct bytes payload, un
     unsigned type = (unsigned char)payload.ptr[0], own = payload_version(payload);
     bool module = type == TYPE_MODULE || type == TYPE_MODULE_2;
     bool as_is = own < ACCEPT_VERSIONS && accept->version[own];
-    if (!module && type < ACCEPT_TYPES && accept->untried[type]) return as_is ? ACCEPT_AS_IS : ACCEPT_COMMANDS;
+    if (!module && type < ACCEPT_TYPES && accept->untried[type])
+        return as_is ? ACCEPT_AS_IS : ACCEPT_COMMANDS;
     bool known = module ? accept->modules : type < ACCEPT_TYPES && accept->type[type];
     if (known && as_is) return ACCEPT_AS_IS;
     *version = choose_version(accept, own);

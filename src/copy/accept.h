@@ -1,4 +1,5 @@
-/* Which dumped values the target takes, as found by trying (job/accept_probe.h), and so how each value travels. */
+/* Which dumped values the target takes, as found by trying (job/accept_probe.h), and so how each
+ * value travels. */
 #ifndef LONGHAUL_COPY_ACCEPT_H
 #define LONGHAUL_COPY_ACCEPT_H
 
@@ -14,8 +15,10 @@ struct accept {
     bool version[ACCEPT_VERSIONS]; /* RDB versions that RESTORE does not refuse */
     bool type[ACCEPT_TYPES];       /* type bytes whose bodies it can read */
     bool untried
-        [ACCEPT_TYPES]; /* type bytes that came after this program, or before anything it meets: nothing is known */
-    bool modules;       /* type 7 may be tried: the server refuses unknown modules instead of exiting */
+        /* type bytes that came after this program, or before anything it meets: nothing is known */
+        [ACCEPT_TYPES];
+    /* type 7 may be tried: the server refuses unknown modules instead of exiting */
+    bool modules;
 };
 
 enum accept_how {
@@ -25,8 +28,8 @@ enum accept_how {
     ACCEPT_NEVER,     /* the target cannot have such a value */
 };
 
-/* *version: what to stamp for ACCEPT_RESTAMPED. An untried type is given to servers that take its very version: those are
- * of the source's family and not older. */
+/* *version: what to stamp for ACCEPT_RESTAMPED. An untried type is given to servers that take its
+ * very version: those are of the source's family and not older. */
 enum accept_how accept_how(const struct accept *accept, struct bytes payload, unsigned *version);
 
 #endif

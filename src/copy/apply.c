@@ -1,5 +1,6 @@
-/* Writing values to the target: SET (with PXAT) and MSET for strings, RESTORE for everything else, UNLINK for what is
- * gone. Each key has exactly one command under way; its acknowledgement ends the key's flight.
+/* Writing values to the target: SET (with PXAT) and MSET for strings, RESTORE for everything else,
+ * UNLINK for what is gone. Each key has exactly one command under way; its acknowledgement ends the
+ * key's flight.
  */
 #include <stdlib.h>
 
@@ -54,8 +55,9 @@ void apply_acknowledged(struct lane *lane, struct key_entry *entry) {
 
 /* In `err`: the target has not the module whose value this is, or not in the source's version. */
 static bool refuse_module(struct err *err, const char *place) {
-    return err_set(err, ERR_BAD_PAYLOAD, place,
-                   "the value of a module, or a vector set, which this server does not have or not in this version");
+    return err_set(
+        err, ERR_BAD_PAYLOAD, place,
+        "the value of a module, or a vector set, which this server does not have or not in this version");
 }
 
 /* RESTORE's own words for a value it cannot take are plain "ERR"; see err_code_of_reply(). */
@@ -109,8 +111,8 @@ static void on_mset_applied(void *ctx, void *arg, const struct reply *reply) {
 
 /* ---- commands ---- */
 
-/* The node to write to, ready; NULL when there is none now, or nothing may be written (the key is parked: what it was
- * read with must not be written after a pause). */
+/* The node to write to, ready; NULL when there is none now, or nothing may be written (the key is
+ * parked: what it was read with must not be written after a pause). */
 static struct pool_node *target_node(struct lane *lane, struct key_entry *entry, bool *asking) {
     *asking = (entry->flags & KEY_ASK_TARGET) != 0;
     struct pool_node *node = *asking ? pool_ask(lane->target, entry->slot) : NULL;
@@ -132,8 +134,8 @@ static struct pool_node *target_node(struct lane *lane, struct key_entry *entry,
     return NULL;
 }
 
-static struct outq *begin_command(struct lane *lane, struct pool_node *node, const struct key_entry *entry,
-                                  bool asking) {
+static struct outq *begin_command(struct lane *lane, struct pool_node *node,
+                                  const struct key_entry *entry, bool asking) {
     client_select(node->client, lane->plan->target_db >= 0 ? lane->plan->target_db : entry->db);
     if (asking) client_asking(node->client);
     return client_out(node->client);
@@ -157,10 +159,11 @@ static void send_set(struct outq *out, const struct fetched *f) {
         return;
     }
     bool expires = f->expiry_ms >= 0;
-    size_t room =
-        RESP_ARG_ROOM(f->entry->len) + RESP_ARG_ROOM(f->value.len) + RESP_ARG_ROOM(RESP_NUMBER_ROOM) + SET_WORDS_MAX;
+    size_t room = RESP_ARG_ROOM(f->entry->len) + RESP_ARG_ROOM(f->value.len) +
+                  RESP_ARG_ROOM(RESP_NUMBER_ROOM) + SET_WORDS_MAX;
     char *at = outq_reserve(out, room), *p = at;
-    p = expires ? resp_put_encoded(p, "*5\r\n$3\r\nSET\r\n") : resp_put_encoded(p, "*3\r\n$3\r\nSET\r\n");
+    p = expires ? resp_put_encoded(p, "*5\r\n$3\r\nSET\r\n")
+                : resp_put_encoded(p, "*3\r\n$3\r\nSET\r\n");
     p = resp_put_arg(p, key_entry_bytes(f->entry));
     p = resp_put_arg(p, f->value);
     if (expires) p = resp_put_arg_i64(resp_put_encoded(p, "$4\r\nPXAT\r\n"), f->expiry_ms);
@@ -177,7 +180,8 @@ static void write_restamped(struct outq *out, const struct fetched *f, unsigned 
 }
 
 /* stamp: the version that the target is to see, 0 for the payload's own. */
-static void send_restore(struct outq *out, const struct fetched *f, enum copy_preserve preserve, unsigned stamp) {
+static void send_restore(struct outq *out, const struct fetched *f, enum copy_preserve preserve,
+                         unsigned stamp) {
     bool expires = f->expiry_ms >= 0;
     resp_write_head(out, (expires ? 6 : 5) + (preserve != PRESERVE_NONE ? 2 : 0));
     resp_write_literal(out, "RESTORE");
@@ -203,7 +207,8 @@ static void send_restore(struct outq *out, const struct fetched *f, enum copy_pr
 static void note_value(const struct fetched *f) {
     struct key_entry *entry = f->entry;
     enum value_type type = f->is_payload ? payload_type(f->value) : VALUE_STRING;
-    entry->flags = (entry->flags & ~(15u << KEY_TYPE_SHIFT) & ~(uint32_t)KEY_GONE) | (uint32_t)type << KEY_TYPE_SHIFT;
+    entry->flags = (entry->flags & ~(15u << KEY_TYPE_SHIFT) & ~(uint32_t)KEY_GONE) |
+                   (uint32_t)type << KEY_TYPE_SHIFT;
     entry->data = f->value.len;
 }
 
@@ -213,14 +218,17 @@ static void refuse_value(struct lane *lane, const struct fetched *f) {
     if (payload_type(f->value) == VALUE_MODULE) {
         refuse_module(&err, "target");
     } else {
-        err_set(&err, ERR_BAD_PAYLOAD, "target", "the target is too old for this value (encoding %u of RDB version %u)",
+        err_set(&err, ERR_BAD_PAYLOAD, "target",
+                "the target is too old for this value (encoding %u of RDB version %u)",
                 (unsigned char)f->value.ptr[0], payload_version(f->value));
     }
     lane_key_failed(lane, f->entry, NULL, &err);
 }
 
-/* How the value travels; false when that is decided otherwise: refused, or fetched again in pieces. */
-static bool choose_way(struct lane *lane, const struct fetched *f, bool *by_commands, unsigned *stamp) {
+/* How the value travels; false when that is decided otherwise: refused, or fetched again in pieces.
+ */
+static bool choose_way(struct lane *lane, const struct fetched *f, bool *by_commands,
+                       unsigned *stamp) {
     *by_commands = false;
     *stamp = 0;
     if (!f->is_payload) return true;
@@ -264,7 +272,8 @@ static bool fits_mset(const struct fetched *f) {
 }
 
 /* Sends the marked values, all for one node and database. */
-static void send_mset(struct lane *lane, struct pool_node *node, const struct fetched *const *values, size_t n) {
+static void send_mset(struct lane *lane, struct pool_node *node,
+                      const struct fetched *const *values, size_t n) {
     struct mset *mset = mem_alloc(sizeof(*mset) + n * sizeof(mset->entries[0]));
     mset->node = node;
     mset->n = n;
@@ -273,8 +282,10 @@ static void send_mset(struct lane *lane, struct pool_node *node, const struct fe
     resp_write_literal(out, "MSET");
     for (size_t i = 0; i < n; i++) {
         mset->entries[i] = values[i]->entry;
-        char *at = outq_reserve(out, RESP_ARG_ROOM(values[i]->entry->len) + RESP_ARG_ROOM(values[i]->value.len));
-        char *p = resp_put_arg(resp_put_arg(at, key_entry_bytes(values[i]->entry)), values[i]->value);
+        char *at = outq_reserve(out, RESP_ARG_ROOM(values[i]->entry->len) +
+                                         RESP_ARG_ROOM(values[i]->value.len));
+        char *p =
+            resp_put_arg(resp_put_arg(at, key_entry_bytes(values[i]->entry)), values[i]->value);
         outq_commit(out, (size_t)(p - at));
     }
     client_end_command(node->client, on_mset_applied, mset, NULL);
@@ -328,7 +339,8 @@ void apply_deletion(struct lane *lane, struct key_entry *entry, const struct cli
         lane_key_done(lane, entry);
         return;
     }
-    if (key_is_temporary(key_entry_bytes(entry)) && transfers_use_name(lane->transfers, entry->db, entry->slot)) {
+    if (key_is_temporary(key_entry_bytes(entry)) &&
+        transfers_use_name(lane->transfers, entry->db, entry->slot)) {
         lane_key_done(lane, entry);
         return;
     }

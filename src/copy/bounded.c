@@ -3,7 +3,8 @@
  *   ready ─▶ SUBSCRIBE, PING, INFO memory ─▶ subscribed, has room ─▶ offered        timer ─▶ INFO memory ─▶ has room?
  *                 └── refused: closed for good, strings are read by GETRANGE
  *
- * A subscription is answered by a push; that it was refused by an error, which is taken for the answer to PING.
+ * A subscription is answered by a push; that it was refused by an error, which is taken for the
+ * answer to PING.
  */
 #include "copy/bounded.h"
 
@@ -60,7 +61,8 @@ static void on_subscribed(void *ctx, void *arg, const struct reply *reply) {
     if (reply->err != NULL) return;
     b->subscribed = !resp_is_error(&reply->item);
     if (b->subscribed) return;
-    log_debug(client_place(b->client), "strings are read by GETRANGE, as SUBSCRIBE " FEED_CHANNEL_UNUSED " is refused");
+    log_debug(client_place(b->client),
+              "strings are read by GETRANGE, as SUBSCRIBE " FEED_CHANNEL_UNUSED " is refused");
     loop_timer_stop(b->timer);
     client_close(&b->client);
 }
@@ -68,7 +70,8 @@ static void on_subscribed(void *ctx, void *arg, const struct reply *reply) {
 /* ---- the connection ---- */
 
 static void on_ready(void *ctx) {
-    static const struct bytes subscribe[] = { BYTES_LITERAL("SUBSCRIBE"), BYTES_LITERAL(FEED_CHANNEL_UNUSED) };
+    static const struct bytes subscribe[] = { BYTES_LITERAL("SUBSCRIBE"),
+                                              BYTES_LITERAL(FEED_CHANNEL_UNUSED) };
     static const struct bytes ping[] = { BYTES_LITERAL("PING") };
     struct bounded *b = ctx;
     resp_write_command(client_out(b->client), 2, subscribe);
@@ -86,8 +89,8 @@ static void on_down(void *ctx, const struct err *err, bool final) {
     if (used && !b->closed && b->on_lost != NULL) b->on_lost(b->ctx);
 }
 
-struct bounded *bounded_open(struct loop *loop, const struct client_settings *settings, int connections,
-                             void (*on_lost)(void *ctx), void *ctx) {
+struct bounded *bounded_open(struct loop *loop, const struct client_settings *settings,
+                             int connections, void (*on_lost)(void *ctx), void *ctx) {
     static const struct client_events events = { on_ready, on_down, NULL };
     struct client_settings own = *settings;
     struct bounded *b = mem_zalloc(sizeof(*b));
@@ -120,11 +123,14 @@ void bounded_free(struct bounded **bounded) {
 }
 
 struct client *bounded_client(struct bounded *b, const char *run_id) {
-    if (b == NULL || !b->subscribed || !b->has_room || b->client == NULL || !client_is_ready(b->client)) return NULL;
+    if (b == NULL || !b->subscribed || !b->has_room || b->client == NULL ||
+        !client_is_ready(b->client))
+        return NULL;
     if (strcmp(run_id, client_run_id(b->client)) == 0) return b->client;
     /* One of the two leads to a process that was there before, or not yet. */
     struct err err;
-    err_set(&err, ERR_CLOSED, client_place(b->client), "another server process answers than on the other connection");
+    err_set(&err, ERR_CLOSED, client_place(b->client),
+            "another server process answers than on the other connection");
     client_break(b->client, &err);
     return NULL;
 }

@@ -10,11 +10,12 @@
  *   GROUPS    XINFO STREAM key FULL COUNT 1       groups as they were: done; else ─▶ STRINGS or MEASURE
  *   TRANSFER  by the commands of the type, large values in pieces: see transfer.h
  *
- * Value first, expiry second: a key that is deleted or replaced in between is then found gone or gets the newer expiry,
- * never the newer value with the older one's "for ever". Before 7.0 there is only the time left, so the server is asked
- * for its clock at the end of the same batch.
+ * Value first, expiry second: a key that is deleted or replaced in between is then found gone or
+ * gets the newer expiry, never the newer value with the older one's "for ever". Before 7.0 there is
+ * only the time left, so the server is asked for its clock at the end of the same batch.
  *
- * A batch ends when its last reply is in; its values stay in the blocks they were received in until then.
+ * A batch ends when its last reply is in; its values stay in the blocks they were received in until
+ * then.
  */
 #include <stdlib.h>
 
@@ -59,7 +60,8 @@ static void key_set_error(struct fetch_key *key, const struct err *err) {
     *key->err = *err;
 }
 
-static void key_take_reply_error(struct batch *b, struct fetch_key *key, const struct reply *reply) {
+static void key_take_reply_error(struct batch *b, struct fetch_key *key,
+                                 const struct reply *reply) {
     struct err err;
     client_reply_error(b->client, &reply->item, &err);
     key_set_error(key, &err);
@@ -91,8 +93,10 @@ static void lane_learn(struct lane *lane, bool is_string, size_t len) {
 static void key_failed(struct batch *b, struct fetch_key *key) {
     struct lane *lane = b->lane;
     struct key_entry *entry = key->f.entry;
-    if ((b->stage == STAGE_USED || b->stage == STAGE_GROUPS) && err_class_of(key->err->code) == ERR_CLASS_KEY) {
-        /* It cannot be told: idle times are not kept, groups not shown whole, or it is no stream any more. */
+    if ((b->stage == STAGE_USED || b->stage == STAGE_GROUPS) &&
+        err_class_of(key->err->code) == ERR_CLASS_KEY) {
+        /* It cannot be told: idle times are not kept, groups not shown whole, or it is no stream
+         * any more. */
         lane_copy_after_all(lane, entry);
         return;
     }
@@ -100,8 +104,9 @@ static void key_failed(struct batch *b, struct fetch_key *key) {
         lane_learn(lane, false, 0);
         entry->flags |= KEY_NOT_STRING;
         lane_stage(lane, entry,
-                   lane->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED) ? STAGE_MEASURE
-                                                                                         : lane_value_stage(lane));
+                   lane->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED)
+                       ? STAGE_MEASURE
+                       : lane_value_stage(lane));
         return;
     }
     if (key->err->code == ERR_NOPERM && b->stage == STAGE_STRINGS && !(entry->flags & KEY_ALONE)) {
@@ -169,7 +174,8 @@ static void key_looked_at(struct batch *b, struct fetch_key *key) {
 static void key_groups_seen(struct lane *lane, struct fetch_key *key) {
     struct key_entry *entry = key->f.entry;
     bool told = lane->streams != NULL && key->groups != STREAM_UNSEEN;
-    if (told && !streams_changed(lane->streams, entry->db, key_entry_bytes(entry), entry->slot, key->groups)) {
+    if (told && !streams_changed(lane->streams, entry->db, key_entry_bytes(entry), entry->slot,
+                                 key->groups)) {
         key_unchanged(lane, entry);
     } else {
         lane_copy_after_all(lane, entry);
@@ -188,9 +194,13 @@ static void key_typed(struct batch *b, struct fetch_key *key) {
     } else {
         bool string = bytes_equal_str(key->f.value, "string");
         entry->flags |= KEY_TYPED | (string ? 0 : KEY_NOT_STRING);
-        bool measure = lane_measures_first(lane, entry) || (!string && lane->plan->can.source_memory_usage);
+        bool measure =
+            lane_measures_first(lane, entry) || (!string && lane->plan->can.source_memory_usage);
         bool dump = !string || !lane->plan->can.target_set_pxat;
-        lane_stage(lane, entry, measure ? STAGE_MEASURE : dump ? lane_value_stage(lane) : STAGE_STRINGS);
+        lane_stage(lane, entry,
+                   measure ? STAGE_MEASURE
+                   : dump  ? lane_value_stage(lane)
+                           : STAGE_STRINGS);
     }
 }
 
@@ -217,9 +227,10 @@ static void key_measured(struct batch *b, struct fetch_key *key) {
         lane_stage(lane, entry, STAGE_TRANSFER);
         return;
     }
-    bool maybe_string =
-        !(entry->flags & KEY_NOT_STRING) && lane->plan->can.target_set_pxat && lane->plan->preserve == PRESERVE_NONE;
-    bool try_string = (entry->flags & KEY_TYPED) || lane->string_share >= 0.3 || size >= VALUE_ALONE;
+    bool maybe_string = !(entry->flags & KEY_NOT_STRING) && lane->plan->can.target_set_pxat &&
+                        lane->plan->preserve == PRESERVE_NONE;
+    bool try_string =
+        (entry->flags & KEY_TYPED) || lane->string_share >= 0.3 || size >= VALUE_ALONE;
     lane_stage(lane, entry, maybe_string && try_string ? STAGE_STRINGS : lane_value_stage(lane));
 }
 
@@ -228,11 +239,13 @@ static int64_t key_absolute_expiry(const struct batch *b, const struct fetch_key
     return b->lane->plan->can.source_pexpiretime ? key->expiry : b->server_ms + key->expiry;
 }
 
-/* On the node's usual connection no string is read whole before its size is known: of one that was not measured the
- * first VALUE_LARGE bytes are asked for, and when so many come there may be more. */
+/* On the node's usual connection no string is read whole before its size is known: of one that was
+ * not measured the first VALUE_LARGE bytes are asked for, and when so many come there may be more.
+ */
 static bool is_read_in_part(const struct batch *b, const struct key_entry *entry) {
     bool usual = b->client == b->node->client;
-    return b->stage == STAGE_STRINGS && usual && !(entry->flags & KEY_MEASURED) && b->lane->plan->can.source_getrange;
+    return b->stage == STAGE_STRINGS && usual && !(entry->flags & KEY_MEASURED) &&
+           b->lane->plan->can.source_getrange;
 }
 
 static void key_too_long(struct lane *lane, struct key_entry *entry) {
@@ -259,8 +272,9 @@ static bool key_read(struct batch *b, struct fetch_key *key) {
         lane_learn(lane, false, 0);
         entry->flags |= KEY_NOT_STRING;
         lane_stage(lane, entry,
-                   lane->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED) ? STAGE_MEASURE
-                                                                                         : lane_value_stage(lane));
+                   lane->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED)
+                       ? STAGE_MEASURE
+                       : lane_value_stage(lane));
         return false;
     }
     if (key->result == RESULT_NULL || expiry_ms == -2) {
@@ -330,7 +344,8 @@ static void batch_fail(struct batch *b, const struct err *err, size_t first, siz
     for (size_t i = first; i < first + n; i++) key_set_error(&b->keys[i], err);
 }
 
-static void key_take_value(struct fetch_key *key, const struct resp_item *item, struct block *block) {
+static void key_take_value(struct fetch_key *key, const struct resp_item *item,
+                           struct block *block) {
     if (key->result == RESULT_ERROR) return;
     if (!resp_is_string(item)) {
         key->result = RESULT_NULL;
@@ -380,7 +395,8 @@ static bool asks_number(const struct batch *b) {
     return b->stage == STAGE_MEASURE || b->stage == STAGE_USED || b->stage == STAGE_EXISTS;
 }
 
-/* PEXPIRETIME, PTTL: a number beside the value. MEMORY USAGE, OBJECT IDLETIME, EXISTS: the answer itself. */
+/* PEXPIRETIME, PTTL: a number beside the value. MEMORY USAGE, OBJECT IDLETIME, EXISTS: the answer
+ * itself. */
 static void on_number(void *ctx, void *arg, const struct reply *reply) {
     struct batch *b = ctx;
     struct fetch_key *key = &b->keys[(uintptr_t)arg];
@@ -427,8 +443,8 @@ static void on_groups(void *ctx, void *arg, const struct reply *reply) {
 /* OBJECT IDLETIME, in seconds, or OBJECT FREQ; a key without one is copied without. */
 static void on_use(void *ctx, void *arg, const struct reply *reply) {
     struct batch *b = ctx;
-    bool told =
-        reply->err == NULL && reply->item.type == RESP_INTEGER && reply->item.num >= 0 && reply->item.num <= UINT32_MAX;
+    bool told = reply->err == NULL && reply->item.type == RESP_INTEGER && reply->item.num >= 0 &&
+                reply->item.num <= UINT32_MAX;
     if (told) b->keys[(uintptr_t)arg].f.entry->extra = (uint32_t)reply->item.num;
     batch_reply_done(b);
 }
@@ -438,16 +454,17 @@ static void on_time(void *ctx, void *arg, const struct reply *reply) {
     struct resp_cursor c = reply->cursor;
     struct resp_item seconds, micros;
     int64_t s = 0, us = 0;
-    bool ok = reply->err == NULL && reply->item.num == 2 && resp_next(&c, &seconds) && resp_next(&c, &micros) &&
-              bytes_to_i64(seconds.str, &s) && bytes_to_i64(micros.str, &us);
+    bool ok = reply->err == NULL && reply->item.num == 2 && resp_next(&c, &seconds) &&
+              resp_next(&c, &micros) && bytes_to_i64(seconds.str, &s) &&
+              bytes_to_i64(micros.str, &us);
     b->server_ms = ok ? s * 1000 + us / 1000 : clock_wall_ms();
     batch_reply_done(b);
 }
 
 /* ---- commands ---- */
 
-static void send_key_command(struct batch *b, struct bytes first, struct bytes second, client_reply_fn *fn,
-                             size_t index) {
+static void send_key_command(struct batch *b, struct bytes first, struct bytes second,
+                             client_reply_fn *fn, size_t index) {
     struct client *client = b->client;
     if (b->asking) client_asking(client);
     struct outq *out = client_out(client);
@@ -481,7 +498,8 @@ static void send_groups(struct batch *b, size_t index) {
     };
     if (b->asking) client_asking(client);
     b->due++;
-    client_command(client, on_groups, b, (void *)(uintptr_t)index, sizeof(words) / sizeof(words[0]), words);
+    client_command(client, on_groups, b, (void *)(uintptr_t)index, sizeof(words) / sizeof(words[0]),
+                   words);
 }
 
 /* Bytes on the wire of the keys from `first` on, at most. */
@@ -496,7 +514,8 @@ static void send_mget(struct batch *b, size_t first, size_t n) {
     resp_write_head(out, n + 1);
     resp_write_literal(out, "MGET");
     char *at = outq_reserve(out, keys_room(b, first, n)), *p = at;
-    for (size_t i = first; i < first + n; i++) p = resp_put_arg(p, key_entry_bytes(b->keys[i].f.entry));
+    for (size_t i = first; i < first + n; i++)
+        p = resp_put_arg(p, key_entry_bytes(b->keys[i].f.entry));
     outq_commit(out, (size_t)(p - at));
     b->due++;
     client_end_command(b->client, on_mget, b, group_arg(first, n));
@@ -511,7 +530,8 @@ static size_t mget_span(const struct batch *b, size_t first) {
     while (first + n < b->n && n + 1 < plan->max_args) {
         const struct key_entry *e = b->keys[first + n].f.entry;
         if (is_read_in_part(b, e)) break;
-        if ((e->flags & KEY_ALONE) || (!plan->can.source_spans_slots && e->slot != head->slot)) break;
+        if ((e->flags & KEY_ALONE) || (!plan->can.source_spans_slots && e->slot != head->slot))
+            break;
         n++;
     }
     return n;
@@ -559,7 +579,8 @@ static void send_expiries(struct batch *b) {
 static void send_uses(struct batch *b) {
     enum copy_preserve preserve = b->lane->plan->preserve;
     if (preserve == PRESERVE_NONE) return;
-    struct bytes what = preserve == PRESERVE_FREQ ? BYTES_LITERAL("FREQ") : BYTES_LITERAL("IDLETIME");
+    struct bytes what =
+        preserve == PRESERVE_FREQ ? BYTES_LITERAL("FREQ") : BYTES_LITERAL("IDLETIME");
     for (size_t i = 0; i < b->n; i++) send_key_command(b, BYTES_LITERAL("OBJECT"), what, on_use, i);
 }
 
@@ -567,7 +588,8 @@ static void send_uses(struct batch *b) {
 static struct client *client_for(const struct batch *b) {
     const struct lane *lane = b->lane;
     struct client *usual = b->node->client;
-    if (b->stage != STAGE_STRINGS || b->asking || lane->value_bytes > BOUNDED_VALUE_MAX) return usual;
+    if (b->stage != STAGE_STRINGS || b->asking || lane->value_bytes > BOUNDED_VALUE_MAX)
+        return usual;
     if (!bounded_is_earned(&lane->trust, lane->reading_bytes)) return usual;
     struct client *bounded = bounded_client(b->node->bounded, client_run_id(usual));
     return bounded != NULL ? bounded : usual;
@@ -582,7 +604,8 @@ static void batch_send(struct batch *b) {
         send_expiries(b);
         break;
     case STAGE_DUMP:
-        for (size_t i = 0; i < b->n; i++) send_key_command(b, BYTES_LITERAL("DUMP"), bytes_of("", 0), on_value, i);
+        for (size_t i = 0; i < b->n; i++)
+            send_key_command(b, BYTES_LITERAL("DUMP"), bytes_of("", 0), on_value, i);
         send_expiries(b);
         break;
     case STAGE_MEASURE:
@@ -599,20 +622,23 @@ static void batch_send(struct batch *b) {
         }
         break;
     case STAGE_EXISTS:
-        for (size_t i = 0; i < b->n; i++) send_key_command(b, BYTES_LITERAL("EXISTS"), bytes_of("", 0), on_number, i);
+        for (size_t i = 0; i < b->n; i++)
+            send_key_command(b, BYTES_LITERAL("EXISTS"), bytes_of("", 0), on_number, i);
         break;
     case STAGE_GROUPS:
         for (size_t i = 0; i < b->n; i++) send_groups(b, i);
         break;
     case STAGE_TYPE:
-        for (size_t i = 0; i < b->n; i++) send_key_command(b, BYTES_LITERAL("TYPE"), bytes_of("", 0), on_value, i);
+        for (size_t i = 0; i < b->n; i++)
+            send_key_command(b, BYTES_LITERAL("TYPE"), bytes_of("", 0), on_value, i);
         break;
     }
 }
 
 /* ---- filling ---- */
 
-static struct batch *batch_new(struct lane *lane, struct pool_node *node, enum stage stage, int db, size_t cap) {
+static struct batch *batch_new(struct lane *lane, struct pool_node *node, enum stage stage, int db,
+                               size_t cap) {
     struct batch *b = mem_zalloc(sizeof(*b));
     b->lane = lane;
     b->node = node;
@@ -626,7 +652,9 @@ static struct batch *batch_new(struct lane *lane, struct pool_node *node, enum s
 static void batch_add(struct batch *b, struct key_entry *entry) {
     b->keys[b->n++] = (struct fetch_key){ .f = { .entry = entry, .expiry_ms = -1 }, .expiry = -1 };
     bool reads_value = b->stage == STAGE_STRINGS || b->stage == STAGE_DUMP;
-    uint64_t expected = !reads_value ? 0 : (entry->flags & KEY_MEASURED) ? entry->data : (uint64_t)b->lane->value_bytes;
+    uint64_t expected = !reads_value                    ? 0
+                        : (entry->flags & KEY_MEASURED) ? entry->data
+                                                        : (uint64_t)b->lane->value_bytes;
     b->bytes += expected;
     b->lane->reading_bytes += expected;
 }
@@ -637,7 +665,8 @@ static void send_building(struct pool_node *node, enum stage stage) {
     if (b != NULL) batch_send(b);
 }
 
-static void fetch_alone(struct lane *lane, struct pool_node *node, struct key_entry *entry, bool asking) {
+static void fetch_alone(struct lane *lane, struct pool_node *node, struct key_entry *entry,
+                        bool asking) {
     struct batch *b = batch_new(lane, node, key_stage(entry), entry->db, 1);
     b->asking = asking;
     batch_add(b, entry);
@@ -646,7 +675,8 @@ static void fetch_alone(struct lane *lane, struct pool_node *node, struct key_en
 
 void fetch_add(struct lane *lane, struct key_entry *entry) {
     bool asking = (entry->flags & KEY_ASK_SOURCE) != 0;
-    struct pool_node *node = asking ? pool_ask(lane->source, entry->slot) : pool_route(lane->source, entry->slot);
+    struct pool_node *node =
+        asking ? pool_ask(lane->source, entry->slot) : pool_route(lane->source, entry->slot);
     if (node == NULL && asking) node = pool_route(lane->source, entry->slot);
     if (node == NULL) {
         lane_park_unowned(lane, entry, lane->source);
@@ -678,7 +708,8 @@ void fetch_add(struct lane *lane, struct key_entry *entry) {
         send_building(node, stage);
         b = NULL;
     }
-    if (b == NULL) b = node->building[stage] = batch_new(lane, node, stage, entry->db, lane->plan->batch_keys);
+    if (b == NULL)
+        b = node->building[stage] = batch_new(lane, node, stage, entry->db, lane->plan->batch_keys);
     batch_add(b, entry);
     if (b->n == b->cap || b->bytes >= BATCH_BYTES_MAX) send_building(node, stage);
 }

@@ -20,7 +20,8 @@ bool key_is_temporary(struct bytes key) {
 
 bool key_is_own(struct bytes key) {
     if (!bytes_has_prefix(key, "longhaul:")) return false;
-    if (bytes_has_prefix(key, "longhaul:probe:") || bytes_has_prefix(key, "longhaul:doctor:")) return true;
+    if (bytes_has_prefix(key, "longhaul:probe:") || bytes_has_prefix(key, "longhaul:doctor:"))
+        return true;
     if (key_is_temporary(key)) return true;
     if (!bytes_has_prefix(key, "longhaul:{")) return false;
     return ends_with(key, "}:state") || ends_with(key, "}:lease") || ends_with(key, "}:epoch") ||

@@ -1,5 +1,5 @@
-/* Which keys a job is about: --key-pattern, --key-include, --key-exclude, --key-slot, --key-type. Everything is
- * borrowed and never changes while a job runs, so all threads may use one filter. */
+/* Which keys a job is about: --key-pattern, --key-include, --key-exclude, --key-slot, --key-type.
+ * Everything is borrowed and never changes while a job runs, so all threads may use one filter. */
 #ifndef LONGHAUL_COPY_FILTER_H
 #define LONGHAUL_COPY_FILTER_H
 
@@ -31,7 +31,8 @@ bool key_is_temporary(struct bytes key);
  */
 bool key_is_own(struct bytes key);
 
-/* By name alone: also false for longhaul's own keys. (Without pattern, which the server applies, and types.) slot is the key's. */
+/* By name alone: also false for longhaul's own keys. (Without pattern, which the server applies,
+ * and types.) slot is the key's. */
 bool key_filter_wants(const struct key_filter *filter, struct bytes key, uint16_t slot);
 
 /* By type, as TYPE answers. */

@@ -1,7 +1,8 @@
 /* See gather.h. */
 #include "copy/gather.h"
 
-/* Of a thread. Below the first, reading at once hinders nobody; from the second on every read displaces something. */
+/* Of a thread. Below the first, reading at once hinders nobody; from the second on every read
+ * displaces something. */
 #define GATHER_FROM 0.5
 #define GATHER_FULLY 0.8
 
@@ -25,12 +26,14 @@ int64_t gather_time_ms(double share, int64_t most_ms) {
     return part >= 1 ? most_ms : (int64_t)(part * (double)most_ms);
 }
 
-size_t gather_allows(struct gather_gate *gate, int64_t now_ms, size_t queued, int64_t time_ms, size_t free_per_s,
-                     bool full) {
+size_t gather_allows(struct gather_gate *gate, int64_t now_ms, size_t queued, int64_t time_ms,
+                     size_t free_per_s, bool full) {
     if (gate->sweep == 0) {
         int64_t waited_ms = now_ms - gate->opened_ms;
-        bool due = gate->opened_ms == 0 || waited_ms >= time_ms; /* the clock may be younger than the gathering time */
-        bool cheap = waited_ms >= GATHER_LEAST_MS && queued <= (uint64_t)waited_ms * free_per_s / 1000;
+        /* the clock may be younger than the gathering time */
+        bool due = gate->opened_ms == 0 || waited_ms >= time_ms;
+        bool cheap =
+            waited_ms >= GATHER_LEAST_MS && queued <= (uint64_t)waited_ms * free_per_s / 1000;
         if (!due && !cheap && !full) return 0;
         gate->opened_ms = now_ms;
         gate->sweep = queued;

@@ -5,9 +5,10 @@
  *   queue:  [ taken in this sweep | named since the gate opened ]      gate: open until the sweep's keys are taken, then
  *             gather_allows()                                          closed for the gathering time
  *
- * A key that changes often is read once in that time instead of each time. What is named after an opening waits for the
- * next one. Where reads cost little (few keys wait for the time that passed: few change, or the same ones) the gate opens
- * earlier, so that lag is added only where it buys something. Pure: the clock and the queue are the caller's.
+ * A key that changes often is read once in that time instead of each time. What is named after an
+ * opening waits for the next one. Where reads cost little (few keys wait for the time that passed:
+ * few change, or the same ones) the gate opens earlier, so that lag is added only where it buys
+ * something. Pure: the clock and the queue are the caller's.
  */
 #ifndef LONGHAUL_COPY_GATHER_H
 #define LONGHAUL_COPY_GATHER_H
@@ -17,13 +18,15 @@
 #include <stdint.h>
 
 enum {
-    GATHER_LEAST_MS = 4,           /* between two openings */
-    GATHER_FREE_PER_S = 10 * 1000, /* so many keys a second are read without waiting, of the whole job */
+    GATHER_LEAST_MS = 4, /* between two openings */
+    /* so many keys a second are read without waiting, of the whole job */
+    GATHER_FREE_PER_S = 10 * 1000,
     GATHER_LOAD_MIN_MS = 200,      /* a share is not computed over less */
     GATHER_LOAD_MAX_MS = 10 * 1000 /* nor over more: then it begins anew */
 };
 
-/* How busy a thread is, from its processor time now and then. All zero: nothing known, which is idle. */
+/* How busy a thread is, from its processor time now and then. All zero: nothing known, which is
+ * idle. */
 struct gather_load {
     int64_t at_us, cpu_us;
     double share; /* 1: all the time. Rises at once, falls by half of the difference */
@@ -39,10 +42,10 @@ struct gather_gate {
     int64_t opened_ms;
     size_t sweep; /* keys that may still be taken */
 };
-/* How many of the queued keys, from the head, may be taken now. free_per_s: of this queue. full: they take too much memory
- * to wait. Then gather_took() of those that were. */
-size_t gather_allows(struct gather_gate *gate, int64_t now_ms, size_t queued, int64_t time_ms, size_t free_per_s,
-                     bool full);
+/* How many of the queued keys, from the head, may be taken now. free_per_s: of this queue. full:
+ * they take too much memory to wait. Then gather_took() of those that were. */
+size_t gather_allows(struct gather_gate *gate, int64_t now_ms, size_t queued, int64_t time_ms,
+                     size_t free_per_s, bool full);
 void gather_took(struct gather_gate *gate, size_t n);
 
 #endif

@@ -46,11 +46,14 @@ void giveup_add(struct giveup *g, int db, struct bytes key, const struct err *wh
             g->cap = g->cap == 0 ? 16 : g->cap * 2;
             g->keys = mem_array(g->keys, g->cap, sizeof(*g->keys));
         }
-        g->keys[g->n++] = (struct giveup_key){ .db = db, .key = mem_strdup(name), .reason = mem_strdup(reason) };
+        g->keys[g->n++] =
+            (struct giveup_key){ .db = db, .key = mem_strdup(name), .reason = mem_strdup(reason) };
     }
     pthread_mutex_unlock(&g->lock);
-    if (count <= GIVEUP_LOGGED_MAX) log_warn("given up", "db %d key \"%.200s\": %s", db, name, reason);
-    if (count == GIVEUP_LOGGED_MAX) log_warn("given up", "further keys are counted and listed at the end");
+    if (count <= GIVEUP_LOGGED_MAX)
+        log_warn("given up", "db %d key \"%.200s\": %s", db, name, reason);
+    if (count == GIVEUP_LOGGED_MAX)
+        log_warn("given up", "further keys are counted and listed at the end");
 }
 
 size_t giveup_kept(const struct giveup *g) {

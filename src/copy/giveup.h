@@ -1,5 +1,5 @@
-/* The keys that could not be copied, and why. Shared by the lanes of a job; safe from every thread. The count is exact;
- * of the keys themselves the first GIVEUP_KEPT_MAX are kept. */
+/* The keys that could not be copied, and why. Shared by the lanes of a job; safe from every thread.
+ * The count is exact; of the keys themselves the first GIVEUP_KEPT_MAX are kept. */
 #ifndef LONGHAUL_COPY_GIVEUP_H
 #define LONGHAUL_COPY_GIVEUP_H
 

@@ -15,9 +15,11 @@
 static void lane_publish_waiting(struct lane *lane) {
     uint64_t waiting = keyset_queued(lane->keys) + keyset_in_flight(lane->keys) + lane->unclean;
     /* Release: whoever sees nothing waiting also sees what was copied. */
-    atomic_store_explicit(&lane->stats.in_flight, keyset_in_flight(lane->keys), memory_order_relaxed);
+    atomic_store_explicit(&lane->stats.in_flight, keyset_in_flight(lane->keys),
+                          memory_order_relaxed);
     atomic_store_explicit(&lane->stats.waiting, waiting, memory_order_release);
-    atomic_store_explicit(&lane->stats.waiting_bytes, keyset_memory_bytes(lane->keys), memory_order_relaxed);
+    atomic_store_explicit(&lane->stats.waiting_bytes, keyset_memory_bytes(lane->keys),
+                          memory_order_relaxed);
 }
 
 /* ---- parked and staged keys ---- */
@@ -138,8 +140,8 @@ static void on_linger(void *ctx) {
     lane_kick(lane);
 }
 
-/* Changes come a few at a time, and each wakes up three processes. A little later there are more, and some of them the
- * same: the source has less to do for each. */
+/* Changes come a few at a time, and each wakes up three processes. A little later there are more,
+ * and some of them the same: the source has less to do for each. */
 static bool lane_lingers(struct lane *lane, size_t queued) {
     if (!lane->plan->live || lane->lingered || queued >= LANE_LINGER_KEYS) return false;
     if (!loop_timer_is_pending(lane->linger)) loop_timer_start(lane->linger, LANE_LINGER_MS);
@@ -154,11 +156,12 @@ static size_t lane_ripe(struct lane *lane, size_t queued) {
         lane->gate = (struct gather_gate){ 0 };
         return lane_lingers(lane, queued) ? 0 : queued;
     }
-    bool full =
-        plan->names_bytes_max > 0 && keyset_memory_bytes(lane->keys) >= plan->names_bytes_max / LANE_GATHER_SHARE;
+    bool full = plan->names_bytes_max > 0 &&
+                keyset_memory_bytes(lane->keys) >= plan->names_bytes_max / LANE_GATHER_SHARE;
     size_t free_per_s = GATHER_FREE_PER_S / (size_t)plan->lanes;
     size_t ripe = gather_allows(&lane->gate, clock_mono_ms(), queued, gather_ms, free_per_s, full);
-    if (ripe == 0 && !loop_timer_is_pending(lane->linger)) loop_timer_start(lane->linger, GATHER_LEAST_MS);
+    if (ripe == 0 && !loop_timer_is_pending(lane->linger))
+        loop_timer_start(lane->linger, GATHER_LEAST_MS);
     return ripe;
 }
 
@@ -179,15 +182,17 @@ static size_t lane_room(struct lane *lane) {
     uint64_t free_bytes = lane->reading_bytes < half ? half - lane->reading_bytes : 0;
     uint64_t by_bytes = (uint64_t)((double)free_bytes / (lane->value_bytes + 1)) + 1;
     if (by_bytes < room) room = (size_t)by_bytes;
-    /* A server that is woken for a few keys costs more than they do: wait for a quarter of the window, or of what fits. */
+    /* A server that is woken for a few keys costs more than they do: wait for a quarter of the
+     * window, or of what fits. */
     uint64_t quantum = (uint64_t)((double)half / (lane->value_bytes + 1) / 4) + 1;
     if (quantum > window / 4) quantum = window / 4;
     if (room < quantum && room < ripe && in_flight > 0) return 0;
     return lane_allowance(lane, room < ripe ? room : ripe);
 }
 
-/* A full target may get room only by deletions that wait behind what it cannot take. So, beside the batch that tries
- * whether the trouble is over, further keys are looked at, which costs little: those that are gone are deleted. */
+/* A full target may get room only by deletions that wait behind what it cannot take. So, beside the
+ * batch that tries whether the trouble is over, further keys are looked at, which costs little:
+ * those that are gone are deleted. */
 static size_t lane_probes(const struct lane *lane, size_t tried) {
     bool full = lane->trouble_since_ms != 0 && lane->trouble.code == ERR_OOM;
     return full && lane->plan->live && lane->window.keys > tried ? lane->window.keys - tried : 0;
@@ -211,7 +216,8 @@ static bool lane_take(struct lane *lane, bool probe) {
 static void lane_bound_source(struct lane *lane) {
     const struct copy_abilities *can = &lane->plan->can;
     lane->bounded = true;
-    if (can->source_memory_usage && can->source_getrange) pool_bound(lane->source, lane->plan->lanes);
+    if (can->source_memory_usage && can->source_getrange)
+        pool_bound(lane->source, lane->plan->lanes);
 }
 
 static void lane_take_up(struct lane *lane) {
@@ -245,7 +251,8 @@ static void lane_work(void *ctx) {
     if (!held) lane_take_up(lane);
     fetch_flush(lane);
     /* Nothing is left that could find out whether the trouble is over. */
-    if (lane->trouble_since_ms != 0 && keyset_queued(lane->keys) + keyset_in_flight(lane->keys) == 0)
+    if (lane->trouble_since_ms != 0 &&
+        keyset_queued(lane->keys) + keyset_in_flight(lane->keys) == 0)
         lane->trouble_since_ms = lane->hold_until_ms = 0;
     lane_publish_waiting(lane);
     lane_serve_marks(lane);
@@ -280,14 +287,16 @@ static void lane_give_up(struct lane *lane, struct key_entry *entry, const struc
     lane_key_done(lane, entry);
 }
 
-/* The target (or a command of the source) cannot work until somebody acts: nothing new is started for a while. */
+/* The target (or a command of the source) cannot work until somebody acts: nothing new is started
+ * for a while. */
 static void lane_hold(struct lane *lane, const struct err *err) {
     int64_t now_ms = clock_mono_ms();
     if (lane->trouble_since_ms == 0) {
         lane->trouble_since_ms = now_ms;
         lane->hold_ms = LANE_HOLD_MIN_MS;
         /* A node that answers now and then would fill the log. */
-        lane->trouble_told = lane->trouble_logged_ms == 0 || now_ms - lane->trouble_logged_ms > LANE_TELL_MS;
+        lane->trouble_told =
+            lane->trouble_logged_ms == 0 || now_ms - lane->trouble_logged_ms > LANE_TELL_MS;
         if (lane->trouble_told) lane->trouble_logged_ms = now_ms;
         if (lane->trouble_told) log_warn(err->place, "%s; waiting", err->text);
     } else if (now_ms >= lane->hold_until_ms) {
@@ -300,7 +309,9 @@ static void lane_hold(struct lane *lane, const struct err *err) {
 void lane_node_works(struct lane *lane, const struct pool_node *node) {
     if (lane->trouble_since_ms == 0) return;
     /* Another node of the target's cluster may work while this one does not. */
-    if (lane->trouble.code != ERR_CLUSTERDOWN && strcmp(lane->trouble.place, client_place(node->client)) != 0) return;
+    if (lane->trouble.code != ERR_CLUSTERDOWN &&
+        strcmp(lane->trouble.place, client_place(node->client)) != 0)
+        return;
     if (lane->trouble_told)
         log_info(lane->trouble.place, "works again after %lld ms",
                  (long long)(clock_mono_ms() - lane->trouble_since_ms));
@@ -322,15 +333,17 @@ void lane_node_deleted(struct lane *lane, const struct pool_node *node) {
 
 void lane_park_unowned(struct lane *lane, struct key_entry *entry, struct pool *side) {
     struct err err;
-    err_set(&err, ERR_CLUSTERDOWN, deployment_role(pool_deployment(side)), "no node owns slot %u", entry->slot);
+    err_set(&err, ERR_CLUSTERDOWN, deployment_role(pool_deployment(side)), "no node owns slot %u",
+            entry->slot);
     lane_hold(lane, &err);
     lane->plan->request_refresh(lane->plan->ctx, pool_deployment(side));
     lane_park(lane, entry);
 }
 
-/* "MOVED 3999 127.0.0.1:6381", "ASK ...": the node that has the slot. The text of the error has it, because the reply
- * itself is gone by now; the server's words come first in it. */
-static void lane_redirect(struct lane *lane, struct key_entry *entry, struct pool_node *node, const struct err *err) {
+/* "MOVED 3999 127.0.0.1:6381", "ASK ...": the node that has the slot. The text of the error has it,
+ * because the reply itself is gone by now; the server's words come first in it. */
+static void lane_redirect(struct lane *lane, struct key_entry *entry, struct pool_node *node,
+                          const struct err *err) {
     struct bytes rest = bytes_of_str(err->text);
     bytes_split(&rest, ' ');
     bytes_split(&rest, ' ');
@@ -355,21 +368,26 @@ static void lane_redirect(struct lane *lane, struct key_entry *entry, struct poo
 
 /* The node answers, and refuses everything: that is an outage as if it did not answer. */
 static bool is_of_whole_node(enum err_code code) {
-    return code == ERR_LOADING || code == ERR_BUSY || code == ERR_CLUSTERDOWN || code == ERR_MASTERDOWN;
+    return code == ERR_LOADING || code == ERR_BUSY || code == ERR_CLUSTERDOWN ||
+           code == ERR_MASTERDOWN;
 }
 
 /* A key that only ever is asked to come again ends the job in the end, as an outage. */
-static void lane_check_patience(struct lane *lane, const struct key_entry *entry, const struct err *err) {
+static void lane_check_patience(struct lane *lane, const struct key_entry *entry,
+                                const struct err *err) {
     int64_t limit_ms = lane->plan->outage_timeout_ms;
-    if (limit_ms == 0 || (int64_t)entry->attempts * LANE_RETRY_MS < limit_ms || entry->attempts < REDIRECTS_IN_A_ROW)
+    if (limit_ms == 0 || (int64_t)entry->attempts * LANE_RETRY_MS < limit_ms ||
+        entry->attempts < REDIRECTS_IN_A_ROW)
         return;
     struct err outage;
-    err_set(&outage, ERR_OUTAGE, err->place, "a key was refused %u times, longer than --outage-timeout allows: %s",
-            entry->attempts, err->text);
+    err_set(&outage, ERR_OUTAGE, err->place,
+            "a key was refused %u times, longer than --outage-timeout allows: %s", entry->attempts,
+            err->text);
     lane_fail(lane, &outage);
 }
 
-void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_node *node, const struct err *err) {
+void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_node *node,
+                     const struct err *err) {
     struct deployment *side = node != NULL ? pool_deployment(node->pool) : NULL;
     if (lane->closing) return;
     switch (err_class_of(err->code)) {
@@ -379,7 +397,8 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
         if (err->code == ERR_TRYAGAIN) entry->flags |= KEY_ALONE;
         if (is_of_whole_node(err->code)) lane_hold(lane, err);
         lane_check_patience(lane, entry, err);
-        if (side != NULL && err->code != ERR_LOADING && err->code != ERR_TRYAGAIN && err->code != ERR_BUSY)
+        if (side != NULL && err->code != ERR_LOADING && err->code != ERR_TRYAGAIN &&
+            err->code != ERR_BUSY)
             lane->plan->request_refresh(lane->plan->ctx, side);
         lane_park(lane, entry);
         return;
@@ -401,7 +420,8 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
         return;
     case ERR_CLASS_STOP:
         lane_park(lane, entry);
-        if (lane->plan->live && node != NULL && (err->code == ERR_NOAUTH || err->code == ERR_WRONGPASS)) {
+        if (lane->plan->live && node != NULL &&
+            (err->code == ERR_NOAUTH || err->code == ERR_WRONGPASS)) {
             lane_hold(lane, err); /* the login may be accepted again */
             if (client_is_ready(node->client)) client_break(node->client, err);
             return;
@@ -416,9 +436,11 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
 static void on_node_ready(void *ctx, struct pool_node *node) {
     struct lane *lane = ctx;
     window_reset(&lane->window);
-    window_expect(&lane->window, pool_round_trip_us(lane->source) + pool_round_trip_us(lane->target));
+    window_expect(&lane->window,
+                  pool_round_trip_us(lane->source) + pool_round_trip_us(lane->target));
     transfers_clean(lane); /* first of all */
-    if (!lane->stopping && lane->parked != NULL && clock_mono_ms() >= lane->hold_until_ms) lane_unpark(lane);
+    if (!lane->stopping && lane->parked != NULL && clock_mono_ms() >= lane->hold_until_ms)
+        lane_unpark(lane);
     lane_kick(lane);
 }
 
@@ -429,7 +451,8 @@ static void on_node_down(void *ctx, struct pool_node *node, const struct err *er
         lane_fail(lane, err);
         return;
     }
-    if (lane->index == 0 && client_last_error(node->client)->code != ERR_NONE) log_debug(err->place, "%s", err->text);
+    if (lane->index == 0 && client_last_error(node->client)->code != ERR_NONE)
+        log_debug(err->place, "%s", err->text);
     lane->plan->request_refresh(lane->plan->ctx, pool_deployment(node->pool));
 }
 
@@ -448,7 +471,8 @@ static void on_node_gone(void *ctx, struct pool_node *node) {
 
 static void lane_check_outage(struct lane *lane) {
     const struct pool_node *node = NULL, *other = NULL;
-    int64_t since = pool_down_since_ms(lane->source, &node), since_target = pool_down_since_ms(lane->target, &other);
+    int64_t since = pool_down_since_ms(lane->source, &node),
+            since_target = pool_down_since_ms(lane->target, &other);
     if (since == 0 || (since_target != 0 && since_target < since)) {
         since = since_target;
         node = other;
@@ -470,7 +494,8 @@ static void lane_check_outage(struct lane *lane) {
     if (limit_ms == 0 || now_ms - since < limit_ms) return;
     struct err err;
     err_set(&err, ERR_OUTAGE, place, "unusable for %lld s, longer than --outage-timeout allows: %s",
-            (long long)(now_ms - since) / 1000, why->code == ERR_NONE ? "no connection" : why->text);
+            (long long)(now_ms - since) / 1000,
+            why->code == ERR_NONE ? "no connection" : why->text);
     lane_fail(lane, &err);
 }
 
@@ -478,7 +503,8 @@ static void on_tick(void *ctx) {
     struct lane *lane = ctx;
     lane_check_outage(lane);
     if (clock_mono_ms() - lane->trust_checked_ms >= LANE_TRUST_MS) lane_check_trust(lane);
-    atomic_store_explicit(&lane->stats.reconnects, pool_reconnects(lane->source) + pool_reconnects(lane->target),
+    atomic_store_explicit(&lane->stats.reconnects,
+                          pool_reconnects(lane->source) + pool_reconnects(lane->target),
                           memory_order_relaxed);
     transfers_clean(lane); /* where nothing could be written when the node became ready */
     lane_kick(lane);
@@ -488,7 +514,8 @@ static void on_tick(void *ctx) {
 /* ---- life ---- */
 
 struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index) {
-    static const struct pool_events events = { on_node_ready, on_node_down, on_bounded_lost, on_node_gone };
+    static const struct pool_events events = { on_node_ready, on_node_down, on_bounded_lost,
+                                               on_node_gone };
     struct lane *lane = mem_zalloc(sizeof(*lane));
     lane->plan = plan;
     lane->loop = loop;
@@ -541,7 +568,8 @@ int lane_of_slot(const struct copy_plan *plan, uint16_t slot) {
 
 void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot, enum key_how how) {
     const struct copy_plan *plan = lane->plan;
-    bool full = plan->live && plan->names_bytes_max > 0 && keyset_memory_bytes(lane->keys) >= plan->names_bytes_max;
+    bool full = plan->live && plan->names_bytes_max > 0 &&
+                keyset_memory_bytes(lane->keys) >= plan->names_bytes_max;
     if (full && keyset_find(lane->keys, db, key) == NULL) {
         lane_owe_unnamed(lane, slot);
         return;
@@ -556,7 +584,8 @@ void lane_update(struct lane *lane) {
     pool_update(lane->source);
     pool_update(lane->target);
     transfers_clean(lane);
-    if (!lane->stopping && lane->parked != NULL && clock_mono_ms() >= lane->hold_until_ms) lane_unpark(lane);
+    if (!lane->stopping && lane->parked != NULL && clock_mono_ms() >= lane->hold_until_ms)
+        lane_unpark(lane);
     lane_kick(lane);
 }
 

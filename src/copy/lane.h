@@ -1,13 +1,15 @@
-/* A lane: copies the keys of one fixed part of the slots from source to target, on one event loop, sharing nothing.
+/* A lane: copies the keys of one fixed part of the slots from source to target, on one event loop,
+ * sharing nothing.
  *
  *            lane_name()                                                  lane's own connections
  *   names ───────────────▶ keyset (queued) ─▶ fetch: batches per node ─▶ apply: commands per node ─▶ acknowledged
  *                              ▲                      │ failed, redirected        │
  *                              └──────────────────────┴── parked / queued again ──┘
  *
- * A key belongs to the same lane whatever its slot's owner, so that failovers and resharding cannot bring two copies of
- * it into flight. Windows bound keys, bytes being read, and bytes waiting to be written. What goes wrong is decided per
- * error class (base/errors.def) in one place, lane_key_failed().
+ * A key belongs to the same lane whatever its slot's owner, so that failovers and resharding cannot
+ * bring two copies of it into flight. Windows bound keys, bytes being read, and bytes waiting to be
+ * written. What goes wrong is decided per error class (base/errors.def) in one place,
+ * lane_key_failed().
  */
 #ifndef LONGHAUL_COPY_LANE_H
 #define LONGHAUL_COPY_LANE_H
@@ -56,42 +58,54 @@ struct copy_plan {
     enum copy_preserve preserve;
     bool dry_run;
     bool log_keys;
-    bool never_delete;     /* a key that the source does not have stays on the target */
-    int target_db;         /* -1: the same number as on the source */
-    const int *target_dbs; /* all that are written to when the lane begins: what a killed job left there is removed */
+    bool never_delete; /* a key that the source does not have stays on the target */
+    int target_db;     /* -1: the same number as on the source */
+    /* all that are written to when the lane begins: what a killed job left there is removed */
+    const int *target_dbs;
     size_t n_target_dbs;
-    size_t batch_keys;         /* keys read by one batch */
-    size_t window_keys;        /* keys in flight per lane; 0: as many as the way to the target holds */
-    size_t max_args;           /* words in one command */
-    uint64_t lane_bytes;       /* budget of a lane for values being read and written */
-    uint64_t mem_limit_bytes;  /* 0: none */
-    uint64_t big_key_bytes;    /* from here on a value is copied in pieces; 0: never */
-    bool structured;           /* by the commands of each type, not by DUMP and RESTORE */
-    bool merge;                /* structured: add to hashes, sets and sorted sets that are there */
-    bool no_stream_id;         /* structured: entries of streams get new ids; their groups stay behind */
+    size_t batch_keys; /* keys read by one batch */
+    /* keys in flight per lane; 0: as many as the way to the target holds */
+    size_t window_keys;
+    size_t max_args;          /* words in one command */
+    uint64_t lane_bytes;      /* budget of a lane for values being read and written */
+    uint64_t mem_limit_bytes; /* 0: none */
+    uint64_t big_key_bytes;   /* from here on a value is copied in pieces; 0: never */
+    bool structured;          /* by the commands of each type, not by DUMP and RESTORE */
+    bool merge;               /* structured: add to hashes, sets and sorted sets that are there */
+    /* structured: entries of streams get new ids; their groups stay behind */
+    bool no_stream_id;
     bool stream_prune;         /* structured: streams without entries are not copied */
     double rate;               /* keys a second per lane; 0: unlimited */
     int64_t outage_timeout_ms; /* 0: for ever */
     struct giveup *giveup;
-    bool live;                /* changes are captured: streams and reconnections are kept track of, see below */
-    uint64_t names_bytes_max; /* live: memory for waiting names per lane; beyond it new ones become debts */
+    /* changes are captured: streams and reconnections are kept track of, see below */
+    bool live;
+    /* live: memory for waiting names per lane; beyond it new ones become debts */
+    uint64_t names_bytes_max;
 
     /* Called from lane threads; those behind `live` only then. */
-    bool (*may_write)(void *ctx);                      /* false: nothing is started (the lease is not held) */
-    int64_t (*gather_ms)(void *ctx);                   /* how long changes are gathered; 0: the source is not busy */
-    int64_t (*gap_since_ms)(void *ctx, uint16_t slot); /* HOW_IF_USED: monotonic ms at which the slot's gap began */
-    void (*on_gone)(void *ctx, int db, struct bytes key, uint16_t slot); /* HOW_IF_GONE: the source has it no more */
-    void (*on_debts)(void *ctx);                                         /* lane_take_debts() has something new */
+    /* false: nothing is started (the lease is not held) */
+    bool (*may_write)(void *ctx);
+    /* how long changes are gathered; 0: the source is not busy */
+    int64_t (*gather_ms)(void *ctx);
+    /* HOW_IF_USED: monotonic ms at which the slot's gap began */
+    int64_t (*gap_since_ms)(void *ctx, uint16_t slot);
+    /* HOW_IF_GONE: the source has it no more */
+    void (*on_gone)(void *ctx, int db, struct bytes key, uint16_t slot);
+    /* lane_take_debts() has something new */
+    void (*on_debts)(void *ctx);
     void (*request_refresh)(void *ctx, struct deployment *side);
     void (*on_failed)(void *ctx, const struct err *err);
     void *ctx;
 };
 
-/* Connects to both sides. What the plan says of abilities and of the way of copying (can, structured) and of target_dbs may
- * be filled in until lane_begin(), or until the first key is named. */
+/* Connects to both sides. What the plan says of abilities and of the way of copying (can,
+ * structured) and of target_dbs may be filled in until lane_begin(), or until the first key is
+ * named. */
 struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index);
-/* The target may be written to: removes what a killed job left in the lane's slots, before anything else is sent there.
- * Where nothing is to be removed it need not be called. On the lane's thread. */
+/* The target may be written to: removes what a killed job left in the lane's slots, before anything
+ * else is sent there. Where nothing is to be removed it need not be called. On the lane's thread.
+ */
 void lane_begin(struct lane *lane);
 /* On the lane's thread, or when that has ended. Leaves NULL. */
 void lane_free(struct lane **lane);
@@ -99,11 +113,13 @@ void lane_free(struct lane **lane);
 /* Which lane a slot belongs to. */
 int lane_of_slot(const struct copy_plan *plan, uint16_t slot);
 
-/* Names a key: it will be copied as it is found then, or looked at as `how` says. On the lane's thread. */
+/* Names a key: it will be copied as it is found then, or looked at as `how` says. On the lane's
+ * thread. */
 void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot, enum key_how how);
 
-/* A mark among the names: reached(ctx) is called on the lane's thread once every name given before it has been served
- * and the lane has no untaken debts. In order. Owned by the lane's caller until then. */
+/* A mark among the names: reached(ctx) is called on the lane's thread once every name given before
+ * it has been served and the lane has no untaken debts. In order. Owned by the lane's caller until
+ * then. */
 struct lane_mark {
     void (*reached)(struct lane_mark *mark);
     void *ctx;              /* the caller's */
@@ -112,21 +128,24 @@ struct lane_mark {
 };
 void lane_put_mark(struct lane *lane, struct lane_mark *mark);
 
-/* What a live lane could not do by itself, by slot. Whoever takes them must see to it. Any thread. */
+/* What a live lane could not do by itself, by slot. Whoever takes them must see to it. Any thread.
+ */
 struct lane_debts {
-    struct slot_set unnamed;  /* names were dropped here: the budget was full */
-    struct slot_set deferred; /* keys were found gone on a server process that is not trusted: not deleted */
+    struct slot_set unnamed; /* names were dropped here: the budget was full */
+    /* keys were found gone on a server process that is not trusted: not deleted */
+    struct slot_set deferred;
     bool any;
 };
 bool lane_take_debts(struct lane *lane, struct lane_debts *debts);
 
-/* The server process that is to be read at this address of the source. A connection to another process is broken and
- * made anew. What is found gone is deferred, unless it is this process that says so and `deletions` is true. On the
- * lane's thread. */
-void lane_trust(struct lane *lane, const struct address *address, const char *run_id, bool deletions);
+/* The server process that is to be read at this address of the source. A connection to another
+ * process is broken and made anew. What is found gone is deferred, unless it is this process that
+ * says so and `deletions` is true. On the lane's thread. */
+void lane_trust(struct lane *lane, const struct address *address, const char *run_id,
+                bool deletions);
 
-/* Looks at the groups of all streams known to the lane (HOW_IF_GROUPS): some consumer group may have been used. On the
- * lane's thread. */
+/* Looks at the groups of all streams known to the lane (HOW_IF_GROUPS): some consumer group may
+ * have been used. On the lane's thread. */
 void lane_check_groups(struct lane *lane);
 
 /* The pictures of the deployments may have changed. On the lane's thread. */

@@ -1,8 +1,9 @@
-/* What a lane keeps track of in live mode: marks among the names, what it owes, which server processes are trusted, and
- * the streams whose groups are looked at.
+/* What a lane keeps track of in live mode: marks among the names, what it owes, which server
+ * processes are trusted, and the streams whose groups are looked at.
  *
- * A mark is reached when all names before it are served. A name that was dropped, or a deletion that was put off, is
- * not: it is a debt, and no mark is reached until the debts have been taken by somebody who sees to them.
+ * A mark is reached when all names before it are served. A name that was dropped, or a deletion
+ * that was put off, is not: it is a debt, and no mark is reached until the debts have been taken by
+ * somebody who sees to them.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,13 +120,16 @@ bool lane_expects(const struct lane *lane, const struct client *source) {
 
 void lane_break_untrusted(const struct lane *lane, struct client *source) {
     const struct trusted *t = find_trusted(lane, client_address(source));
-    if (t == NULL || t->run_id[0] == '\0' || !client_is_ready(source) || is_expected(t, source)) return;
+    if (t == NULL || t->run_id[0] == '\0' || !client_is_ready(source) || is_expected(t, source))
+        return;
     struct err err;
-    err_set(&err, ERR_CLOSED, client_place(source), "another server process is to be read at this address");
+    err_set(&err, ERR_CLOSED, client_place(source),
+            "another server process is to be read at this address");
     client_break(source, &err);
 }
 
-void lane_trust(struct lane *lane, const struct address *address, const char *run_id, bool deletions) {
+void lane_trust(struct lane *lane, const struct address *address, const char *run_id,
+                bool deletions) {
     struct trusted *t = find_trusted(lane, address);
     if (t == NULL) {
         t = mem_zalloc(sizeof(*t));
@@ -151,7 +155,8 @@ void lane_check_trust(struct lane *lane) {
 
 void lane_note_type(struct lane *lane, const struct key_entry *entry) {
     if (lane->streams == NULL) return;
-    bool stream = !(entry->flags & KEY_GONE) && ((entry->flags >> KEY_TYPE_SHIFT) & 15) == VALUE_STREAM;
+    bool stream =
+        !(entry->flags & KEY_GONE) && ((entry->flags >> KEY_TYPE_SHIFT) & 15) == VALUE_STREAM;
     if (stream) {
         streams_add(lane->streams, entry->db, key_entry_bytes(entry), entry->slot);
     } else {

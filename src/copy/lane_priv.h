@@ -1,5 +1,5 @@
-/* Inside of a lane: shared by lane.c (states and errors), lane_live.c (what only live mode needs), fetch.c (reading) and
- * apply.c (writing). */
+/* Inside of a lane: shared by lane.c (states and errors), lane_live.c (what only live mode needs),
+ * fetch.c (reading) and apply.c (writing). */
 #ifndef LONGHAUL_COPY_LANE_PRIV_H
 #define LONGHAUL_COPY_LANE_PRIV_H
 
@@ -18,14 +18,16 @@ enum {
     VALUE_LARGE = 64 * 1024,       /* from here on a value is read with its size known before */
     VALUE_ALONE = 1024 * 1024,     /* from here on it is read by a batch of its own */
     BATCH_BYTES_MAX = 1024 * 1024, /* of measured values in one batch */
-    GUARDED_AT_START = 512,        /* keys measured before reading, until the data is known to be small */
+    /* keys measured before reading, until the data is known to be small */
+    GUARDED_AT_START = 512,
     GUARDED_AFTER_LARGE = 100 * 1000,
     BOUNDED_VALUE_MAX = 4096, /* strings that are larger on average gain nothing by MGET */
     MSET_VALUE_MAX = 16 * 1024,
     LANE_RETRY_MS = 100,
     LANE_LINGER_MS = 4,     /* live: how long a change waits for company */
     LANE_LINGER_KEYS = 400, /* so many need no more */
-    LANE_GATHER_SHARE = 2,  /* this part of the memory for names ends gathering, before any are dropped */
+    /* this part of the memory for names ends gathering, before any are dropped */
+    LANE_GATHER_SHARE = 2,
     LANE_HOLD_MIN_MS = 100,
     LANE_HOLD_MAX_MS = 2000,
     LANE_TICK_MS = 250,
@@ -33,7 +35,8 @@ enum {
     LANE_TRUST_MS = 1000,
     REDIRECTS_IN_A_ROW = 16, /* then a pause before the next */
     STREAMS_SHARE = 8,       /* this part of the lane's bytes, to remember streams */
-    IDLE_SLACK_S = 2,        /* OBJECT IDLETIME is in whole seconds, by a clock that is up to a second late */
+    /* OBJECT IDLETIME is in whole seconds, by a clock that is up to a second late */
+    IDLE_SLACK_S = 2,
 };
 
 /* Steps of reading a key. */
@@ -93,7 +96,8 @@ struct lane {
     int64_t trust_checked_ms;
     struct streams *streams; /* NULL unless live */
     bool begun, stopping, failed, kicked, closing;
-    size_t unclean;     /* nodes of the target that may still have what a killed job left; see copy/transfer.h */
+    /* nodes of the target that may still have what a killed job left; see copy/transfer.h */
+    size_t unclean;
     uint64_t leftovers; /* that were removed, and not told yet */
 
     /* parked: in flight, but nothing can be done until something changes */
@@ -115,7 +119,8 @@ struct lane {
     uint64_t values_known;  /* that the average is of */
     double string_share;    /* moving average: how many of the keys are strings */
     uint64_t guarded;       /* keys still to be measured before they are read */
-    bool bounded;           /* the source's nodes have bounded connections, where that makes sense */
+    /* the source's nodes have bounded connections, where that makes sense */
+    bool bounded;
     struct bounded_trust trust;
     double tokens;
     int64_t tokens_at_us;
@@ -136,7 +141,8 @@ static inline bool lane_may_write(const struct lane *lane) {
 static inline enum stage key_stage(const struct key_entry *e) {
     return (enum stage)((e->flags >> KEY_STAGE_SHIFT) & 7);
 }
-/* The stage that reads what is no string, or may be none. Where sizes are not told, a transfer finds out by the length. */
+/* The stage that reads what is no string, or may be none. Where sizes are not told, a transfer
+ * finds out by the length. */
 static inline enum stage lane_value_stage(const struct lane *lane) {
     const struct copy_plan *plan = lane->plan;
     bool unmeasured = plan->big_key_bytes > 0 && !plan->can.source_memory_usage;
@@ -167,12 +173,14 @@ void lane_park(struct lane *lane, struct key_entry *entry);
 /* The key is copied, deleted or skipped. */
 void lane_key_done(struct lane *lane, struct key_entry *entry);
 /* The one place where errors of a key are decided. node may be NULL. */
-void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_node *node, const struct err *err);
+void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_node *node,
+                     const struct err *err);
 /* Parks a key whose slot nobody owns now; that counts as an outage of the side. */
 void lane_park_unowned(struct lane *lane, struct key_entry *entry, struct pool *side);
 /* The node did what it was asked: whatever kept it from working is over. */
 void lane_node_works(struct lane *lane, const struct pool_node *node);
-/* The node has deleted a key: it can do that also when it is out of memory, and may have room now. */
+/* The node has deleted a key: it can do that also when it is out of memory, and may have room now.
+ */
 void lane_node_deleted(struct lane *lane, const struct pool_node *node);
 
 /* ---- lane_live.c ---- */
@@ -184,8 +192,8 @@ void lane_owe_unnamed(struct lane *lane, uint16_t slot);
 void lane_owe_deferred(struct lane *lane, uint16_t slot);
 /* Is what this connection does not find to be deleted on the target? */
 bool lane_trusts(const struct lane *lane, const struct client *source);
-/* Does it lead to the process that is to be read? Then what it does not find is counted, before anybody decides whether
- * its deletions are believed. */
+/* Does it lead to the process that is to be read? Then what it does not find is counted, before
+ * anybody decides whether its deletions are believed. */
 bool lane_expects(const struct lane *lane, const struct client *source);
 /* Breaks all connections to processes other than those that are trusted. */
 void lane_check_trust(struct lane *lane);
@@ -216,7 +224,8 @@ struct fetched {
 
 /* Sends the values of one batch to the target; takes over the keys. */
 void apply_values(struct lane *lane, const struct fetched *const *values, size_t n);
-/* The target has acknowledged the key: it is counted, by type and size (KEY_TYPE_SHIFT, data), and done. */
+/* The target has acknowledged the key: it is counted, by type and size (KEY_TYPE_SHIFT, data), and
+ * done. */
 void apply_acknowledged(struct lane *lane, struct key_entry *entry);
 /* The key is gone on the source, as this connection to it says. */
 void apply_deletion(struct lane *lane, struct key_entry *entry, const struct client *source);

@@ -14,7 +14,8 @@ struct pool {
     uint64_t epoch;
     struct pool_node *nodes;
     struct pool_node *route[SLOT_COUNT];
-    struct pool_node *only; /* every slot leads there; NULL when that is not so: the table is as large as a cache */
+    /* every slot leads there; NULL when that is not so: the table is as large as a cache */
+    struct pool_node *only;
     struct pool_node **ask; /* by slot; made when the first ASK comes */
     uint64_t reconnects_before;
     int bounded; /* connections of the job to a node; 0: none */
@@ -97,7 +98,8 @@ static void pool_take_routes(struct pool *pool, const struct topology *t) {
         node->listed = true;
         by_index[i] = node;
     }
-    for (int s = 0; s < SLOT_COUNT; s++) pool->route[s] = t->owner[s] >= 0 ? by_index[t->owner[s]] : NULL;
+    for (int s = 0; s < SLOT_COUNT; s++)
+        pool->route[s] = t->owner[s] >= 0 ? by_index[t->owner[s]] : NULL;
     pool->only = pool->route[0];
     for (int s = 0; s < SLOT_COUNT && pool->only != NULL; s++)
         if (pool->route[s] != pool->only) pool->only = NULL;
@@ -118,8 +120,8 @@ void pool_update(struct pool *pool) {
     topology_unref(&t);
 }
 
-struct pool *pool_new(struct loop *loop, struct deployment *deployment, bool identify, const struct pool_events *events,
-                      void *ctx) {
+struct pool *pool_new(struct loop *loop, struct deployment *deployment, bool identify,
+                      const struct pool_events *events, void *ctx) {
     struct pool *pool = mem_zalloc(sizeof(*pool));
     pool->loop = loop;
     pool->deployment = deployment;
@@ -152,7 +154,8 @@ struct pool_node *pool_route(struct pool *pool, uint16_t slot) {
     return pool->only != NULL ? pool->only : pool->route[slot];
 }
 
-struct pool_node *pool_node_for_redirect(struct pool *pool, const struct pool_node *from, struct bytes address_text) {
+struct pool_node *pool_node_for_redirect(struct pool *pool, const struct pool_node *from,
+                                         struct bytes address_text) {
     struct address address;
     if (!address_parse(&address, address_text, &from->address)) return NULL;
     struct pool_node *node = pool_find(pool, &address);
@@ -179,7 +182,8 @@ struct pool_node *pool_first(struct pool *pool) {
 
 size_t pool_unsent_bytes(const struct pool *pool) {
     size_t bytes = 0;
-    for (struct pool_node *n = pool->nodes; n != NULL; n = n->next) bytes += client_unsent_bytes(n->client);
+    for (struct pool_node *n = pool->nodes; n != NULL; n = n->next)
+        bytes += client_unsent_bytes(n->client);
     return bytes;
 }
 
@@ -194,7 +198,8 @@ int64_t pool_round_trip_us(const struct pool *pool) {
 
 uint64_t pool_reconnects(const struct pool *pool) {
     uint64_t n = pool->reconnects_before;
-    for (struct pool_node *node = pool->nodes; node != NULL; node = node->next) n += client_reconnects(node->client);
+    for (struct pool_node *node = pool->nodes; node != NULL; node = node->next)
+        n += client_reconnects(node->client);
     return n;
 }
 

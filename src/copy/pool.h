@@ -1,7 +1,7 @@
 /* A lane's connections to one side: one client per node, and which node serves which slot.
  *
- * Follows the deployment's picture (pool_update()); in between a MOVED corrects single slots. A slot that is being moved
- * may have a second node, learnt from ASK. One thread.
+ * Follows the deployment's picture (pool_update()); in between a MOVED corrects single slots. A
+ * slot that is being moved may have a second node, learnt from ASK. One thread.
  */
 #ifndef LONGHAUL_COPY_POOL_H
 #define LONGHAUL_COPY_POOL_H
@@ -24,11 +24,13 @@ struct bounded;
 struct pool_node {
     struct pool *pool;
     struct client *client;
-    struct bounded *bounded; /* a second connection, see copy/bounded.h; NULL where the pool has none */
+    /* a second connection, see copy/bounded.h; NULL where the pool has none */
+    struct bounded *bounded;
     struct address address;
     bool listed;                         /* in the present picture */
     struct batch *building[POOL_STAGES]; /* for copy/fetch: batches being filled for this node */
-    /* Of the target, for copy/transfer_clean: databases left to be cleaned; of those, under way; answers that are due. */
+    /* Of the target, for copy/transfer_clean: databases left to be cleaned; of those, under way;
+     * answers that are due. */
     bool clean_begun;
     size_t unclean_dbs, cleaning_dbs, cleaning_due;
     struct pool_node *next;
@@ -45,23 +47,26 @@ struct pool_events {
 };
 
 /* identify: client_run_id() will be asked for. */
-struct pool *pool_new(struct loop *loop, struct deployment *deployment, bool identify, const struct pool_events *events,
-                      void *ctx);
+struct pool *pool_new(struct loop *loop, struct deployment *deployment, bool identify,
+                      const struct pool_events *events, void *ctx);
 /* From now on each node has a bounded connection too, one of so many in the job. */
 void pool_bound(struct pool *pool, int connections);
 void pool_free(struct pool **pool);
 void *pool_ctx(const struct pool *pool);
 struct deployment *pool_deployment(const struct pool *pool);
 
-/* Takes over the deployment's present picture: opens new nodes, closes those that are no longer in it (what is pending
- * there fails with ERR_CLOSED). Does nothing when the picture has not changed. */
+/* Takes over the deployment's present picture: opens new nodes, closes those that are no longer in
+ * it (what is pending there fails with ERR_CLOSED). Does nothing when the picture has not changed.
+ */
 void pool_update(struct pool *pool);
 
 /* The node for a slot; NULL when nobody owns it. It may be not ready. */
 struct pool_node *pool_route(struct pool *pool, uint16_t slot);
 
-/* The node named by MOVED or ASK, opened when it is not known yet; NULL when the text cannot be understood. */
-struct pool_node *pool_node_for_redirect(struct pool *pool, const struct pool_node *from, struct bytes address_text);
+/* The node named by MOVED or ASK, opened when it is not known yet; NULL when the text cannot be
+ * understood. */
+struct pool_node *pool_node_for_redirect(struct pool *pool, const struct pool_node *from,
+                                         struct bytes address_text);
 void pool_set_route(struct pool *pool, uint16_t slot, struct pool_node *node);
 void pool_set_ask(struct pool *pool, uint16_t slot, struct pool_node *node);
 struct pool_node *pool_ask(struct pool *pool, uint16_t slot);
@@ -71,7 +76,8 @@ size_t pool_unsent_bytes(const struct pool *pool);
 /* Of the farthest node that is ready; see client_round_trip_us(). */
 int64_t pool_round_trip_us(const struct pool *pool);
 uint64_t pool_reconnects(const struct pool *pool);
-/* The listed node that has been unusable longest: since when (monotonic ms), 0 when all are ready. */
+/* The listed node that has been unusable longest: since when (monotonic ms), 0 when all are ready.
+ */
 int64_t pool_down_since_ms(const struct pool *pool, const struct pool_node **which);
 
 #endif

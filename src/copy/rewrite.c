@@ -22,7 +22,8 @@ struct rewrite {
 /* ---- replies ---- */
 
 static void rewrite_note(struct rewrite *r, const struct resp_item *item) {
-    if (r->refused.code == ERR_NONE && resp_is_error(item)) client_reply_error(r->node->client, item, &r->refused);
+    if (r->refused.code == ERR_NONE && resp_is_error(item))
+        client_reply_error(r->node->client, item, &r->refused);
 }
 
 /* +QUEUED, or why not. A lost connection is told by the last reply too. */
@@ -64,7 +65,8 @@ static void on_last(void *ctx, void *arg, const struct reply *reply) {
 
 /* ---- commands ---- */
 
-static void rewrite_send(struct rewrite *r, size_t argc, const struct bytes *argv, client_reply_fn *fn) {
+static void rewrite_send(struct rewrite *r, size_t argc, const struct bytes *argv,
+                         client_reply_fn *fn) {
     client_command(r->node->client, fn, r, NULL, argc, argv);
 }
 
@@ -78,26 +80,28 @@ static bool on_lost(void *ctx, enum commands_loss what, struct bytes element, st
     char name[64], key[128];
     bytes_escape(element, name, sizeof(name));
     if (what == LOSS_FIELD_EXPIRY)
-        return err_set(err, ERR_BAD_PAYLOAD, "target", "%s (field \"%s\")", commands_loss_text(what), name);
+        return err_set(err, ERR_BAD_PAYLOAD, "target", "%s (field \"%s\")",
+                       commands_loss_text(what), name);
     bytes_escape(key_entry_bytes(r->entry), key, sizeof(key));
     log_warn("target", "key \"%s\": %s (\"%s\")", key, commands_loss_text(what), name);
     return true;
 }
 
 static bool decode_into(struct bytes payload, struct commands *commands, struct err *err) {
-    return commands_expect_payload(commands, payload, err) && decode_value(payload, commands_sink(), commands, err) &&
-           commands_finish(commands, err);
+    return commands_expect_payload(commands, payload, err) &&
+           decode_value(payload, commands_sink(), commands, err) && commands_finish(commands, err);
 }
 
 static bool send_value(struct rewrite *r, const struct fetched *f) {
     const struct copy_plan *plan = r->lane->plan;
     server_version version = deployment_info(plan->target)->redis_version;
-    struct commands_options options = { .can = { .field_expiry = plan->can.target_field_ttl,
-                                                 .stream_counters = version >= SERVER_VERSION(7, 0, 0),
-                                                 .create_consumer = version >= SERVER_VERSION(6, 2, 0) },
-                                        .max_args =
-                                            plan->max_args < COMMANDS_ARGS_MIN ? COMMANDS_ARGS_MIN : plan->max_args,
-                                        .max_bytes = REWRITE_COMMAND_BYTES };
+    struct commands_options options = {
+        .can = { .field_expiry = plan->can.target_field_ttl,
+                 .stream_counters = version >= SERVER_VERSION(7, 0, 0),
+                 .create_consumer = version >= SERVER_VERSION(6, 2, 0) },
+        .max_args = plan->max_args < COMMANDS_ARGS_MIN ? COMMANDS_ARGS_MIN : plan->max_args,
+        .max_bytes = REWRITE_COMMAND_BYTES
+    };
     struct commands_output output = { .emit = on_emit, .lost = on_lost, .ctx = r };
     struct commands *commands = commands_new(key_entry_bytes(f->entry), &options, &output);
     bool ok = decode_into(f->value, commands, &r->refused);
@@ -109,12 +113,14 @@ static void send_expiry(struct rewrite *r, int64_t expiry_ms) {
     char text[24];
     if (expiry_ms < 0) return;
     snprintf(text, sizeof(text), "%lld", (long long)expiry_ms);
-    const struct bytes words[] = { BYTES_LITERAL("PEXPIREAT"), key_entry_bytes(r->entry), bytes_of_str(text) };
+    const struct bytes words[] = { BYTES_LITERAL("PEXPIREAT"), key_entry_bytes(r->entry),
+                                   bytes_of_str(text) };
     rewrite_send(r, 3, words, on_queued);
 }
 
 void rewrite_value(struct lane *lane, struct pool_node *node, const struct fetched *f) {
-    static const struct bytes multi[] = { BYTES_LITERAL("MULTI") }, exec[] = { BYTES_LITERAL("EXEC") },
+    static const struct bytes multi[] = { BYTES_LITERAL("MULTI") },
+                              exec[] = { BYTES_LITERAL("EXEC") },
                               discard[] = { BYTES_LITERAL("DISCARD") };
     struct rewrite *r = mem_zalloc(sizeof(*r));
     r->lane = lane;

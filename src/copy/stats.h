@@ -8,10 +8,11 @@
 #include "rdb/payload.h"
 
 struct copy_stats {
-    _Atomic uint64_t copied;    /* keys acknowledged by the target (dry run: read) */
-    _Atomic uint64_t vanished;  /* named, and gone when they were read; deleted on the target */
-    _Atomic uint64_t skipped;   /* larger than --mem-limit, or of another type than --key-type */
-    _Atomic uint64_t unchanged; /* not used since their slot's gap began, or their groups not: not read */
+    _Atomic uint64_t copied;   /* keys acknowledged by the target (dry run: read) */
+    _Atomic uint64_t vanished; /* named, and gone when they were read; deleted on the target */
+    _Atomic uint64_t skipped;  /* larger than --mem-limit, or of another type than --key-type */
+    /* not used since their slot's gap began, or their groups not: not read */
+    _Atomic uint64_t unchanged;
     _Atomic uint64_t looked;    /* only looked at: still on the source */
     _Atomic uint64_t given_up;  /* could not be copied */
     _Atomic uint64_t retries;   /* keys fetched once more because of an error that passed */
@@ -20,7 +21,8 @@ struct copy_stats {
     _Atomic uint64_t type_keys[VALUE_TYPES];
     _Atomic uint64_t type_bytes[VALUE_TYPES];
     /* How it stands now. */
-    _Atomic uint64_t waiting;       /* keys named and not yet clean, nodes of the target not yet cleaned */
+    /* keys named and not yet clean, nodes of the target not yet cleaned */
+    _Atomic uint64_t waiting;
     _Atomic uint64_t in_flight;     /* of those, being read or written */
     _Atomic uint64_t waiting_bytes; /* what their names take in memory */
     _Atomic uint64_t reconnects;
@@ -28,7 +30,8 @@ struct copy_stats {
 
 /* One writer: no locked instruction is needed. */
 static inline void stat_add(_Atomic uint64_t *stat, uint64_t n) {
-    atomic_store_explicit(stat, atomic_load_explicit(stat, memory_order_relaxed) + n, memory_order_relaxed);
+    atomic_store_explicit(stat, atomic_load_explicit(stat, memory_order_relaxed) + n,
+                          memory_order_relaxed);
 }
 static inline uint64_t stat_get(const _Atomic uint64_t *stat) {
     return atomic_load_explicit((_Atomic uint64_t *)stat, memory_order_relaxed);

@@ -1,4 +1,5 @@
-/* See streams.h. A keyset serves as the table: every stream stands in its queue, and key_entry.data is the fingerprint. */
+/* See streams.h. A keyset serves as the table: every stream stands in its queue, and key_entry.data
+ * is the fingerprint. */
 #include "copy/streams.h"
 
 #include <stdlib.h>
@@ -31,11 +32,13 @@ void streams_free(struct streams **streams) {
 
 bool streams_add(struct streams *s, int db, struct bytes key, uint16_t slot) {
     if (keyset_find(s->known, db, key) != NULL) return true;
-    if (keyset_memory_bytes(s->known) + key.len <= s->bytes_max) return keyset_name(s->known, db, key, slot, HOW_COPY);
+    if (keyset_memory_bytes(s->known) + key.len <= s->bytes_max)
+        return keyset_name(s->known, db, key, slot, HOW_COPY);
     if (!s->warned)
-        log_warn("source",
-                 "too many streams to remember: what consumer groups do alone (XACK, XCLAIM) is not copied for "
-                 "all of them (see --buffer-memory)");
+        log_warn(
+            "source",
+            "too many streams to remember: what consumer groups do alone (XACK, XCLAIM) is not copied for "
+            "all of them (see --buffer-memory)");
     s->warned = true;
     return false;
 }
@@ -44,12 +47,14 @@ void streams_remove(struct streams *s, int db, struct bytes key) {
     if (keyset_queued(s->known) > 0) keyset_forget(s->known, db, key);
 }
 
-bool streams_changed(struct streams *s, int db, struct bytes key, uint16_t slot, uint64_t fingerprint) {
+bool streams_changed(struct streams *s, int db, struct bytes key, uint16_t slot,
+                     uint64_t fingerprint) {
     if (!streams_add(s, db, key, slot)) return true;
     struct key_entry *e = keyset_find(s->known, db, key);
     uint64_t before = e->data;
     e->data = fingerprint;
-    /* A stream that is looked at for the first time may have lost its groups since it was copied. */
+    /* A stream that is looked at for the first time may have lost its groups since it was copied.
+     */
     return fingerprint != before;
 }
 
@@ -90,8 +95,8 @@ static uint64_t hash_groups(uint64_t hash, struct resp_cursor *c) {
 
 /* What XSETID sets. */
 static bool is_counter(struct bytes name) {
-    return bytes_equal_str(name, "last-generated-id") || bytes_equal_str(name, "max-deleted-entry-id") ||
-           bytes_equal_str(name, "entries-added");
+    return bytes_equal_str(name, "last-generated-id") ||
+           bytes_equal_str(name, "max-deleted-entry-id") || bytes_equal_str(name, "entries-added");
 }
 
 uint64_t streams_fingerprint(const struct resp_item *head, struct resp_cursor elements) {
@@ -100,9 +105,11 @@ uint64_t streams_fingerprint(const struct resp_item *head, struct resp_cursor el
     if (!resp_is_aggregate(head)) return STREAM_UNSEEN;
     for (int64_t i = 0; i + 1 < head->num; i += 2) {
         if (!resp_next(&elements, &name)) break;
-        if (resp_is_string(&name) && bytes_equal_str(name.str, "groups")) return hash_groups(hash, &elements);
+        if (resp_is_string(&name) && bytes_equal_str(name.str, "groups"))
+            return hash_groups(hash, &elements);
         struct bytes value = take_value(&elements);
-        if (resp_is_string(&name) && is_counter(name.str)) hash = XXH3_64bits_withSeed(value.ptr, value.len, hash);
+        if (resp_is_string(&name) && is_counter(name.str))
+            hash = XXH3_64bits_withSeed(value.ptr, value.len, hash);
     }
     return STREAM_UNSEEN;
 }

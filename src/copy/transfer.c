@@ -44,8 +44,8 @@ static void transfer_free(struct transfer *t) {
     free(t);
 }
 
-/* Nobody looks at the reply. What cannot be removed now is removed at the next start; a live job names it, as a key that
- * the source does not have. */
+/* Nobody looks at the reply. What cannot be removed now is removed at the next start; a live job
+ * names it, as a key that the source does not have. */
 static void drop_name(struct transfer *t) {
     struct client *client = t->target->client;
     const struct copy_plan *plan = t->lane->plan;
@@ -105,7 +105,8 @@ void transfer_again(struct transfer *t) {
         return;
     }
     struct err err;
-    err_set(&err, ERR_CHANGING, "", "%s (%d attempts)", err_sentence(ERR_CHANGING), TRANSFER_ATTEMPTS);
+    err_set(&err, ERR_CHANGING, "", "%s (%d attempts)", err_sentence(ERR_CHANGING),
+            TRANSFER_ATTEMPTS);
     transfer_fail(t, t->source, &err);
 }
 
@@ -129,9 +130,10 @@ static void tell_lost_pending(struct transfer *t) {
     uint64_t lost = groups_lost(t);
     struct err err;
     if (lost == 0) return;
-    err_set(&err, ERR_BAD_PAYLOAD, "target",
-            "copied, but without %llu pending entries whose messages are deleted; no command makes them",
-            (unsigned long long)lost);
+    err_set(
+        &err, ERR_BAD_PAYLOAD, "target",
+        "copied, but without %llu pending entries whose messages are deleted; no command makes them",
+        (unsigned long long)lost);
     giveup_add(t->lane->plan->giveup, t->entry->db, t->key, &err);
 }
 
@@ -139,9 +141,11 @@ static void transfer_done(struct transfer *t) {
     uint64_t bytes = t->bytes;
     if (t->kind->value == VALUE_STREAM) tell_lost_pending(t);
     enum value_type type = t->kind->value;
-    if (t->to.ptr == t->key.ptr) drop_name(t); /* of an attempt before, when it was of another type */
+    /* of an attempt before, when it was of another type */
+    if (t->to.ptr == t->key.ptr) drop_name(t);
     struct key_entry *entry = transfer_end(t);
-    entry->flags = (entry->flags & ~(15u << KEY_TYPE_SHIFT) & ~(uint32_t)KEY_GONE) | (uint32_t)type << KEY_TYPE_SHIFT;
+    entry->flags = (entry->flags & ~(15u << KEY_TYPE_SHIFT) & ~(uint32_t)KEY_GONE) |
+                   (uint32_t)type << KEY_TYPE_SHIFT;
     entry->data = bytes;
     apply_acknowledged(t->lane, entry);
 }
@@ -196,7 +200,8 @@ void transfer_commit(struct transfer *t) {
     if (t->holds_name) {
         /* RENAME alone would free the old value while the server stands still. */
         TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("UNLINK"), t->key);
-        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("RENAME"), bytes_of_str(t->name), t->key);
+        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("RENAME"), bytes_of_str(t->name),
+                      t->key);
     }
     transfer_write_expiry(t);
     transfer_end_block(t);
@@ -207,12 +212,13 @@ static void on_target_length(struct transfer *t, const struct reply *reply) {
         transfer_commit(t);
         return;
     }
-    log_debug("copy", "the temporary key has %lld elements instead of %lld", (long long)reply->item.num,
-              (long long)t->length);
+    log_debug("copy", "the temporary key has %lld elements instead of %lld",
+              (long long)reply->item.num, (long long)t->length);
     transfer_again(t);
 }
 
-/* The temporary key may have been evicted or taken by somebody else meanwhile: then it is not put in place. */
+/* The temporary key may have been evicted or taken by somebody else meanwhile: then it is not put
+ * in place. */
 void transfer_check(struct transfer *t) {
     static const struct transfer_step step = { on_target_length, false };
     if (!t->expects_length || t->lane->plan->dry_run) {
@@ -251,7 +257,8 @@ static void transfer_unknown(struct transfer *t, struct bytes type) {
         transfer_by_dump(t);
         return;
     }
-    err_set(&err, ERR_TYPE, "", "%s (type %s)", err_sentence(ERR_TYPE), bytes_escape(type, name, sizeof(name)));
+    err_set(&err, ERR_TYPE, "", "%s (type %s)", err_sentence(ERR_TYPE),
+            bytes_escape(type, name, sizeof(name)));
     transfer_fail(t, t->source, &err);
 }
 
@@ -321,10 +328,12 @@ static void on_reader_down(void *ctx, const struct err *err, bool final) {
 }
 
 static void open_reader(struct transfers *all, const struct pool_node *node) {
-    static const struct client_events events = { .on_ready = on_reader_ready, .on_down = on_reader_down };
+    static const struct client_events events = { .on_ready = on_reader_ready,
+                                                 .on_down = on_reader_down };
     if (all->reader != NULL && address_equal(client_address(all->reader), &node->address)) return;
     client_close(&all->reader);
-    struct client_settings settings = deployment_client_settings(all->lane->plan->source, &node->address);
+    struct client_settings settings =
+        deployment_client_settings(all->lane->plan->source, &node->address);
     settings.reconnect = false;
     settings.identify = all->lane->plan->live;
     all->reader = client_open(all->lane->loop, &settings, &events, all);
@@ -412,9 +421,11 @@ static void resume_waiting(struct transfers *all) {
 void transfers_work(struct transfers *all) {
     struct lane *lane = all->lane;
     resume_waiting(all);
-    if (lane->stopping || !lane_may_write(lane) || (lane->hold_until_ms > 0 && clock_mono_ms() < lane->hold_until_ms))
+    if (lane->stopping || !lane_may_write(lane) ||
+        (lane->hold_until_ms > 0 && clock_mono_ms() < lane->hold_until_ms))
         return;
-    while (!all->large_busy && all->large.head != NULL) transfer_start(all, key_list_pop(&all->large), true);
+    while (!all->large_busy && all->large.head != NULL)
+        transfer_start(all, key_list_pop(&all->large), true);
     while (all->n_small < TRANSFER_SMALL_MAX && all->small.head != NULL) {
         struct key_entry *entry = all->small.head;
         if (!lane_has_room_for(lane, expected_bytes(entry))) break;

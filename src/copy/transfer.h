@@ -1,4 +1,5 @@
-/* Copying keys by the commands of their types: large ones in pieces, and every one where DUMP and RESTORE are not used.
+/* Copying keys by the commands of their types: large ones in pieces, and every one where DUMP and
+ * RESTORE are not used.
  *
  *   small    TYPE, the whole value, expiry ─────────────▶ MULTI, UNLINK key, HSET.., PEXPIREAT, EXEC
  *   large    WATCH, TYPE, length ─▶ pieces ─▶ pieces ───▶ HSET.. to a temporary key in the same slot
@@ -6,8 +7,9 @@
  *                                     then MULTI, UNLINK key, RENAME temporary key, PEXPIREAT, EXEC
  *   stream   as large, but its end is read in one MULTI with its length, so that it may grow and be trimmed meanwhile
  *
- * A reader of the target sees the old value or the new one. What arrives is a value that the key really had. At most one
- * large key at a time per lane, two pieces of it unacknowledged; small ones go on beside it.
+ * A reader of the target sees the old value or the new one. What arrives is a value that the key
+ * really had. At most one large key at a time per lane, two pieces of it unacknowledged; small ones
+ * go on beside it.
  */
 #ifndef LONGHAUL_COPY_TRANSFER_H
 #define LONGHAUL_COPY_TRANSFER_H
@@ -21,8 +23,9 @@
 #include "server/deployment.h"
 
 enum {
-    TRANSFER_ATTEMPTS = 5,     /* of a key that changes while it is read */
-    TRANSFER_SMALL_MAX = 1000, /* small keys at a time per lane: each waits for both sides, and the target may be far */
+    TRANSFER_ATTEMPTS = 5, /* of a key that changes while it is read */
+    /* small keys at a time per lane: each waits for both sides, and the target may be far */
+    TRANSFER_SMALL_MAX = 1000,
     TRANSFER_SMALL_BYTES = 256 * 1024,
     TRANSFER_SMALL_LENGTH = 128,           /* elements, where the source does not tell sizes */
     TRANSFER_UNMEASURED_BYTES = 16 * 1024, /* what such a key is reckoned with */
@@ -50,8 +53,9 @@ void transfers_check_trust(struct transfers *transfers);
 /* Large keys are broken off and queued again, what waits too. */
 void transfers_stop(struct transfers *transfers);
 
-/* Once the lane has begun: removes the temporary keys that a killed job may have left in the lane's slots, on every node
- * of the target that is ready and has not been cleaned. Before anything else is sent there; costs nothing when all is
+/* Once the lane has begun: removes the temporary keys that a killed job may have left in the lane's
+ * slots, on every node of the target that is ready and has not been cleaned. Before anything else
+ * is sent there; costs nothing when all is
  * clean. lane->unclean counts the nodes that have not answered. */
 void transfers_clean(struct lane *lane);
 /* Before a node is freed. */

@@ -1,9 +1,10 @@
-/* Temporary keys have one name per slot, so what a killed job has left behind can be removed without looking for it.
+/* Temporary keys have one name per slot, so what a killed job has left behind can be removed
+ * without looking for it.
  *
- * A lane does it for its own slots, as the first thing it says on its own connections: commands on one connection are
- * executed in order, so a transfer that begins later finds its name free and keeps it, and nobody waits. A connection that
- * is lost before the last answer says all of it again when it is back. A name that a transfer uses by then is left out:
- * it was removed when that began.
+ * A lane does it for its own slots, as the first thing it says on its own connections: commands on
+ * one connection are executed in order, so a transfer that begins later finds its name free and
+ * keeps it, and nobody waits. A connection that is lost before the last answer says all of it again
+ * when it is back. A name that a transfer uses by then is left out: it was removed when that began.
  */
 #include <stdio.h>
 
@@ -17,7 +18,9 @@ enum {
 
 size_t transfer_name(uint16_t slot, char name[TRANSFER_NAME_MAX]) {
     char tag[SLOT_TAG_MAX];
-    return (size_t)(stpcpy(stpcpy(stpcpy(name, TRANSFER_NAME_PREFIX "{"), slot_tag(slot, tag)), "}") - name);
+    return (
+        size_t)(stpcpy(stpcpy(stpcpy(name, TRANSFER_NAME_PREFIX "{"), slot_tag(slot, tag)), "}") -
+                name);
 }
 
 static void clean_node(struct lane *lane, struct pool_node *node);
@@ -26,13 +29,14 @@ static void node_is_clean(struct lane *lane) {
     lane->unclean--;
     lane_kick(lane);
     if (lane->unclean > 0 || lane->leftovers == 0) return;
-    log_info("target", "%llu unfinished copies of large keys were removed", (unsigned long long)lane->leftovers);
+    log_info("target", "%llu unfinished copies of large keys were removed",
+             (unsigned long long)lane->leftovers);
     lane->leftovers = 0;
 }
 
-/* A refusal is no trouble: of a slot that is on its way, the key, should there be one, is removed by the next transfer
- * there; a user who may not touch such keys has left none; and what else keeps a server from deleting is met by the keys
- * that follow. */
+/* A refusal is no trouble: of a slot that is on its way, the key, should there be one, is removed
+ * by the next transfer there; a user who may not touch such keys has left none; and what else keeps
+ * a server from deleting is met by the keys that follow. */
 static void on_unlinked(void *ctx, void *arg, const struct reply *reply) {
     struct pool_node *node = ctx;
     struct lane *lane = pool_ctx(node->pool);
@@ -54,7 +58,8 @@ static void unlink_names(struct pool_node *node, const uint16_t *slots, size_t n
     if (n == 0) return;
     resp_write_head(out, n + 1);
     resp_write_literal(out, "UNLINK");
-    for (size_t i = 0; i < n; i++) resp_write_arg(out, bytes_of(name, transfer_name(slots[i], name)));
+    for (size_t i = 0; i < n; i++)
+        resp_write_arg(out, bytes_of(name, transfer_name(slots[i], name)));
     node->cleaning_due++;
     client_end_command(node->client, on_unlinked, node, NULL);
 }
@@ -62,7 +67,9 @@ static void unlink_names(struct pool_node *node, const uint16_t *slots, size_t n
 /* A cluster's command may name keys of one slot only. */
 static size_t names_at_once(const struct copy_plan *plan) {
     if (!plan->can.target_spans_slots) return 1;
-    return plan->max_args > CLEAN_NAMES_MAX ? CLEAN_NAMES_MAX : plan->max_args > 1 ? plan->max_args - 1 : 1;
+    return plan->max_args > CLEAN_NAMES_MAX ? CLEAN_NAMES_MAX
+           : plan->max_args > 1             ? plan->max_args - 1
+                                            : 1;
 }
 
 static void clean_database(struct lane *lane, struct pool_node *node, int db) {
@@ -74,7 +81,8 @@ static void clean_database(struct lane *lane, struct pool_node *node, int db) {
     client_select(node->client, db);
     for (int slot = 0; slot < SLOT_COUNT && client_is_ready(node->client); slot++) {
         uint16_t s = (uint16_t)slot;
-        if (lane_of_slot(plan, s) != lane->index || pool_route(lane->target, s) != node || slot_set_has(&used, s))
+        if (lane_of_slot(plan, s) != lane->index || pool_route(lane->target, s) != node ||
+            slot_set_has(&used, s))
             continue;
         slots[n++] = s;
         if (n < most) continue;
@@ -85,7 +93,8 @@ static void clean_database(struct lane *lane, struct pool_node *node, int db) {
 }
 
 static void clean_node(struct lane *lane, struct pool_node *node) {
-    size_t first = node->unclean_dbs > CLEAN_DBS_AT_ONCE ? node->unclean_dbs - CLEAN_DBS_AT_ONCE : 0;
+    size_t first =
+        node->unclean_dbs > CLEAN_DBS_AT_ONCE ? node->unclean_dbs - CLEAN_DBS_AT_ONCE : 0;
     node->cleaning_dbs = node->unclean_dbs - first;
     for (size_t i = first; i < node->unclean_dbs && client_is_ready(node->client); i++)
         clean_database(lane, node, lane->plan->target_dbs[i]);
@@ -101,7 +110,8 @@ void transfers_clean(struct lane *lane) {
             n->unclean_dbs = lane->plan->n_target_dbs;
             lane->unclean += n->unclean_dbs > 0;
         }
-        if (n->unclean_dbs > 0 && n->cleaning_due == 0 && !lane->stopping && lane_may_write(lane)) clean_node(lane, n);
+        if (n->unclean_dbs > 0 && n->cleaning_due == 0 && !lane->stopping && lane_may_write(lane))
+            clean_node(lane, n);
     }
 }
 

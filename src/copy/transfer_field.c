@@ -1,5 +1,5 @@
-/* Fields of hashes that expire (Redis 7.4, Valkey 9.0): read by HPEXPIRETIME beside the fields, written by HPEXPIREAT,
- * since the two families do not read each other's payloads of such hashes.
+/* Fields of hashes that expire (Redis 7.4, Valkey 9.0): read by HPEXPIRETIME beside the fields,
+ * written by HPEXPIREAT, since the two families do not read each other's payloads of such hashes.
  */
 #include <stdlib.h>
 
@@ -9,7 +9,8 @@
 enum { FIELD_NO_EXPIRY = -1, FIELD_GONE = -2 };
 
 bool field_times_wanted(const struct transfer *t) {
-    return t->kind->value == VALUE_HASH && t->lane->plan->can.source_field_ttl && !t->lane->plan->no_ttl;
+    return t->kind->value == VALUE_HASH && t->lane->plan->can.source_field_ttl &&
+           !t->lane->plan->no_ttl;
 }
 
 void field_times_fini(struct field_times *times) {
@@ -23,7 +24,8 @@ static void on_times(struct transfer *t, const struct reply *reply) {
     struct resp_cursor c = reply->cursor;
     struct resp_item item;
     int64_t n = resp_is_aggregate(&reply->item) ? reply->item.num : 0;
-    for (int64_t i = 0; i < n && times->got < times->n && resp_next(&c, &item); i++) times->ms[times->got++] = item.num;
+    for (int64_t i = 0; i < n && times->got < times->n && resp_next(&c, &item); i++)
+        times->ms[times->got++] = item.num;
     if (--times->due > 0) return;
     /* A key that is gone has no times at all. */
     if (times->got < times->n) {
@@ -33,8 +35,8 @@ static void on_times(struct transfer *t, const struct reply *reply) {
     }
 }
 
-void field_times_ask(struct transfer *t, struct resp_cursor elements, size_t fields, struct block *block,
-                     transfer_step_fn *then) {
+void field_times_ask(struct transfer *t, struct resp_cursor elements, size_t fields,
+                     struct block *block, transfer_step_fn *then) {
     static const struct transfer_step step = { on_times, false };
     size_t most = t->lane->plan->max_args - 4;
     struct bytes *words = mem_array(NULL, 4 + (fields < most ? fields : most), sizeof(*words));

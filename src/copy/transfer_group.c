@@ -1,8 +1,9 @@
-/* Consumer groups of a stream, one after the other: the group, its consumers, and page by page what is pending.
+/* Consumer groups of a stream, one after the other: the group, its consumers, and page by page what
+ * is pending.
  *
- * XCLAIM makes a pending entry with its owner, count and time. From 7.0 on it does so only for entries that the stream
- * has: where those of deleted messages are lost, all begins anew with placeholders (transfer_place.c). What is lost
- * even then is told.
+ * XCLAIM makes a pending entry with its owner, count and time. From 7.0 on it does so only for
+ * entries that the stream has: where those of deleted messages are lost, all begins anew with
+ * placeholders (transfer_place.c). What is lost even then is told.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +37,8 @@ static struct group parse_group(struct resp_cursor c, int64_t words) {
         if (!resp_next(&at, &value)) break;
         if (bytes_equal_str(name.str, "name")) group.name = value.str;
         if (bytes_equal_str(name.str, "last-delivered-id")) group.last_delivered = value.str;
-        if (bytes_equal_str(name.str, "entries-read") && value.type == RESP_INTEGER) group.entries_read = value.num;
+        if (bytes_equal_str(name.str, "entries-read") && value.type == RESP_INTEGER)
+            group.entries_read = value.num;
     }
     return group;
 }
@@ -44,23 +46,25 @@ static struct group parse_group(struct resp_cursor c, int64_t words) {
 static void write_group(struct transfer *t, const struct group *group) {
     char number[24];
     if (group->entries_read < 0 || target_version(t) < SERVER_VERSION(7, 0, 0)) {
-        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XGROUP"), BYTES_LITERAL("CREATE"), t->to, group->name,
-                      group->last_delivered);
+        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XGROUP"), BYTES_LITERAL("CREATE"),
+                      t->to, group->name, group->last_delivered);
         return;
     }
-    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XGROUP"), BYTES_LITERAL("CREATE"), t->to, group->name,
-                  group->last_delivered, BYTES_LITERAL("ENTRIESREAD"), transfer_number(group->entries_read, number));
+    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XGROUP"), BYTES_LITERAL("CREATE"), t->to,
+                  group->name, group->last_delivered, BYTES_LITERAL("ENTRIESREAD"),
+                  transfer_number(group->entries_read, number));
 }
 
 static void write_consumer(struct transfer *t, struct bytes name) {
     if (target_version(t) >= SERVER_VERSION(6, 2, 0)) {
-        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XGROUP"), BYTES_LITERAL("CREATECONSUMER"), t->to,
-                      group_name(t), name);
+        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XGROUP"),
+                      BYTES_LITERAL("CREATECONSUMER"), t->to, group_name(t), name);
         return;
     }
     /* Whoever reads is known from then on, also when he reads his own past and has none. */
-    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XREADGROUP"), BYTES_LITERAL("GROUP"), group_name(t), name,
-                  BYTES_LITERAL("COUNT"), BYTES_LITERAL("1"), BYTES_LITERAL("STREAMS"), t->to, BYTES_LITERAL("0"));
+    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XREADGROUP"), BYTES_LITERAL("GROUP"),
+                  group_name(t), name, BYTES_LITERAL("COUNT"), BYTES_LITERAL("1"),
+                  BYTES_LITERAL("STREAMS"), t->to, BYTES_LITERAL("0"));
 }
 
 static void on_consumers(struct transfer *t, const struct reply *reply) {
@@ -71,7 +75,8 @@ static void on_consumers(struct transfer *t, const struct reply *reply) {
             struct resp_cursor at = c;
             resp_skip(&c);
             struct resp_item value;
-            if (bytes_equal_str(word.str, "name") && resp_next(&at, &value)) write_consumer(t, value.str);
+            if (bytes_equal_str(word.str, "name") && resp_next(&at, &value))
+                write_consumer(t, value.str);
         }
     }
 }
@@ -85,8 +90,8 @@ struct pending {
 
 static bool next_pending(struct resp_cursor *c, struct pending *p) {
     struct resp_item row, id, consumer, idle, count;
-    if (!resp_next(c, &row) || !resp_next(c, &id) || !resp_next(c, &consumer) || !resp_next(c, &idle) ||
-        !resp_next(c, &count))
+    if (!resp_next(c, &row) || !resp_next(c, &id) || !resp_next(c, &consumer) ||
+        !resp_next(c, &idle) || !resp_next(c, &count))
         return false;
     *p = (struct pending){ id.str, consumer.str, idle.num, count.num };
     return true;
@@ -102,8 +107,10 @@ static void on_last_claimed(struct transfer *t, const struct reply *reply) {
 }
 
 /* Entries that one consumer was given at the same moment and equally often. */
-static void write_claim(struct transfer *t, const struct pending *first, const struct bytes *ids, size_t n, bool last) {
-    static const struct transfer_step step = { on_claimed, false }, last_step = { on_last_claimed, true };
+static void write_claim(struct transfer *t, const struct pending *first, const struct bytes *ids,
+                        size_t n, bool last) {
+    static const struct transfer_step step = { on_claimed, false },
+                                      last_step = { on_last_claimed, true };
     struct outq *out = transfer_write(t);
     resp_write_head(out, 5 + n + 6);
     resp_write_literal(out, "XCLAIM");
@@ -123,7 +130,8 @@ static void write_claim(struct transfer *t, const struct pending *first, const s
 }
 
 static bool same_delivery(const struct pending *a, const struct pending *b) {
-    return a->idle_ms == b->idle_ms && a->count == b->count && bytes_equal(a->consumer, b->consumer);
+    return a->idle_ms == b->idle_ms && a->count == b->count &&
+           bytes_equal(a->consumer, b->consumer);
 }
 
 static void write_pending(struct transfer *t, struct resp_cursor c, int64_t n) {
@@ -185,8 +193,9 @@ static void ask_pending(struct transfer *t) {
     static const struct transfer_step clock = { on_clock, false }, pending = { on_pending, false };
     char count[24];
     TRANSFER_READ(t, &clock, BYTES_LITERAL("TIME"));
-    TRANSFER_READ(t, &pending, BYTES_LITERAL("XPENDING"), t->key, group_name(t), bytes_of_str(t->stream.pending_next),
-                  BYTES_LITERAL("+"), transfer_number(PENDING_PAGE, count));
+    TRANSFER_READ(t, &pending, BYTES_LITERAL("XPENDING"), t->key, group_name(t),
+                  bytes_of_str(t->stream.pending_next), BYTES_LITERAL("+"),
+                  transfer_number(PENDING_PAGE, count));
 }
 
 /* ---- one by one ---- */
@@ -205,7 +214,8 @@ static void begin_group(struct transfer *t) {
     snprintf(s->pending_next, sizeof(s->pending_next), "-");
     if (s->expecting) return;
     write_group(t, &group);
-    TRANSFER_READ(t, &consumers, BYTES_LITERAL("XINFO"), BYTES_LITERAL("CONSUMERS"), t->key, group_name(t));
+    TRANSFER_READ(t, &consumers, BYTES_LITERAL("XINFO"), BYTES_LITERAL("CONSUMERS"), t->key,
+                  group_name(t));
 }
 
 static void all_expected(struct transfer *t) {

@@ -1,5 +1,6 @@
-/* Commands of a transfer to both sides, and the first look at each reply: lost connections, refusals and replies that
- * nobody waits for any more end here; what is good goes to the step that asked.
+/* Commands of a transfer to both sides, and the first look at each reply: lost connections,
+ * refusals and replies that nobody waits for any more end here; what is good goes to the step that
+ * asked.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,12 +11,15 @@
 /* ---- replies ---- */
 
 static bool text_has(struct bytes text, const char *part) {
-    return text.ptr != NULL && text.len > 0 && memmem(text.ptr, text.len, part, strlen(part)) != NULL;
+    return text.ptr != NULL && text.len > 0 &&
+           memmem(text.ptr, text.len, part, strlen(part)) != NULL;
 }
 
-/* The key, or what belongs to it, is not what it was: WATCH is not asked before the end, so reads meet that too. */
+/* The key, or what belongs to it, is not what it was: WATCH is not asked before the end, so reads
+ * meet that too. */
 static bool means_changed(struct bytes text) {
-    return text_has(text, "WRONGTYPE") || text_has(text, "NOGROUP") || text_has(text, "no such key");
+    return text_has(text, "WRONGTYPE") || text_has(text, "NOGROUP") ||
+           text_has(text, "no such key");
 }
 
 void transfer_refused(struct transfer *t, struct pool_node *node, const struct client *client,
@@ -27,7 +31,8 @@ void transfer_refused(struct transfer *t, struct pool_node *node, const struct c
     }
     struct err err;
     client_reply_error(client, item, &err);
-    /* Neither WATCH nor MULTI can be combined with ASKING: the key waits until its slot has moved. */
+    /* Neither WATCH nor MULTI can be combined with ASKING: the key waits until its slot has moved.
+     */
     if (err.code == ERR_ASK) err.code = ERR_TRYAGAIN;
     transfer_fail(t, node, &err);
 }
@@ -81,7 +86,8 @@ static void transfer_lost(struct transfer *t, struct pool_node *node, const char
     transfer_fail(t, node, &err);
 }
 
-void transfer_read(struct transfer *t, const struct transfer_step *step, size_t argc, const struct bytes *argv) {
+void transfer_read(struct transfer *t, const struct transfer_step *step, size_t argc,
+                   const struct bytes *argv) {
     if (t->entry == NULL) return;
     if (!client_is_ready(t->reader)) {
         transfer_lost(t, t->source, client_place(t->reader));
@@ -95,7 +101,8 @@ void transfer_read(struct transfer *t, const struct transfer_step *step, size_t 
 /* A connection that was made anew may lead to a server that has lost the pieces. */
 static bool target_holds(const struct transfer *t) {
     const struct client *client = t->target->client;
-    return client != NULL && client_is_ready(client) && client_reconnects(client) == t->target_reconnects;
+    return client != NULL && client_is_ready(client) &&
+           client_reconnects(client) == t->target_reconnects;
 }
 
 struct outq *transfer_write(struct transfer *t) {
@@ -122,7 +129,8 @@ void transfer_written(struct transfer *t, const struct transfer_step *step) {
     client_end_command(t->target->client, on_target_reply, t, (void *)step);
 }
 
-void transfer_send(struct transfer *t, const struct transfer_step *step, size_t argc, const struct bytes *argv) {
+void transfer_send(struct transfer *t, const struct transfer_step *step, size_t argc,
+                   const struct bytes *argv) {
     resp_write_command(transfer_write(t), argc, argv);
     transfer_written(t, step);
 }
@@ -133,8 +141,10 @@ struct bytes transfer_number(int64_t number, char buf[24]) {
 
 /* ---- expiry ---- */
 
-/* Without PEXPIRETIME there is only the time that is left, and the server is asked for its clock behind it. */
-void transfer_ask_expiry(struct transfer *t, const struct transfer_step *number, const struct transfer_step *clock) {
+/* Without PEXPIRETIME there is only the time that is left, and the server is asked for its clock
+ * behind it. */
+void transfer_ask_expiry(struct transfer *t, const struct transfer_step *number,
+                         const struct transfer_step *clock) {
     if (t->lane->plan->can.source_pexpiretime) {
         TRANSFER_READ(t, number, BYTES_LITERAL("PEXPIRETIME"), t->key);
     } else {
@@ -161,5 +171,6 @@ bool transfer_take_clock(struct transfer *t, struct resp_cursor *elements) {
 void transfer_write_expiry(struct transfer *t) {
     char number[24];
     if (t->expiry_ms < 0 || t->lane->plan->no_ttl) return;
-    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("PEXPIREAT"), t->key, transfer_number(t->expiry_ms, number));
+    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("PEXPIREAT"), t->key,
+                  transfer_number(t->expiry_ms, number));
 }

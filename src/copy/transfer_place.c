@@ -1,7 +1,7 @@
-/* Placeholders: a server makes a pending entry only for a message that the stream has, and those of deleted and trimmed
- * messages are to arrive too. So where some were lost the copy begins anew and first asks what is pending. Every ID that
- * turns out to be no entry of the source is written as one, claimed like the others, and removed before the stream is put
- * in place.
+/* Placeholders: a server makes a pending entry only for a message that the stream has, and those of
+ * deleted and trimmed messages are to arrive too. So where some were lost the copy begins anew and
+ * first asks what is pending. Every ID that turns out to be no entry of the source is written as
+ * one, claimed like the others, and removed before the stream is put in place.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +18,8 @@ static int compare(const void *a, const void *b) {
 }
 
 static struct bytes id_text(struct entry_id id, char text[STREAM_ID_MAX]) {
-    return bytes_of(text, (size_t)snprintf(text, STREAM_ID_MAX, "%llu-%llu", (unsigned long long)id.ms,
-                                           (unsigned long long)id.seq));
+    return bytes_of(text, (size_t)snprintf(text, STREAM_ID_MAX, "%llu-%llu",
+                                           (unsigned long long)id.ms, (unsigned long long)id.seq));
 }
 
 void places_reset(struct places *p) {
@@ -29,7 +29,8 @@ void places_reset(struct places *p) {
 
 void places_expect(struct places *p, struct bytes text) {
     struct entry_id id;
-    if (p->too_many || !stream_id_parse(text, &id.ms, &id.seq) || (id.ms == 0 && id.seq == 0)) return;
+    if (p->too_many || !stream_id_parse(text, &id.ms, &id.seq) || (id.ms == 0 && id.seq == 0))
+        return;
     if (p->n == PLACES_MAX) {
         places_reset(p);
         p->too_many = true;
@@ -62,8 +63,8 @@ void places_until(struct transfer *t, struct bytes end_text, bool end_is_entry) 
         int order = compare(&id, &end);
         if (order > 0) return;
         if (order == 0 && end_is_entry) continue;
-        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XADD"), t->to, id_text(id, text), BYTES_LITERAL("gone"),
-                      BYTES_LITERAL(""));
+        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XADD"), t->to, id_text(id, text),
+                      BYTES_LITERAL("gone"), BYTES_LITERAL(""));
         p->ids[p->placed++] = id;
     }
 }

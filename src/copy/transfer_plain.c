@@ -1,7 +1,8 @@
-/* Strings, lists, sets, hashes and sorted sets: whole when they are small, else page by page, watched.
+/* Strings, lists, sets, hashes and sorted sets: whole when they are small, else page by page,
+ * watched.
  *
- * A page is asked for when the one before it has been read and at most one more waits for the target, so that two pieces
- * are in memory. Its elements come from what elements have taken so far.
+ * A page is asked for when the one before it has been read and at most one more waits for the
+ * target, so that two pieces are in memory. Its elements come from what elements have taken so far.
  */
 #include <stdlib.h>
 
@@ -30,7 +31,8 @@ static bool merges(const struct transfer *t) {
 
 /* ---- writing ---- */
 
-static void write_command(struct transfer *t, struct resp_cursor *elements, size_t words, struct block *block) {
+static void write_command(struct transfer *t, struct resp_cursor *elements, size_t words,
+                          struct block *block) {
     struct outq *out = transfer_write(t);
     struct resp_item item, score;
     resp_write_head(out, 2 + words);
@@ -73,11 +75,13 @@ static void send_set(struct transfer *t) {
 static void write_whole(struct transfer *t) {
     bool string = t->kind->value == VALUE_STRING;
     transfer_begin_block(t);
-    if (!merges(t) && !string) TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("UNLINK"), t->to);
+    if (!merges(t) && !string)
+        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("UNLINK"), t->to);
     if (string) {
         send_set(t);
     } else {
-        plain_write(t, t->value_elements, (size_t)t->value.num, t->value_block, &transfer_step_none);
+        plain_write(t, t->value_elements, (size_t)t->value.num, t->value_block,
+                    &transfer_step_none);
     }
     transfer_write_expiry(t);
     transfer_end_block(t);
@@ -97,7 +101,8 @@ static void whole_read(struct transfer *t) {
     if (nothing || t->expiry_ms == -2) {
         transfer_gone(t);
     } else if (field_times_wanted(t)) {
-        field_times_ask(t, t->value_elements, (size_t)t->value.num / 2, t->value_block, on_whole_times);
+        field_times_ask(t, t->value_elements, (size_t)t->value.num / 2, t->value_block,
+                        on_whole_times);
     } else {
         write_whole(t);
     }
@@ -120,7 +125,8 @@ static void on_whole_clock(struct transfer *t, const struct reply *reply) {
 }
 
 static void read_whole(struct transfer *t) {
-    static const struct transfer_step value = { on_whole, false }, expiry = { on_whole_expiry, false },
+    static const struct transfer_step value = { on_whole, false },
+                                      expiry = { on_whole_expiry, false },
                                       clock = { on_whole_clock, false };
     struct bytes command = bytes_of_str(t->kind->whole);
     switch (t->kind->value) {
@@ -128,7 +134,8 @@ static void read_whole(struct transfer *t) {
         TRANSFER_READ(t, &value, command, t->key, BYTES_LITERAL("0"), BYTES_LITERAL("-1"));
         break;
     case VALUE_ZSET:
-        TRANSFER_READ(t, &value, command, t->key, BYTES_LITERAL("0"), BYTES_LITERAL("-1"), BYTES_LITERAL("WITHSCORES"));
+        TRANSFER_READ(t, &value, command, t->key, BYTES_LITERAL("0"), BYTES_LITERAL("-1"),
+                      BYTES_LITERAL("WITHSCORES"));
         break;
     default:
         TRANSFER_READ(t, &value, command, t->key);
@@ -170,7 +177,8 @@ static void on_page_times(struct transfer *t, const struct reply *reply) {
     page_done(t, before, fields);
 }
 
-static void take_elements(struct transfer *t, struct resp_cursor elements, size_t words, struct block *block) {
+static void take_elements(struct transfer *t, struct resp_cursor elements, size_t words,
+                          struct block *block) {
     uint64_t before = t->bytes;
     if (words > 0 && field_times_wanted(t)) {
         field_times_ask(t, elements, words / 2, block, on_page_times);
@@ -183,7 +191,8 @@ static void take_elements(struct transfer *t, struct resp_cursor elements, size_
 static void on_scan_page(struct transfer *t, const struct reply *reply) {
     struct resp_cursor c = reply->cursor;
     struct resp_item cursor, elements;
-    if (!resp_next(&c, &cursor) || !resp_next(&c, &elements) || cursor.str.len >= sizeof(t->cursor)) return;
+    if (!resp_next(&c, &cursor) || !resp_next(&c, &elements) || cursor.str.len >= sizeof(t->cursor))
+        return;
     memcpy(t->cursor, cursor.str.ptr, cursor.str.len);
     t->cursor[cursor.str.len] = '\0';
     t->read_all = bytes_equal_str(cursor.str, "0");
@@ -210,7 +219,8 @@ static void on_string_page(struct transfer *t, const struct reply *reply) {
 }
 
 static void read_page(struct transfer *t) {
-    static const struct transfer_step scan = { on_scan_page, false }, list = { on_list_page, false },
+    static const struct transfer_step scan = { on_scan_page, false },
+                                      list = { on_list_page, false },
                                       string = { on_string_page, false };
     struct bytes command = bytes_of_str(t->kind->page);
     char from[24], to[24];
@@ -228,7 +238,8 @@ static void read_page(struct transfer *t) {
 
 /* ---- the end of a watched key ---- */
 
-/* Expiry, length and, before 7.0, the clock: as they are in one moment, if the key is still what was read. */
+/* Expiry, length and, before 7.0, the clock: as they are in one moment, if the key is still what
+ * was read. */
 static void on_seal(struct transfer *t, const struct reply *reply) {
     struct resp_cursor c = reply->cursor;
     struct resp_item length, expiry, clock;
@@ -285,7 +296,8 @@ void plain_weigh(struct transfer *t) {
 
 static void on_length(struct transfer *t, const struct reply *reply) {
     t->length = reply->item.num;
-    bool few = t->length <= (t->kind->value == VALUE_STRING ? TRANSFER_SMALL_BYTES : TRANSFER_SMALL_LENGTH);
+    bool few = t->length <=
+               (t->kind->value == VALUE_STRING ? TRANSFER_SMALL_BYTES : TRANSFER_SMALL_LENGTH);
     if (!t->large && few) {
         read_whole(t);
     } else if (!t->large) {

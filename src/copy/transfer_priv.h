@@ -1,6 +1,7 @@
-/* Inside of transfers: transfer.c (the way of a key), transfer_link.c (commands and replies), transfer_plain.c (strings,
- * lists, sets, hashes, sorted sets), transfer_field.c (expiry of hash fields), transfer_stream.c, transfer_group.c and
- * transfer_place.c (streams, their groups, and pending entries whose messages are deleted).
+/* Inside of transfers: transfer.c (the way of a key), transfer_link.c (commands and replies),
+ * transfer_plain.c (strings, lists, sets, hashes, sorted sets), transfer_field.c (expiry of hash
+ * fields), transfer_stream.c, transfer_group.c and transfer_place.c (streams, their groups, and
+ * pending entries whose messages are deleted).
  *
  *   begin ─▶ TYPE ─▶ reading ⇄ writing ─▶ sealed ─▶ checked ─▶ committed ─▶ ended ─▶ (last reply) freed
  *     ▲                 │ changed, and all replies are in
@@ -63,9 +64,10 @@ struct entry_id {
 
 /* Pending entries of a stream, and those whose messages it does not have any more. */
 struct places {
-    bool wanted;          /* an attempt without has lost some; outlives attempts */
-    bool too_many;        /* to be remembered */
-    struct entry_id *ids; /* those before `at` have been looked for, and the first `placed` are placeholders */
+    bool wanted;   /* an attempt without has lost some; outlives attempts */
+    bool too_many; /* to be remembered */
+    /* those before `at` have been looked for, and the first `placed` are placeholders */
+    struct entry_id *ids;
     size_t n, cap, at, placed;
 };
 
@@ -96,8 +98,9 @@ struct transfer {
     struct transfers *all;
     struct lane *lane;
     struct transfer *next;
-    struct key_entry *entry; /* NULL when it has ended: then nothing is sent any more, and what follows is void */
-    struct bytes key;        /* the entry's, while it has not ended */
+    /* NULL when it has ended: then nothing is sent any more, and what follows is void */
+    struct key_entry *entry;
+    struct bytes key; /* the entry's, while it has not ended */
     int db;
     uint16_t slot;
     const struct transfer_kind *kind;
@@ -106,7 +109,8 @@ struct transfer {
     bool waits;      /* for another transfer of the same slot */
     bool again;      /* begins anew when all replies are in */
     bool holds_name; /* uses the slot's temporary key */
-    bool in_block;   /* between MULTI and EXEC, which must come: others write on the same connection */
+    /* between MULTI and EXEC, which must come: others write on the same connection */
+    bool in_block;
     unsigned attempts;
     uint64_t reserved; /* of the lane's budget */
 
@@ -157,8 +161,8 @@ void transfer_commit(struct transfer *t);
 void transfer_begin_block(struct transfer *t);
 /* EXEC, after MULTI and what writes the key: the key is done with its reply. */
 void transfer_end_block(struct transfer *t);
-/* True when no other transfer uses the temporary key of the slot; else this one begins again when it is free. False also
- * when the transfer ended because nothing can be written. */
+/* True when no other transfer uses the temporary key of the slot; else this one begins again when
+ * it is free. False also when the transfer ended because nothing can be written. */
 bool transfer_take_name(struct transfer *t);
 /* Forgets what an attempt has read. */
 void transfer_reset(struct transfer *t);
@@ -166,12 +170,15 @@ void transfer_reset(struct transfer *t);
 /* ---- transfer_link.c ---- */
 
 /* Sends a command to the source. Where a connection is gone the transfer fails. */
-void transfer_read(struct transfer *t, const struct transfer_step *step, size_t argc, const struct bytes *argv);
-/* Writes a command for the target: between the two the words, written into what the first returns. */
+void transfer_read(struct transfer *t, const struct transfer_step *step, size_t argc,
+                   const struct bytes *argv);
+/* Writes a command for the target: between the two the words, written into what the first returns.
+ */
 struct outq *transfer_write(struct transfer *t);
 void transfer_written(struct transfer *t, const struct transfer_step *step);
 /* One that is whole. */
-void transfer_send(struct transfer *t, const struct transfer_step *step, size_t argc, const struct bytes *argv);
+void transfer_send(struct transfer *t, const struct transfer_step *step, size_t argc,
+                   const struct bytes *argv);
 /* Fails, or begins again, by what a server said. */
 void transfer_refused(struct transfer *t, struct pool_node *node, const struct client *client,
                       const struct resp_item *item);
@@ -181,17 +188,19 @@ extern const struct transfer_step transfer_step_none;
 /* The last command of a piece. */
 extern const struct transfer_step transfer_step_piece;
 
-#define TRANSFER_READ(t, step, ...)                                                                                    \
-    transfer_read(t, step, sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes),                             \
+#define TRANSFER_READ(t, step, ...)                                                                \
+    transfer_read(t, step, sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes),         \
                   (struct bytes[]){ __VA_ARGS__ })
-#define TRANSFER_SEND(t, step, ...)                                                                                    \
-    transfer_send(t, step, sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes),                             \
+#define TRANSFER_SEND(t, step, ...)                                                                \
+    transfer_send(t, step, sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes),         \
                   (struct bytes[]){ __VA_ARGS__ })
 
 /* A number as a word; buf is the caller's. */
 struct bytes transfer_number(int64_t number, char buf[24]);
-/* Expiry commands of the source's version, for a MULTI or a pipeline; then their replies, in order. */
-void transfer_ask_expiry(struct transfer *t, const struct transfer_step *number, const struct transfer_step *clock);
+/* Expiry commands of the source's version, for a MULTI or a pipeline; then their replies, in order.
+ */
+void transfer_ask_expiry(struct transfer *t, const struct transfer_step *number,
+                         const struct transfer_step *clock);
 void transfer_take_expiry(struct transfer *t, const struct resp_item *number);
 bool transfer_take_clock(struct transfer *t, struct resp_cursor *elements);
 /* PEXPIREAT for t->to's final name, when the key expires. */
@@ -204,7 +213,8 @@ const struct transfer_kind *transfer_kind_of(struct bytes type);
 void plain_weigh(struct transfer *t);
 void plain_begin(struct transfer *t);
 void plain_continue(struct transfer *t);
-/* Elements as words of the kind's write command, split by --max-args; the last command gets `last`. */
+/* Elements as words of the kind's write command, split by --max-args; the last command gets `last`.
+ */
 void plain_write(struct transfer *t, struct resp_cursor elements, size_t words, struct block *block,
                  const struct transfer_step *last);
 
@@ -212,8 +222,8 @@ void plain_write(struct transfer *t, struct resp_cursor elements, size_t words, 
 
 bool field_times_wanted(const struct transfer *t);
 /* Asks for the expiry of the fields among these elements (field, value, ..), which lie in block. */
-void field_times_ask(struct transfer *t, struct resp_cursor elements, size_t fields, struct block *block,
-                     transfer_step_fn *then);
+void field_times_ask(struct transfer *t, struct resp_cursor elements, size_t fields,
+                     struct block *block, transfer_step_fn *then);
 /* Does any of them expire (or has done so)? */
 bool field_times_any(const struct transfer *t);
 /* Writes them; false when the target cannot (the transfer has failed then). */
@@ -231,11 +241,13 @@ int stream_id_compare(const char *a, const char *b);
 /* The ID that follows; out may be the same as id. */
 void stream_id_next(const char *id, char out[STREAM_ID_MAX]);
 
-/* All groups are copied: placeholders go, what the source lost at its front too, then transfer_check(). */
+/* All groups are copied: placeholders go, what the source lost at its front too, then
+ * transfer_check(). */
 void stream_finish(struct transfer *t);
 
 /* Copies the groups of t->stream.groups one by one, then calls stream_finish(); or begins anew with placeholders. While
- * t->stream.expecting it only passes what is pending to places_expect(), then calls stream_continue(). */
+ * t->stream.expecting it only passes what is pending to places_expect(), then calls stream_continue().
+ */
 void groups_continue(struct transfer *t);
 /* Pending entries that could not be made: their messages are deleted. */
 uint64_t groups_lost(const struct transfer *t);

@@ -1,7 +1,8 @@
-/* Streams. Entries never change and are only added behind the last, so a stream needs no watching: it is read to its end,
- * and then in one moment (MULTI) the rest, the length, the groups and the expiry. Entries that were trimmed from its front
- * meanwhile are trimmed from the copy too; if the lengths then agree, the copy is what the key was at that moment. A stream
- * that grows all the time is thus copied once, however large.
+/* Streams. Entries never change and are only added behind the last, so a stream needs no watching:
+ * it is read to its end, and then in one moment (MULTI) the rest, the length, the groups and the
+ * expiry. Entries that were trimmed from its front meanwhile are trimmed from the copy too; if the
+ * lengths then agree, the copy is what the key was at that moment. A stream that grows all the time
+ * is thus copied once, however large.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,7 +83,8 @@ static void write_entry(struct transfer *t, struct resp_cursor *c, struct block 
 static void write_entries(struct transfer *t, struct resp_cursor c, size_t n, struct block *block) {
     struct stream_copy *s = &t->stream;
     uint64_t before = t->bytes;
-    for (size_t i = 0; i < n; i++) write_entry(t, &c, block, i + 1 == n ? &transfer_step_piece : &transfer_step_none);
+    for (size_t i = 0; i < n; i++)
+        write_entry(t, &c, block, i + 1 == n ? &transfer_step_piece : &transfer_step_none);
     if (n == 0) return;
     stream_id_next(s->last, s->next);
     s->copied += (int64_t)n;
@@ -102,8 +104,9 @@ static void ask_entries(struct transfer *t, const struct transfer_step *step) {
     struct stream_copy *s = &t->stream;
     char count[24];
     s->page = entries_of_page(t);
-    TRANSFER_READ(t, step, BYTES_LITERAL("XRANGE"), t->key, bytes_of_str(s->next), BYTES_LITERAL("+"),
-                  BYTES_LITERAL("COUNT"), transfer_number((int64_t)s->page, count));
+    TRANSFER_READ(t, step, BYTES_LITERAL("XRANGE"), t->key, bytes_of_str(s->next),
+                  BYTES_LITERAL("+"), BYTES_LITERAL("COUNT"),
+                  transfer_number((int64_t)s->page, count));
 }
 
 static void on_page(struct transfer *t, const struct reply *reply) {
@@ -151,7 +154,8 @@ static void make_empty(struct transfer *t) {
                   BYTES_LITERAL("longhaul"));
 }
 
-/* What the source has lost at its front since it was copied. Losses elsewhere show in the length. */
+/* What the source has lost at its front since it was copied. Losses elsewhere show in the length.
+ */
 static bool can_trim(const struct transfer *t) {
     return t->stream.copied > t->stream.length && !t->lane->plan->no_stream_id &&
            target_version(t) >= SERVER_VERSION(6, 2, 0);
@@ -162,7 +166,8 @@ static void trim(struct transfer *t) {
     char first[STREAM_ID_MAX];
     snprintf(first, sizeof(first), "%s", s->first);
     if (first[0] == '\0') stream_id_next(s->last, first);
-    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XTRIM"), t->to, BYTES_LITERAL("MINID"), bytes_of_str(first));
+    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XTRIM"), t->to, BYTES_LITERAL("MINID"),
+                  bytes_of_str(first));
 }
 
 /* length: how many entries the target's stream has at this moment; fewer cannot have been added. */
@@ -170,11 +175,13 @@ static void set_last_id(struct transfer *t, int64_t length) {
     struct stream_copy *s = &t->stream;
     char added[24];
     if (s->added < 0 || target_version(t) < SERVER_VERSION(7, 0, 0)) {
-        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XSETID"), t->to, bytes_of_str(s->last_id));
+        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XSETID"), t->to,
+                      bytes_of_str(s->last_id));
         return;
     }
     TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XSETID"), t->to, bytes_of_str(s->last_id),
-                  BYTES_LITERAL("ENTRIESADDED"), transfer_number(s->added > length ? s->added : length, added),
+                  BYTES_LITERAL("ENTRIESADDED"),
+                  transfer_number(s->added > length ? s->added : length, added),
                   BYTES_LITERAL("MAXDELETEDID"), bytes_of_str(s->deleted));
 }
 
@@ -210,9 +217,11 @@ static void on_tail(struct transfer *t, const struct reply *reply) {
     groups = entries;
     whole = whole && resp_skip(&groups);
     expiry = groups;
-    whole = whole && resp_skip(&expiry) && resp_next(&info, &info_head) && resp_next(&entries, &entries_head) &&
-            resp_next(&groups, &groups_head) && resp_next(&expiry, &number);
-    if (!whole || !resp_is_aggregate(&info_head) || resp_is_error(&entries_head) || !resp_is_aggregate(&groups_head)) {
+    whole = whole && resp_skip(&expiry) && resp_next(&info, &info_head) &&
+            resp_next(&entries, &entries_head) && resp_next(&groups, &groups_head) &&
+            resp_next(&expiry, &number);
+    if (!whole || !resp_is_aggregate(&info_head) || resp_is_error(&entries_head) ||
+        !resp_is_aggregate(&groups_head)) {
         transfer_again(t); /* the key is gone, or another */
         return;
     }
@@ -226,7 +235,8 @@ static void on_tail(struct transfer *t, const struct reply *reply) {
         return;
     }
     transfer_take_expiry(t, &number);
-    if (!t->lane->plan->can.source_pexpiretime && resp_next(&expiry, &clock)) transfer_take_clock(t, &expiry);
+    if (!t->lane->plan->can.source_pexpiretime && resp_next(&expiry, &clock))
+        transfer_take_clock(t, &expiry);
     take_info(t, info, info_head.num);
     s->block = block_ref(reply->block);
     s->groups = groups;
@@ -244,16 +254,16 @@ static void read_tail(struct transfer *t) {
     TRANSFER_READ(t, &step, BYTES_LITERAL("EXEC"));
 }
 
-/* XTRIM where it can be, since it leaves the greatest deleted ID alone, which XSETID cannot set back to none. XDEL then
- * only meets what was deleted on the source too, between entries.
+/* XTRIM where it can be, since it leaves the greatest deleted ID alone, which XSETID cannot set
+ * back to none. XDEL then only meets what was deleted on the source too, between entries.
  */
 static void remove_placeholders(struct transfer *t) {
     struct stream_copy *s = &t->stream;
     if (target_version(t) < SERVER_VERSION(6, 2, 0)) {
         places_delete(t, "");
     } else if (s->length == 0) {
-        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XTRIM"), t->to, BYTES_LITERAL("MAXLEN"),
-                      BYTES_LITERAL("0"));
+        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XTRIM"), t->to,
+                      BYTES_LITERAL("MAXLEN"), BYTES_LITERAL("0"));
     } else {
         trim(t);
         places_delete(t, s->first);

@@ -3,10 +3,11 @@
 
 #include "base/clock.h"
 
-/* Above 1, so that a window that is the limit grows from one round trip to the next. For a near target no more than that:
- * what is in flight beyond the pipe's own length waits in memory, and falls out of the processor's caches. Over a
- * distance keys come in bursts, which the link's own rate draws out: through 20 ms the machine stood idle for a
- * fifth of the time with 1.5, and no longer than without a distance with 3. */
+/* Above 1, so that a window that is the limit grows from one round trip to the next. For a near
+ * target no more than that: what is in flight beyond the pipe's own length waits in memory, and
+ * falls out of the processor's caches. Over a distance keys come in bursts, which the link's own
+ * rate draws out: through 20 ms the machine stood idle for a fifth of the time with 1.5, and no
+ * longer than without a distance with 3. */
 #define WINDOW_SPARE 1.5
 #define WINDOW_SPARE_FAR 3
 
@@ -15,7 +16,8 @@
 
 void window_init(struct window *w, size_t fixed, uint64_t bytes) {
     size_t most = (size_t)(bytes / WINDOW_KEY_BYTES);
-    *w = (struct window){ .base = fixed > 0 ? fixed : WINDOW_KEYS_BASE, .most = fixed > 0 ? fixed : most };
+    *w = (struct window){ .base = fixed > 0 ? fixed : WINDOW_KEYS_BASE,
+                          .most = fixed > 0 ? fixed : most };
     if (w->most < w->base) w->most = w->base;
     w->keys = w->base;
 }
@@ -45,7 +47,8 @@ void window_expect(struct window *w, int64_t round_trip_us) {
 size_t window_now(const struct window *w, uint64_t values_known, double value_bytes) {
     if (w->expected_us == 0 || w->keys <= w->base) return w->keys;
     if (values_known < WINDOW_VALUES_KNOWN) return w->base;
-    double by_bytes = (double)w->base + WINDOW_BYTES_EXPECTED / 1e6 * (double)w->expected_us / (value_bytes + 1);
+    double by_bytes =
+        (double)w->base + WINDOW_BYTES_EXPECTED / 1e6 * (double)w->expected_us / (value_bytes + 1);
     return (double)w->keys > by_bytes ? (size_t)by_bytes : w->keys;
 }
 

@@ -1,16 +1,19 @@
-/* How many keys of a lane may be in flight: as many as the round trip holds at the speed that is reached, and a base.
+/* How many keys of a lane may be in flight: as many as the round trip holds at the speed that is
+ * reached, and a base.
  *
  *   keys = base + (speed: keys done a second) * (1.5 * shortest round trip up to 5 ms + 3 * what is longer)
  *                                                                                 at most what memory allows
  *
- * A near target keeps the base: more would only wait in the servers' sockets and delay what is named next. Through 80 ms
- * the base alone would be the limit; then the keys done are one window per round trip, and the window grows until
- * something else is the limit. A key's way from being taken until it is done is timed, one key at a time. The shortest is
- * the round trip: a longer one has waited behind others, and would grow with the window.
+ * A near target keeps the base: more would only wait in the servers' sockets and delay what is
+ * named next. Through 80 ms the base alone would be the limit; then the keys done are one window
+ * per round trip, and the window grows until something else is the limit. A key's way from being
+ * taken until it is done is timed, one key at a time. The shortest is the round trip: a longer one
+ * has waited behind others, and would grow with the window.
  *
- * Growing from the base costs some round trips. So the first window is what the handshakes' round trips hold at speeds
- * that are only expected, of keys and of bytes (window_expect()), once the sizes of some values are known. The first
- * acknowledgement tells no speed; from the second look on what is measured takes its place.
+ * Growing from the base costs some round trips. So the first window is what the handshakes' round
+ * trips hold at speeds that are only expected, of keys and of bytes (window_expect()), once the
+ * sizes of some values are known. The first acknowledgement tells no speed; from the second look on
+ * what is measured takes its place.
  */
 #ifndef LONGHAUL_COPY_WINDOW_H
 #define LONGHAUL_COPY_WINDOW_H
@@ -21,10 +24,12 @@
 
 enum {
     WINDOW_KEYS_BASE = 3000,
-    WINDOW_KEY_BYTES = 128,                    /* what a key in flight takes beside its value, about */
-    WINDOW_NEAR_US = 5000,                     /* so long a near target's round trip may be */
-    WINDOW_INTERVAL_US = 20 * 1000,            /* the speed is not looked at more often */
-    WINDOW_ROUNDS = 5,                         /* so many rounds of the loop for a window's worth of keys */
+    /* what a key in flight takes beside its value, about */
+    WINDOW_KEY_BYTES = 128,
+    WINDOW_NEAR_US = 5000,          /* so long a near target's round trip may be */
+    WINDOW_INTERVAL_US = 20 * 1000, /* the speed is not looked at more often */
+    /* so many rounds of the loop for a window's worth of keys */
+    WINDOW_ROUNDS = 5,
     WINDOW_SPEED_EXPECTED = 250 * 1000,        /* keys a second */
     WINDOW_BYTES_EXPECTED = 100 * 1000 * 1000, /* a second */
     WINDOW_VALUES_KNOWN = 1000,                /* values of which the average size is believed */
@@ -43,7 +48,8 @@ struct window {
     bool answered;       /* something was acknowledged since then */
 };
 
-/* fixed: this many, whatever is measured; 0: between WINDOW_KEYS_BASE and what fits into `bytes`. */
+/* fixed: this many, whatever is measured; 0: between WINDOW_KEYS_BASE and what fits into `bytes`.
+ */
 void window_init(struct window *w, size_t fixed, uint64_t bytes);
 /* A key was taken into flight, is done, or goes back to where it came from. */
 void window_take(struct window *w, const void *key);
@@ -51,14 +57,15 @@ void window_done(struct window *w, const void *key);
 void window_forget(struct window *w, const void *key);
 /* A connection was made anew, perhaps to another place: the round trip is not known any more. */
 void window_reset(struct window *w);
-/* The handshakes took so long, to both sides together. After window_reset(), before a key is taken. */
+/* The handshakes took so long, to both sides together. After window_reset(), before a key is taken.
+ */
 void window_expect(struct window *w, int64_t round_trip_us);
 /* The window now, with the average size of so many values. */
 size_t window_now(const struct window *w, uint64_t values_known, double value_bytes);
 
-/* At the end of a round, with so many keys in flight: for how long nothing needs to be looked at, as about that long it
- * takes until a WINDOW_ROUNDSth part of the window is done. 0 when this round had as much, and when less than half of
- * the window is in flight: then somebody waits for more. */
+/* At the end of a round, with so many keys in flight: for how long nothing needs to be looked at,
+ * as about that long it takes until a WINDOW_ROUNDSth part of the window is done. 0 when this round
+ * had as much, and when less than half of the window is in flight: then somebody waits for more. */
 int64_t window_rest_us(struct window *w, size_t in_flight);
 
 /* For window_take() and window_done(), and for tests. */

@@ -1,6 +1,7 @@
 /* See accept_probe.h.
  *
- * Bodies: redis 7.0.15 src/rdb.c rdbLoadObject(); listpack.c, ziplist.c, intset.c for what is packed inside.
+ * Bodies: redis 7.0.15 src/rdb.c rdbLoadObject(); listpack.c, ziplist.c, intset.c for what is
+ * packed inside.
  */
 #include "job/accept_probe.h"
 
@@ -12,18 +13,24 @@
 #include "rdb/crc64.h"
 #include "server/call.h"
 
-enum { PROBE_BODY_MAX = 64, TYPE_NONE = 0x3f, TYPE_VALKEY_HASH = 22, TYPE_HASH_EXPIRY = 24, TYPE_HASH_EXPIRY_LP = 25 };
+enum {
+    PROBE_BODY_MAX = 64,
+    TYPE_NONE = 0x3f,
+    TYPE_VALKEY_HASH = 22,
+    TYPE_HASH_EXPIRY = 24,
+    TYPE_HASH_EXPIRY_LP = 25
+};
 
 struct probe_body {
     unsigned char type;
     struct bytes body;
 };
 
-#define BODY(type, literal)                                                                                            \
-    {                                                                                                                  \
-        type, {                                                                                                        \
-            (literal), sizeof(literal) - 1                                                                             \
-        }                                                                                                              \
+#define BODY(type, literal)                                                                        \
+    {                                                                                              \
+        type, {                                                                                    \
+            (literal), sizeof(literal) - 1                                                         \
+        }                                                                                          \
     }
 
 /* The smallest value of each encoding that DUMP writes. */
@@ -100,7 +107,8 @@ static void on_answer(void *ctx, void *arg, const struct reply *reply) {
         return;
     }
     bool ok = !resp_is_error(&reply->item);
-    bool bad_data = !ok && memmem(reply->item.str.ptr, reply->item.str.len, "Bad data format", 15) != NULL;
+    bool bad_data =
+        !ok && memmem(reply->item.str.ptr, reply->item.str.len, "Bad data format", 15) != NULL;
     run->accepted[(uintptr_t)arg] = ok || (run->version_only && bad_data);
 }
 
@@ -116,21 +124,23 @@ static size_t make_payload(char *out, unsigned char type, struct bytes body, uns
     return len;
 }
 
-static void send_restore(struct client *client, struct probe_run *run, const char *key, size_t index,
-                         struct bytes payload) {
-    const struct bytes words[] = { BYTES_LITERAL("RESTORE"), bytes_of_str(key),      BYTES_LITERAL("1"), payload,
+static void send_restore(struct client *client, struct probe_run *run, const char *key,
+                         size_t index, struct bytes payload) {
+    const struct bytes words[] = { BYTES_LITERAL("RESTORE"), bytes_of_str(key),
+                                   BYTES_LITERAL("1"),       payload,
                                    BYTES_LITERAL("REPLACE"), BYTES_LITERAL("ABSTTL") };
     run->due++;
     client_command(client, on_answer, run, (void *)(uintptr_t)index, 6, words);
 }
 
-static bool finish(struct loop *loop, struct client *client, struct probe_run *run, int64_t timeout_ms,
-                   struct err *err) {
+static bool finish(struct loop *loop, struct client *client, struct probe_run *run,
+                   int64_t timeout_ms, struct err *err) {
     int64_t deadline_ms = clock_mono_ms() + timeout_ms;
     /* On its way out the client answers everything that is due. */
     while (run->due > 0) {
         if (clock_mono_ms() >= deadline_ms) {
-            err_set(&run->err, ERR_TIMEOUT, client_place(client), "no answer to RESTORE in time (see --timeout)");
+            err_set(&run->err, ERR_TIMEOUT, client_place(client),
+                    "no answer to RESTORE in time (see --timeout)");
             client_break(client, &run->err);
         }
         loop_run_once(loop, 100);
@@ -169,8 +179,8 @@ static unsigned newest_version(const struct accept_probe *p) {
     return newest;
 }
 
-/* What such a server writes, by RDB_VERSION in src/rdb.h of its releases. Only a guess: of a release that is not known
- * here the newest version is seen in its answers. */
+/* What such a server writes, by RDB_VERSION in src/rdb.h of its releases. Only a guess: of a
+ * release that is not known here the newest version is seen in its answers. */
 static unsigned likely_version(const struct server_info *info) {
     uint32_t redis = info->redis_version;
     if (info->flavour == SERVER_VALKEY) return info->version >= SERVER_VERSION(9, 0, 0) ? 80 : 11;
@@ -179,11 +189,12 @@ static unsigned likely_version(const struct server_info *info) {
     return 8;
 }
 
-/* The user may not write under the name that was tried with, so that nothing is known: every value is tried as it is, and
- * what is refused is given up. */
+/* The user may not write under the name that was tried with, so that nothing is known: every value
+ * is tried as it is, and what is refused is given up. */
 static void accept_all(struct accept *accept, const char *place) {
-    log_info(place,
-             "what RESTORE takes cannot be found out under the name longhaul:probe:*, which this user may not write");
+    log_info(
+        place,
+        "what RESTORE takes cannot be found out under the name longhaul:probe:*, which this user may not write");
     for (unsigned v = 1; v < ACCEPT_VERSIONS; v++) accept->version[v] = true;
     for (unsigned type = 0; type < ACCEPT_TYPES; type++) accept->untried[type] = true;
 }
@@ -195,7 +206,8 @@ static void take_answers(const struct accept_probe *p, struct accept *accept) {
     for (size_t i = 0; i < BODIES; i++) accept->untried[bodies[i].type] = false;
 }
 
-struct accept_probe *accept_probe_start(struct client *client, const char *key, const struct server_info *info) {
+struct accept_probe *accept_probe_start(struct client *client, const char *key,
+                                        const struct server_info *info) {
     struct accept_probe *p = mem_zalloc(sizeof(*p));
     p->client = client;
     p->key = key;
@@ -205,8 +217,8 @@ struct accept_probe *accept_probe_start(struct client *client, const char *key, 
     return p;
 }
 
-bool accept_probe_finish(struct loop *loop, struct accept_probe *p, int64_t timeout_ms, struct accept *accept,
-                         struct err *err) {
+bool accept_probe_finish(struct loop *loop, struct accept_probe *p, int64_t timeout_ms,
+                         struct accept *accept, struct err *err) {
     *accept = (struct accept){ 0 };
     if (!finish(loop, p->client, &p->versions, timeout_ms, err)) return false;
     if (!finish(loop, p->client, &p->types, timeout_ms, err)) return false;
@@ -220,10 +232,13 @@ bool accept_probe_finish(struct loop *loop, struct accept_probe *p, int64_t time
     } else {
         accept_all(accept, client_place(p->client));
     }
-    /* The same numbers stand for different things in the two families, and may be read without complaint. */
+    /* The same numbers stand for different things in the two families, and may be read without
+     * complaint. */
     if (p->info->flavour != SERVER_VALKEY) accept->type[TYPE_VALKEY_HASH] = false;
-    if (p->info->flavour != SERVER_REDIS) accept->type[TYPE_HASH_EXPIRY] = accept->type[TYPE_HASH_EXPIRY_LP] = false;
-    /* Module values have no body that could be tried. Up to 6.0 an unknown module makes the server exit. */
+    if (p->info->flavour != SERVER_REDIS)
+        accept->type[TYPE_HASH_EXPIRY] = accept->type[TYPE_HASH_EXPIRY_LP] = false;
+    /* Module values have no body that could be tried. Up to 6.0 an unknown module makes the server
+     * exit. */
     accept->modules = p->info->redis_version >= SERVER_VERSION(6, 2, 0);
     return true;
 }

@@ -46,7 +46,8 @@ static bool loading_open(struct loading *l, struct deployment *target, struct er
     l->clients = mem_zalloc((size_t)t->n_primaries * sizeof(*l->clients));
     l->calls = mem_zalloc((size_t)t->n_primaries * LIBRARIES_AT_ONCE * sizeof(*l->calls));
     for (int i = 0; i < t->n_nodes; i++)
-        if (topology_is_primary(t, i)) l->clients[l->n++] = deployment_call_begin(target, &t->nodes[i].address);
+        if (topology_is_primary(t, i))
+            l->clients[l->n++] = deployment_call_begin(target, &t->nodes[i].address);
     topology_unref(&t);
     for (int i = 0; i < l->n; i++)
         if (!deployment_call_await(target, &l->clients[i], err)) return false;
@@ -64,7 +65,8 @@ static void loading_close(struct loading *l, bool ok) {
 }
 
 /* *ok is false when one primary refuses it. */
-static bool take_loaded(struct loading *l, size_t library, bool *ok, struct err *refusal, struct err *err) {
+static bool take_loaded(struct loading *l, size_t library, bool *ok, struct err *refusal,
+                        struct err *err) {
     int64_t timeout_ms = deployment_reply_timeout_ms(l->target);
     *ok = true;
     for (int i = 0; i < l->n; i++) {
@@ -82,17 +84,18 @@ static bool take_loaded(struct loading *l, size_t library, bool *ok, struct err 
 
 static void give_up(struct giveup *giveup, struct bytes name, const struct err *refusal) {
     char label[128];
-    snprintf(label, sizeof(label), "function library %.*s", (int)(name.len < 90 ? name.len : 90), name.ptr);
+    snprintf(label, sizeof(label), "function library %.*s", (int)(name.len < 90 ? name.len : 90),
+             name.ptr);
     giveup_add(giveup, 0, bytes_of_str(label), refusal);
 }
 
 /* At most LIBRARIES_AT_ONCE, in one round trip. */
-static bool load_some(struct loading *l, const struct library *libraries, size_t n, struct giveup *giveup,
-                      uint64_t *copied, uint64_t *refused, struct err *err) {
+static bool load_some(struct loading *l, const struct library *libraries, size_t n,
+                      struct giveup *giveup, uint64_t *copied, uint64_t *refused, struct err *err) {
     for (int i = 0; i < l->n; i++) {
         for (size_t k = 0; k < n; k++) {
-            const struct bytes words[] = { BYTES_LITERAL("FUNCTION"), BYTES_LITERAL("LOAD"), BYTES_LITERAL("REPLACE"),
-                                           libraries[k].code };
+            const struct bytes words[] = { BYTES_LITERAL("FUNCTION"), BYTES_LITERAL("LOAD"),
+                                           BYTES_LITERAL("REPLACE"), libraries[k].code };
             l->calls[i * LIBRARIES_AT_ONCE + (int)k] = call_start(l->clients[i], 4, words);
         }
     }
@@ -107,8 +110,8 @@ static bool load_some(struct loading *l, const struct library *libraries, size_t
     return true;
 }
 
-static bool copy_listed(struct deployment *target, struct call_reply *list, struct giveup *giveup, uint64_t *copied,
-                        uint64_t *refused, struct err *err) {
+static bool copy_listed(struct deployment *target, struct call_reply *list, struct giveup *giveup,
+                        uint64_t *copied, uint64_t *refused, struct err *err) {
     struct loading loading;
     bool ok = loading_open(&loading, target, err), more = true;
     for (int64_t left = list->item.num; left > 0 && ok && more;) {
@@ -124,8 +127,8 @@ static bool copy_listed(struct deployment *target, struct call_reply *list, stru
     return ok;
 }
 
-bool functions_copy(struct deployment *source, struct deployment *target, struct giveup *giveup, uint64_t *copied,
-                    uint64_t *refused, struct err *err) {
+bool functions_copy(struct deployment *source, struct deployment *target, struct giveup *giveup,
+                    uint64_t *copied, uint64_t *refused, struct err *err) {
     *copied = *refused = 0;
     struct topology *t = deployment_topology(source);
     int first = 0;
@@ -133,11 +136,14 @@ bool functions_copy(struct deployment *source, struct deployment *target, struct
     struct client *client = deployment_call_open(source, &t->nodes[first].address, err);
     topology_unref(&t);
     if (client == NULL) return false;
-    static const struct bytes words[] = { BYTES_LITERAL("FUNCTION"), BYTES_LITERAL("LIST"), BYTES_LITERAL("WITHCODE") };
+    static const struct bytes words[] = { BYTES_LITERAL("FUNCTION"), BYTES_LITERAL("LIST"),
+                                          BYTES_LITERAL("WITHCODE") };
     struct call_reply list;
-    bool ok = call_send(deployment_loop(source), client, deployment_reply_timeout_ms(source), &list, err, 3, words);
+    bool ok = call_send(deployment_loop(source), client, deployment_reply_timeout_ms(source), &list,
+                        err, 3, words);
     if (ok && resp_is_error(&list.item))
-        log_debug(client_place(client), "function libraries are not copied: FUNCTION LIST is refused");
+        log_debug(client_place(client),
+                  "function libraries are not copied: FUNCTION LIST is refused");
     if (ok) deployment_call_close(source, &client);
     client_close(&client);
     if (!ok) return false;

@@ -1,5 +1,6 @@
-/* See keeper.h. One client to each primary of the target that owns slots; the lease lies behind one of them. Everything
- * is driven by one timer: what is due and can be sent is sent, what fails is due again soon.
+/* See keeper.h. One client to each primary of the target that owns slots; the lease lies behind one
+ * of them. Everything is driven by one timer: what is due and can be sent is sent, what fails is
+ * due again soon.
  *
  *   time   sent          answered                         until_ms        expiry at the server
  *   ────────┼────────────────┼────────────────────────────────┼────────────────┼──────▶
@@ -79,7 +80,8 @@ static void keeper_tick(void *ctx);
 static void publish_written(struct keeper *k) {
     int64_t oldest_us = k->n_nodes == 0 ? 0 : INT64_MAX;
     for (size_t i = 0; i < k->n_nodes; i++)
-        if (k->nodes[i] != NULL && k->nodes[i]->written_us < oldest_us) oldest_us = k->nodes[i]->written_us;
+        if (k->nodes[i] != NULL && k->nodes[i]->written_us < oldest_us)
+            oldest_us = k->nodes[i]->written_us;
     atomic_store(&k->written_us, oldest_us);
 }
 
@@ -156,7 +158,8 @@ static struct keeper_node *node_take(struct keeper *k, const struct address *add
     return node;
 }
 
-/* Where the lowest slot of a primary is another one now, its record moves; what lay there is of no use. */
+/* Where the lowest slot of a primary is another one now, its record moves; what lay there is of no
+ * use. */
 static void node_set_slot(struct keeper_node *node, int slot, struct slot_set *left) {
     if (node->slot == slot) return;
     if (node->slot >= 0) slot_set_add(left, (uint16_t)node->slot);
@@ -166,9 +169,11 @@ static void node_set_slot(struct keeper_node *node, int slot, struct slot_set *l
     node->write_due_ms = 0;
 }
 
-static struct keeper_node *node_of_slot(const struct keeper *k, const struct topology *t, int slot) {
+static struct keeper_node *node_of_slot(const struct keeper *k, const struct topology *t,
+                                        int slot) {
     for (size_t i = 0; i < k->n_nodes && t->owner[slot] >= 0; i++)
-        if (address_equal(&k->nodes[i]->address, &t->nodes[t->owner[slot]].address)) return k->nodes[i];
+        if (address_equal(&k->nodes[i]->address, &t->nodes[t->owner[slot]].address))
+            return k->nodes[i];
     return NULL;
 }
 
@@ -178,9 +183,11 @@ static void remove_left(struct keeper *k, const struct topology *t, struct slot_
     for (int slot = 0; slot < SLOT_COUNT; slot++) {
         if (!slot_set_has(left, (uint16_t)slot)) continue;
         struct keeper_node *node = node_of_slot(k, t, slot);
-        const struct bytes words[] = { BYTES_LITERAL("HDEL"), bytes_of_str(keeper_state_key(key, (uint16_t)slot)),
+        const struct bytes words[] = { BYTES_LITERAL("HDEL"),
+                                       bytes_of_str(keeper_state_key(key, (uint16_t)slot)),
                                        bytes_of_str(k->job) };
-        if (node_is_ready(node) && keeper_may_write(k)) client_command(node->client, NULL, NULL, NULL, 3, words);
+        if (node_is_ready(node) && keeper_may_write(k))
+            client_command(node->client, NULL, NULL, NULL, 3, words);
     }
 }
 
@@ -225,7 +232,8 @@ static void lease_is_ours(struct keeper *k) {
 static void lease_is_lost(struct keeper *k, const char *holder) {
     k->lost = true;
     atomic_store(&k->until_ms, INT64_MIN);
-    snprintf(k->lost_to, sizeof(k->lost_to), "%s", holder[0] != '\0' ? holder : "another process, which has ended");
+    snprintf(k->lost_to, sizeof(k->lost_to), "%s",
+             holder[0] != '\0' ? holder : "another process, which has ended");
     loop_timer_stop(k->timer);
     if (k->started) k->on_lost(k->ctx, k->lost_to);
 }
@@ -247,7 +255,9 @@ static void on_renewed(void *ctx, struct lease_change *change) {
     } else if (strcmp(change->holder, k->value) == 0) {
         k->retaking = false;
     } else if (change->holder[0] == '\0' && change->known_epoch <= k->epoch) {
-        if (!k->retaking) log_warn("target", "job %s: the lease was gone from the target; it is taken again", k->job);
+        if (!k->retaking)
+            log_warn("target", "job %s: the lease was gone from the target; it is taken again",
+                     k->job);
         k->retaking = true;
         k->renew_due_ms = 0;
     } else {
@@ -266,13 +276,15 @@ static void change_send(struct keeper *k, const char *expected, uint64_t epoch, 
 static void tell_late(struct keeper *k) {
     if (k->told_late || keeper_may_write(k)) return;
     k->told_late = true;
-    log_warn("target", "job %s: the lease could not be renewed in time; nothing is written until it is%s%s", k->job,
-             k->change.err.code != ERR_NONE ? ": " : "", k->change.err.text);
+    log_warn("target",
+             "job %s: the lease could not be renewed in time; nothing is written until it is%s%s",
+             k->job, k->change.err.code != ERR_NONE ? ": " : "", k->change.err.text);
 }
 
 static void tick_lease(struct keeper *k) {
     tell_late(k);
-    if (k->change.busy || clock_boot_ms() < k->renew_due_ms || !node_is_ready(k->lease_node)) return;
+    if (k->change.busy || clock_boot_ms() < k->renew_due_ms || !node_is_ready(k->lease_node))
+        return;
     change_send(k, k->retaking ? "" : k->value, k->epoch, false);
 }
 
@@ -286,10 +298,11 @@ static void on_order(void *ctx, void *arg, const struct reply *reply) {
     struct keeper_node *node = ctx;
     struct keeper *k = node->keeper;
     k->asking = false;
-    if (k->lost || reply->err != NULL || !resp_is_string(&reply->item) || !keeper_may_write(k)) return;
+    if (k->lost || reply->err != NULL || !resp_is_string(&reply->item) || !keeper_may_write(k))
+        return;
     char order[sizeof(k->order)];
-    snprintf(order, sizeof(order), "%.*s", (int)min64((int64_t)reply->item.str.len, sizeof(order) - 1),
-             reply->item.str.ptr);
+    snprintf(order, sizeof(order), "%.*s",
+             (int)min64((int64_t)reply->item.str.len, sizeof(order) - 1), reply->item.str.ptr);
     /* Should its deletion be lost, it is seen again, and was followed already. */
     const struct bytes words[] = { BYTES_LITERAL("DEL"), bytes_of_str(k->order_key) };
     client_command(node->client, NULL, NULL, NULL, 2, words);
@@ -300,7 +313,9 @@ static void on_order(void *ctx, void *arg, const struct reply *reply) {
 
 static void tick_order(struct keeper *k) {
     const struct bytes words[] = { BYTES_LITERAL("GET"), bytes_of_str(k->order_key) };
-    if (!k->started || k->asking || clock_mono_ms() < k->order_due_ms || !node_is_ready(k->lease_node)) return;
+    if (!k->started || k->asking || clock_mono_ms() < k->order_due_ms ||
+        !node_is_ready(k->lease_node))
+        return;
     k->asking = true;
     k->order_due_ms = clock_mono_ms() + KEEPER_WRITE_MS;
     client_command(k->lease_node->client, on_order, k->lease_node, NULL, 2, words);
@@ -322,11 +337,13 @@ static void on_written(void *ctx, void *arg, const struct reply *reply) {
     }
     struct err err;
     client_reply_error(node->client, &reply->item, &err);
-    log_line(node->told ? LOG_DEBUG : LOG_WARN, err.place, "the job's record is not written: %s", err.text);
+    log_line(node->told ? LOG_DEBUG : LOG_WARN, err.place, "the job's record is not written: %s",
+             err.text);
     node->told = true;
 }
 
-/* The slot may have become another one meanwhile: what is acknowledged then is not where it is looked for. */
+/* The slot may have become another one meanwhile: what is acknowledged then is not where it is
+ * looked for. */
 static void on_written_elsewhere(void *ctx, void *arg, const struct reply *reply) {
     struct keeper_node *node = ctx;
     if (node->slot == (int)(intptr_t)arg) {
@@ -339,13 +356,15 @@ static void on_written_elsewhere(void *ctx, void *arg, const struct reply *reply
 static void node_write(struct keeper_node *node) {
     struct keeper *k = node->keeper;
     char key[KEEPER_KEY_MAX];
-    const struct bytes words[] = { BYTES_LITERAL("HSET"), bytes_of_str(keeper_state_key(key, (uint16_t)node->slot)),
+    const struct bytes words[] = { BYTES_LITERAL("HSET"),
+                                   bytes_of_str(keeper_state_key(key, (uint16_t)node->slot)),
                                    bytes_of_str(k->job), bytes_of_str(k->text) };
     node->writing = true;
     node->written = false;
     node->sent_us = k->text_us;
     node->write_due_ms = clock_mono_ms() + KEEPER_WRITE_MS;
-    client_command(node->client, on_written_elsewhere, node, (void *)(intptr_t)node->slot, 4, words);
+    client_command(node->client, on_written_elsewhere, node, (void *)(intptr_t)node->slot, 4,
+                   words);
 }
 
 static void tick_node(struct keeper_node *node) {
@@ -384,7 +403,8 @@ static void keeper_tick(void *ctx) {
     for (size_t i = 0; i < k->n_nodes; i++) tick_node(k->nodes[i]);
 }
 
-struct keeper *keeper_new(struct deployment *target, int db, const char *job, const char *owner, int64_t lease_ms) {
+struct keeper *keeper_new(struct deployment *target, int db, const char *job, const char *owner,
+                          int64_t lease_ms) {
     struct keeper *k = mem_zalloc(sizeof(*k));
     k->target = target;
     k->loop = deployment_loop(target);
@@ -397,15 +417,17 @@ struct keeper *keeper_new(struct deployment *target, int db, const char *job, co
     keeper_job_key(k->order_key, job, "order");
     k->lease_slot = slot_of_key(bytes_of_str(k->lease_key));
     atomic_store(&k->until_ms, INT64_MIN);
-    k->change = (struct lease_change){
-        .lease_key = k->lease_key, .epoch_key = k->epoch_key, .owner = k->owner, .lease_ms = lease_ms, .ctx = k
-    };
+    k->change = (struct lease_change){ .lease_key = k->lease_key,
+                                       .epoch_key = k->epoch_key,
+                                       .owner = k->owner,
+                                       .lease_ms = lease_ms,
+                                       .ctx = k };
     k->timer = loop_timer_new(k->loop, keeper_tick, k);
     return k;
 }
 
-void keeper_start(struct keeper *k, void (*on_release)(void *ctx), void (*on_lost)(void *ctx, const char *holder),
-                  void *ctx) {
+void keeper_start(struct keeper *k, void (*on_release)(void *ctx),
+                  void (*on_lost)(void *ctx, const char *holder), void *ctx) {
     k->on_release = on_release;
     k->on_lost = on_lost;
     k->ctx = ctx;
@@ -427,7 +449,8 @@ static bool wait_a_little(struct keeper *k, struct err *err) {
     loop_run_once(k->loop, SLICE_MS);
     if (k->lease_node == NULL) return true;
     const struct err *last = client_last_error(k->lease_node->client);
-    bool over = !node_is_ready(k->lease_node) && last->code != ERR_NONE && err_class_of(last->code) == ERR_CLASS_STOP;
+    bool over = !node_is_ready(k->lease_node) && last->code != ERR_NONE &&
+                err_class_of(last->code) == ERR_CLASS_STOP;
     if (over) *err = *last;
     return !over;
 }
@@ -447,7 +470,8 @@ static bool wait_for_node(struct keeper *k, struct err *err) {
         if (!wait_a_little(k, err)) return false;
         if (clock_mono_ms() < look_ms) continue;
         err_set(&why, ERR_CLUSTERDOWN, "target", "the node of the job's lease cannot be reached");
-        look_around(k, k->lease_node != NULL && client_last_error(k->lease_node->client)->code != ERR_NONE
+        look_around(k, k->lease_node != NULL &&
+                               client_last_error(k->lease_node->client)->code != ERR_NONE
                            ? client_last_error(k->lease_node->client)
                            : &why);
         look_ms = clock_mono_ms() + LOST_NODE_MS;
@@ -456,7 +480,8 @@ static bool wait_for_node(struct keeper *k, struct err *err) {
 }
 
 /* One change from start to end; true also where it failed in a way that may pass. */
-static bool change_now(struct keeper *k, const char *expected, uint64_t epoch, bool give_back, struct err *err) {
+static bool change_now(struct keeper *k, const char *expected, uint64_t epoch, bool give_back,
+                       struct err *err) {
     if (!wait_for_node(k, err)) return false;
     k->change.fn = on_changed;
     change_send(k, expected, epoch, give_back);
@@ -480,8 +505,8 @@ static bool pause_for(struct keeper *k, int64_t ms, struct err *err) {
 }
 
 /* Until the lease is ours; k->change holds with what epoch. */
-static bool take_lease(struct keeper *k, const char *predecessor, void (*on_wait)(void *ctx, const char *holder),
-                       void *ctx, struct err *err) {
+static bool take_lease(struct keeper *k, const char *predecessor,
+                       void (*on_wait)(void *ctx, const char *holder), void *ctx, struct err *err) {
     char expected[LEASE_VALUE_MAX] = "", told[LEASE_VALUE_MAX] = "";
     for (;;) {
         if (!change_now(k, expected, 0, false, err)) return false;
@@ -490,8 +515,8 @@ static bool take_lease(struct keeper *k, const char *predecessor, void (*on_wait
         expected[0] = '\0';
         if (k->change.result == LEASE_REFUSED) {
             /* Ours: a former change whose answer was lost. */
-            bool free_to_take =
-                strcmp(holder, k->owner) == 0 || (predecessor != NULL && strcmp(holder, predecessor) == 0);
+            bool free_to_take = strcmp(holder, k->owner) == 0 ||
+                                (predecessor != NULL && strcmp(holder, predecessor) == 0);
             if (k->change.holder[0] == '\0' || free_to_take) {
                 snprintf(expected, sizeof(expected), "%s", k->change.holder);
                 continue;
@@ -506,15 +531,18 @@ static bool take_lease(struct keeper *k, const char *predecessor, void (*on_wait
 static void kill_by_id(struct keeper *k, struct client *client, struct bytes id) {
     struct call_reply reply;
     struct err err;
-    const struct bytes words[] = { BYTES_LITERAL("CLIENT"), BYTES_LITERAL("KILL"), BYTES_LITERAL("ID"), id };
-    if (!call_send(k->loop, client, deployment_reply_timeout_ms(k->target), &reply, &err, 4, words)) return;
+    const struct bytes words[] = { BYTES_LITERAL("CLIENT"), BYTES_LITERAL("KILL"),
+                                   BYTES_LITERAL("ID"), id };
+    if (!call_send(k->loop, client, deployment_reply_timeout_ms(k->target), &reply, &err, 4, words))
+        return;
     if (resp_is_error(&reply.item) || reply.item.num > 0)
         log_info(client_place(client), "job %s: a connection of its former holder %s", k->job,
                  resp_is_error(&reply.item) ? "could not be ended" : "was ended");
     call_reply_fini(&reply);
 }
 
-/* Lines "id=7 addr=... name=longhaul:JOB:EPOCH ...": all epochs, as a target that was emptied counts them anew. */
+/* Lines "id=7 addr=... name=longhaul:JOB:EPOCH ...": all epochs, as a target that was emptied
+ * counts them anew. */
 static void kill_named(struct keeper *k, struct client *client, struct bytes list) {
     char prefix[KEEPER_NAME_MAX];
     snprintf(prefix, sizeof(prefix), "longhaul:%s:", k->job);
@@ -534,7 +562,8 @@ static bool end_former_on(struct keeper *k, const struct address *address, struc
     struct call_reply list;
     struct client *client = deployment_call_open(k->target, address, err);
     if (client == NULL) return false;
-    bool ok = call_ok(k->loop, client, deployment_reply_timeout_ms(k->target), &list, err, "CLIENT LIST");
+    bool ok =
+        call_ok(k->loop, client, deployment_reply_timeout_ms(k->target), &list, err, "CLIENT LIST");
     if (ok && resp_is_string(&list.item)) kill_named(k, client, list.item.str);
     if (ok) call_reply_fini(&list);
     if (!ok && err_class_of(err->code) == ERR_CLASS_KEY) {
@@ -547,7 +576,8 @@ static bool end_former_on(struct keeper *k, const struct address *address, struc
     return ok;
 }
 
-/* What a former holder has sent may lie unread in the servers, and new commands of its may be on their way. */
+/* What a former holder has sent may lie unread in the servers, and new commands of its may be on
+ * their way. */
 static bool end_former(struct keeper *k, struct err *err) {
     struct topology *t = deployment_topology(k->target);
     bool ok = true;
@@ -562,14 +592,16 @@ static bool end_former_everywhere(struct keeper *k, struct err *err) {
     while (!end_former(k, err)) {
         if (err->code == ERR_INTERRUPTED || err_class_of(err->code) == ERR_CLASS_STOP) return false;
         look_around(k, err);
-        if (!change_now(k, k->value, k->epoch, false, err) || !pause_for(k, STANDBY_LOOK_MS, err)) return false;
+        if (!change_now(k, k->value, k->epoch, false, err) || !pause_for(k, STANDBY_LOOK_MS, err))
+            return false;
         if (k->change.result == LEASE_REFUSED) return true; /* to be seen by the caller */
     }
     return true;
 }
 
-bool keeper_acquire(struct keeper *k, const char *predecessor, void (*on_wait)(void *ctx, const char *holder),
-                    void *ctx, uint64_t *epoch, struct err *err) {
+bool keeper_acquire(struct keeper *k, const char *predecessor,
+                    void (*on_wait)(void *ctx, const char *holder), void *ctx, uint64_t *epoch,
+                    struct err *err) {
     keeper_update(k);
     do {
         k->epoch = 0;
@@ -607,7 +639,8 @@ static void write_last(struct keeper *k, int64_t deadline_ms) {
     for (size_t i = 0; i < k->n_nodes; i++) {
         k->nodes[i]->written = false;
         k->nodes[i]->write_due_ms = 0;
-        while (k->nodes[i]->writing && clock_mono_ms() < deadline_ms) loop_run_once(k->loop, SLICE_MS);
+        while (k->nodes[i]->writing && clock_mono_ms() < deadline_ms)
+            loop_run_once(k->loop, SLICE_MS);
         k->nodes[i]->written = false;
         k->nodes[i]->write_due_ms = 0;
     }

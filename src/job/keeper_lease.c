@@ -1,12 +1,13 @@
-/* Compare-and-set of the lease and of the epoch beside it. A script does it in one round trip; users whom scripts are
- * forbidden to, and servers without them, get the same from WATCH.
+/* Compare-and-set of the lease and of the epoch beside it. A script does it in one round trip;
+ * users whom scripts are forbidden to, and servers without them, get the same from WATCH.
  *
  *   EVAL ──refused──▶ WATCH, GET, GET ──as expected──▶ MULTI ... EXEC ──nil──▶ it changed meanwhile: FAILED
  *                                    └──otherwise────▶ UNWATCH: REFUSED
  *
- * A lease that is held already is renewed by PEXPIRE, which a server that is out of memory still takes, though not inside
- * MULTI (redis 7.0 server.c, processCommand). Without a script GET follows it: what is ours after it was ours before.
- * Should it be somebody else's, that lease was made longer once, which does no harm.
+ * A lease that is held already is renewed by PEXPIRE, which a server that is out of memory still
+ * takes, though not inside MULTI (redis 7.0 server.c, processCommand). Without a script GET follows
+ * it: what is ours after it was ours before. Should it be somebody else's, that lease was made
+ * longer once, which does no harm.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -71,12 +72,14 @@ static void finish_done(struct lease_change *c, uint64_t epoch) {
 }
 
 static void finish_unknown(struct lease_change *c) {
-    err_set(&c->err, ERR_PROTOCOL, client_place(c->client), "the lease was answered in a form that is not known");
+    err_set(&c->err, ERR_PROTOCOL, client_place(c->client),
+            "the lease was answered in a form that is not known");
     finish(c, LEASE_FAILED);
 }
 
 static void take_holder(struct lease_change *c, struct bytes value) {
-    snprintf(c->holder, sizeof(c->holder), "%.*s", (int)(value.len < LEASE_VALUE_MAX ? value.len : LEASE_VALUE_MAX - 1),
+    snprintf(c->holder, sizeof(c->holder), "%.*s",
+             (int)(value.len < LEASE_VALUE_MAX ? value.len : LEASE_VALUE_MAX - 1),
              value.len > 0 ? value.ptr : "");
 }
 
@@ -102,7 +105,8 @@ static bool is_bad(struct lease_change *c, const struct reply *reply) {
 
 /* ---- WATCH ---- */
 
-static void send(struct lease_change *c, client_reply_fn *fn, const char *name, const char *key, const char *third) {
+static void send(struct lease_change *c, client_reply_fn *fn, const char *name, const char *key,
+                 const char *third) {
     const struct bytes words[] = { bytes_of_str(name), bytes_of_str(key), bytes_of_str(third) };
     client_command(c->client, fn, c, NULL, key[0] == '\0' ? 1 : third[0] == '\0' ? 2 : 3, words);
 }
@@ -120,7 +124,8 @@ static void on_exec(void *ctx, void *arg, const struct reply *reply) {
     bool changed = reply->item.type == RESP_NULL;
     for (int64_t i = 0; !changed && i < reply->item.num && resp_next(&cursor, &item); i++) {
         if (resp_is_error(&item)) client_reply_error(c->client, &item, &c->err);
-        changed = resp_is_error(&item) || (item.type == RESP_INTEGER && item.num == 0); /* DEL of what is gone */
+        /* DEL of what is gone */
+        changed = resp_is_error(&item) || (item.type == RESP_INTEGER && item.num == 0);
     }
     if (!changed) {
         finish_done(c, c->known_epoch);
@@ -141,8 +146,8 @@ static void send_transaction(struct lease_change *c) {
     if (c->give_back) {
         send(c, on_part, "DEL", c->lease_key, "");
     } else {
-        const struct bytes words[] = { BYTES_LITERAL("SET"), bytes_of_str(c->lease_key), bytes_of_str(value),
-                                       BYTES_LITERAL("PX"), bytes_of_str(ms) };
+        const struct bytes words[] = { BYTES_LITERAL("SET"), bytes_of_str(c->lease_key),
+                                       bytes_of_str(value), BYTES_LITERAL("PX"), bytes_of_str(ms) };
         client_command(c->client, on_part, c, NULL, 5, words);
     }
     if (!c->give_back && mine != c->known_epoch) send(c, on_part, "SET", c->epoch_key, epoch);
@@ -214,8 +219,8 @@ static void on_script(void *ctx, void *arg, const struct reply *reply) {
     if (is_bad(c, reply)) return;
     if (reply->item.type == RESP_INTEGER) {
         finish_done(c, (uint64_t)reply->item.num);
-    } else if (reply->item.type == RESP_ARRAY && resp_next(&cursor, &held) && resp_is_string(&held) &&
-               resp_next(&cursor, &known) && resp_is_string(&known)) {
+    } else if (reply->item.type == RESP_ARRAY && resp_next(&cursor, &held) &&
+               resp_is_string(&held) && resp_next(&cursor, &known) && resp_is_string(&known)) {
         take_holder(c, held.str);
         bytes_to_i64(known.str, &epoch);
         c->known_epoch = epoch > 0 ? (uint64_t)epoch : 0;

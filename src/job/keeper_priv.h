@@ -18,18 +18,21 @@ int keeper_lowest_slot(const struct topology *t, int node);
 const char *lease_owner_of(const char *value);
 
 enum lease_result {
-    LEASE_DONE,    /* it is as was wished */
-    LEASE_REFUSED, /* it is not what was expected: see holder; "" and a lower epoch: nobody has it */
-    LEASE_FAILED   /* it is not known whether it was changed */
+    LEASE_DONE, /* it is as was wished */
+    /* it is not what was expected: see holder; "" and a lower epoch: nobody has it */
+    LEASE_REFUSED,
+    LEASE_FAILED /* it is not known whether it was changed */
 };
 
-/* Compare-and-set of the lease. One at a time per struct; embedded in its owner and zeroed before its first use. */
+/* Compare-and-set of the lease. One at a time per struct; embedded in its owner and zeroed before
+ * its first use. */
 struct lease_change {
     /* Set by the owner before lease_change_send(). */
     const char *lease_key, *epoch_key, *owner; /* borrowed */
     int64_t lease_ms;
     char expected[LEASE_VALUE_MAX]; /* what it must be now; "": there is none */
-    uint64_t epoch;                 /* the holder's; nothing is done where a later one is known. 0: a new one */
+    /* the holder's; nothing is done where a later one is known. 0: a new one */
+    uint64_t epoch;
     bool give_back;
     void (*fn)(void *ctx, struct lease_change *change);
     void *ctx;

@@ -1,6 +1,6 @@
-/* What a target knows of live jobs, asked by calls: for `longhaul status` and `longhaul resume`, and for a job that
- * starts. Each primary has a copy of each record; one that does not is a primary that has lost writes, or that the job
- * has not written to yet, and takes the watermark with it. */
+/* What a target knows of live jobs, asked by calls: for `longhaul status` and `longhaul resume`,
+ * and for a job that starts. Each primary has a copy of each record; one that does not is a primary
+ * that has lost writes, or that the job has not written to yet, and takes the watermark with it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,18 +35,21 @@ static void reading_reset(struct reading *r) {
     r->primaries = 0;
 }
 
-static struct client *open_primary(struct deployment *target, int db, const struct address *address, struct err *err) {
+static struct client *open_primary(struct deployment *target, int db, const struct address *address,
+                                   struct err *err) {
     struct client_settings settings = deployment_client_settings(target, address);
     settings.db = db;
     settings.fence = false;
     settings.reconnect = false;
-    return call_open(deployment_loop(target), &settings, settings.connect_timeout_ms + settings.reply_timeout_ms, err);
+    return call_open(deployment_loop(target), &settings,
+                     settings.connect_timeout_ms + settings.reply_timeout_ms, err);
 }
 
 /* An error reply is a failure. */
-static bool ask(struct deployment *target, struct client *client, struct call_reply *reply, struct err *err,
-                size_t argc, const struct bytes *argv) {
-    if (!call_send(deployment_loop(target), client, deployment_reply_timeout_ms(target), reply, err, argc, argv))
+static bool ask(struct deployment *target, struct client *client, struct call_reply *reply,
+                struct err *err, size_t argc, const struct bytes *argv) {
+    if (!call_send(deployment_loop(target), client, deployment_reply_timeout_ms(target), reply, err,
+                   argc, argv))
         return false;
     if (!resp_is_error(&reply->item)) return true;
     client_reply_error(client, &reply->item, err);
@@ -88,8 +91,8 @@ static void take_record(struct reading *r, const char *place, struct bytes text)
 static bool read_with(struct reading *r, struct client *client, const char *key, struct err *err) {
     struct call_reply reply;
     struct resp_item item;
-    const struct bytes words[] = { r->job != NULL ? BYTES_LITERAL("HGET") : BYTES_LITERAL("HVALS"), bytes_of_str(key),
-                                   bytes_of_str(r->job != NULL ? r->job : "") };
+    const struct bytes words[] = { r->job != NULL ? BYTES_LITERAL("HGET") : BYTES_LITERAL("HVALS"),
+                                   bytes_of_str(key), bytes_of_str(r->job != NULL ? r->job : "") };
     if (!ask(r->target, client, &reply, err, r->job != NULL ? 3 : 2, words)) return false;
     if (resp_is_string(&reply.item)) take_record(r, client_place(client), reply.item.str);
     if (reply.item.type == RESP_ARRAY)
@@ -99,7 +102,8 @@ static bool read_with(struct reading *r, struct client *client, const char *key,
     return true;
 }
 
-static bool read_primary(struct reading *r, const struct address *address, int slot, struct err *err) {
+static bool read_primary(struct reading *r, const struct address *address, int slot,
+                         struct err *err) {
     char key[KEEPER_KEY_MAX];
     struct client *client = open_primary(r->target, r->db, address, err);
     if (client == NULL) return false;
@@ -125,7 +129,8 @@ static bool read_all(struct reading *r, struct err *err) {
 /* Is a step worth doing again? Slots may have moved since the topology was asked for. */
 static bool try_again(struct deployment *target, const struct err *why, int *tries) {
     struct err err;
-    if (err_class_of(why->code) != ERR_CLASS_THERE) return call_again(deployment_loop(target), why, tries);
+    if (err_class_of(why->code) != ERR_CLASS_THERE)
+        return call_again(deployment_loop(target), why, tries);
     return ++*tries < MOVED_TRIES_MAX && deployment_refresh(target, &err);
 }
 
@@ -141,8 +146,8 @@ static bool reading_run(struct reading *r, struct err *err) {
     return true;
 }
 
-bool keeper_read(struct deployment *target, int db, const char *job, struct job_record *record, bool *found,
-                 struct err *err) {
+bool keeper_read(struct deployment *target, int db, const char *job, struct job_record *record,
+                 bool *found, struct err *err) {
     struct reading r = { .target = target, .db = db, .job = job };
     bool ok = reading_run(&r, err);
     *found = ok && r.n_jobs > 0 && strcmp(r.jobs[0]->record.job, job) == 0;
@@ -154,15 +159,18 @@ bool keeper_read(struct deployment *target, int db, const char *job, struct job_
 /* ---- keys of a job ---- */
 
 /* One command about a key of a job, at its slot's owner. */
-static bool ask_owner(struct deployment *target, int db, const char *key, size_t argc, const struct bytes *argv,
-                      struct call_reply *reply, struct err *err) {
+static bool ask_owner(struct deployment *target, int db, const char *key, size_t argc,
+                      const struct bytes *argv, struct call_reply *reply, struct err *err) {
     struct err last;
     int tries = 0;
     for (;;) {
         struct topology *t = deployment_topology(target);
         int owner = t->owner[slot_of_key(bytes_of_str(key))];
-        struct client *client = owner >= 0 ? open_primary(target, db, &t->nodes[owner].address, &last) : NULL;
-        if (owner < 0) err_set(&last, ERR_CLUSTERDOWN, deployment_role(target), "%s", err_sentence(ERR_CLUSTERDOWN));
+        struct client *client =
+            owner >= 0 ? open_primary(target, db, &t->nodes[owner].address, &last) : NULL;
+        if (owner < 0)
+            err_set(&last, ERR_CLUSTERDOWN, deployment_role(target), "%s",
+                    err_sentence(ERR_CLUSTERDOWN));
         bool ok = client != NULL && ask(target, client, reply, &last, argc, argv);
         client_close(&client);
         topology_unref(&t);
@@ -173,10 +181,12 @@ static bool ask_owner(struct deployment *target, int db, const char *key, size_t
     }
 }
 
-static bool is_lease_held(struct deployment *target, int db, const char *job, bool *held, struct err *err) {
+static bool is_lease_held(struct deployment *target, int db, const char *job, bool *held,
+                          struct err *err) {
     char key[KEEPER_KEY_MAX];
     struct call_reply reply;
-    const struct bytes words[] = { BYTES_LITERAL("EXISTS"), bytes_of_str(keeper_job_key(key, job, "lease")) };
+    const struct bytes words[] = { BYTES_LITERAL("EXISTS"),
+                                   bytes_of_str(keeper_job_key(key, job, "lease")) };
     if (!ask_owner(target, db, key, 2, words, &reply, err)) return false;
     *held = reply.item.num > 0;
     call_reply_fini(&reply);
@@ -188,7 +198,8 @@ static int compare_names(const void *a, const void *b) {
     return strcmp((*x)->record.job, (*y)->record.job);
 }
 
-bool keeper_read_all(struct deployment *target, int db, keeper_job_fn *fn, void *ctx, struct err *err) {
+bool keeper_read_all(struct deployment *target, int db, keeper_job_fn *fn, void *ctx,
+                     struct err *err) {
     struct reading r = { .target = target, .db = db };
     bool ok = reading_run(&r, err);
     if (r.n_jobs > 0) qsort(r.jobs, r.n_jobs, sizeof(r.jobs[0]), compare_names);
@@ -211,7 +222,8 @@ bool keeper_order_release(struct deployment *target, int db, const char *job, st
     if (!found) return err_set(err, ERR_USAGE, deployment_role(target), "knows no job \"%s\"", job);
     snprintf(order, sizeof(order), "release %lld", (long long)clock_wall_us());
     snprintf(life, sizeof(life), "%d", KEEPER_ORDER_S);
-    const struct bytes words[] = { BYTES_LITERAL("SET"), bytes_of_str(keeper_job_key(key, job, "order")),
+    const struct bytes words[] = { BYTES_LITERAL("SET"),
+                                   bytes_of_str(keeper_job_key(key, job, "order")),
                                    bytes_of_str(order), BYTES_LITERAL("EX"), bytes_of_str(life) };
     if (!ask_owner(target, db, key, 5, words, &reply, err)) return false;
     call_reply_fini(&reply);

@@ -67,8 +67,8 @@ static void limit(struct live *live, int64_t since_us) {
     live->settled_us = 0;
 }
 
-void live_gap(struct live *live, struct live_node *node, const struct slot_set *slots, int64_t since_us, bool whole,
-              const char *why) {
+void live_gap(struct live *live, struct live_node *node, const struct slot_set *slots,
+              int64_t since_us, bool whole, const char *why) {
     if (slot_set_count(slots) == 0) return;
     limit(live, since_us);
     if (!node->gap_open || since_us < node->gap_since_us) node->gap_since_us = since_us;
@@ -79,7 +79,8 @@ void live_gap(struct live *live, struct live_node *node, const struct slot_set *
     keep_audit(live, "gap", "%s", why);
 }
 
-void live_gap_behind(struct live *live, const struct slot_set *slots, int64_t since_us, bool order) {
+void live_gap_behind(struct live *live, const struct slot_set *slots, int64_t since_us,
+                     bool order) {
     if (slot_set_count(slots) == 0) return;
     limit(live, since_us);
     slot_set_unite(&live->behind.wanted, slots);
@@ -95,7 +96,8 @@ static void take_debts(struct live *live) {
         for (struct live_node *n = live->nodes; n != NULL; n = n->next) {
             struct slot_set mine = live_slots_of(live, n);
             struct slot_set unnamed = slot_set_common(&mine, &debts.unnamed);
-            live_gap(live, n, &unnamed, atomic_load(&n->passed_us), false, "more changes waited than memory allows");
+            live_gap(live, n, &unnamed, atomic_load(&n->passed_us), false,
+                     "more changes waited than memory allows");
             live_gap_behind(live, &unnamed, atomic_load(&n->passed_us), false);
             struct slot_set deferred = slot_set_common(&mine, &debts.deferred);
             live_gap_behind(live, &deferred, atomic_load(&n->passed_us), false);
@@ -148,7 +150,8 @@ void live_compute_watermark(struct live *live) {
     if (w != LIVE_NEVER && live->limit_us < w) w = live->limit_us;
     if (targets_us < w) w = targets_us;
     live->watermark_us = w;
-    if (w != LIVE_NEVER && live->limit_us == LIVE_NO_GAP) hist_add(live->lag, (uint64_t)(clock_mono_us() - w));
+    if (w != LIVE_NEVER && live->limit_us == LIVE_NO_GAP)
+        hist_add(live->lag, (uint64_t)(clock_mono_us() - w));
 }
 
 /* In its own time, so that the control thread's other work does not stand in it. */
@@ -199,9 +202,12 @@ static void copy_functions(struct live *live) {
     struct job *job = live->job;
     struct replicate_result *r = job->result;
     struct err err;
-    if (!live->check_functions || job->settings->no_functions || clock_mono_ms() < live->functions_ms) return;
+    if (!live->check_functions || job->settings->no_functions ||
+        clock_mono_ms() < live->functions_ms)
+        return;
     live->check_functions = false;
-    if (!functions_copy(job->source, job->target, r->giveup, &r->functions, &r->functions_refused, &err)) {
+    if (!functions_copy(job->source, job->target, r->giveup, &r->functions, &r->functions_refused,
+                        &err)) {
         live->check_functions = true;
         live->functions_ms = clock_mono_ms() + LIVE_LOOK_MS;
         log_debug(err.place, "functions: %s", err.text);
@@ -219,8 +225,8 @@ static void choose_phase(struct live *live) {
     live->phase = phase;
 }
 
-/* Only what is followed is gathered: while something is copied or gone through again, and at the end, every moment that
- * keys wait is a moment in which the target could be lost without them. */
+/* Only what is followed is gathered: while something is copied or gone through again, and at the
+ * end, every moment that keys wait is a moment in which the target could be lost without them. */
 static void choose_gathering(struct live *live, bool stopping) {
     bool steady = live->copied_once && live->limit_us == LIVE_NO_GAP && !stopping;
     int64_t ms = steady ? gather_time_ms(live_busiest_share(live), live->settings->gather_ms) : 0;
@@ -230,7 +236,8 @@ static void choose_gathering(struct live *live, bool stopping) {
 
 static bool is_idle(const struct live *live) {
     int64_t limit_ms = live->settings->idle_timeout_ms;
-    if (limit_ms <= 0 || live->limit_us != LIVE_NO_GAP || live->watermark_us == LIVE_NEVER) return false;
+    if (limit_ms <= 0 || live->limit_us != LIVE_NO_GAP || live->watermark_us == LIVE_NEVER)
+        return false;
     return clock_mono_us() - atomic_load(&((struct live *)live)->changed_us) >= limit_ms * 1000 &&
            live->watermark_us > atomic_load(&((struct live *)live)->changed_us);
 }
@@ -364,12 +371,15 @@ static void open_first_gap(struct live *live) {
     }
 }
 
-/* Lanes know the streams that they copied. Those that are left out because they have not changed are looked for, once. */
+/* Lanes know the streams that they copied. Those that are left out because they have not changed
+ * are looked for, once. */
 static void find_streams(struct live *live) {
     const struct key_filter *filter = live->job->settings->filter;
     bool wanted = filter->n_types == 0;
-    for (size_t i = 0; i < filter->n_types; i++) wanted = wanted || strcmp(filter->types[i], "stream") == 0;
-    if (!wanted || deployment_info(live->job->source)->redis_version < SERVER_VERSION(6, 0, 0)) return;
+    for (size_t i = 0; i < filter->n_types; i++)
+        wanted = wanted || strcmp(filter->types[i], "stream") == 0;
+    if (!wanted || deployment_info(live->job->source)->redis_version < SERVER_VERSION(6, 0, 0))
+        return;
     if (!live->resumed && !live->settings->only) return;
     struct slot_set all = job_slots(live->job);
     coverage_open(&live->job->streams, -1, &all, false);
@@ -433,5 +443,6 @@ void live_free(struct live **live) {
 void live_tell_progress(struct live *live, struct replicate_progress *progress) {
     progress->live = true;
     progress->phase = live->phase;
-    progress->lag_ms = live->watermark_us == LIVE_NEVER ? -1 : (clock_mono_us() - live->watermark_us) / 1000;
+    progress->lag_ms =
+        live->watermark_us == LIVE_NEVER ? -1 : (clock_mono_us() - live->watermark_us) / 1000;
 }

@@ -1,14 +1,15 @@
-/* Backward: keys that the target has and the source has not any more. One round at a time, over all slots that want it:
+/* Backward: keys that the target has and the source has not any more. One round at a time, over all
+ * slots that want it:
  *
  *   IDLE ─▶ SCANNING: passes over the target name keys, lanes ask the source whether it has them ─▶ SETTLING: until the
  *   lanes have looked at all ─▶ within --max-delete: DELETING, the names go to the lanes as any others ─▶ IDLE
  *                             └▶ beyond: held, until somebody releases them; then the round is done again without guard
  *
- * Between the look and the deletion the source is read once more, so a key that came back is copied. What was found gone
- * is spooled to a file: it may be as much as the target holds.
+ * Between the look and the deletion the source is read once more, so a key that came back is
+ * copied. What was found gone is spooled to a file: it may be as much as the target holds.
  *
- * A process of the source that nobody knows is believed in its deletions only when the first round after its
- * appearance has found nothing to hold. */
+ * A process of the source that nobody knows is believed in its deletions only when the first round
+ * after its appearance has found nothing to hold. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,7 +19,8 @@
 #include "base/units.h"
 #include "job/live_priv.h"
 
-enum { GUARD_FEW = 1000 }; /* so many may go without asking, while the source's processes are the same */
+/* so many may go without asking, while the source's processes are the same */
+enum { GUARD_FEW = 1000 };
 
 void live_on_gone(void *ctx, int db, struct bytes key, uint16_t slot) {
     struct job *job = ctx;
@@ -36,7 +38,8 @@ void live_on_gone(void *ctx, int db, struct bytes key, uint16_t slot) {
 
 bool behind_is_idle(const struct live *live) {
     const struct behind *b = &live->behind;
-    return b->state == BEHIND_IDLE && slot_set_count(&b->wanted) == 0 && slot_set_count(&b->held) == 0;
+    return b->state == BEHIND_IDLE && slot_set_count(&b->wanted) == 0 &&
+           slot_set_count(&b->held) == 0;
 }
 
 /* ---- a round ---- */
@@ -86,7 +89,8 @@ static bool begin(struct live *live) {
     return true;
 }
 
-/* The names are with the lanes; when they have reached these marks they have looked at all of them. */
+/* The names are with the lanes; when they have reached these marks they have looked at all of them.
+ */
 static void settle(struct live *live) {
     live_put_marks(live, live->behind.marks, &live->behind.marks_left);
     live->behind.state = BEHIND_SETTLING;
@@ -130,7 +134,8 @@ static void hold(struct live *live, uint64_t seen) {
     keep_audit(live, "held", "%s of %s keys are gone on the source", gone, of);
 }
 
-/* What is ordered goes in any case; what is held stays in the spool unread, the next round finds it again. */
+/* What is ordered goes in any case; what is held stays in the spool unread, the next round finds it
+ * again. */
 static void decide(struct live *live) {
     struct behind *b = &live->behind;
     uint64_t seen = atomic_load(&live->job->looked_guarded) - b->seen_guarded_before;
@@ -151,7 +156,8 @@ static void decide(struct live *live) {
 
 static bool lanes_are_busy(const struct job *job) {
     for (int i = 0; i < job->n_workers; i++)
-        if (stat_get(&lane_stats(worker_lane(job->workers[i]))->waiting) > JOB_QUEUE_HIGH) return true;
+        if (stat_get(&lane_stats(worker_lane(job->workers[i]))->waiting) > JOB_QUEUE_HIGH)
+            return true;
     return atomic_load(&((struct job *)job)->in_transit) > job->n_workers;
 }
 
@@ -160,7 +166,8 @@ static void end(struct live *live) {
     pthread_mutex_lock(&live->lock);
     spool_free(&b->spool);
     pthread_mutex_unlock(&live->lock);
-    if (b->gone > 0) log_info("target", "%llu keys are gone on the source", (unsigned long long)b->gone);
+    if (b->gone > 0)
+        log_info("target", "%llu keys are gone on the source", (unsigned long long)b->gone);
     b->state = BEHIND_IDLE;
 }
 
@@ -192,7 +199,8 @@ void behind_step(struct live *live) {
         begin(live);
         return;
     case BEHIND_SCANNING:
-        if (coverage_step(&live->job->backward) && atomic_load(&live->job->in_transit) == 0) settle(live);
+        if (coverage_step(&live->job->backward) && atomic_load(&live->job->in_transit) == 0)
+            settle(live);
         return;
     case BEHIND_SETTLING:
         if (atomic_load(&b->marks_left) == 0) decide(live);

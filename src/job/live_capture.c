@@ -1,5 +1,5 @@
-/* Which of its ways of announcing changes a source has: found out by trying, because CONFIG may be refused and versions
- * tell little about what a provider has switched off. */
+/* Which of its ways of announcing changes a source has: found out by trying, because CONFIG may be
+ * refused and versions tell little about what a provider has switched off. */
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -14,19 +14,21 @@ static int64_t timeout_of(const struct live *live) {
 }
 
 /* Speaks RESP3 and tracks? *resp2: not even HELLO is known. */
-static bool try_tracking(struct live *live, const struct address *node, bool *tracks, bool *resp2, struct err *err) {
+static bool try_tracking(struct live *live, const struct address *node, bool *tracks, bool *resp2,
+                         struct err *err) {
     struct client_settings settings = deployment_client_settings(live->job->source, node);
     settings.protocol = 3;
     settings.reconnect = false;
-    struct client *client =
-        call_open(live->job->loop, &settings, settings.connect_timeout_ms + settings.reply_timeout_ms, err);
+    struct client *client = call_open(live->job->loop, &settings,
+                                      settings.connect_timeout_ms + settings.reply_timeout_ms, err);
     *tracks = *resp2 = false;
     if (client == NULL) {
         *resp2 = err->code == ERR_UNSUPPORTED;
         return *resp2;
     }
     struct call_reply reply;
-    bool ok = call_ok(live->job->loop, client, timeout_of(live), &reply, err, "CLIENT TRACKING ON BCAST");
+    bool ok =
+        call_ok(live->job->loop, client, timeout_of(live), &reply, err, "CLIENT TRACKING ON BCAST");
     if (ok) call_reply_fini(&reply);
     *tracks = ok;
     client_close(&client);
@@ -60,14 +62,18 @@ static void on_lost(void *ctx, const struct err *err, bool final) {
     l->final = final;
 }
 
-static void wait_for(struct live *live, const struct listener *l, const bool *what, int64_t timeout_ms) {
+static void wait_for(struct live *live, const struct listener *l, const bool *what,
+                     int64_t timeout_ms) {
     int64_t deadline_ms = clock_mono_ms() + timeout_ms;
     while (!*what && !l->final && clock_mono_ms() < deadline_ms) loop_run_once(live->job->loop, 10);
 }
 
-/* A key of longhaul's own is written, for a moment, and listened for. *wrote: the server took it. */
-static bool hears_itself(struct live *live, const struct address *node, uint16_t slot, bool *wrote, struct err *err) {
-    static const struct feed_events events = { on_established, on_keys, on_flush, on_barrier, on_lost };
+/* A key of longhaul's own is written, for a moment, and listened for. *wrote: the server took it.
+ */
+static bool hears_itself(struct live *live, const struct address *node, uint16_t slot, bool *wrote,
+                         struct err *err) {
+    static const struct feed_events events = { on_established, on_keys, on_flush, on_barrier,
+                                               on_lost };
     char tag[SLOT_TAG_MAX], key[64], command[128];
     snprintf(key, sizeof(key), "longhaul:{%s}:order", slot_tag(slot, tag));
     snprintf(command, sizeof(command), "SET %s probe PX 500", key);
@@ -77,9 +83,11 @@ static bool hears_itself(struct live *live, const struct address *node, uint16_t
                                       .resp2 = live->resp2 };
     struct feed *feed = feed_start(live->job->loop, &settings, &events, &listener);
     wait_for(live, &listener, &listener.established, timeout_of(live));
-    struct client *client = listener.established ? deployment_call_open(live->job->source, node, err) : NULL;
+    struct client *client =
+        listener.established ? deployment_call_open(live->job->source, node, err) : NULL;
     struct call_reply reply;
-    *wrote = client != NULL && call_ok(live->job->loop, client, timeout_of(live), &reply, err, command);
+    *wrote =
+        client != NULL && call_ok(live->job->loop, client, timeout_of(live), &reply, err, command);
     if (*wrote) {
         call_reply_fini(&reply);
         wait_for(live, &listener, &listener.heard, EVENT_WAIT_MS);
@@ -101,11 +109,13 @@ static bool not_switched_on(const struct address *node, struct err *err) {
         "parameter group of an ElastiCache cluster)");
 }
 
-static bool check_notifications(struct live *live, const struct address *node, uint16_t slot, struct err *err) {
+static bool check_notifications(struct live *live, const struct address *node, uint16_t slot,
+                                struct err *err) {
     struct client *client = deployment_call_open(live->job->source, node, err);
     if (client == NULL) return false;
     struct call_reply reply;
-    bool told = call_ok(live->job->loop, client, timeout_of(live), &reply, err, "CONFIG GET notify-keyspace-events");
+    bool told = call_ok(live->job->loop, client, timeout_of(live), &reply, err,
+                        "CONFIG GET notify-keyspace-events");
     bool suffices = false;
     if (told) {
         struct resp_cursor c = reply.cursor;
@@ -120,9 +130,10 @@ static bool check_notifications(struct live *live, const struct address *node, u
     if (hears_itself(live, node, slot, &wrote, err)) return true;
     if (wrote) return not_switched_on(node, err);
     if (err_class_of(err->code) != ERR_CLASS_KEY && err->code != ERR_READONLY) return false;
-    log_warn(err->place,
-             "whether keyspace notifications are switched on cannot be tried here (%s); they are relied upon",
-             err->text);
+    log_warn(
+        err->place,
+        "whether keyspace notifications are switched on cannot be tried here (%s); they are relied upon",
+        err->text);
     return true;
 }
 
@@ -133,8 +144,8 @@ static void probe_idle_time(struct live *live, const struct address *node) {
     struct call_reply reply;
     struct client *client = deployment_call_open(live->job->source, node, &err);
     if (client == NULL) return;
-    live->idle_time_allowed =
-        call_ok(live->job->loop, client, timeout_of(live), &reply, &err, "OBJECT IDLETIME longhaul:nothing");
+    live->idle_time_allowed = call_ok(live->job->loop, client, timeout_of(live), &reply, &err,
+                                      "OBJECT IDLETIME longhaul:nothing");
     if (live->idle_time_allowed) call_reply_fini(&reply);
     client_close(&client);
 }
@@ -152,8 +163,9 @@ static bool ask_tracking(struct live *live, const struct topology *t, int i, str
     if (!try_tracking(live, node, &tracks, &resp2, err)) return false;
     live->resp2 = live->resp2 || resp2;
     if (resp2 && t->nodes[i].reader != i)
-        return err_set(err, ERR_UNSUPPORTED, "--source-read-from",
-                       "following changes on a replica needs HELLO 3, which the source does not have; use primary");
+        return err_set(
+            err, ERR_UNSUPPORTED, "--source-read-from",
+            "following changes on a replica needs HELLO 3, which the source does not have; use primary");
     if (tracks) return true;
     live->kind = FEED_NOTIFICATIONS;
     return live->settings->capture != LIVE_CAPTURE_TRACKING ||
@@ -163,11 +175,13 @@ static bool ask_tracking(struct live *live, const struct topology *t, int i, str
 
 /* Do its notifications arrive? */
 static bool ask_notifications(struct live *live, const struct topology *t, int i, struct err *err) {
-    return check_notifications(live, &t->nodes[t->nodes[i].reader].address, first_slot_of(t, i), err);
+    return check_notifications(live, &t->nodes[t->nodes[i].reader].address, first_slot_of(t, i),
+                               err);
 }
 
 static bool ask_all(struct live *live, const struct topology *t,
-                    bool (*ask)(struct live *, const struct topology *, int, struct err *), struct err *err) {
+                    bool (*ask)(struct live *, const struct topology *, int, struct err *),
+                    struct err *err) {
     for (int i = 0; i < t->n_nodes; i++) {
         int tries = 0;
         struct err last;
@@ -177,14 +191,16 @@ static bool ask_all(struct live *live, const struct topology *t,
             *err = last;
             return false;
         }
-        if (i == 0 || !live->idle_time_allowed) probe_idle_time(live, &t->nodes[t->nodes[i].reader].address);
+        if (i == 0 || !live->idle_time_allowed)
+            probe_idle_time(live, &t->nodes[t->nodes[i].reader].address);
     }
     return true;
 }
 
 bool live_choose_capture(struct live *live, struct err *err) {
     struct topology *t = deployment_topology(live->job->source);
-    live->kind = live->settings->capture == LIVE_CAPTURE_NOTIFICATIONS ? FEED_NOTIFICATIONS : FEED_TRACKING;
+    live->kind =
+        live->settings->capture == LIVE_CAPTURE_NOTIFICATIONS ? FEED_NOTIFICATIONS : FEED_TRACKING;
     live->resp2 = false;
     bool ok = ask_all(live, t, ask_tracking, err) &&
               (live->kind == FEED_TRACKING || ask_all(live, t, ask_notifications, err));

@@ -1,11 +1,12 @@
 /* How far the first copy has come, so that a job that is killed need not begin it again.
  *
- * Every second the cursors of the running passes are noted, then marks go behind the names that those had given. When the
- * lanes have reached them, and barriers that were sent after that moment have passed, this is true: what lies before the
- * cursors was copied, and what changed before the moment is on the target. It goes into the record.
+ * Every second the cursors of the running passes are noted, then marks go behind the names that
+ * those had given. When the lanes have reached them, and barriers that were sent after that moment
+ * have passed, this is true: what lies before the cursors was copied, and what changed before the
+ * moment is on the target. It goes into the record.
  *
- * The next start scans from the cursors on, if the same process has the same slots; then what was used since the moment
- * is looked for in all of it, as after any gap. */
+ * The next start scans from the cursors on, if the same process has the same slots; then what was
+ * used since the moment is looked for in all of it, as after any gap. */
 #include <stdio.h>
 
 #define XXH_INLINE_ALL
@@ -28,12 +29,14 @@ static bool note_pass(struct checkpoint *c, const struct pass *pass) {
     *to = (struct record_cursor){ .db = pass->db, .slots = hash_of(&pass->slots) };
     address_format(&pass->primary, to->address, sizeof(to->address));
     snprintf(to->run_id, sizeof(to->run_id), "%s", pass->run_id);
-    snprintf(to->cursor, sizeof(to->cursor), "%s", strcmp(pass->cursor, "0") == 0 ? "end" : pass->cursor);
+    snprintf(to->cursor, sizeof(to->cursor), "%s",
+             strcmp(pass->cursor, "0") == 0 ? "end" : pass->cursor);
     c->n++;
     return true;
 }
 
-/* Passes that have ended well are in the list of those that are over; a later one of the same slots replaces them. */
+/* Passes that have ended well are in the list of those that are over; a later one of the same slots
+ * replaces them. */
 static void note(struct live *live) {
     struct checkpoint *c = &live->checkpoint;
     struct job *job = live->job;
@@ -42,7 +45,8 @@ static void note(struct live *live) {
     for (const struct pass *p = job->forward.passes; p != NULL; p = p->next)
         if (p->cursor[0] != '\0' && slot_set_count(&p->whole) > 0) note_pass(c, p);
     for (const struct pass *p = job->over; p != NULL; p = p->next)
-        if (!p->coverage->backward && p->end == SCAN_COMPLETE && slot_set_count(&p->whole) > 0) note_pass(c, p);
+        if (!p->coverage->backward && p->end == SCAN_COMPLETE && slot_set_count(&p->whole) > 0)
+            note_pass(c, p);
     pthread_mutex_unlock(&job->lock);
     c->taken_us = clock_mono_us();
     c->under_way = true;
@@ -100,7 +104,9 @@ static struct record_cursor *begun_of(struct live *live, const struct pass *pass
     address_format(&pass->primary, where, sizeof(where));
     for (size_t i = 0; i < live->n_begun; i++) {
         struct record_cursor *b = &live->begun[i];
-        if (b->db == pass->db && strcmp(b->address, where) == 0 && b->slots == hash_of(&pass->slots)) return b;
+        if (b->db == pass->db && strcmp(b->address, where) == 0 &&
+            b->slots == hash_of(&pass->slots))
+            return b;
     }
     return NULL;
 }
@@ -108,7 +114,9 @@ static struct record_cursor *begun_of(struct live *live, const struct pass *pass
 void live_pass_begins(struct live *live, struct pass *pass, struct slot_set *again) {
     const struct live_node *node = live->nodes;
     while (node != NULL && !address_equal(&node->primary, &pass->primary)) node = node->next;
-    if (node == NULL || !node->uses_cursors || memcmp(&pass->whole, &pass->slots, sizeof(pass->slots)) != 0) return;
+    if (node == NULL || !node->uses_cursors ||
+        memcmp(&pass->whole, &pass->slots, sizeof(pass->slots)) != 0)
+        return;
     struct record_cursor *from = begun_of(live, pass);
     if (from == NULL || from->cursor[0] == '\0' || strcmp(from->run_id, node->run_id) != 0) return;
     if (strcmp(from->cursor, "end") == 0) {

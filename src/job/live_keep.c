@@ -1,5 +1,6 @@
-/* What a live job writes down: its record on the target and in its state directory, and the lease that keeps a second
- * writer away. Without a state directory the target's record is all there is, and enough to go on from. */
+/* What a live job writes down: its record on the target and in its state directory, and the lease
+ * that keeps a second writer away. Without a state directory the target's record is all there is,
+ * and enough to go on from. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,7 +23,8 @@ static void make_owner_name(struct live *live) {
     gethostname(host, sizeof(host) - 1);
     if (getrandom(&chance, sizeof(chance), GRND_NONBLOCK) != (ssize_t)sizeof(chance))
         chance = (uint32_t)clock_wall_us();
-    snprintf(live->owner_name, sizeof(live->owner_name), "%s:%d:%08" PRIx32, host, (int)getpid(), chance);
+    snprintf(live->owner_name, sizeof(live->owner_name), "%s:%d:%08" PRIx32, host, (int)getpid(),
+             chance);
 }
 
 static void describe(struct live *live, struct job_record *r) {
@@ -44,14 +46,16 @@ static void on_wait(void *ctx, const char *holder) {
     keep_audit(live, "standby", "waits for %s", holder);
 }
 
-/* The newer one of what the target knows and what the state directory knows counts. The watermark is the target's: it
- * may have lost what the directory remembers. */
+/* The newer one of what the target knows and what the state directory knows counts. The watermark
+ * is the target's: it may have lost what the directory remembers. */
 static bool read_target(struct live *live, const struct job_record *identity, struct err *err) {
     struct job_record record;
     bool found;
-    if (!keeper_read(live->job->target, target_db(live), identity->job, &record, &found, err)) return false;
+    if (!keeper_read(live->job->target, target_db(live), identity->job, &record, &found, err))
+        return false;
     if (!found) {
-        if (live->resumed) log_warn("target", "it knows nothing of this job any more; everything is copied again");
+        if (live->resumed)
+            log_warn("target", "it knows nothing of this job any more; everything is copied again");
         live->record.watermark_us = 0;
         return true;
     }
@@ -65,13 +69,16 @@ static bool read_target(struct live *live, const struct job_record *identity, st
     return true;
 }
 
-static bool check_identity(const struct live *live, const struct job_record *mine, struct err *err) {
+static bool check_identity(const struct live *live, const struct job_record *mine,
+                           struct err *err) {
     const struct job_record *r = &live->record;
-    if (!live->resumed || (strcmp(r->source, mine->source) == 0 && strcmp(r->target, mine->target) == 0 &&
-                           strcmp(r->settings, mine->settings) == 0))
+    if (!live->resumed ||
+        (strcmp(r->source, mine->source) == 0 && strcmp(r->target, mine->target) == 0 &&
+         strcmp(r->settings, mine->settings) == 0))
         return true;
-    return err_set(err, ERR_USAGE, "--job", "job %s copies %s to %s (%s); give this one another name", mine->job,
-                   r->source, r->target, r->settings);
+    return err_set(err, ERR_USAGE, "--job",
+                   "job %s copies %s to %s (%s); give this one another name", mine->job, r->source,
+                   r->target, r->settings);
 }
 
 static void take_over_record(struct live *live, const struct job_record *identity) {
@@ -99,12 +106,14 @@ bool keep_open(struct live *live, struct err *err) {
     make_owner_name(live);
     describe(live, &identity);
     if (live->settings->state_dir != NULL) {
-        live->state = state_open(live->settings->state_dir, &identity, &live->record, &live->resumed, predecessor, err);
+        live->state = state_open(live->settings->state_dir, &identity, &live->record,
+                                 &live->resumed, predecessor, err);
         if (live->state == NULL) return false;
     }
-    live->keeper =
-        keeper_new(live->job->target, target_db(live), identity.job, live->owner_name, live->settings->lease_ms);
-    if (!keeper_acquire(live->keeper, predecessor[0] != '\0' ? predecessor : NULL, on_wait, live, &live->epoch, err))
+    live->keeper = keeper_new(live->job->target, target_db(live), identity.job, live->owner_name,
+                              live->settings->lease_ms);
+    if (!keeper_acquire(live->keeper, predecessor[0] != '\0' ? predecessor : NULL, on_wait, live,
+                        &live->epoch, err))
         return false;
     /* Read when nobody else writes any more. */
     if (!read_target(live, &identity, err) || !check_identity(live, &identity, err)) return false;
@@ -139,7 +148,8 @@ static void fill_nodes(const struct live *live, struct job_record *r) {
                         : r->checkpoint_us > 0 ? live_to_mono_us(r->checkpoint_us)
                                                : LIVE_NEVER;
     r->n_nodes = 0;
-    for (const struct live_node *n = live->nodes; n != NULL && r->n_nodes < RECORD_LIST_MAX; n = n->next) {
+    for (const struct live_node *n = live->nodes; n != NULL && r->n_nodes < RECORD_LIST_MAX;
+         n = n->next) {
         struct record_node *to = &r->nodes[r->n_nodes];
         int64_t passed_us = atomic_load(&((struct live_node *)n)->passed_us);
         if (n->run_id[0] == '\0' || n->run_id[0] == '?' || n->trust_round != 0) continue;
@@ -149,7 +159,8 @@ static void fill_nodes(const struct live *live, struct job_record *r) {
         snprintf(to->replid, sizeof(to->replid), "%s", n->replid);
         to->watermark_us = passed_us == LIVE_NEVER ? 0 : live_to_wall_us(passed_us);
         to->swaps = n->taken.calls_known ? (int64_t)n->taken.calls[WATCH_SWAPDB] : -1;
-        if (n->quiet_since_us != LIVE_NO_GAP && n->quiet_since_us <= proved_us) to->forks = (int64_t)n->forks;
+        if (n->quiet_since_us != LIVE_NO_GAP && n->quiet_since_us <= proved_us)
+            to->forks = (int64_t)n->forks;
         r->n_nodes++;
     }
 }
@@ -161,16 +172,21 @@ static void fill_gaps(const struct live *live, struct job_record *r) {
         for (const struct live_node *n = live->nodes; n != NULL; n = n->next)
             if (n->gap_why[0] != '\0' && (told == NULL || n->gap_open)) told = n;
         struct record_gap *gap = &r->gaps[r->n_gaps++];
-        *gap = (struct record_gap){ .since_us = live->limit_us == LIVE_NEVER ? 0 : live_to_wall_us(live->limit_us) };
+        *gap = (struct record_gap){ .since_us = live->limit_us == LIVE_NEVER
+                                                    ? 0
+                                                    : live_to_wall_us(live->limit_us) };
         snprintf(gap->place, sizeof(gap->place), "source");
         if (told != NULL) address_format(&told->reader, gap->place, sizeof(gap->place));
-        snprintf(gap->why, sizeof(gap->why), "%s", told != NULL ? told->gap_why : "keys are deleted on the target");
+        snprintf(gap->why, sizeof(gap->why), "%s",
+                 told != NULL ? told->gap_why : "keys are deleted on the target");
     }
     if (slot_set_count(&live->behind.held) > 0) {
         struct record_hold *hold = &r->holds[r->n_holds++];
-        *hold = (struct record_hold){ .deletions = live->behind.hold_gone, .seen = live->behind.hold_seen };
+        *hold = (struct record_hold){ .deletions = live->behind.hold_gone,
+                                      .seen = live->behind.hold_seen };
         snprintf(hold->place, sizeof(hold->place), "%s", r->target);
-        snprintf(hold->why, sizeof(hold->why), "more keys are gone on the source than --max-delete allows");
+        snprintf(hold->why, sizeof(hold->why),
+                 "more keys are gone on the source than --max-delete allows");
     }
 }
 
@@ -242,7 +258,9 @@ static void write_given_up(struct live *live) {
     const struct giveup *giveup = live->job->result->giveup;
     for (size_t i = 0; live->state != NULL && i < giveup_kept(giveup); i++) {
         const struct giveup_key *key = giveup_at(giveup, i);
-        tell_trouble(live, state_give_up(live->state, key->db, bytes_of_str(key->key), key->reason, &err), &err);
+        tell_trouble(live,
+                     state_give_up(live->state, key->db, bytes_of_str(key->key), key->reason, &err),
+                     &err);
     }
 }
 
@@ -254,8 +272,10 @@ void keep_end(struct live *live, const char *phase) {
     fill_counts(live);
     if (phase != NULL) snprintf(live->record.phase, sizeof(live->record.phase), "%s", phase);
     bool told = phase != NULL && !live->target_was_silent;
-    keeper_end(live->keeper, told ? &live->record : NULL, deployment_reply_timeout_ms(live->job->target));
-    if (live->state != NULL && phase != NULL) tell_trouble(live, state_put(live->state, &live->record, &err), &err);
+    keeper_end(live->keeper, told ? &live->record : NULL,
+               deployment_reply_timeout_ms(live->job->target));
+    if (live->state != NULL && phase != NULL)
+        tell_trouble(live, state_put(live->state, &live->record, &err), &err);
     write_given_up(live);
     keep_audit(live, "ended", "%s", phase != NULL ? phase : "taken over");
 }

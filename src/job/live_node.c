@@ -4,9 +4,10 @@
  *                   │ established, lost, flushed (under the lock)
  *   control:       live_nodes_step(): gaps, trust
  *
- * What a gap may leave out: a key that was idle since before the gap began has not changed. That holds while nothing
- * kept the server from noting uses: it does not while a child process saves (redis 7.0.15 src/db.c lookupKey()), nor
- * where frequencies are kept in the place of times. So the count of forks is watched. */
+ * What a gap may leave out: a key that was idle since before the gap began has not changed. That
+ * holds while nothing kept the server from noting uses: it does not while a child process saves
+ * (redis 7.0.15 src/db.c lookupKey()), nor where frequencies are kept in the place of times. So the
+ * count of forks is watched. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,7 +24,8 @@ static void name_in_database(struct live_node *node, int db, const struct bytes 
     naming_begin(&naming, job, node->worker, db);
     for (size_t i = 0; i < n; i++) {
         uint16_t slot = slot_of_key(keys[i]);
-        if (key_filter_wants(job->settings->filter, keys[i], slot)) naming_add(&naming, keys[i], slot, HOW_COPY);
+        if (key_filter_wants(job->settings->filter, keys[i], slot))
+            naming_add(&naming, keys[i], slot, HOW_COPY);
     }
     naming_end(&naming);
 }
@@ -118,7 +120,8 @@ static void on_barrier(void *ctx, int64_t sent_us, const int *dbs, size_t n_dbs)
         found_database(node->live, dbs[i]);
         news = true;
     }
-    if (news || atomic_load(&node->live->any_new_dbs)) return; /* its names were not given in all databases */
+    /* its names were not given in all databases */
+    if (news || atomic_load(&node->live->any_new_dbs)) return;
     if (atomic_load(&node->muted)) return;
     atomic_store(&node->heard_us, sent_us);
     struct barrier *b = free_barrier(node);
@@ -148,7 +151,8 @@ static void on_lost(void *ctx, const struct err *err, bool final) {
     int64_t heard_us = atomic_load(&node->heard_us);
     pthread_mutex_lock(&live->lock);
     atomic_store(&node->muted, true);
-    if (node->lost == node->seen_lost || heard_us < node->lost_heard_us) node->lost_heard_us = heard_us;
+    if (node->lost == node->seen_lost || heard_us < node->lost_heard_us)
+        node->lost_heard_us = heard_us;
     node->lost++;
     node->why = *err;
     pthread_mutex_unlock(&live->lock);
@@ -161,16 +165,19 @@ static void on_lost(void *ctx, const struct err *err, bool final) {
 }
 
 static void on_feed_start(void *ctx) {
-    static const struct feed_events events = { on_established, on_keys, on_flush, on_barrier, on_lost };
+    static const struct feed_events events = { on_established, on_keys, on_flush, on_barrier,
+                                               on_lost };
     struct live_node *node = ctx;
     const struct live *live = node->live;
-    struct feed_settings settings = { .client = deployment_client_settings(live->job->source, &node->reader),
+    struct feed_settings settings = { .client = deployment_client_settings(live->job->source,
+                                                                           &node->reader),
                                       .kind = live->kind,
                                       .resp2 = live->resp2,
                                       .ask_databases = live->job->settings->all_databases };
     struct client_settings primary = deployment_client_settings(live->job->source, &node->primary);
     if (!address_equal(&node->primary, &node->reader)) settings.primary = &primary;
-    if (node->feed == NULL) node->feed = feed_start(worker_loop(node->worker), &settings, &events, node);
+    if (node->feed == NULL)
+        node->feed = feed_start(worker_loop(node->worker), &settings, &events, node);
 }
 
 static void on_feed_stop(void *ctx) {
@@ -190,9 +197,11 @@ static void on_feed_break(void *ctx) {
 
 /* ---- looks, on the control thread ---- */
 
-static void take_quietness(struct live_node *node, const struct watch_look *look, const struct watch_look *before) {
+static void take_quietness(struct live_node *node, const struct watch_look *look,
+                           const struct watch_look *before) {
     bool known = look->forks_known && !look->has_child;
-    bool same = before != NULL && before->forks_known && before->forks == look->forks && !before->has_child;
+    bool same =
+        before != NULL && before->forks_known && before->forks == look->forks && !before->has_child;
     if (!known) {
         node->quiet_since_us = LIVE_NO_GAP;
     } else if (!same || node->quiet_since_us == LIVE_NO_GAP) {
@@ -203,8 +212,10 @@ static void take_quietness(struct live_node *node, const struct watch_look *look
     node->policy_is_lfu = strstr(look->info.maxmemory_policy, "lfu") != NULL;
 }
 
-static bool rose(const struct watch_look *look, const struct watch_look *before, enum watch_calls which) {
-    return before == NULL || !before->calls_known || !look->calls_known || before->calls[which] != look->calls[which];
+static bool rose(const struct watch_look *look, const struct watch_look *before,
+                 enum watch_calls which) {
+    return before == NULL || !before->calls_known || !look->calls_known ||
+           before->calls[which] != look->calls[which];
 }
 
 static void on_check_groups(void *ctx) {
@@ -229,11 +240,13 @@ static void take_silent_commands(struct live_node *node, const struct watch_look
         swapped = (uint64_t)node->recorded_swaps != look->calls[WATCH_SWAPDB];
     node->recorded_swaps = -1;
     if (swapped) {
-        log_info(watch_address(node->watch)->host, "databases were swapped; both sides are gone through again");
+        log_info(watch_address(node->watch)->host,
+                 "databases were swapped; both sides are gone through again");
         live_gap(live, node, &slots, since_us, true, "databases were swapped");
         live_gap_behind(live, &slots, since_us, true);
     }
-    if (live->kind == FEED_NOTIFICATIONS && known && before->calls[WATCH_FLUSH] != look->calls[WATCH_FLUSH])
+    if (live->kind == FEED_NOTIFICATIONS && known &&
+        before->calls[WATCH_FLUSH] != look->calls[WATCH_FLUSH])
         live_gap_behind(live, &slots, since_us, true);
 }
 
@@ -246,7 +259,8 @@ static void on_look(void *ctx, const struct watch_look *look, const struct watch
         loop_post(worker_loop(node->worker), on_feed_break, node);
         return;
     }
-    /* Against the last look that was taken: what happened while nothing was heard is not passed over. */
+    /* Against the last look that was taken: what happened while nothing was heard is not passed
+     * over. */
     if (mine) {
         bool same = strcmp(node->taken.info.run_id, look->info.run_id) == 0;
         take_silent_commands(node, look, same ? &node->taken : NULL);
@@ -268,7 +282,8 @@ static void on_silent(void *ctx, const struct err *err) {
 
 /* ---- nodes come and go, on the control thread ---- */
 
-static struct live_node *node_find(struct live *live, const struct address *primary, const struct address *reader) {
+static struct live_node *node_find(struct live *live, const struct address *primary,
+                                   const struct address *reader) {
     for (struct live_node *n = live->nodes; n != NULL; n = n->next)
         if (address_equal(&n->primary, primary) && address_equal(&n->reader, reader)) return n;
     return NULL;
@@ -286,14 +301,15 @@ static void node_watch(struct live_node *node) {
     static const struct watch_events events = { on_look, on_silent };
     const struct live *live = node->live;
     struct client_settings settings = deployment_client_settings(live->job->source, &node->reader);
-    int64_t interval_ms = live->settings->poll_ms < LIVE_LOOK_MS ? live->settings->poll_ms : LIVE_LOOK_MS;
+    int64_t interval_ms =
+        live->settings->poll_ms < LIVE_LOOK_MS ? live->settings->poll_ms : LIVE_LOOK_MS;
     watch_free(&node->watch);
     node->watch_stale = false;
     node->watch = watch_start(live->job->loop, &settings, interval_ms, true, &events, node);
 }
 
-static struct live_node *node_new(struct live *live, const struct address *primary, const struct address *reader,
-                                  bool first) {
+static struct live_node *node_new(struct live *live, const struct address *primary,
+                                  const struct address *reader, bool first) {
     struct job *job = live->job;
     struct live_node *node = mem_zalloc(sizeof(*node));
     node->live = live;
@@ -312,7 +328,8 @@ static struct live_node *node_new(struct live *live, const struct address *prima
         node->recorded_swaps = known->swaps;
         if (known->forks >= 0) node->quiet_since_us = LIVE_NEVER;
     } else if (!first || live->resumed) {
-        node->run_id[0] = '?'; /* a process that nobody has seen before: what it lacks may be its own loss */
+        /* a process that nobody has seen before: what it lacks may be its own loss */
+        node->run_id[0] = '?';
     }
     node->next = live->nodes;
     live->nodes = node;
@@ -341,16 +358,17 @@ struct slot_set live_slots_of(const struct live *live, const struct live_node *n
     return slots;
 }
 
-/* Has it been heard without a break since the former picture of the topology, in which the slot was another's? */
+/* Has it been heard without a break since the former picture of the topology, in which the slot was
+ * another's? */
 static bool was_heard(const struct live *live, const struct live_node *node) {
     return node->hearing && !atomic_load(&((struct live_node *)node)->muted) &&
            node->hearing_since_us <= live->topology_us;
 }
 
-/* The slot has another owner. Both having been heard all the time, nothing was missed; otherwise there may be changes
- * from before the new owner was heard. */
-static void slot_moves(struct live *live, uint16_t slot, struct live_node *from, struct live_node *to,
-                       struct slot_set *moved, int64_t *since_us) {
+/* The slot has another owner. Both having been heard all the time, nothing was missed; otherwise
+ * there may be changes from before the new owner was heard. */
+static void slot_moves(struct live *live, uint16_t slot, struct live_node *from,
+                       struct live_node *to, struct slot_set *moved, int64_t *since_us) {
     live->owner[slot] = to;
     if (to == NULL) return;
     if (from != NULL && slot_set_has(&from->gap, slot)) {
@@ -366,7 +384,8 @@ static void slot_moves(struct live *live, uint16_t slot, struct live_node *from,
     if (heard_us < *since_us) *since_us = heard_us;
 }
 
-static void owners_sync(struct live *live, const struct topology *t, struct live_node **by_index, bool first) {
+static void owners_sync(struct live *live, const struct topology *t, struct live_node **by_index,
+                        bool first) {
     for (int i = 0; i < t->n_nodes; i++) {
         struct live_node *to = by_index[i];
         struct slot_set moved = { 0 };
@@ -381,7 +400,8 @@ static void owners_sync(struct live *live, const struct topology *t, struct live
             }
         }
         if (slot_set_count(&moved) > 0) {
-            live_gap(live, to, &moved, since_us, true, "slots moved to a server that was not listened to");
+            live_gap(live, to, &moved, since_us, true,
+                     "slots moved to a server that was not listened to");
             live_gap_behind(live, &moved, since_us, false);
         }
     }
@@ -393,7 +413,8 @@ void live_nodes_sync(struct live *live, bool first) {
     for (struct live_node *n = live->nodes; n != NULL; n = n->next) n->listed = false;
     for (int i = 0; i < t->n_nodes; i++) {
         if (!topology_is_primary(t, i)) continue;
-        const struct address *primary = &t->nodes[i].address, *reader = &t->nodes[t->nodes[i].reader].address;
+        const struct address *primary = &t->nodes[i].address,
+                             *reader = &t->nodes[t->nodes[i].reader].address;
         by_index[i] = node_find(live, primary, reader);
         if (by_index[i] == NULL) by_index[i] = node_new(live, primary, reader, first);
         by_index[i]->listed = true;
@@ -435,16 +456,20 @@ void live_node_trust(struct live_node *node) {
     }
 }
 
-static void node_lost(struct live *live, struct live_node *node, int64_t heard_us, const struct err *why) {
+static void node_lost(struct live *live, struct live_node *node, int64_t heard_us,
+                      const struct err *why) {
     struct slot_set slots = live_slots_of(live, node);
     node->hearing = node->ready = false;
-    log_warn(why->place, "the stream of changes broke (%s); what changed meanwhile is looked for when it is back",
-             why->text);
+    log_warn(
+        why->place,
+        "the stream of changes broke (%s); what changed meanwhile is looked for when it is back",
+        why->text);
     live_gap(live, node, &slots, heard_us, false, why->text);
     live_gap_behind(live, &slots, heard_us, false);
 }
 
-static void node_established(struct live *live, struct live_node *node, const struct server_info *info) {
+static void node_established(struct live *live, struct live_node *node,
+                             const struct server_info *info) {
     bool first = node->run_id[0] == '\0';
     bool same = server_info_continues(info, node->run_id, node->replid);
     if (!first && !same) {
@@ -474,14 +499,16 @@ static bool lanes_are_full(const struct live *live) {
     return false;
 }
 
-/* Since when keys count as used. What is still open from before keeps its earlier beginning, unless that asked for no
- * idle times (LIVE_NEVER): such a pass is under way, and what changed since it began is all that is new. */
+/* Since when keys count as used. What is still open from before keeps its earlier beginning, unless
+ * that asked for no idle times (LIVE_NEVER): such a pass is under way, and what changed since it
+ * began is all that is new. */
 static void node_set_since(struct live *live, const struct live_node *node, int64_t since_us) {
     struct slot_set open = coverage_open_slots(&live->job->forward);
     int64_t none_ms = LIVE_NEVER / 1000, since_ms = since_us / 1000;
     for (int s = 0; s < SLOT_COUNT; s++) {
         if (!slot_set_has(&node->gap, (uint16_t)s)) continue;
-        int64_t before_ms = slot_set_has(&open, (uint16_t)s) ? atomic_load(&live->slot_since_ms[s]) : none_ms;
+        int64_t before_ms =
+            slot_set_has(&open, (uint16_t)s) ? atomic_load(&live->slot_since_ms[s]) : none_ms;
         bool earlier = before_ms != none_ms && (since_ms == none_ms || before_ms < since_ms);
         atomic_store(&live->slot_since_ms[s], earlier ? before_ms : since_ms);
     }
@@ -490,16 +517,18 @@ static void node_set_since(struct live *live, const struct live_node *node, int6
 /* Once it can be scanned: what its gap needs. */
 static void node_open_gap(struct live *live, struct live_node *node) {
     if (!node->gap_open || !node->ready || lanes_are_full(live)) return;
-    bool sound = live->idle_time_allowed && !node->policy_is_lfu && node->gap_since_us != LIVE_NEVER &&
-                 node->quiet_since_us <= node->gap_since_us;
+    bool sound = live->idle_time_allowed && !node->policy_is_lfu &&
+                 node->gap_since_us != LIVE_NEVER && node->quiet_since_us <= node->gap_since_us;
     if (!sound || node->gap_whole) node->resumes = false;
     bool resumes = node->resumes;
-    bool whole = node->gap_whole || !sound || resumes; /* where it resumes, the rest is copied whole first */
+    /* where it resumes, the rest is copied whole first */
+    bool whole = node->gap_whole || !sound || resumes;
     node_set_since(live, node, whole && !resumes ? LIVE_NEVER : node->gap_since_us);
     coverage_open(&live->job->forward, -1, &node->gap, whole);
     char where[RECORD_LABEL_MAX];
     address_format(&node->reader, where, sizeof(where));
-    log_info(where, live->copied_once ? "%u slots are gone through again, %s" : "%u slots are copied, %s",
+    log_info(where,
+             live->copied_once ? "%u slots are gone through again, %s" : "%u slots are copied, %s",
              slot_set_count(&node->gap),
              resumes ? "from where the last run was"
              : whole ? "every key"

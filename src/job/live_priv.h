@@ -48,9 +48,10 @@ struct live_node {
     struct feed *feed;   /* worker's thread */
     struct watch *watch; /* control */
     struct barrier barriers[LIVE_BARRIERS];
-    _Atomic bool muted;        /* a loss is not dealt with yet: no barrier counts */
-    _Atomic int64_t heard_us;  /* of the last barrier that was answered */
-    _Atomic int64_t passed_us; /* of the last barrier that all lanes have reached; LIVE_NEVER: none */
+    _Atomic bool muted;       /* a loss is not dealt with yet: no barrier counts */
+    _Atomic int64_t heard_us; /* of the last barrier that was answered */
+    /* of the last barrier that all lanes have reached; LIVE_NEVER: none */
+    _Atomic int64_t passed_us;
 
     /* Under the live job's lock, written by the feed's thread. */
     struct server_info info;
@@ -65,16 +66,20 @@ struct live_node {
     int64_t hearing_since_us;
     bool ready; /* hearing, and looked at since then */
     char run_id[RUN_ID_MAX], replid[RUN_ID_MAX];
-    uint64_t trust_round; /* its deletions are believed when this backward round is over; 0: they are */
-    int64_t asked_us;     /* when the look after the establishment was asked for, wall clock */
-    int64_t groups_ms;    /* streams were looked at, where the commands are not counted */
+    /* its deletions are believed when this backward round is over; 0: they are */
+    uint64_t trust_round;
+    int64_t asked_us;  /* when the look after the establishment was asked for, wall clock */
+    int64_t groups_ms; /* streams were looked at, where the commands are not counted */
     bool watch_stale;
     struct gather_load load; /* of the server's main thread */
-    struct watch_look taken; /* the last look at the process that is heard; run_id empty: none yet */
-    int64_t recorded_swaps;  /* as the record counted SWAPDB; -1: unknown */
+    /* the last look at the process that is heard; run_id empty: none yet */
+    struct watch_look taken;
+    int64_t recorded_swaps; /* as the record counted SWAPDB; -1: unknown */
     uint64_t forks;
     int64_t
-        quiet_since_us; /* since then no child process ran: reading and writing touch idle times; LIVE_NO_GAP: unknown */
+        /* since then no child process ran: reading and writing touch idle times; LIVE_NO_GAP:
+         * unknown */
+        quiet_since_us;
     bool policy_is_lfu;
     struct slot_set gap; /* slots that wait for this node to be scanned again */
     bool gap_open, gap_whole;
@@ -91,8 +96,9 @@ struct target_node {
     struct address address;
     struct watch *watch;
     bool listed, known;
-    bool silent;     /* since the last look: whoever answers next may be another process */
-    int64_t sure_us; /* the job's watermark at the last look, beyond which it does not go meanwhile */
+    bool silent; /* since the last look: whoever answers next may be another process */
+    /* the job's watermark at the last look, beyond which it does not go meanwhile */
+    int64_t sure_us;
     char run_id[RUN_ID_MAX], replid[RUN_ID_MAX];
     uint64_t awaited_offset; /* the replicas are to reach it; 0: nothing is awaited */
     int64_t awaited_us;      /* then this watermark is safe */
@@ -184,13 +190,14 @@ struct live {
 
 /* ---- live.c ---- */
 
-/* reached(ctx) of each of these, one per lane, is called behind all names that the lanes have now; *left counts down. */
+/* reached(ctx) of each of these, one per lane, is called behind all names that the lanes have now;
+ * *left counts down. */
 void live_put_marks(struct live *live, struct lane_mark *marks, _Atomic int *left);
 
-/* Continuity of these slots is not proved since then (LIVE_NEVER: at all). They are read again once their nodes can be
- * scanned. whole: nothing of what is on the target counts. */
-void live_gap(struct live *live, struct live_node *node, const struct slot_set *slots, int64_t since_us, bool whole,
-              const char *why);
+/* Continuity of these slots is not proved since then (LIVE_NEVER: at all). They are read again once
+ * their nodes can be scanned. whole: nothing of what is on the target counts. */
+void live_gap(struct live *live, struct live_node *node, const struct slot_set *slots,
+              int64_t since_us, bool whole, const char *why);
 /* Only deletions may be missing in these slots. order: they were asked for, no guard. */
 void live_gap_behind(struct live *live, const struct slot_set *slots, int64_t since_us, bool order);
 struct slot_set live_slots_of(const struct live *live, const struct live_node *node);
@@ -200,7 +207,8 @@ int64_t live_to_mono_us(int64_t wall_us);
 
 /* ---- live_node.c ---- */
 
-/* Opens feeds of new primaries, ends those of former ones, moves gaps with their slots. first: at the start. */
+/* Opens feeds of new primaries, ends those of former ones, moves gaps with their slots. first: at
+ * the start. */
 void live_nodes_sync(struct live *live, bool first);
 /* Takes what the feeds have said. */
 void live_nodes_step(struct live *live);
@@ -208,7 +216,8 @@ void live_nodes_stop(struct live *live);
 void live_nodes_free(struct live *live);
 /* How busy the busiest server's main thread is; 1: all the time. */
 double live_busiest_share(const struct live *live);
-/* Tells every lane which process is to be read at this node, and whether its deletions are believed. */
+/* Tells every lane which process is to be read at this node, and whether its deletions are
+ * believed. */
 void live_node_trust(struct live_node *node);
 
 /* ---- live_behind.c ---- */
@@ -229,9 +238,9 @@ void checkpoint_step(struct live *live);
 
 void live_targets_sync(struct live *live, bool first);
 void live_targets_free(struct live *live);
-/* While a primary of the target does not answer: it may have restarted without what it had acknowledged, and be written
- * to again before that is noticed. So no record is written, and the watermark goes no further than the limit (LIVE_NO_GAP:
- * as far as it likes). */
+/* While a primary of the target does not answer: it may have restarted without what it had
+ * acknowledged, and be written to again before that is noticed. So no record is written, and the
+ * watermark goes no further than the limit (LIVE_NO_GAP: as far as it likes). */
 bool live_target_is_silent(const struct live *live);
 int64_t live_targets_limit_us(const struct live *live);
 
@@ -244,6 +253,7 @@ void keep_step(struct live *live);
 void keep_fill(struct live *live);
 void keep_end(struct live *live, const char *phase);
 void keep_close(struct live *live);
-void keep_audit(struct live *live, const char *event, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void keep_audit(struct live *live, const char *event, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

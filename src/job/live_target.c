@@ -1,6 +1,7 @@
-/* What the target may have lost again: a primary that restarted, or was replaced by its replica, may lack writes that it
- * had acknowledged. Then the gap begins at the last watermark that was known to be on its replicas too, or at the
- * beginning. Moving slots between primaries that live on loses nothing. */
+/* What the target may have lost again: a primary that restarted, or was replaced by its replica,
+ * may lack writes that it had acknowledged. Then the gap begins at the last watermark that was
+ * known to be on its replicas too, or at the beginning. Moving slots between primaries that live on
+ * loses nothing. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,7 +20,8 @@ static struct slot_set slots_of(struct live *live, const struct address *address
 }
 
 /* The source's keys of these slots are gone through again. */
-static void reopen(struct live *live, const struct slot_set *slots, int64_t since_us, const char *why) {
+static void reopen(struct live *live, const struct slot_set *slots, int64_t since_us,
+                   const char *why) {
     struct slot_set all = job_slots(live->job), mine = slot_set_common(slots, &all);
     if (slot_set_count(&mine) == 0) return;
     log_warn("target", "%s; what it may have lost is copied again", why);
@@ -48,7 +50,8 @@ static void on_look(void *ctx, const struct watch_look *look, const struct watch
         struct slot_set slots = slots_of(live, &node->address);
         node->safe_us = LIVE_NEVER;
         node->awaited_offset = 0;
-        reopen(live, &slots, LIVE_NEVER, "the target's server is another process, or has another history");
+        reopen(live, &slots, LIVE_NEVER,
+               "the target's server is another process, or has another history");
     }
     take_identity(node, &look->info);
     if (node->silent) {
@@ -56,7 +59,8 @@ static void on_look(void *ctx, const struct watch_look *look, const struct watch
         live_compute_watermark(live);
         live->published_ms = 0;
     }
-    if (node->awaited_offset > 0 && look->n_replicas > 0 && look->replicas_offset >= node->awaited_offset) {
+    if (node->awaited_offset > 0 && look->n_replicas > 0 &&
+        look->replicas_offset >= node->awaited_offset) {
         node->safe_us = node->awaited_us;
         node->awaited_offset = 0;
     }

@@ -1,4 +1,5 @@
-/* Scan passes: which nodes to scan, what a finished scan proves, what must be scanned again. See replicate.h.
+/* Scan passes: which nodes to scan, what a finished scan proves, what must be scanned again. See
+ * replicate.h.
  *
  *   control: pass_start ──post──▶ worker: scan ... scan ends ──post──▶ control: pass_judge ─▶ slots covered, or not
  */
@@ -31,7 +32,8 @@ static void start_scan(struct pass *pass);
 
 static void on_scan_end(void *ctx, enum scan_end end, const struct err *err) {
     struct pass *pass = ctx;
-    if (end == SCAN_COMPLETE && pass->coverage->backward && pass->type + 1 < pass->job->settings->filter->n_types) {
+    if (end == SCAN_COMPLETE && pass->coverage->backward &&
+        pass->type + 1 < pass->job->settings->filter->n_types) {
         pass->type++; /* SCAN takes one type at a time */
         scan_free(&pass->scan);
         start_scan(pass);
@@ -94,8 +96,11 @@ static void on_keys(void *ctx, const struct bytes *keys, size_t n) {
     for (size_t i = 0; i < n; i++) {
         uint16_t slot = slot_of_key(keys[i]);
         /* Left behind by a target that restarted with old data. */
-        if (pass->coverage->backward && key_is_temporary(keys[i])) naming_add(&naming, keys[i], slot, HOW_COPY);
-        if (!slot_set_has(&pass->slots, slot) || !key_filter_wants(job->settings->filter, keys[i], slot)) continue;
+        if (pass->coverage->backward && key_is_temporary(keys[i]))
+            naming_add(&naming, keys[i], slot, HOW_COPY);
+        if (!slot_set_has(&pass->slots, slot) ||
+            !key_filter_wants(job->settings->filter, keys[i], slot))
+            continue;
         named++;
         guarded += slot_set_has(&pass->whole, slot);
         naming_add(&naming, keys[i], slot, pass_how(pass, slot));
@@ -110,7 +115,8 @@ static void on_keys(void *ctx, const struct bytes *keys, size_t n) {
     }
 }
 
-/* Of the target only keys of these types are the job's; the source's are asked for their type, where SCAN does not do it. */
+/* Of the target only keys of these types are the job's; the source's are asked for their type,
+ * where SCAN does not do it. */
 static const char *type_of(const struct pass *pass) {
     const struct key_filter *filter = pass->job->settings->filter;
     if (pass->coverage->streams) return "stream";
@@ -143,14 +149,16 @@ static void on_start(void *ctx) {
 /* ---- on the control thread ---- */
 
 /* Slots of this node that are being moved right now; false when it cannot be asked. */
-static bool open_slots(const struct coverage *c, const struct address *node, struct slot_set *open) {
+static bool open_slots(const struct coverage *c, const struct address *node,
+                       struct slot_set *open) {
     *open = (struct slot_set){ 0 };
     if (!deployment_is_cluster(c->side)) return true;
     struct err err;
     struct call_reply reply;
     struct client *client = deployment_call_open(c->side, node, &err);
     if (client == NULL) return false;
-    bool ok = call_ok(c->job->loop, client, deployment_reply_timeout_ms(c->side), &reply, &err, "CLUSTER NODES");
+    bool ok = call_ok(c->job->loop, client, deployment_reply_timeout_ms(c->side), &reply, &err,
+                      "CLUSTER NODES");
     if (ok) topology_open_slots(reply.item.str, open, open);
     if (ok) call_reply_fini(&reply);
     client_close(&client);
@@ -221,7 +229,8 @@ struct slot_set job_slots(const struct job *job) {
 }
 
 /* Where a pass is running it goes on, and another one follows it. */
-static void open_in_database(struct coverage *c, size_t index, const struct slot_set *slots, bool whole) {
+static void open_in_database(struct coverage *c, size_t index, const struct slot_set *slots,
+                             bool whole) {
     struct slot_set mine = job_slots(c->job), wanted = slot_set_common(slots, &mine);
     for (struct pass *p = c->passes; p != NULL; p = p->next) {
         if (p->db != c->job->result->dbs[index]) continue;
@@ -271,7 +280,8 @@ static bool start_pass(struct coverage *c, const struct topology *t, int node, s
     struct job *job = c->job;
     struct slot_set slots = { 0 };
     for (int s = 0; s < SLOT_COUNT; s++)
-        if (t->owner[s] == node && slot_set_has(&c->uncovered[index], (uint16_t)s)) slot_set_add(&slots, (uint16_t)s);
+        if (t->owner[s] == node && slot_set_has(&c->uncovered[index], (uint16_t)s))
+            slot_set_add(&slots, (uint16_t)s);
     if (slot_set_count(&slots) == 0) return false;
     struct pass *pass = mem_zalloc(sizeof(*pass));
     struct slot_set open;
@@ -286,7 +296,8 @@ static bool start_pass(struct coverage *c, const struct topology *t, int node, s
     pass->slots = pass->undisturbed = slots;
     pass->whole = slot_set_common(&slots, &c->whole[index]);
     if (open_slots(c, &pass->primary, &open)) slot_set_subtract(&pass->undisturbed, &open);
-    if (job->live != NULL && c->kind == COVERAGE_FORWARD) live_pass_begins(job->live, pass, &c->again[index]);
+    if (job->live != NULL && c->kind == COVERAGE_FORWARD)
+        live_pass_begins(job->live, pass, &c->again[index]);
     pass->next = c->passes;
     c->passes = pass;
     loop_post(worker_loop(pass->worker), on_start, pass);
@@ -332,7 +343,8 @@ static void pass_judge(struct coverage *c, struct pass *pass) {
         }
         log_debug(where, "database %d is scanned, %u of %u slots proved", pass->scan_db,
                   slot_set_count(&pass->undisturbed), slot_set_count(&pass->slots));
-        if (slot_set_count(&pass->undisturbed) < slot_set_count(&pass->slots)) job->result->scan_restarts++;
+        if (slot_set_count(&pass->undisturbed) < slot_set_count(&pass->slots))
+            job->result->scan_restarts++;
     }
     coverage_take_again(c, pass, index);
 }
@@ -363,8 +375,10 @@ void passes_judge(struct job *job) {
     job->ended = NULL;
     pthread_mutex_unlock(&job->lock);
     if (ended == NULL) return;
-    /* Once it is set nobody posts an abort any more; one that is on its way already still needs the pass. */
-    for (struct pass *p = ended; p != NULL; p = p->next_ended) p->keep = atomic_exchange(&p->aborted, true);
+    /* Once it is set nobody posts an abort any more; one that is on its way already still needs the
+     * pass. */
+    for (struct pass *p = ended; p != NULL; p = p->next_ended)
+        p->keep = atomic_exchange(&p->aborted, true);
     bool fresh[] = { [COVERAGE_FORWARD] = judge_freshly(&job->forward, ended),
                      [COVERAGE_BACKWARD] = judge_freshly(&job->backward, ended),
                      [COVERAGE_STREAMS] = judge_freshly(&job->streams, ended) };
@@ -390,12 +404,14 @@ void coverage_topology_changed(struct coverage *c) {
         bool primary = node >= 0 && topology_is_primary(t, node);
         for (int s = 0; s < SLOT_COUNT; s++)
             if (!primary || t->owner[s] != node) slot_set_remove(&pass->undisturbed, (uint16_t)s);
-        if (!primary && !atomic_exchange(&pass->aborted, true)) loop_post(worker_loop(pass->worker), on_abort, pass);
+        if (!primary && !atomic_exchange(&pass->aborted, true))
+            loop_post(worker_loop(pass->worker), on_abort, pass);
     }
     topology_unref(&t);
 }
 
-/* Is any of the slots still to be scanned being moved? Then nothing is started: its keys are on two nodes. */
+/* Is any of the slots still to be scanned being moved? Then nothing is started: its keys are on two
+ * nodes. */
 static bool must_wait_for_moves(struct coverage *c, const struct topology *t) {
     struct job *job = c->job;
     if (!t->cluster || job->result->scan_restarts == 0) return false;
@@ -416,17 +432,20 @@ static bool must_wait_for_moves(struct coverage *c, const struct topology *t) {
     }
     const char *side = deployment_role(c->side);
     if (!c->open_slots_told) c->open_slots_since_ms = now_ms;
-    int64_t limit_ms = job->settings->outage_timeout_ms, waited_ms = now_ms - c->open_slots_since_ms;
+    int64_t limit_ms = job->settings->outage_timeout_ms,
+            waited_ms = now_ms - c->open_slots_since_ms;
     if (limit_ms > 0 && waited_ms >= limit_ms) {
         struct err err;
-        err_set(&err, ERR_OUTAGE, side,
-                "%u slots have been between two nodes for %lld s, longer than --outage-timeout allows; "
-                "finish their move, or undo it with CLUSTER SETSLOT ... STABLE",
-                moving, (long long)waited_ms / 1000);
+        err_set(
+            &err, ERR_OUTAGE, side,
+            "%u slots have been between two nodes for %lld s, longer than --outage-timeout allows; "
+            "finish their move, or undo it with CLUSTER SETSLOT ... STABLE",
+            moving, (long long)waited_ms / 1000);
         job_fail(job, &err);
     }
     if (!c->open_slots_told)
-        log_info(side, "slots are being moved between nodes; their keys are scanned when that is over");
+        log_info(side,
+                 "slots are being moved between nodes; their keys are scanned when that is over");
     c->open_slots_told = true;
     c->open_slots_at_ms = now_ms + JOB_OPEN_SLOT_MS;
     atomic_store(c->backward ? &job->want_target : &job->want_source, true);
@@ -468,5 +487,6 @@ bool coverage_step(struct coverage *c) {
 
 void coverage_abort(struct coverage *c) {
     for (struct pass *pass = c->passes; pass != NULL; pass = pass->next)
-        if (!atomic_exchange(&pass->aborted, true)) loop_post(worker_loop(pass->worker), on_abort, pass);
+        if (!atomic_exchange(&pass->aborted, true))
+            loop_post(worker_loop(pass->worker), on_abort, pass);
 }

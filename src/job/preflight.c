@@ -1,5 +1,6 @@
-/* See preflight.h. The probes name a key that nobody has, and write nothing: RESTORE is given a payload that cannot be
- * accepted, SET an expiry that is no number; what comes back tells whether the command itself is allowed. */
+/* See preflight.h. The probes name a key that nobody has, and write nothing: RESTORE is given a
+ * payload that cannot be accepted, SET an expiry that is no number; what comes back tells whether
+ * the command itself is allowed. */
 #include "job/preflight.h"
 
 #include <stdio.h>
@@ -25,19 +26,21 @@ static void see_databases(void *ctx, struct bytes info) {
     for (int i = 0; i < n; i++) seen[found[i]] = true;
 }
 
-static bool databases_with_keys(struct deployment *source, int **dbs, size_t *n_dbs, struct err *err) {
+static bool databases_with_keys(struct deployment *source, int **dbs, size_t *n_dbs,
+                                struct err *err) {
     bool seen[INFO_DATABASES_MAX] = { false };
     bool ok = deployment_primaries_info(source, see_databases, seen, err);
     *n_dbs = 0;
     *dbs = mem_array(NULL, INFO_DATABASES_MAX, sizeof(**dbs));
     for (int db = 0; db < INFO_DATABASES_MAX; db++)
         if (seen[db]) (*dbs)[(*n_dbs)++] = db;
-    if (*n_dbs == 0) (*dbs)[(*n_dbs)++] = deployment_endpoint(source)->db; /* an empty source is copied as one */
+    /* an empty source is copied as one */
+    if (*n_dbs == 0) (*dbs)[(*n_dbs)++] = deployment_endpoint(source)->db;
     return ok;
 }
 
-bool preflight_databases(struct deployment *source, bool all, const int *asked, size_t n_asked, int **dbs,
-                         size_t *n_dbs, struct err *err) {
+bool preflight_databases(struct deployment *source, bool all, const int *asked, size_t n_asked,
+                         int **dbs, size_t *n_dbs, struct err *err) {
     *dbs = NULL;
     if (all) {
         bool ok = databases_with_keys(source, dbs, n_dbs, err);
@@ -74,7 +77,8 @@ struct answer {
     char text[200]; /* the start of an error reply; empty when it was none */
 };
 
-/* One side, while it is asked. Where databases are to be selected, every primary is; the questions go to one of them. */
+/* One side, while it is asked. Where databases are to be selected, every primary is; the questions
+ * go to one of them. */
 struct probe {
     struct deployment *side;
     char key[PROBE_KEY_MAX]; /* in a slot of that one */
@@ -101,7 +105,8 @@ static bool wants_select(const int *dbs, size_t n_dbs) {
 }
 
 /* Begins to connect. */
-static bool probe_begin(struct probe *p, struct deployment *side, const int *dbs, size_t n_dbs, struct err *err) {
+static bool probe_begin(struct probe *p, struct deployment *side, const int *dbs, size_t n_dbs,
+                        struct err *err) {
     struct topology *t = deployment_topology(side);
     int node = -1;
     p->side = side;
@@ -127,7 +132,8 @@ static bool probe_await(struct probe *p, struct err *err) {
 }
 
 static void probe_end(struct probe *p, bool ok) {
-    for (size_t i = 0; p->selects != NULL && i < p->n_dbs * (size_t)p->n_clients; i++) call_drop(&p->selects[i]);
+    for (size_t i = 0; p->selects != NULL && i < p->n_dbs * (size_t)p->n_clients; i++)
+        call_drop(&p->selects[i]);
     for (int i = 0; i < QUESTIONS_MAX; i++) call_drop(&p->calls[i]);
     for (int i = 0; i < p->n_clients; i++) {
         if (ok) deployment_call_close(p->side, &p->clients[i]);
@@ -152,20 +158,25 @@ static void ask_selects(struct probe *p) {
             p->selects[(size_t)i * p->n_dbs + k] = call_start(p->clients[i], 2, words);
         }
         const struct bytes back[] = { BYTES_LITERAL("SELECT"), BYTES_LITERAL("0") };
-        if (client_is_ready(p->clients[i])) client_command(p->clients[i], NULL, NULL, NULL, 2, back);
+        if (client_is_ready(p->clients[i]))
+            client_command(p->clients[i], NULL, NULL, NULL, 2, back);
     }
 }
 
-static bool take_select(struct probe *p, struct client *client, struct call **call, int db, struct err *err) {
+static bool take_select(struct probe *p, struct client *client, struct call **call, int db,
+                        struct err *err) {
     struct call_reply reply;
-    if (!call_finish(deployment_loop(p->side), call, deployment_reply_timeout_ms(p->side), &reply, err)) return false;
+    if (!call_finish(deployment_loop(p->side), call, deployment_reply_timeout_ms(p->side), &reply,
+                     err))
+        return false;
     bool ok = !resp_is_error(&reply.item);
     if (!ok) {
         char text[128];
         client_reply_error(client, &reply.item, err);
         bytes_escape(reply.item.str, text, sizeof(text));
         if (err_class_of(err->code) == ERR_CLASS_KEY)
-            err_set(err, ERR_UNSUPPORTED, client_place(client), "database %d cannot be selected (%s)", db, text);
+            err_set(err, ERR_UNSUPPORTED, client_place(client),
+                    "database %d cannot be selected (%s)", db, text);
     }
     call_reply_fini(&reply);
     return ok;
@@ -174,36 +185,40 @@ static bool take_select(struct probe *p, struct client *client, struct call **ca
 static bool take_selects(struct probe *p, struct err *err) {
     for (size_t k = 0; k < p->n_dbs; k++)
         for (int i = 0; i < p->n_clients; i++)
-            if (!take_select(p, p->clients[i], &p->selects[(size_t)i * p->n_dbs + k], p->dbs[k], err)) return false;
+            if (!take_select(p, p->clients[i], &p->selects[(size_t)i * p->n_dbs + k], p->dbs[k],
+                             err))
+                return false;
     return true;
 }
 
 /* ---- questions and answers ---- */
 
-#define ASK(p, question, ...)                                                                                          \
-    ((p)->calls[question] =                                                                                            \
-         call_start((p)->clients[(p)->one], sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes),            \
-                    (struct bytes[]){ __VA_ARGS__ }))
+#define ASK(p, question, ...)                                                                      \
+    ((p)->calls[question] = call_start(                                                            \
+         (p)->clients[(p)->one], sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes),   \
+         (struct bytes[]){ __VA_ARGS__ }))
 
 static void ask_source(struct probe *p) {
     struct bytes key = bytes_of_str(p->key);
-    ASK(p, ASK_SCAN, BYTES_LITERAL("SCAN"), BYTES_LITERAL("0"), BYTES_LITERAL("COUNT"), BYTES_LITERAL("1"));
+    ASK(p, ASK_SCAN, BYTES_LITERAL("SCAN"), BYTES_LITERAL("0"), BYTES_LITERAL("COUNT"),
+        BYTES_LITERAL("1"));
     ASK(p, ASK_GET, BYTES_LITERAL("GET"), key);
     ASK(p, ASK_PTTL, BYTES_LITERAL("PTTL"), key);
     ASK(p, ASK_GETRANGE, BYTES_LITERAL("GETRANGE"), key, BYTES_LITERAL("0"), BYTES_LITERAL("1"));
     ASK(p, ASK_PEXPIRETIME, BYTES_LITERAL("PEXPIRETIME"), key);
     ASK(p, ASK_MEMORY, BYTES_LITERAL("MEMORY"), BYTES_LITERAL("USAGE"), key);
     ASK(p, ASK_DUMP, BYTES_LITERAL("DUMP"), key);
-    ASK(p, ASK_FIELDS, BYTES_LITERAL("HPEXPIRETIME"), key, BYTES_LITERAL("FIELDS"), BYTES_LITERAL("1"),
-        BYTES_LITERAL("x"));
+    ASK(p, ASK_FIELDS, BYTES_LITERAL("HPEXPIRETIME"), key, BYTES_LITERAL("FIELDS"),
+        BYTES_LITERAL("1"), BYTES_LITERAL("x"));
 }
 
 static void ask_target(struct probe *p) {
     struct bytes key = bytes_of_str(p->key);
     ASK(p, TRY_RESTORE, BYTES_LITERAL("RESTORE"), key, BYTES_LITERAL("0"), BYTES_LITERAL("x"));
-    ASK(p, TRY_SET, BYTES_LITERAL("SET"), key, BYTES_LITERAL("x"), BYTES_LITERAL("PXAT"), BYTES_LITERAL("x"));
-    ASK(p, TRY_FIELDS, BYTES_LITERAL("HPEXPIREAT"), key, BYTES_LITERAL("1"), BYTES_LITERAL("FIELDS"),
-        BYTES_LITERAL("1"), BYTES_LITERAL("x"));
+    ASK(p, TRY_SET, BYTES_LITERAL("SET"), key, BYTES_LITERAL("x"), BYTES_LITERAL("PXAT"),
+        BYTES_LITERAL("x"));
+    ASK(p, TRY_FIELDS, BYTES_LITERAL("HPEXPIREAT"), key, BYTES_LITERAL("1"),
+        BYTES_LITERAL("FIELDS"), BYTES_LITERAL("1"), BYTES_LITERAL("x"));
     p->accept = accept_probe_start(p->clients[p->one], p->key, deployment_info(p->side));
 }
 
@@ -211,7 +226,8 @@ static bool take_answer(struct probe *p, int question, struct err *err) {
     struct call_reply reply;
     struct answer *answer = &p->answers[question];
     int64_t timeout_ms = deployment_reply_timeout_ms(p->side);
-    if (!call_finish(deployment_loop(p->side), &p->calls[question], timeout_ms, &reply, err)) return false;
+    if (!call_finish(deployment_loop(p->side), &p->calls[question], timeout_ms, &reply, err))
+        return false;
     if (resp_is_error(&reply.item)) {
         bytes_escape(reply.item.str, answer->text, sizeof(answer->text));
         enum err_code code = err_code_of_reply(reply.item.str.ptr, reply.item.str.len);
@@ -238,8 +254,9 @@ static bool is_allowed(const struct probe *p, const char *name, int question, st
 
 static void note_no_dump(const struct probe *p, const char *name, int question) {
     if (!p->answers[question].refused) return;
-    log_info(client_place(p->clients[p->one]), "%s is refused (%s): values are copied by the commands of their types",
-             name, p->answers[question].text);
+    log_info(client_place(p->clients[p->one]),
+             "%s is refused (%s): values are copied by the commands of their types", name,
+             p->answers[question].text);
 }
 
 static bool take_source(struct probe *p, struct copy_abilities *can, struct err *err) {
@@ -267,21 +284,24 @@ static bool take_target(struct probe *p, struct copy_abilities *can, struct err 
     can->target_field_ttl = !answers[TRY_FIELDS].refused;
     can->target_spans_slots = !deployment_is_cluster(p->side);
     can->dump = can->dump && !answers[TRY_RESTORE].refused;
-    return answers[TRY_RESTORE].refused || accept_probe_finish(deployment_loop(p->side), p->accept,
-                                                               deployment_reply_timeout_ms(p->side), &can->accept, err);
+    return answers[TRY_RESTORE].refused ||
+           accept_probe_finish(deployment_loop(p->side), p->accept,
+                               deployment_reply_timeout_ms(p->side), &can->accept, err);
 }
 
 /* ---- what cannot end well ---- */
 
-static bool check_distinct(struct deployment *source, struct deployment *target, const int *dbs, size_t n_dbs,
-                           int target_db, struct err *err) {
+static bool check_distinct(struct deployment *source, struct deployment *target, const int *dbs,
+                           size_t n_dbs, int target_db, struct err *err) {
     struct topology *s = deployment_topology(source), *t = deployment_topology(target);
     bool same = strcmp(deployment_info(source)->run_id, deployment_info(target)->run_id) == 0 &&
                 deployment_info(source)->run_id[0] != '\0';
-    for (int i = 0; i < s->n_nodes; i++) same = same || (s->cluster && topology_find(t, &s->nodes[i].address) >= 0);
+    for (int i = 0; i < s->n_nodes; i++)
+        same = same || (s->cluster && topology_find(t, &s->nodes[i].address) >= 0);
     topology_unref(&s);
     topology_unref(&t);
-    bool other_db = !deployment_is_cluster(source) && n_dbs == 1 && target_db >= 0 && target_db != dbs[0];
+    bool other_db =
+        !deployment_is_cluster(source) && n_dbs == 1 && target_db >= 0 && target_db != dbs[0];
     if (!same || other_db) return true;
     return err_set(err, ERR_USAGE, "", "source and target are the same server (%s and %s)",
                    deployment_endpoint(source)->label, deployment_endpoint(target)->label);
@@ -290,14 +310,17 @@ static bool check_distinct(struct deployment *source, struct deployment *target,
 static bool check_target_role(struct deployment *target, struct err *err) {
     const struct server_info *info = deployment_info(target);
     if (!deployment_is_cluster(target) && info->replica)
-        return err_set(err, ERR_READONLY, "target", "%s is a replica and takes no writes; point at its primary %s:%u",
+        return err_set(err, ERR_READONLY, "target",
+                       "%s is a replica and takes no writes; point at its primary %s:%u",
                        deployment_endpoint(target)->label, info->primary_host, info->primary_port);
     struct topology *t = deployment_topology(target);
     unsigned uncovered = topology_uncovered(t);
     topology_unref(&t);
     if (uncovered == 0) return true;
-    return err_set(err, ERR_CLUSTERDOWN, "target",
-                   "%u slots of the cluster have no owner; give them to a node first (CLUSTER ADDSLOTS)", uncovered);
+    return err_set(
+        err, ERR_CLUSTERDOWN, "target",
+        "%u slots of the cluster have no owner; give them to a node first (CLUSTER ADDSLOTS)",
+        uncovered);
 }
 
 /* See rdb/portable.h. */
@@ -307,7 +330,8 @@ static bool writes_short_listpacks(struct deployment *side) {
 }
 
 /* Both sides at the same time. */
-static bool ask_both(struct probe *s, struct probe *t, bool dry_run, struct copy_abilities *can, struct err *err) {
+static bool ask_both(struct probe *s, struct probe *t, bool dry_run, struct copy_abilities *can,
+                     struct err *err) {
     if (!probe_await(s, err) || !probe_await(t, err)) return false;
     ask_selects(s);
     ask_selects(t);
@@ -318,8 +342,9 @@ static bool ask_both(struct probe *s, struct probe *t, bool dry_run, struct copy
     return dry_run || take_target(t, can, err);
 }
 
-static bool check_both(struct deployment *source, struct deployment *target, const int *dbs, size_t n_dbs,
-                       int target_db, bool dry_run, struct copy_abilities *can, struct err *err) {
+static bool check_both(struct deployment *source, struct deployment *target, const int *dbs,
+                       size_t n_dbs, int target_db, bool dry_run, struct copy_abilities *can,
+                       struct err *err) {
     struct probe s = { 0 }, t = { 0 };
     const int *to = target_db >= 0 ? &target_db : dbs;
     size_t n_to = target_db >= 0 ? 1 : n_dbs;
@@ -331,8 +356,9 @@ static bool check_both(struct deployment *source, struct deployment *target, con
     return ok;
 }
 
-bool preflight_check(struct deployment *source, struct deployment *target, const int *dbs, size_t n_dbs, int target_db,
-                     bool dry_run, struct copy_abilities *can, struct err *err) {
+bool preflight_check(struct deployment *source, struct deployment *target, const int *dbs,
+                     size_t n_dbs, int target_db, bool dry_run, struct copy_abilities *can,
+                     struct err *err) {
     if (!check_distinct(source, target, dbs, n_dbs, target_db, err)) return false;
     if (!dry_run && !check_target_role(target, err)) return false;
     can->same_listpacks = writes_short_listpacks(source) == writes_short_listpacks(target);

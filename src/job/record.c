@@ -1,5 +1,5 @@
-/* See record.h. Times are numbers of microseconds in JSON too, so that nothing is lost by rounding; texts that are no
- * UTF-8 are escaped, since JSON has no other texts. */
+/* See record.h. Times are numbers of microseconds in JSON too, so that nothing is lost by rounding;
+ * texts that are no UTF-8 are escaped, since JSON has no other texts. */
 #include "job/record.h"
 
 #include <inttypes.h>
@@ -16,12 +16,14 @@ enum { ESCAPED_MAX = 4 * RECORD_LABEL_MAX + 8 };
 static void set_text(json_t *object, const char *name, const char *text) {
     char escaped[ESCAPED_MAX];
     json_t *value = json_string(text);
-    if (value == NULL) value = json_string(bytes_escape(bytes_of_str(text), escaped, sizeof(escaped)));
+    if (value == NULL)
+        value = json_string(bytes_escape(bytes_of_str(text), escaped, sizeof(escaped)));
     json_object_set_new(object, name, value);
 }
 
 static void set_number(json_t *object, const char *name, uint64_t number) {
-    json_object_set_new(object, name, json_integer((json_int_t)(number > INT64_MAX ? INT64_MAX : number)));
+    json_object_set_new(object, name,
+                        json_integer((json_int_t)(number > INT64_MAX ? INT64_MAX : number)));
 }
 
 static void set_time(json_t *object, const char *name, int64_t us) {
@@ -126,8 +128,8 @@ struct reading {
 };
 
 static bool refuse(const struct reading *r, const char *name, const char *what) {
-    return err_set(r->err, ERR_PROTOCOL, "record", "\"%s%s%s\" %s", r->within, r->within[0] != '\0' ? "." : "", name,
-                   what);
+    return err_set(r->err, ERR_PROTOCOL, "record", "\"%s%s%s\" %s", r->within,
+                   r->within[0] != '\0' ? "." : "", name, what);
 }
 
 /* What a record of another version does not have stays empty. */
@@ -137,7 +139,8 @@ static bool get_text(const struct reading *r, const char *name, char *text, size
     if (value == NULL) return true;
     if (!json_is_string(value)) return refuse(r, name, "is no text");
     size_t len = json_string_length(value);
-    if (len >= size || memchr(json_string_value(value), '\0', len) != NULL) return refuse(r, name, "is too long");
+    if (len >= size || memchr(json_string_value(value), '\0', len) != NULL)
+        return refuse(r, name, "is too long");
     memcpy(text, json_string_value(value), len + 1);
     return true;
 }
@@ -176,8 +179,8 @@ static bool get_node(const struct reading *r, void *item) {
     bool ok = get_text(r, "address", node->address, sizeof(node->address)) &&
               get_text(r, "run_id", node->run_id, sizeof(node->run_id)) &&
               get_text(r, "replid", node->replid, sizeof(node->replid)) &&
-              get_time(r, "watermark_us", &node->watermark_us) && get_time(r, "forks", &node->forks) &&
-              get_time(r, "swaps", &node->swaps);
+              get_time(r, "watermark_us", &node->watermark_us) &&
+              get_time(r, "forks", &node->forks) && get_time(r, "swaps", &node->swaps);
     if (ok && json_object_get(r->object, "forks") == NULL) node->forks = -1;
     if (ok && json_object_get(r->object, "swaps") == NULL) node->swaps = -1;
     return ok;
@@ -187,20 +190,22 @@ static bool get_cursor(const struct reading *r, void *item) {
     struct record_cursor *cursor = item;
     return get_text(r, "address", cursor->address, sizeof(cursor->address)) &&
            get_text(r, "run_id", cursor->run_id, sizeof(cursor->run_id)) &&
-           get_text(r, "cursor", cursor->cursor, sizeof(cursor->cursor)) && get_time(r, "db", &cursor->db) &&
-           get_number(r, "slots", &cursor->slots);
+           get_text(r, "cursor", cursor->cursor, sizeof(cursor->cursor)) &&
+           get_time(r, "db", &cursor->db) && get_number(r, "slots", &cursor->slots);
 }
 
 static bool get_gap(const struct reading *r, void *item) {
     struct record_gap *gap = item;
-    return get_text(r, "place", gap->place, sizeof(gap->place)) && get_time(r, "since_us", &gap->since_us) &&
+    return get_text(r, "place", gap->place, sizeof(gap->place)) &&
+           get_time(r, "since_us", &gap->since_us) &&
            get_text(r, "why", gap->why, sizeof(gap->why));
 }
 
 static bool get_hold(const struct reading *r, void *item) {
     struct record_hold *hold = item;
-    return get_text(r, "place", hold->place, sizeof(hold->place)) && get_number(r, "deletions", &hold->deletions) &&
-           get_number(r, "seen", &hold->seen) && get_text(r, "why", hold->why, sizeof(hold->why));
+    return get_text(r, "place", hold->place, sizeof(hold->place)) &&
+           get_number(r, "deletions", &hold->deletions) && get_number(r, "seen", &hold->seen) &&
+           get_text(r, "why", hold->why, sizeof(hold->why));
 }
 
 static bool get_list(const struct reading *r, const char *name, size_t *n, void *items, size_t size,
@@ -220,10 +225,13 @@ static bool get_list(const struct reading *r, const char *name, size_t *n, void 
 }
 
 static bool get_lists(const struct reading *r, struct job_record *record) {
-    return get_list(r, "nodes", &record->n_nodes, record->nodes, sizeof(record->nodes[0]), get_node) &&
-           get_list(r, "cursors", &record->n_cursors, record->cursors, sizeof(record->cursors[0]), get_cursor) &&
+    return get_list(r, "nodes", &record->n_nodes, record->nodes, sizeof(record->nodes[0]),
+                    get_node) &&
+           get_list(r, "cursors", &record->n_cursors, record->cursors, sizeof(record->cursors[0]),
+                    get_cursor) &&
            get_list(r, "gaps", &record->n_gaps, record->gaps, sizeof(record->gaps[0]), get_gap) &&
-           get_list(r, "holds", &record->n_holds, record->holds, sizeof(record->holds[0]), get_hold);
+           get_list(r, "holds", &record->n_holds, record->holds, sizeof(record->holds[0]),
+                    get_hold);
 }
 
 bool record_from_json(struct job_record *record, const json_t *json, struct err *err) {
@@ -236,12 +244,17 @@ bool record_from_json(struct job_record *record, const json_t *json, struct err 
            get_text(&r, "settings", record->settings, sizeof(record->settings)) &&
            need_text(&r, "phase", record->phase, sizeof(record->phase)) &&
            get_text(&r, "owner", record->owner, sizeof(record->owner)) &&
-           get_bool(&r, "copied_once", &record->copied_once) && get_time(&r, "watermark_us", &record->watermark_us) &&
-           get_time(&r, "updated_us", &record->updated_us) && get_number(&r, "epoch", &record->epoch) &&
-           get_number(&r, "copied", &record->copied) && get_number(&r, "deleted", &record->deleted) &&
-           get_number(&r, "given_up", &record->given_up) && get_number(&r, "waiting", &record->waiting) &&
-           get_time(&r, "lag_p50_us", &record->lag_p50_us) && get_time(&r, "lag_p99_us", &record->lag_p99_us) &&
-           get_time(&r, "lag_max_us", &record->lag_max_us) && get_time(&r, "gather_ms", &record->gather_ms) &&
+           get_bool(&r, "copied_once", &record->copied_once) &&
+           get_time(&r, "watermark_us", &record->watermark_us) &&
+           get_time(&r, "updated_us", &record->updated_us) &&
+           get_number(&r, "epoch", &record->epoch) && get_number(&r, "copied", &record->copied) &&
+           get_number(&r, "deleted", &record->deleted) &&
+           get_number(&r, "given_up", &record->given_up) &&
+           get_number(&r, "waiting", &record->waiting) &&
+           get_time(&r, "lag_p50_us", &record->lag_p50_us) &&
+           get_time(&r, "lag_p99_us", &record->lag_p99_us) &&
+           get_time(&r, "lag_max_us", &record->lag_max_us) &&
+           get_time(&r, "gather_ms", &record->gather_ms) &&
            get_time(&r, "checkpoint_us", &record->checkpoint_us) && get_lists(&r, record);
 }
 
@@ -263,7 +276,8 @@ char *record_to_text(const struct job_record *record) {
 
 /* ---- its name ---- */
 
-void record_make_job(char job[RECORD_JOB_MAX], const char *source, const char *target, const char *settings) {
+void record_make_job(char job[RECORD_JOB_MAX], const char *source, const char *target,
+                     const char *settings) {
     const char *const parts[] = { source, target, settings };
     XXH64_hash_t hash = 0;
     /* Each hash is the seed of the next, so that no text can move from one part into another. */

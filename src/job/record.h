@@ -1,5 +1,5 @@
-/* What is known of a live job, in brief: kept in its state directory and on every primary of the target, shown by
- * `longhaul status`. JSON outside, this inside.
+/* What is known of a live job, in brief: kept in its state directory and on every primary of the
+ * target, shown by `longhaul status`. JSON outside, this inside.
  */
 #ifndef LONGHAUL_JOB_RECORD_H
 #define LONGHAUL_JOB_RECORD_H
@@ -24,12 +24,14 @@ enum {
 struct record_node { /* a server process of the source */
     char address[RECORD_LABEL_MAX];
     char run_id[RECORD_RUN_ID_MAX], replid[RECORD_RUN_ID_MAX];
-    int64_t forks;        /* its count of forks, when none of them ran since the watermark; -1: unknown */
+    /* its count of forks, when none of them ran since the watermark; -1: unknown */
+    int64_t forks;
     int64_t swaps;        /* its count of SWAPDB; -1: unknown */
     int64_t watermark_us; /* wall clock, microseconds; 0: none yet */
 };
 
-struct record_cursor { /* how far a node's database was copied for the first time, at the checkpoint */
+/* how far a node's database was copied for the first time, at the checkpoint */
+struct record_cursor {
     char address[RECORD_LABEL_MAX];
     char run_id[RECORD_RUN_ID_MAX];
     char cursor[RECORD_CURSOR_MAX]; /* of SCAN; "end": all of it */
@@ -51,8 +53,10 @@ struct record_hold { /* deletions that wait for the operator */
 
 struct job_record {
     char job[RECORD_JOB_MAX];
-    char source[RECORD_LABEL_MAX], target[RECORD_LABEL_MAX]; /* labels of the endpoints; no secrets */
-    char settings[RECORD_TEXT_MAX];                          /* databases and filters in words, to refuse others */
+    /* labels of the endpoints; no secrets */
+    char source[RECORD_LABEL_MAX], target[RECORD_LABEL_MAX];
+    /* databases and filters in words, to refuse others */
+    char settings[RECORD_TEXT_MAX];
     char phase[32];       /* "copying", "live", "resync", "held", "draining", "stopped", "ended" */
     char owner[128];      /* host and process that wrote it */
     bool copied_once;     /* the first full copy was complete */
@@ -60,12 +64,16 @@ struct job_record {
     int64_t updated_us;
     uint64_t epoch; /* of the lease */
     uint64_t copied, deleted, given_up, waiting;
-    int64_t lag_p50_us, lag_p99_us, lag_max_us; /* since the job was started, while no gap was open */
-    int64_t gather_ms; /* how long changes are gathered, because the source is busy; 0: they are not */
+    /* since the job was started, while no gap was open */
+    int64_t lag_p50_us, lag_p99_us, lag_max_us;
+    /* how long changes are gathered, because the source is busy; 0: they are not */
+    int64_t gather_ms;
     struct record_node nodes[RECORD_LIST_MAX];
     size_t n_nodes;
     int64_t
-        checkpoint_us; /* of the first copy: changes before it are on the target, as far as the cursors go; 0: none */
+        /* of the first copy: changes before it are on the target, as far as the cursors go; 0: none
+         */
+        checkpoint_us;
     struct record_cursor cursors[RECORD_LIST_MAX];
     size_t n_cursors;
     struct record_gap gaps[RECORD_LIST_MAX];
@@ -82,7 +90,9 @@ bool record_from_json(struct job_record *record, const json_t *json, struct err 
 char *record_to_text(const struct job_record *record);
 bool record_from_text(struct job_record *record, struct bytes text, struct err *err);
 
-/* The job's name where the user gives none: 16 hexadecimal digits made from what it copies and where to. */
-void record_make_job(char job[RECORD_JOB_MAX], const char *source, const char *target, const char *settings);
+/* The job's name where the user gives none: 16 hexadecimal digits made from what it copies and
+ * where to. */
+void record_make_job(char job[RECORD_JOB_MAX], const char *source, const char *target,
+                     const char *settings);
 
 #endif

@@ -1,4 +1,5 @@
-/* See repair.h. One worker with a lane; the control thread feeds it names from the spool and looks at topologies. */
+/* See repair.h. One worker with a lane; the control thread feeds it names from the spool and looks
+ * at topologies. */
 #include "job/repair.h"
 
 #include <pthread.h>
@@ -111,7 +112,8 @@ static bool is_idle(struct repair *r) {
     return atomic_load_explicit(&r->in_transit, memory_order_acquire) == 0 && waiting(r) == 0;
 }
 
-/* A batch is of one database, so another one begins another batch. False at the end of the spool. */
+/* A batch is of one database, so another one begins another batch. False at the end of the spool.
+ */
 static bool name_some(struct repair *r, struct err *err) {
     struct name_batch *batch = NULL;
     struct spooled one;
@@ -155,7 +157,8 @@ static void settle(struct repair *r) {
 static bool prepare(struct repair *r, struct repair_result *result, struct err *err) {
     const struct repair_settings *s = r->settings;
     struct copy_abilities can = { 0 };
-    if (!preflight_check(r->source, r->target, s->dbs, s->n_dbs, s->target_db, false, &can, err)) return false;
+    if (!preflight_check(r->source, r->target, s->dbs, s->n_dbs, s->target_db, false, &can, err))
+        return false;
     result->giveup = giveup_new();
     make_plan(r, result->giveup, &can);
     r->epoch[0] = deployment_epoch(r->source);
@@ -164,8 +167,9 @@ static bool prepare(struct repair *r, struct repair_result *result, struct err *
     return r->worker != NULL;
 }
 
-bool repair_run(struct deployment *source, struct deployment *target, const struct repair_settings *settings,
-                const volatile bool *stop, struct repair_result *result, struct err *err) {
+bool repair_run(struct deployment *source, struct deployment *target,
+                const struct repair_settings *settings, const volatile bool *stop,
+                struct repair_result *result, struct err *err) {
     struct repair *r = mem_zalloc(sizeof(*r));
     *result = (struct repair_result){ 0 };
     r->source = source;

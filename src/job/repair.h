@@ -1,7 +1,8 @@
 /* Copies named keys anew: what a comparison found different becomes as it is on the source now.
  *
- * The keys go through the lanes of a replication: each is read when its turn comes, so a finding that is no longer true
- * does no harm. A key that the source does not have is deleted on the target only where that is asked for.
+ * The keys go through the lanes of a replication: each is read when its turn comes, so a finding
+ * that is no longer true does no harm. A key that the source does not have is deleted on the target
+ * only where that is asked for.
  */
 #ifndef LONGHAUL_JOB_REPAIR_H
 #define LONGHAUL_JOB_REPAIR_H
@@ -34,10 +35,11 @@ struct repair_result {
     struct giveup *giveup; /* owned; NULL when nothing was begun */
 };
 
-/* Runs on the deployments' loop until all is done, *stop becomes true, or trouble. The result is filled in every case;
- * release it with repair_result_fini(). */
-bool repair_run(struct deployment *source, struct deployment *target, const struct repair_settings *settings,
-                const volatile bool *stop, struct repair_result *result, struct err *err);
+/* Runs on the deployments' loop until all is done, *stop becomes true, or trouble. The result is
+ * filled in every case; release it with repair_result_fini(). */
+bool repair_run(struct deployment *source, struct deployment *target,
+                const struct repair_settings *settings, const volatile bool *stop,
+                struct repair_result *result, struct err *err);
 void repair_result_fini(struct repair_result *result);
 
 #endif

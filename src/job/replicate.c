@@ -54,7 +54,8 @@ static int primaries_of(struct deployment *d) {
     return n;
 }
 
-/* One thread keeps several servers busy; more are worth it where there are more servers and processors. */
+/* One thread keeps several servers busy; more are worth it where there are more servers and
+ * processors. */
 static int choose_threads(struct job *job) {
     int threads = job->settings->threads;
     if (threads == 0) {
@@ -72,14 +73,16 @@ static int choose_threads(struct job *job) {
 static bool must_ask_types(const struct job *job) {
     size_t n = job->settings->filter->n_types;
     if (job->settings->live != NULL) return n > 0;
-    return n > 1 || (n == 1 && deployment_info(job->source)->redis_version < SERVER_VERSION(6, 0, 0));
+    return n > 1 ||
+           (n == 1 && deployment_info(job->source)->redis_version < SERVER_VERSION(6, 0, 0));
 }
 
-/* What the source can say of a key's use depends on what it evicts by: OBJECT FREQ is refused without an LFU policy,
- * OBJECT IDLETIME with one. */
+/* What the source can say of a key's use depends on what it evicts by: OBJECT FREQ is refused
+ * without an LFU policy, OBJECT IDLETIME with one. */
 static enum copy_preserve preserve_of(const struct job *job) {
     if (!job->settings->preserve_idle) return PRESERVE_NONE;
-    return strstr(deployment_info(job->source)->maxmemory_policy, "lfu") != NULL ? PRESERVE_FREQ : PRESERVE_IDLE;
+    return strstr(deployment_info(job->source)->maxmemory_policy, "lfu") != NULL ? PRESERVE_FREQ
+                                                                                 : PRESERVE_IDLE;
 }
 
 /* All but what preflight finds out; see settle_plan(). */
@@ -126,7 +129,8 @@ static void make_plan(struct job *job) {
     }
     /* A window that is given, or that batches are too large for, does not grow. */
     bool fixed = s->pipeline > 0 || job->plan.batch_keys > WINDOW_KEYS_BASE;
-    if (fixed && job->plan.window_keys < job->plan.batch_keys) job->plan.window_keys = job->plan.batch_keys;
+    if (fixed && job->plan.window_keys < job->plan.batch_keys)
+        job->plan.window_keys = job->plan.batch_keys;
 }
 
 /* Before any key is named. */
@@ -146,7 +150,8 @@ static void settle_plan(struct job *job) {
 
 void job_sum_stats(struct job *job, struct copy_stats *sum) {
     *sum = (struct copy_stats){ 0 };
-    for (int i = 0; i < job->n_workers; i++) copy_stats_sum(sum, lane_stats(worker_lane(job->workers[i])));
+    for (int i = 0; i < job->n_workers; i++)
+        copy_stats_sum(sum, lane_stats(worker_lane(job->workers[i])));
     stat_add(&sum->reconnects, atomic_load(&job->scan_reconnects));
 }
 
@@ -175,7 +180,8 @@ static void count_from(void *ctx, struct bytes info) {
     }
 }
 
-/* Keys of the databases that are copied, by INFO; an estimate for people. A snapshot of one server has read it just now. */
+/* Keys of the databases that are copied, by INFO; an estimate for people. A snapshot of one server
+ * has read it just now. */
 static void count_keys(struct job *job) {
     struct err ignored;
     if (job->live == NULL && !deployment_is_cluster(job->source)) {
@@ -187,11 +193,13 @@ static void count_keys(struct job *job) {
 
 /* ---- topology ---- */
 
-static void look_at(struct job *job, struct deployment *side, _Atomic bool *want, int64_t *refreshed_ms,
-                    uint64_t *epoch) {
+static void look_at(struct job *job, struct deployment *side, _Atomic bool *want,
+                    int64_t *refreshed_ms, uint64_t *epoch) {
     int64_t now_ms = clock_mono_ms();
-    bool moves = deployment_is_cluster(side) || (job->live != NULL && strcmp(deployment_kind(side), "sentinel") == 0);
-    bool watch = (side == job->source || job->live != NULL) && moves && now_ms - *refreshed_ms >= JOB_WATCH_MS;
+    bool moves = deployment_is_cluster(side) ||
+                 (job->live != NULL && strcmp(deployment_kind(side), "sentinel") == 0);
+    bool watch = (side == job->source || job->live != NULL) && moves &&
+                 now_ms - *refreshed_ms >= JOB_WATCH_MS;
     int64_t asked_us = clock_mono_us();
     bool asked = false;
     if ((watch || atomic_load(want)) && now_ms - *refreshed_ms >= JOB_REFRESH_MIN_MS) {
@@ -203,7 +211,9 @@ static void look_at(struct job *job, struct deployment *side, _Atomic bool *want
         if (!ok && err.code != ERR_INTERRUPTED) log_debug(err.place, "%s", err.text);
         if (!ok && side == job->source) job->source_down = err;
         if (side == job->source)
-            job->source_down_since_ms = ok ? 0 : job->source_down_since_ms != 0 ? job->source_down_since_ms : now_ms;
+            job->source_down_since_ms = ok                               ? 0
+                                        : job->source_down_since_ms != 0 ? job->source_down_since_ms
+                                                                         : now_ms;
     }
     uint64_t now = deployment_epoch(side);
     if (now != *epoch) {
@@ -231,7 +241,8 @@ static bool nothing_waits(struct job *job) {
     if (atomic_load_explicit(&job->in_transit, memory_order_acquire) > 0) return false;
     for (int i = 0; i < job->n_workers; i++) {
         const struct copy_stats *stats = lane_stats(worker_lane(job->workers[i]));
-        if (atomic_load_explicit((_Atomic uint64_t *)&stats->waiting, memory_order_acquire) > 0) return false;
+        if (atomic_load_explicit((_Atomic uint64_t *)&stats->waiting, memory_order_acquire) > 0)
+            return false;
     }
     return true;
 }
@@ -256,7 +267,8 @@ static bool source_gone_too_long(struct job *job, struct err *err) {
     if (job->source_down_since_ms == 0 || limit_ms == 0) return false;
     int64_t gone_ms = clock_mono_ms() - job->source_down_since_ms;
     if (gone_ms < limit_ms) return false;
-    err_set(err, ERR_OUTAGE, job->source_down.place, "unreachable for %lld s, longer than --outage-timeout allows: %s",
+    err_set(err, ERR_OUTAGE, job->source_down.place,
+            "unreachable for %lld s, longer than --outage-timeout allows: %s",
             (long long)gone_ms / 1000, job->source_down.text);
     return true;
 }
@@ -280,7 +292,8 @@ static bool run_live(struct job *job, struct err *err) {
 static bool run_to_the_end(struct job *job, struct err *err) {
     bool covered = false;
     for (;;) {
-        if (*job->stop) return err_set(err, ERR_INTERRUPTED, "", "%s", err_sentence(ERR_INTERRUPTED));
+        if (*job->stop)
+            return err_set(err, ERR_INTERRUPTED, "", "%s", err_sentence(ERR_INTERRUPTED));
         if (job_failed(job, err) || source_gone_too_long(job, err)) return false;
         look_at_both(job);
         if (!covered) covered = coverage_step(&job->forward);
@@ -322,16 +335,20 @@ static bool choose_databases(struct job *job, struct err *err) {
     const struct endpoint *to = deployment_endpoint(job->target);
     bool several = s->all_databases || s->n_dbs > 0;
     if (several && to->db_named && to->db != 0)
-        return err_set(err, ERR_USAGE, "--databases",
-                       "the target names database %d; each is copied to its own number, so leave it out", to->db);
+        return err_set(
+            err, ERR_USAGE, "--databases",
+            "the target names database %d; each is copied to its own number, so leave it out",
+            to->db);
     r->target_db = several ? -1 : to->db;
-    return preflight_databases(job->source, s->all_databases, s->dbs, s->n_dbs, &r->dbs, &r->n_dbs, err);
+    return preflight_databases(job->source, s->all_databases, s->dbs, s->n_dbs, &r->dbs, &r->n_dbs,
+                               err);
 }
 
 static bool copy_functions(struct job *job, struct err *err) {
     if (job->settings->no_functions) return true;
     struct replicate_result *r = job->result;
-    return functions_copy(job->source, job->target, r->giveup, &r->functions, &r->functions_refused, err);
+    return functions_copy(job->source, job->target, r->giveup, &r->functions, &r->functions_refused,
+                          err);
 }
 
 /* A step before the copy, done again when a connection broke under it. */
@@ -348,15 +365,16 @@ static bool step(struct job *job, bool (*fn)(struct job *, struct err *), struct
 
 static bool check_both(struct job *job, struct err *err) {
     const struct replicate_result *r = job->result;
-    return preflight_check(job->source, job->target, r->dbs, r->n_dbs, r->target_db, job->settings->dry_run, &job->can,
-                           err);
+    return preflight_check(job->source, job->target, r->dbs, r->n_dbs, r->target_db,
+                           job->settings->dry_run, &job->can, err);
 }
 
 /* May this pass by itself? A standby takes over in the middle of trouble. */
 static bool may_pass(const struct job *job, const struct err *err) {
     enum err_class class = err_class_of(err->code);
     if (job->settings->live == NULL) return false;
-    return class == ERR_CLASS_HERE || (class == ERR_CLASS_WAIT && job->live != NULL && live_is_resumed(job->live));
+    return class == ERR_CLASS_HERE ||
+           (class == ERR_CLASS_WAIT && job->live != NULL && live_is_resumed(job->live));
 }
 
 /* A live job waits for what may pass, also before it has begun. */
@@ -370,7 +388,8 @@ static bool patiently(struct job *job, bool (*fn)(struct job *, struct err *), s
         if (now_ms - told_ms >= JOB_TELL_MS) told_ms = now_ms;
         for (int64_t until_ms = now_ms + JOB_AGAIN_MS; clock_mono_ms() < until_ms && !*job->stop;)
             loop_run_once(job->loop, JOB_ROUND_MS);
-        if (*job->stop) return err_set(err, ERR_INTERRUPTED, "", "%s", err_sentence(ERR_INTERRUPTED));
+        if (*job->stop)
+            return err_set(err, ERR_INTERRUPTED, "", "%s", err_sentence(ERR_INTERRUPTED));
         deployment_refresh(job->source, &ignored);
         deployment_refresh(job->target, &ignored);
     }
@@ -382,8 +401,9 @@ static bool choose_capture(struct job *job, struct err *err) {
     return live_choose_capture(job->live, err);
 }
 
-/* All that is asked and done before the copy itself. Meanwhile the lanes of a snapshot connect: to a far server that takes
- * as long as all the questions. Those of a live job have a name of their own, and wait until it holds the lease. */
+/* All that is asked and done before the copy itself. Meanwhile the lanes of a snapshot connect: to
+ * a far server that takes as long as all the questions. Those of a live job have a name of their
+ * own, and wait until it holds the lease. */
 static bool prepare(struct job *job, struct err *err) {
     const struct replicate_settings *s = job->settings;
     if (!patiently(job, choose_databases, err)) return false;
@@ -444,9 +464,10 @@ static bool run_job(struct job *job, struct err *err) {
     return ok;
 }
 
-bool replicate_run(struct deployment *source, struct deployment *target, const struct replicate_settings *settings,
-                   replicate_progress_fn *on_progress, void *ctx, const volatile bool *stop,
-                   struct replicate_result *result, struct err *err) {
+bool replicate_run(struct deployment *source, struct deployment *target,
+                   const struct replicate_settings *settings, replicate_progress_fn *on_progress,
+                   void *ctx, const volatile bool *stop, struct replicate_result *result,
+                   struct err *err) {
     *result = (struct replicate_result){ .target_db = -1 };
     struct job *job = mem_zalloc(sizeof(*job));
     int64_t started_ms = clock_mono_ms();

@@ -1,14 +1,14 @@
-/* A replication job: scans the source's nodes, hands names to lanes, watches topology and servers, until every slot has
- * been covered and nothing waits.
+/* A replication job: scans the source's nodes, hands names to lanes, watches topology and servers,
+ * until every slot has been covered and nothing waits.
  *
  *   control (the caller's thread): what to scan, topology, signals, progress
  *      │ starts passes, posts changes                ▲ ended passes, failures, wishes to look at the topology anew
  *      ▼                                             │
  *   worker threads: an event loop, a lane, the scan passes that run there
  *
- * A slot counts as covered when one server process was scanned from beginning to end while it owned the slot the whole
- * time and the slot was not being moved. Whatever disturbs that (failover, resharding, a restart) leaves the slot
- * uncovered, and it is scanned again at its owner.
+ * A slot counts as covered when one server process was scanned from beginning to end while it owned
+ * the slot the whole time and the slot was not being moved. Whatever disturbs that (failover,
+ * resharding, a restart) leaves the slot uncovered, and it is scanned again at its owner.
  */
 #ifndef LONGHAUL_JOB_REPLICATE_H
 #define LONGHAUL_JOB_REPLICATE_H
@@ -29,8 +29,9 @@ enum live_capture { LIVE_CAPTURE_AUTO, LIVE_CAPTURE_TRACKING, LIVE_CAPTURE_NOTIF
 struct live_settings {
     bool only; /* follow changes; what is there already is not copied */
     enum live_capture capture;
-    int64_t poll_ms;             /* for what no capture announces */
-    int64_t gather_ms;           /* how long changes of a busy source are gathered at most; 0: never */
+    int64_t poll_ms; /* for what no capture announces */
+    /* how long changes of a busy source are gathered at most; 0: never */
+    int64_t gather_ms;
     const char *state_dir;       /* NULL: none */
     const char *name;            /* of the job; NULL: made from what it copies */
     const char *source, *target; /* labels of the endpoints */
@@ -46,7 +47,8 @@ struct replicate_settings {
     const struct live_settings *live; /* NULL: a snapshot */
     const struct key_filter *filter;
     bool all_databases;
-    const int *dbs; /* asked for; none: the one of the source's endpoint, into the one of the target's */
+    /* asked for; none: the one of the source's endpoint, into the one of the target's */
+    const int *dbs;
     size_t n_dbs;
     int threads;       /* 0: automatic */
     size_t batch_keys; /* 0: automatic */
@@ -55,8 +57,9 @@ struct replicate_settings {
     size_t max_args;
     uint64_t buffer_bytes;
     uint64_t mem_limit_bytes;
-    uint64_t big_key_bytes;                 /* larger ones are copied in pieces; 0: never */
-    bool structured;                        /* by the commands of each type; also where DUMP or RESTORE is refused */
+    uint64_t big_key_bytes; /* larger ones are copied in pieces; 0: never */
+    /* by the commands of each type; also where DUMP or RESTORE is refused */
+    bool structured;
     bool merge, no_stream_id, stream_prune; /* of structured copies; see copy/lane.h */
     double rate;                            /* keys a second; 0: unlimited */
     int64_t sleep_ms;
@@ -102,11 +105,13 @@ struct replicate_result {
 
 typedef void replicate_progress_fn(void *ctx, const struct replicate_progress *progress);
 
-/* Runs on the deployments' loop until done, failed, or *stop becomes true (ERR_INTERRUPTED). The result is filled in every
- * case; release it with replicate_result_fini(). on_progress is called about ten times a second. */
-bool replicate_run(struct deployment *source, struct deployment *target, const struct replicate_settings *settings,
-                   replicate_progress_fn *on_progress, void *ctx, const volatile bool *stop,
-                   struct replicate_result *result, struct err *err);
+/* Runs on the deployments' loop until done, failed, or *stop becomes true (ERR_INTERRUPTED). The
+ * result is filled in every case; release it with replicate_result_fini(). on_progress is called
+ * about ten times a second. */
+bool replicate_run(struct deployment *source, struct deployment *target,
+                   const struct replicate_settings *settings, replicate_progress_fn *on_progress,
+                   void *ctx, const volatile bool *stop, struct replicate_result *result,
+                   struct err *err);
 void replicate_result_fini(struct replicate_result *result);
 
 #endif

@@ -1,5 +1,5 @@
-/* Inside of a replication job: replicate.c (control), pass.c (scan passes and coverage), naming.c (names on their way to
- * lanes); what a live job adds begins in live.h. */
+/* Inside of a replication job: replicate.c (control), pass.c (scan passes and coverage), naming.c
+ * (names on their way to lanes); what a live job adds begins in live.h. */
 #ifndef LONGHAUL_JOB_REPLICATE_PRIV_H
 #define LONGHAUL_JOB_REPLICATE_PRIV_H
 
@@ -29,8 +29,9 @@ enum {
 
 /* What is still to be scanned on one side, and the passes that do it.
  *
- * Forward, over the source: a gap that opens where a pass is running does not end that pass: the slots are scanned once
- * more behind it (`again`). Backward, over the target: which keys are there that the source does not have. */
+ * Forward, over the source: a gap that opens where a pass is running does not end that pass: the
+ * slots are scanned once more behind it (`again`). Backward, over the target: which keys are there
+ * that the source does not have. */
 enum coverage_kind {
     COVERAGE_FORWARD,
     COVERAGE_BACKWARD,
@@ -43,7 +44,8 @@ struct coverage {
     enum coverage_kind kind;
     bool backward, streams;
     struct slot_set *uncovered; /* per database of result->dbs, as the following */
-    struct slot_set *whole;     /* forward: to be copied as if nothing were on the target; backward: guarded */
+    /* forward: to be copied as if nothing were on the target; backward: guarded */
+    struct slot_set *whole;
     struct slot_set *again, *again_whole;
     size_t dbs_cap;
     struct pass *passes; /* running, and ended but not judged */
@@ -66,9 +68,11 @@ struct pass {
     struct slot_set slots;  /* named by this pass */
     struct slot_set whole;  /* of those; see struct coverage */
     char start_cursor[SCAN_CURSOR_MAX],
-        start_run_id[RUN_ID_MAX];                     /* goes on where another one stopped; empty: it begins */
+        /* goes on where another one stopped; empty: it begins */
+        start_run_id[RUN_ID_MAX];
     char cursor[SCAN_CURSOR_MAX], run_id[RUN_ID_MAX]; /* under the job's lock: of the next page */
-    struct slot_set undisturbed;                      /* control: of those, the ones that stayed where they were */
+    /* control: of those, the ones that stayed where they were */
+    struct slot_set undisturbed;
     _Atomic bool aborted;
     bool keep; /* an abort may still be on its way to it */
     enum scan_end end;
@@ -122,7 +126,8 @@ void job_sum_stats(struct job *job, struct copy_stats *sum);
 /* Nothing is to be scanned yet. */
 void coverage_init(struct coverage *coverage, struct job *job, enum coverage_kind kind);
 /* Is to be scanned (again). db_index: into result->dbs, -1: all. whole: see struct coverage. */
-void coverage_open(struct coverage *coverage, int db_index, const struct slot_set *slots, bool whole);
+void coverage_open(struct coverage *coverage, int db_index, const struct slot_set *slots,
+                   bool whole);
 /* All slots that the job is about. */
 struct slot_set job_slots(const struct job *job);
 /* Is anything still to be scanned, or running? */
@@ -131,8 +136,8 @@ struct slot_set coverage_open_slots(const struct coverage *coverage);
 unsigned coverage_left(const struct coverage *coverage);
 /* Judges what ended, starts what is missing. True when everything is covered and no pass runs. */
 bool coverage_step(struct coverage *coverage);
-/* The side's picture changed: takes slots that moved out of running passes, aborts passes of nodes that are no longer
- * primaries. */
+/* The side's picture changed: takes slots that moved out of running passes, aborts passes of nodes
+ * that are no longer primaries. */
 void coverage_topology_changed(struct coverage *coverage);
 /* Aborts all; their ends are judged later. */
 void coverage_abort(struct coverage *coverage);

@@ -20,7 +20,8 @@ struct spool {
 };
 
 static bool spool_failed(struct err *err) {
-    return err_set(err, ERR_IO, "temporary file", "names of keys could not be kept; look at TMPDIR and its free space");
+    return err_set(err, ERR_IO, "temporary file",
+                   "names of keys could not be kept; look at TMPDIR and its free space");
 }
 
 struct spool *spool_new(struct err *err) {
@@ -60,12 +61,14 @@ void spool_rewind(struct spool *spool) {
 
 bool spool_next(struct spool *spool, struct spooled *one, struct err *err) {
     struct spool_head head;
-    if (fread(&head, sizeof(head), 1, spool->file) != 1) return ferror(spool->file) ? spool_failed(err) : false;
+    if (fread(&head, sizeof(head), 1, spool->file) != 1)
+        return ferror(spool->file) ? spool_failed(err) : false;
     if (head.len > spool->name_cap) {
         spool->name_cap = head.len;
         spool->name = mem_realloc(spool->name, spool->name_cap);
     }
     if (head.len > 0 && fread(spool->name, head.len, 1, spool->file) != 1) return spool_failed(err);
-    *one = (struct spooled){ .key = bytes_of(spool->name, head.len), .db = head.db, .tag = head.tag };
+    *one =
+        (struct spooled){ .key = bytes_of(spool->name, head.len), .db = head.db, .tag = head.tag };
     return true;
 }

@@ -1,5 +1,5 @@
-/* Names of keys, with what is to be known of them, kept in a file without a name: findings that are to be repaired may
- * be as many as there are keys. One thread. */
+/* Names of keys, with what is to be known of them, kept in a file without a name: findings that are
+ * to be repaired may be as many as there are keys. One thread. */
 #ifndef LONGHAUL_JOB_SPOOL_H
 #define LONGHAUL_JOB_SPOOL_H
 

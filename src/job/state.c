@@ -1,6 +1,6 @@
-/* See state.h. The lock is flock() on a file beside the database: the kernel gives it back however the process ends, and
- * the file's text tells others who has it. Every statement is prepared, used once and released: one a second is nothing
- * worth keeping. */
+/* See state.h. The lock is flock() on a file beside the database: the kernel gives it back however
+ * the process ends, and the file's text tells others who has it. Every statement is prepared, used
+ * once and released: one a second is nothing worth keeping. */
 #include "job/state.h"
 
 #include <errno.h>
@@ -41,12 +41,14 @@ static const char schema[] =
 /* ---- SQL ---- */
 
 static bool sql_failed(sqlite3 *db, const char *path, struct err *err) {
-    return err_set(err, ERR_IO, path, "%s", db != NULL ? sqlite3_errmsg(db) : "no memory for a database");
+    return err_set(err, ERR_IO, path, "%s",
+                   db != NULL ? sqlite3_errmsg(db) : "no memory for a database");
 }
 
-/* Values in the order of the marks in `sql`: 'i' int64_t, 't' const char *, 'b' const struct bytes *. */
-static sqlite3_stmt *sql_prepare(sqlite3 *db, const char *path, struct err *err, const char *sql, const char *kinds,
-                                 va_list ap) {
+/* Values in the order of the marks in `sql`: 'i' int64_t, 't' const char *, 'b' const struct bytes
+ * *. */
+static sqlite3_stmt *sql_prepare(sqlite3 *db, const char *path, struct err *err, const char *sql,
+                                 const char *kinds, va_list ap) {
     sqlite3_stmt *stmt = NULL;
     if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK) {
         sql_failed(db, path, err);
@@ -78,12 +80,14 @@ static bool sql_run(struct state *s, struct err *err, const char *sql, const cha
 }
 
 static bool sql_script(struct state *s, const char *sql, struct err *err) {
-    return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK || sql_failed(s->db, s->path, err);
+    return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ||
+           sql_failed(s->db, s->path, err);
 }
 
-/* The first row's first n columns as text, into fresh memory (NULL for NULL); *found says whether there is a row. */
-static bool sql_texts(sqlite3 *db, const char *path, const char *sql, char **texts, int n, bool *found,
-                      struct err *err) {
+/* The first row's first n columns as text, into fresh memory (NULL for NULL); *found says whether
+ * there is a row. */
+static bool sql_texts(sqlite3 *db, const char *path, const char *sql, char **texts, int n,
+                      bool *found, struct err *err) {
     sqlite3_stmt *stmt = NULL;
     *found = false;
     if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK) return sql_failed(db, path, err);
@@ -127,7 +131,8 @@ static bool take_lock(struct state *s, const char *dir, const char *owner, struc
         ok = write_holder(s->lock_fd, owner, path, err);
     } else if (errno == EWOULDBLOCK) {
         read_holder(s->lock_fd, holder);
-        err_set(err, ERR_IO, dir, "the state directory is in use by %s; end it, or name another --state-dir", holder);
+        err_set(err, ERR_IO, dir,
+                "the state directory is in use by %s; end it, or name another --state-dir", holder);
     } else {
         err_set_errno(err, ERR_IO, path, errno, "cannot be locked");
     }
@@ -147,7 +152,8 @@ static bool is_locked(const char *dir) {
 static bool make_directory(const char *dir, struct err *err) {
     struct stat st;
     if (mkdir(dir, 0700) == 0) return true;
-    if (errno != EEXIST) return err_set_errno(err, ERR_IO, dir, errno, "the state directory cannot be made");
+    if (errno != EEXIST)
+        return err_set_errno(err, ERR_IO, dir, errno, "the state directory cannot be made");
     if (stat(dir, &st) == 0 && S_ISDIR(st.st_mode)) return true;
     return err_set(err, ERR_IO, dir, "is no directory");
 }
@@ -161,26 +167,31 @@ static bool check_version(struct state *s, struct err *err) {
     int version = text != NULL ? atoi(text) : 0;
     free(text);
     if (version <= STATE_VERSION) return true;
-    return err_set(err, ERR_IO, s->path, "was written by a newer longhaul (version %d of its tables, not %d)", version,
+    return err_set(err, ERR_IO, s->path,
+                   "was written by a newer longhaul (version %d of its tables, not %d)", version,
                    STATE_VERSION);
 }
 
 static bool open_database(struct state *s, struct err *err) {
     char version[40];
     snprintf(version, sizeof(version), "PRAGMA user_version=%d", STATE_VERSION);
-    if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) != SQLITE_OK)
+    if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=
+        SQLITE_OK)
         return sql_failed(s->db, s->path, err);
     sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
     return check_version(s, err) &&
-           sql_script(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; BEGIN IMMEDIATE", err) &&
-           sql_script(s, schema, err) && sql_script(s, version, err) && sql_script(s, "COMMIT", err);
+           sql_script(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; BEGIN IMMEDIATE",
+                      err) &&
+           sql_script(s, schema, err) && sql_script(s, version, err) &&
+           sql_script(s, "COMMIT", err);
 }
 
 /* Which of the facts that make a job itself differs. */
-static bool check_identity(const struct state *s, char *const kept[4], const struct job_record *identity,
-                           struct err *err) {
+static bool check_identity(const struct state *s, char *const kept[4],
+                           const struct job_record *identity, struct err *err) {
     static const char *const names[] = { "job", "source", "target", "keys" };
-    const char *const wanted[] = { identity->job, identity->source, identity->target, identity->settings };
+    const char *const wanted[] = { identity->job, identity->source, identity->target,
+                                   identity->settings };
     for (int i = 1; i <= 4; i++) {
         int at = i % 4; /* the job's name last: it is made from the others */
         if (kept[at] != NULL && strcmp(kept[at], wanted[at]) == 0) continue;
@@ -192,20 +203,24 @@ static bool check_identity(const struct state *s, char *const kept[4], const str
     return true;
 }
 
-static bool take_identity(struct state *s, const struct job_record *identity, char *predecessor, struct err *err) {
+static bool take_identity(struct state *s, const struct job_record *identity, char *predecessor,
+                          struct err *err) {
     char *kept[5] = { 0 };
     bool found;
-    bool ok = sql_texts(s->db, s->path, "SELECT job, source, target, settings, owner FROM job", kept, 5, &found, err) &&
+    bool ok = sql_texts(s->db, s->path, "SELECT job, source, target, settings, owner FROM job",
+                        kept, 5, &found, err) &&
               (!found || check_identity(s, kept, identity, err));
     if (predecessor != NULL) snprintf(predecessor, OWNER_MAX, "%s", kept[4] != NULL ? kept[4] : "");
     for (int i = 0; i < 5; i++) free(kept[i]);
     if (!ok) return false;
     if (found) return sql_run(s, err, "UPDATE job SET owner=?", "t", identity->owner);
-    return sql_run(s, err, "INSERT INTO job VALUES(1, ?, ?, ?, ?, ?, ?)", "ttttti", identity->job, identity->source,
-                   identity->target, identity->settings, identity->owner, clock_wall_us());
+    return sql_run(s, err, "INSERT INTO job VALUES(1, ?, ?, ?, ?, ?, ?)", "ttttti", identity->job,
+                   identity->source, identity->target, identity->settings, identity->owner,
+                   clock_wall_us());
 }
 
-static bool load_record(sqlite3 *db, const char *path, struct job_record *record, bool *found, struct err *err) {
+static bool load_record(sqlite3 *db, const char *path, struct job_record *record, bool *found,
+                        struct err *err) {
     char *text = NULL;
     if (!sql_texts(db, path, "SELECT json FROM record", &text, 1, found, err)) return false;
     bool ok = !*found || record_from_text(record, bytes_of_str(text), err);
@@ -214,14 +229,16 @@ static bool load_record(sqlite3 *db, const char *path, struct job_record *record
     return ok;
 }
 
-struct state *state_open(const char *dir, const struct job_record *identity, struct job_record *record, bool *found,
-                         char *predecessor, struct err *err) {
+struct state *state_open(const char *dir, const struct job_record *identity,
+                         struct job_record *record, bool *found, char *predecessor,
+                         struct err *err) {
     struct state *s = mem_zalloc(sizeof(*s));
     s->lock_fd = -1;
     s->path = path_in(dir, "longhaul.db");
     if (predecessor != NULL) predecessor[0] = '\0';
-    bool ok = make_directory(dir, err) && take_lock(s, dir, identity->owner, err) && open_database(s, err) &&
-              take_identity(s, identity, predecessor, err) && load_record(s->db, s->path, record, found, err);
+    bool ok = make_directory(dir, err) && take_lock(s, dir, identity->owner, err) &&
+              open_database(s, err) && take_identity(s, identity, predecessor, err) &&
+              load_record(s->db, s->path, record, found, err);
     if (!ok) state_close(&s);
     return s;
 }
@@ -238,7 +255,8 @@ void state_close(struct state **state) {
 
 /* ---- by others ---- */
 
-/* "file:DIR/longhaul.db?immutable=1": for a directory that may not be written to and that nobody has open. */
+/* "file:DIR/longhaul.db?immutable=1": for a directory that may not be written to and that nobody
+ * has open. */
 static char *immutable_uri(const char *path) {
     char *uri = mem_alloc(3 * strlen(path) + 32), *at = uri;
     at += sprintf(at, "file:");
@@ -252,10 +270,11 @@ static char *immutable_uri(const char *path) {
     return uri;
 }
 
-static bool read_with(const char *name, int flags, const char *path, struct job_record *record, bool *found,
-                      struct err *err) {
+static bool read_with(const char *name, int flags, const char *path, struct job_record *record,
+                      bool *found, struct err *err) {
     sqlite3 *db = NULL;
-    bool ok = sqlite3_open_v2(name, &db, SQLITE_OPEN_READONLY | flags, NULL) == SQLITE_OK || sql_failed(db, path, err);
+    bool ok = sqlite3_open_v2(name, &db, SQLITE_OPEN_READONLY | flags, NULL) == SQLITE_OK ||
+              sql_failed(db, path, err);
     if (ok) sqlite3_busy_timeout(db, BUSY_TIMEOUT_MS);
     ok = ok && load_record(db, path, record, found, err);
     sqlite3_close(db);
@@ -280,9 +299,11 @@ bool state_read(const char *dir, struct job_record *record, bool *locked, struct
 
 bool state_order_release(const char *dir, struct err *err) {
     struct state s = { .lock_fd = -1, .path = path_in(dir, "longhaul.db") };
-    bool ok = sqlite3_open_v2(s.path, &s.db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK || sql_failed(s.db, s.path, err);
+    bool ok = sqlite3_open_v2(s.path, &s.db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK ||
+              sql_failed(s.db, s.path, err);
     if (ok) sqlite3_busy_timeout(s.db, BUSY_TIMEOUT_MS);
-    ok = ok && sql_run(&s, err, "INSERT OR REPLACE INTO released VALUES(1, ?)", "i", clock_wall_us());
+    ok = ok &&
+         sql_run(&s, err, "INSERT OR REPLACE INTO released VALUES(1, ?)", "i", clock_wall_us());
     sqlite3_close(s.db);
     free(s.path);
     return ok;
@@ -302,30 +323,35 @@ bool state_put(struct state *s, const struct job_record *record, struct err *err
 }
 
 bool state_audit(struct state *s, const char *event, const char *text, struct err *err) {
-    if (!sql_run(s, err, "INSERT INTO audit(at_us, event, text) VALUES(?, ?, ?)", "itt", clock_wall_us(), event, text))
+    if (!sql_run(s, err, "INSERT INTO audit(at_us, event, text) VALUES(?, ?, ?)", "itt",
+                 clock_wall_us(), event, text))
         return false;
     int64_t last = sqlite3_last_insert_rowid(s->db);
-    return last <= STATE_AUDIT_MAX || sql_run(s, err, "DELETE FROM audit WHERE id <= ?", "i", last - STATE_AUDIT_MAX);
+    return last <= STATE_AUDIT_MAX ||
+           sql_run(s, err, "DELETE FROM audit WHERE id <= ?", "i", last - STATE_AUDIT_MAX);
 }
 
 bool state_give_up(struct state *s, int db, struct bytes key, const char *reason, struct err *err) {
-    return sql_run(s, err, "INSERT OR REPLACE INTO given_up VALUES(?, ?, ?, ?)", "ibti", (int64_t)db, &key, reason,
-                   clock_wall_us());
+    return sql_run(s, err, "INSERT OR REPLACE INTO given_up VALUES(?, ?, ?, ?)", "ibti",
+                   (int64_t)db, &key, reason, clock_wall_us());
 }
 
 bool state_run_begin(struct state *s, const char *mode, int64_t *run, struct err *err) {
-    if (!sql_run(s, err, "INSERT INTO run(mode, began_us) VALUES(?, ?)", "ti", mode, clock_wall_us())) return false;
+    if (!sql_run(s, err, "INSERT INTO run(mode, began_us) VALUES(?, ?)", "ti", mode,
+                 clock_wall_us()))
+        return false;
     *run = sqlite3_last_insert_rowid(s->db);
     return true;
 }
 
 bool state_finding(struct state *s, int64_t run, const struct state_finding *f, struct err *err) {
-    return sql_run(s, err, "INSERT INTO finding VALUES(?, ?, ?, ?, ?)", "iibtt", run, (int64_t)f->db, &f->key, f->kind,
-                   f->detail != NULL ? f->detail : "");
+    return sql_run(s, err, "INSERT INTO finding VALUES(?, ?, ?, ?, ?)", "iibtt", run,
+                   (int64_t)f->db, &f->key, f->kind, f->detail != NULL ? f->detail : "");
 }
 
-bool state_run_end(struct state *s, int64_t run, uint64_t compared, uint64_t different, const char *outcome,
-                   struct err *err) {
-    return sql_run(s, err, "UPDATE run SET ended_us=?, compared=?, different=?, outcome=? WHERE id=?", "iiiti",
-                   clock_wall_us(), (int64_t)compared, (int64_t)different, outcome, run);
+bool state_run_end(struct state *s, int64_t run, uint64_t compared, uint64_t different,
+                   const char *outcome, struct err *err) {
+    return sql_run(s, err,
+                   "UPDATE run SET ended_us=?, compared=?, different=?, outcome=? WHERE id=?",
+                   "iiiti", clock_wall_us(), (int64_t)compared, (int64_t)different, outcome, run);
 }

@@ -22,14 +22,16 @@ struct watch {
     struct watch_events events;
     void *ctx;
     bool under_way, again; /* a look; another one is wanted behind it */
-    uintptr_t look;        /* its number, by which late replies of one that was given up are known */
-    bool silent;           /* on_silent has been called for this outage */
+    /* its number, by which late replies of one that was given up are known */
+    uintptr_t look;
+    bool silent; /* on_silent has been called for this outage */
     bool closed;
     bool has_before;
     struct watch_look now, before;
 };
 
-/* The commands behind each counter. Of FUNCTION only what changes: longhaul itself calls the subcommands that read. */
+/* The commands behind each counter. Of FUNCTION only what changes: longhaul itself calls the
+ * subcommands that read. */
 static const struct {
     enum watch_calls calls;
     const char *command;
@@ -84,7 +86,8 @@ static void watch_finish_look(struct watch *w) {
     bool same = w->has_before && strcmp(w->before.info.run_id, w->now.info.run_id) == 0;
     if (w->events.on_look != NULL) w->events.on_look(w->ctx, &w->now, same ? &w->before : NULL);
     if (w->closed) return;
-    w->under_way = false; /* only now: watch_now() in the callback must not begin to overwrite what it looks at */
+    /* only now: watch_now() in the callback must not begin to overwrite what it looks at */
+    w->under_way = false;
     w->before = w->now;
     w->has_before = true;
     if (w->again) watch_look(w);
@@ -92,7 +95,8 @@ static void watch_finish_look(struct watch *w) {
 
 static void on_info(void *ctx, void *arg, const struct reply *reply) {
     struct watch *w = ctx;
-    if (w->closed || reply->err != NULL || (uintptr_t)arg != w->look) return; /* a loss is told by on_down() */
+    /* a loss is told by on_down() */
+    if (w->closed || reply->err != NULL || (uintptr_t)arg != w->look) return;
     if (!resp_is_string(&reply->item)) {
         struct err err;
         if (resp_is_error(&reply->item)) {
@@ -162,8 +166,9 @@ static void on_timer(void *ctx) {
 
 /* ---- for the owner ---- */
 
-struct watch *watch_start(struct loop *loop, const struct client_settings *settings, int64_t interval_ms,
-                          bool with_commands, const struct watch_events *events, void *ctx) {
+struct watch *watch_start(struct loop *loop, const struct client_settings *settings,
+                          int64_t interval_ms, bool with_commands,
+                          const struct watch_events *events, void *ctx) {
     assert(settings->reply_timeout_ms > 0 && interval_ms > 0);
     struct watch *w = mem_zalloc(sizeof(*w));
     w->loop = loop;

@@ -115,13 +115,15 @@ static void conn_make_room(struct conn *c) {
     if (c->expected > want) want = c->expected;
     bool shared = c->in != NULL && c->in->refs > 1;
     if (c->in != NULL && !shared && used == 0) c->in_start = c->in_end = 0;
-    /* Once a large reply is over, its block goes with it: small values that are kept would keep all of it. */
+    /* Once a large reply is over, its block goes with it: small values that are kept would keep all
+     * of it. */
     bool fits = c->in != NULL && (c->in->cap <= IN_BLOCK || want > IN_BLOCK);
     if (fits && c->in->cap - c->in_start >= want) return;
     if (fits && !shared && c->in->cap >= want) {
         memmove(c->in->data, c->in->data + c->in_start, used);
     } else {
-        /* A reply of many values does not say how long it is: growing by halves keeps the copying linear. */
+        /* A reply of many values does not say how long it is: growing by halves keeps the copying
+         * linear. */
         size_t cap = want > IN_BLOCK && want < used + used / 2 ? used + used / 2 : want;
         struct block *fresh = block_new(cap > IN_BLOCK ? cap : IN_BLOCK);
         if (used > 0) memcpy(fresh->data, c->in->data + c->in_start, used);
@@ -178,13 +180,16 @@ static void conn_read(struct conn *c) {
         /* A short read of a plain socket has emptied it; a TLS record may have more behind it. */
         if (c->ssl == NULL && (size_t)n < room) break;
     }
-    /* What OpenSSL holds already raises no event; the timer does, in the next round (event_active() would in this one). */
-    if (c->state == CONN_OPEN && c->ssl != NULL && total >= IN_ROUND_MAX) loop_timer_start(c->timer, 0);
+    /* What OpenSSL holds already raises no event; the timer does, in the next round (event_active()
+     * would in this one). */
+    if (c->state == CONN_OPEN && c->ssl != NULL && total >= IN_ROUND_MAX)
+        loop_timer_start(c->timer, 0);
 }
 
 /* ---- output ---- */
 
-/* A server that turned us away said why before it closed (too many clients, no certificate): that is heard first. */
+/* A server that turned us away said why before it closed (too many clients, no certificate): that
+ * is heard first. */
 static ssize_t conn_write_failed(struct conn *c, const struct err *err) {
     conn_read(c);
     conn_close(c, err);
@@ -196,7 +201,8 @@ static ssize_t conn_write_some(struct conn *c) {
     int n_iov = outq_peek(&c->out, iov, c->ssl != NULL ? 1 : OUT_IOV_MAX);
     if (c->ssl != NULL) {
         ERR_clear_error();
-        int n = SSL_write(c->ssl, iov[0].iov_base, iov[0].iov_len > INT32_MAX ? INT32_MAX : (int)iov[0].iov_len);
+        int n = SSL_write(c->ssl, iov[0].iov_base,
+                          iov[0].iov_len > INT32_MAX ? INT32_MAX : (int)iov[0].iov_len);
         if (n > 0) return n;
         int saved_errno = errno;
         int kind = SSL_get_error(c->ssl, n);
@@ -375,7 +381,8 @@ static void conn_try_next(struct conn *c) {
     conn_close(c, &c->last_err);
 }
 
-static void on_resolved(void *ctx, const struct resolve_address *addresses, int n, const struct err *err) {
+static void on_resolved(void *ctx, const struct resolve_address *addresses, int n,
+                        const struct err *err) {
     struct conn *c = ctx;
     if (n == 0) {
         conn_close(c, err);
@@ -389,9 +396,10 @@ static void on_resolved(void *ctx, const struct resolve_address *addresses, int 
 }
 
 static void conn_timed_out(struct conn *c) {
-    const char *what = c->state == CONN_RESOLVING    ? "the resolver does not answer"
-                       : c->state == CONN_CONNECTING ? "cannot connect: no answer in time"
-                                                     : "no TLS handshake in time; does the port speak TLS?";
+    const char *what = c->state == CONN_RESOLVING ? "the resolver does not answer"
+                       : c->state == CONN_CONNECTING
+                           ? "cannot connect: no answer in time"
+                           : "no TLS handshake in time; does the port speak TLS?";
     struct err err;
     err_set(&err, ERR_TIMEOUT, c->place, "%s (see --connect-timeout)", what);
     if (c->state == CONN_RESOLVING) {
@@ -416,17 +424,19 @@ static void on_start_unix(void *ctx) {
     struct sockaddr_un addr = { .sun_family = AF_UNIX };
     if (c->state == CONN_CLOSED) return;
     if (strlen(c->path) >= sizeof(addr.sun_path)) {
-        err_set(&c->last_err, ERR_CONNECT, c->place, "the socket's path is too long (%zu bytes at most)",
-                sizeof(addr.sun_path) - 1);
+        err_set(&c->last_err, ERR_CONNECT, c->place,
+                "the socket's path is too long (%zu bytes at most)", sizeof(addr.sun_path) - 1);
         conn_close(c, &c->last_err);
         return;
     }
     strcpy(addr.sun_path, c->path);
-    if (!conn_start_socket(c, (const struct sockaddr *)&addr, sizeof(addr))) conn_close(c, &c->last_err);
+    if (!conn_start_socket(c, (const struct sockaddr *)&addr, sizeof(addr)))
+        conn_close(c, &c->last_err);
 }
 
-struct conn *conn_open(struct loop *loop, const struct conn_address *address, int64_t connect_timeout_ms,
-                       const char *place, const struct conn_callbacks *callbacks, void *ctx) {
+struct conn *conn_open(struct loop *loop, const struct conn_address *address,
+                       int64_t connect_timeout_ms, const char *place,
+                       const struct conn_callbacks *callbacks, void *ctx) {
     struct conn *c = mem_zalloc(sizeof(*c));
     c->loop = loop;
     c->state = CONN_RESOLVING;

@@ -1,8 +1,9 @@
 /* An event loop: one per thread, on libevent.
  *
- * Everything that hangs on a loop (connections, timers) is used from the thread that runs it, with one exception:
- * loop_post() may be called from any thread. Work is done in rounds: the events of one wait, then what was deferred
- * in them; connections write in the deferred part, so that many commands leave in one system call.
+ * Everything that hangs on a loop (connections, timers) is used from the thread that runs it, with
+ * one exception: loop_post() may be called from any thread. Work is done in rounds: the events of
+ * one wait, then what was deferred in them; connections write in the deferred part, so that many
+ * commands leave in one system call.
  */
 #ifndef LONGHAUL_NET_LOOP_H
 #define LONGHAUL_NET_LOOP_H
@@ -26,14 +27,15 @@ void loop_free(struct loop **loop);
 
 /* Runs until loop_stop(). */
 void loop_run(struct loop *loop);
-/* One round: waits for events for at most timeout_ms (-1: until one comes), then handles them. Not from within a
- * callback: libevent's loop does not nest. */
+/* One round: waits for events for at most timeout_ms (-1: until one comes), then handles them. Not
+ * from within a callback: libevent's loop does not nest. */
 void loop_run_once(struct loop *loop, int64_t timeout_ms);
 /* Makes loop_run() return after the round. From any thread through loop_post(). */
 void loop_stop(struct loop *loop);
 
-/* Before it waits the next time, the loop sleeps for so long, whatever happens: many small events then are one round. For
- * whoever knows that more is under way than the sleep can be missed by. At most LOOP_REST_MAX_US. */
+/* Before it waits the next time, the loop sleeps for so long, whatever happens: many small events
+ * then are one round. For whoever knows that more is under way than the sleep can be missed by. At
+ * most LOOP_REST_MAX_US. */
 void loop_rest(struct loop *loop, int64_t us);
 
 /* Runs fn at the end of the present round. */
@@ -41,7 +43,8 @@ void loop_defer(struct loop *loop, loop_fn *fn, void *ctx);
 /* Takes back what was deferred for this ctx and has not run yet. */
 void loop_undefer(struct loop *loop, void *ctx);
 
-/* Runs fn on the loop's thread, soon; thread-safe. What is still unrun when the loop is freed is dropped. */
+/* Runs fn on the loop's thread, soon; thread-safe. What is still unrun when the loop is freed is
+ * dropped. */
 void loop_post(struct loop *loop, loop_fn *fn, void *ctx);
 
 struct loop_timer *loop_timer_new(struct loop *loop, loop_fn *fn, void *ctx);

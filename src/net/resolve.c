@@ -1,5 +1,5 @@
-/* See resolve.h. A question is shared by the loop's side and the thread's, and goes with the last of them; a pipe tells
- * the loop that the answer is in.
+/* See resolve.h. A question is shared by the loop's side and the thread's, and goes with the last
+ * of them; a pipe tells the loop that the answer is in.
  *
  *   loop:   resolve ──▶ question ◀── thread: getaddrinfo(), then a byte into the pipe
  *              ▲ event on the pipe's other end
@@ -25,7 +25,8 @@ enum { RESOLVE_STACK = 512 * 1024 };
 
 struct question {
     atomic_int refs;
-    atomic_bool answered; /* stored by the thread behind all that it wrote, loaded by the loop before it reads that */
+    /* stored by the thread behind all that it wrote, loaded by the loop before it reads that */
+    atomic_bool answered;
     char *host;
     char port[8];
     int wake_fd; /* the thread's end of the pipe */
@@ -104,7 +105,8 @@ static void on_answer(evutil_socket_t fd, short what, void *arg) {
     bool by_thread = r->answer_fd >= 0;
     if (by_thread && !atomic_load_explicit(&q->answered, memory_order_acquire)) return;
     if (q->n == 0)
-        err_set(&err, ERR_RESOLVE, r->place, "%s has no address (%s); check the name and the resolver", q->host,
+        err_set(&err, ERR_RESOLVE, r->place,
+                "%s has no address (%s); check the name and the resolver", q->host,
                 q->result == 0            ? "empty answer"
                 : q->result == EAI_SYSTEM ? strerror(q->errnum)
                                           : gai_strerror(q->result));
@@ -132,8 +134,8 @@ static void resolve_listen(struct resolve *r, struct loop *loop) {
     evtimer_add(r->event, &now);
 }
 
-struct resolve *resolve_new(struct loop *loop, const char *host, uint16_t port, const char *place, resolve_fn *fn,
-                            void *ctx) {
+struct resolve *resolve_new(struct loop *loop, const char *host, uint16_t port, const char *place,
+                            resolve_fn *fn, void *ctx) {
     struct resolve *r = mem_zalloc(sizeof(*r));
     struct question *q = mem_zalloc(sizeof(*q));
     atomic_init(&q->refs, 1);

@@ -20,7 +20,9 @@ struct tls {
 static bool tls_fail(struct err *err, const char *place, const char *what, const char *file) {
     unsigned long code = ERR_peek_last_error();
     const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
-    if (reason == NULL) reason = code != 0 && ERR_SYSTEM_ERROR(code) ? strerror((int)ERR_GET_REASON(code)) : "unknown";
+    if (reason == NULL)
+        reason =
+            code != 0 && ERR_SYSTEM_ERROR(code) ? strerror((int)ERR_GET_REASON(code)) : "unknown";
     err_set(err, ERR_TLS, place, "%s %s: %s", what, file, reason);
     ERR_clear_error();
     return false;
@@ -34,7 +36,8 @@ static int on_key_pass(char *buf, int size, int rwflag, void *ctx) {
     return (int)len;
 }
 
-static bool tls_load_trust(SSL_CTX *ctx, const struct tls_settings *s, const char *place, struct err *err) {
+static bool tls_load_trust(SSL_CTX *ctx, const struct tls_settings *s, const char *place,
+                           struct err *err) {
     if (s->ca_file != NULL && SSL_CTX_load_verify_file(ctx, s->ca_file) != 1)
         return tls_fail(err, place, "cannot use the CA certificates in", s->ca_file);
     if (s->ca_dir != NULL && SSL_CTX_load_verify_dir(ctx, s->ca_dir) != 1)
@@ -43,7 +46,8 @@ static bool tls_load_trust(SSL_CTX *ctx, const struct tls_settings *s, const cha
     return true;
 }
 
-static bool tls_load_identity(SSL_CTX *ctx, const struct tls_settings *s, const char *place, struct err *err) {
+static bool tls_load_identity(SSL_CTX *ctx, const struct tls_settings *s, const char *place,
+                              struct err *err) {
     if (s->cert_file == NULL) return true;
     const char *key_file = s->key_file != NULL ? s->key_file : s->cert_file;
     SSL_CTX_set_default_passwd_cb(ctx, on_key_pass);
@@ -53,7 +57,8 @@ static bool tls_load_identity(SSL_CTX *ctx, const struct tls_settings *s, const 
     if (SSL_CTX_use_PrivateKey_file(ctx, key_file, SSL_FILETYPE_PEM) != 1)
         return tls_fail(err, place, "cannot use the client key", key_file);
     if (SSL_CTX_check_private_key(ctx) != 1)
-        return tls_fail(err, place, "the client key does not belong to the certificate", s->cert_file);
+        return tls_fail(err, place, "the client key does not belong to the certificate",
+                        s->cert_file);
     SSL_CTX_set_default_passwd_cb_userdata(ctx, NULL);
     return true;
 }
@@ -93,7 +98,8 @@ static bool is_address(const char *name) {
     return inet_pton(AF_INET, name, addr) == 1 || inet_pton(AF_INET6, name, addr) == 1;
 }
 
-SSL *tls_session_new(struct tls *tls, int fd, const char *name, const char *place, struct err *err) {
+SSL *tls_session_new(struct tls *tls, int fd, const char *name, const char *place,
+                     struct err *err) {
     SSL *ssl = SSL_new(tls->ctx);
     if (ssl == NULL || SSL_set_fd(ssl, fd) != 1) {
         tls_fail(err, place, "cannot start", "a TLS session");
@@ -110,11 +116,13 @@ SSL *tls_session_new(struct tls *tls, int fd, const char *name, const char *plac
     return ssl;
 }
 
-/* Alerts by which a server says that it will never have us: RFC 8446 section 6.2, certificates and access. */
+/* Alerts by which a server says that it will never have us: RFC 8446 section 6.2, certificates and
+ * access. */
 static bool is_refusal(unsigned long code) {
     int alert = ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET;
-    return (alert >= SSL_AD_BAD_CERTIFICATE && alert <= SSL_AD_CERTIFICATE_UNKNOWN) || alert == SSL_AD_UNKNOWN_CA ||
-           alert == SSL_AD_ACCESS_DENIED || alert == SSL_AD_CERTIFICATE_REQUIRED;
+    return (alert >= SSL_AD_BAD_CERTIFICATE && alert <= SSL_AD_CERTIFICATE_UNKNOWN) ||
+           alert == SSL_AD_UNKNOWN_CA || alert == SSL_AD_ACCESS_DENIED ||
+           alert == SSL_AD_CERTIFICATE_REQUIRED;
 }
 
 void tls_session_error(SSL *ssl, int result, int saved_errno, const char *place, struct err *err) {
@@ -122,11 +130,13 @@ void tls_session_error(SSL *ssl, int result, int saved_errno, const char *place,
     unsigned long code = ERR_peek_last_error();
     int kind = SSL_get_error(ssl, result);
     if (verify != X509_V_OK && SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE) {
-        err_set(err, ERR_TLS, place,
-                "the server's certificate is not accepted (%s); set the CA that signed it, or the name it was made for",
-                X509_verify_cert_error_string(verify));
+        err_set(
+            err, ERR_TLS, place,
+            "the server's certificate is not accepted (%s); set the CA that signed it, or the name it was made for",
+            X509_verify_cert_error_string(verify));
     } else if (kind == SSL_ERROR_SSL && ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER) {
-        err_set(err, ERR_TLS, place, "the port does not speak TLS; leave TLS off, or use the TLS port");
+        err_set(err, ERR_TLS, place,
+                "the port does not speak TLS; leave TLS off, or use the TLS port");
     } else if (kind == SSL_ERROR_SSL && code != 0) {
         const char *reason = ERR_reason_error_string(code);
         /* A session that worked once and is damaged on its way works again on a new connection. */

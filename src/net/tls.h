@@ -1,7 +1,7 @@
 /* TLS settings of one side, made once from its files and shared by its connections (OpenSSL 3.0).
  *
- * Verified by default: the chain against --*-cacert or the system's store, and the name or address connected to.
- * At least TLS 1.2.
+ * Verified by default: the chain against --*-cacert or the system's store, and the name or address
+ * connected to. At least TLS 1.2.
  */
 #ifndef LONGHAUL_NET_TLS_H
 #define LONGHAUL_NET_TLS_H

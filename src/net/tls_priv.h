@@ -6,7 +6,8 @@
 
 #include "net/tls.h"
 
-/* A client session on a connected socket; name is verified and, unless it is an address, sent as SNI. */
+/* A client session on a connected socket; name is verified and, unless it is an address, sent as
+ * SNI. */
 SSL *tls_session_new(struct tls *tls, int fd, const char *name, const char *place, struct err *err);
 
 /* The reason of the last failure on this thread's error queue and of the session's verification. */

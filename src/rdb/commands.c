@@ -45,7 +45,8 @@ bool commands_emit(struct commands *c, size_t argc, const struct bytes *argv, st
     return c->output.emit(c->output.ctx, argc, argv, err);
 }
 
-bool commands_lose(struct commands *c, enum commands_loss what, struct bytes element, struct err *err) {
+bool commands_lose(struct commands *c, enum commands_loss what, struct bytes element,
+                   struct err *err) {
     return c->output.lost == NULL || c->output.lost(c->output.ctx, what, element, err);
 }
 
@@ -62,9 +63,11 @@ static int compare_expiring(const void *a, const void *b) {
 }
 
 /* HPEXPIREAT key ms FIELDS n field ... for fields of one moment. */
-static bool emit_expiry(struct commands *c, const struct expiring *fields, size_t n, struct err *err) {
+static bool emit_expiry(struct commands *c, const struct expiring *fields, size_t n,
+                        struct err *err) {
     char ms[COMMANDS_TEXT_MAX], count[COMMANDS_TEXT_MAX];
-    if (c->expiry_argv == NULL) c->expiry_argv = mem_array(NULL, c->options.max_args, sizeof(*c->expiry_argv));
+    if (c->expiry_argv == NULL)
+        c->expiry_argv = mem_array(NULL, c->options.max_args, sizeof(*c->expiry_argv));
     struct bytes *argv = c->expiry_argv;
     argv[0] = BYTES_LITERAL("HPEXPIREAT");
     argv[1] = c->key;
@@ -118,7 +121,8 @@ void commands_begin(struct commands *c, const char *name) {
 bool commands_flush(struct commands *c, struct err *err) {
     struct commands_batch *b = &c->batch;
     if (b->argc <= HEAD) return true;
-    bool ok = commands_emit(c, b->argc, b->argv, err) && (!bytes_equal_str(b->argv[0], "HSET") || expire_batch(c, err));
+    bool ok = commands_emit(c, b->argc, b->argv, err) &&
+              (!bytes_equal_str(b->argv[0], "HSET") || expire_batch(c, err));
     b->argc = HEAD;
     b->used = 0;
     return ok;
@@ -131,7 +135,8 @@ static struct bytes keep(struct commands_batch *b, struct bytes word) {
     return bytes_of(copy, word.len);
 }
 
-bool commands_add(struct commands *c, const struct bytes *words, size_t n, int64_t expiry_ms, struct err *err) {
+bool commands_add(struct commands *c, const struct bytes *words, size_t n, int64_t expiry_ms,
+                  struct err *err) {
     struct commands_batch *b = &c->batch;
     size_t len = 0;
     for (size_t i = 0; i < n; i++) len += words[i].len;
@@ -174,7 +179,8 @@ static bool on_zset_member(void *ctx, struct bytes member, double score, struct 
     return commands_add(ctx, words, 2, FIELD_NEVER_EXPIRES, err);
 }
 
-static bool on_hash_field(void *ctx, struct bytes field, struct bytes value, int64_t expiry_ms, struct err *err) {
+static bool on_hash_field(void *ctx, struct bytes field, struct bytes value, int64_t expiry_ms,
+                          struct err *err) {
     struct commands *c = ctx;
     const struct bytes words[] = { field, value };
     if (expiry_ms != FIELD_NEVER_EXPIRES && !c->options.can.field_expiry) {

@@ -1,16 +1,19 @@
-/* Turns the elements of a value into the commands that make an equal value under a key that does not exist yet (a
- * temporary one, to be renamed). It is a value_sink, fed by a decoder or by whoever reads a value with commands.
+/* Turns the elements of a value into the commands that make an equal value under a key that does
+ * not exist yet (a temporary one, to be renamed). It is a value_sink, fed by a decoder or by
+ * whoever reads a value with commands.
  *
  *   element, element, ... ─▶ batch of max_args words and max_bytes ─▶ emit( RPUSH key item item ... )
  *
  * string   SET                       set    SADD       hash     HSET, then HPEXPIREAT per moment of expiry
  * list     RPUSH                     zset   ZADD       stream   XADD with ids, XSETID, XGROUP, XCLAIM
  *
- * Servers pass over an XCLAIM of an entry that is no longer in its stream. Such pending entries are kept all
- * the same: the entry is added as a placeholder in its place, claimed, and removed again; that needs
- * commands_expect_pending() for streams. When consumers were last seen cannot be written by any command.
+ * Servers pass over an XCLAIM of an entry that is no longer in its stream. Such pending entries are
+ * kept all the same: the entry is added as a placeholder in its place, claimed, and removed again;
+ * that needs commands_expect_pending() for streams. When consumers were last seen cannot be written
+ * by any command.
  *
- * A hash whose fields have all expired on the way has vanished when its commands have run, and so has the key.
+ * A hash whose fields have all expired on the way has vanished when its commands have run, and so
+ * has the key.
  */
 #ifndef LONGHAUL_RDB_COMMANDS_H
 #define LONGHAUL_RDB_COMMANDS_H
@@ -43,15 +46,17 @@ const char *commands_loss_text(enum commands_loss what);
 
 struct commands_options {
     struct commands_abilities can;
-    size_t max_args;  /* words in a command, COMMANDS_ARGS_MIN at least; an entry of a stream is one command always */
+    /* words in a command, COMMANDS_ARGS_MIN at least; an entry of a stream is one command always */
+    size_t max_args;
     size_t max_bytes; /* of elements in a command; a larger element goes alone */
 };
 
-/* The views are good during the call; that of a large element is the sink's own, not a copy. Either callback ends the
- * work by returning false with err set. */
+/* The views are good during the call; that of a large element is the sink's own, not a copy. Either
+ * callback ends the work by returning false with err set. */
 struct commands_output {
     bool (*emit)(void *ctx, size_t argc, const struct bytes *argv, struct err *err);
-    bool (*lost)(void *ctx, enum commands_loss what, struct bytes element, struct err *err); /* may be NULL */
+    /* may be NULL */
+    bool (*lost)(void *ctx, enum commands_loss what, struct bytes element, struct err *err);
     void *ctx;
 };
 
@@ -64,7 +69,8 @@ struct commands *commands_new(struct bytes key, const struct commands_options *o
 /* The sink, whose ctx is the struct commands. */
 const struct value_sink *commands_sink(void);
 
-/* Names an entry that is pending in some group, before the first entry comes, in any order; costs 16 bytes each. */
+/* Names an entry that is pending in some group, before the first entry comes, in any order; costs
+ * 16 bytes each. */
 void commands_expect_pending(struct commands *commands, struct stream_id id);
 /* The same for all that a dumped stream has; other values are left alone. */
 bool commands_expect_payload(struct commands *commands, struct bytes payload, struct err *err);

@@ -33,20 +33,25 @@ struct commands {
 };
 
 bool commands_emit(struct commands *c, size_t argc, const struct bytes *argv, struct err *err);
-bool commands_lose(struct commands *c, enum commands_loss what, struct bytes element, struct err *err);
+bool commands_lose(struct commands *c, enum commands_loss what, struct bytes element,
+                   struct err *err);
 /* Begins a batch of this command unless it is under way. */
 void commands_begin(struct commands *c, const char *name);
 /* Adds n words that must stay together. */
-bool commands_add(struct commands *c, const struct bytes *words, size_t n, int64_t expiry_ms, struct err *err);
+bool commands_add(struct commands *c, const struct bytes *words, size_t n, int64_t expiry_ms,
+                  struct err *err);
 bool commands_flush(struct commands *c, struct err *err);
 
-bool commands_stream_entry(void *ctx, struct stream_id id, size_t n, const struct bytes *fields, struct err *err);
+bool commands_stream_entry(void *ctx, struct stream_id id, size_t n, const struct bytes *fields,
+                           struct err *err);
 bool commands_stream_info(void *ctx, const struct stream_info *info, struct err *err);
-bool commands_stream_group(void *ctx, struct bytes group, struct stream_id last, int64_t entries_read, struct err *err);
-bool commands_stream_consumer(void *ctx, struct bytes group, struct bytes consumer, int64_t seen_ms, int64_t active_ms,
-                              struct err *err);
-bool commands_stream_pending(void *ctx, struct bytes group, struct bytes consumer, struct stream_id id,
-                             int64_t delivered_ms, uint64_t deliveries, struct err *err);
+bool commands_stream_group(void *ctx, struct bytes group, struct stream_id last,
+                           int64_t entries_read, struct err *err);
+bool commands_stream_consumer(void *ctx, struct bytes group, struct bytes consumer, int64_t seen_ms,
+                              int64_t active_ms, struct err *err);
+bool commands_stream_pending(void *ctx, struct bytes group, struct bytes consumer,
+                             struct stream_id id, int64_t delivered_ms, uint64_t deliveries,
+                             struct err *err);
 bool commands_stream_finish(struct commands *c, struct err *err);
 void commands_stream_free(struct commands *c);
 

@@ -5,8 +5,8 @@
  *   XGROUP CREATE, XGROUP CREATECONSUMER, XCLAIM ... TIME RETRYCOUNT FORCE JUSTID
  *   XTRIM or XDEL       placeholders go; XSETID again, since the counters have seen them
  *
- * XTRIM leaves the greatest deleted id alone, which is right when all that is missing was trimmed from the front. Before
- * 7.0 there is no such id, and before 6.2 no XTRIM MINID.
+ * XTRIM leaves the greatest deleted id alone, which is right when all that is missing was trimmed
+ * from the front. Before 7.0 there is no such id, and before 6.2 no XTRIM MINID.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,7 +20,8 @@
 enum { CLAIM_HEAD = 5, CLAIM_TAIL = 6 };
 
 struct commands_stream {
-    /* ids that are pending somewhere; those below `at` have been looked for, and the first `placed` are placeholders */
+    /* ids that are pending somewhere; those below `at` have been looked for, and the first `placed`
+     * are placeholders */
     struct stream_id *expected;
     size_t expected_n, expected_cap, expected_at, placed;
     bool sorted, placed_behind; /* placed_behind: one stands behind a real entry */
@@ -58,7 +59,8 @@ void commands_stream_free(struct commands *c) {
 }
 
 static struct bytes id_text(struct stream_id id, char text[COMMANDS_TEXT_MAX]) {
-    return bytes_of(text, (size_t)snprintf(text, COMMANDS_TEXT_MAX, "%" PRIu64 "-%" PRIu64, id.ms, id.seq));
+    return bytes_of(
+        text, (size_t)snprintf(text, COMMANDS_TEXT_MAX, "%" PRIu64 "-%" PRIu64, id.ms, id.seq));
 }
 
 static struct bytes number_text(uint64_t number, char text[COMMANDS_TEXT_MAX]) {
@@ -81,8 +83,8 @@ void commands_expect_pending(struct commands *c, struct stream_id id) {
     s->expected[s->expected_n++] = id;
 }
 
-static bool expect(void *ctx, struct bytes group, struct bytes consumer, struct stream_id id, int64_t delivered_ms,
-                   uint64_t deliveries, struct err *err) {
+static bool expect(void *ctx, struct bytes group, struct bytes consumer, struct stream_id id,
+                   int64_t delivered_ms, uint64_t deliveries, struct err *err) {
     commands_expect_pending(ctx, id);
     return true;
 }
@@ -99,15 +101,17 @@ static int compare_ids(const void *a, const void *b) {
 
 static bool emit_placeholder(struct commands *c, struct stream_id id, struct err *err) {
     char text[COMMANDS_TEXT_MAX];
-    const struct bytes argv[] = { BYTES_LITERAL("XADD"), c->key, id_text(id, text), BYTES_LITERAL("gone"),
-                                  BYTES_LITERAL("") };
+    const struct bytes argv[] = { BYTES_LITERAL("XADD"), c->key, id_text(id, text),
+                                  BYTES_LITERAL("gone"), BYTES_LITERAL("") };
     return commands_emit(c, 5, argv, err);
 }
 
 /* Placeholders for what is expected up to end, which is an entry itself or not. */
-static bool place_until(struct commands *c, struct stream_id end, bool end_is_entry, struct err *err) {
+static bool place_until(struct commands *c, struct stream_id end, bool end_is_entry,
+                        struct err *err) {
     struct commands_stream *s = c->stream;
-    if (!s->sorted && s->expected_n > 0) qsort(s->expected, s->expected_n, sizeof(*s->expected), compare_ids);
+    if (!s->sorted && s->expected_n > 0)
+        qsort(s->expected, s->expected_n, sizeof(*s->expected), compare_ids);
     s->sorted = true;
     for (; s->expected_at < s->expected_n; s->expected_at++) {
         struct stream_id next = s->expected[s->expected_at];
@@ -124,7 +128,8 @@ static bool place_until(struct commands *c, struct stream_id end, bool end_is_en
 
 /* ---- entries and counters ---- */
 
-bool commands_stream_entry(void *ctx, struct stream_id id, size_t n, const struct bytes *fields, struct err *err) {
+bool commands_stream_entry(void *ctx, struct stream_id id, size_t n, const struct bytes *fields,
+                           struct err *err) {
     struct commands *c = ctx;
     struct commands_stream *s = stream_of(c);
     char text[COMMANDS_TEXT_MAX];
@@ -146,11 +151,13 @@ static bool make_empty(struct commands *c, struct err *err) {
     const struct bytes name = BYTES_LITERAL("longhaul");
     const struct bytes create[] = { BYTES_LITERAL("XGROUP"), BYTES_LITERAL("CREATE"),  c->key, name,
                                     BYTES_LITERAL("0"),      BYTES_LITERAL("MKSTREAM") };
-    const struct bytes destroy[] = { BYTES_LITERAL("XGROUP"), BYTES_LITERAL("DESTROY"), c->key, name };
+    const struct bytes destroy[] = { BYTES_LITERAL("XGROUP"), BYTES_LITERAL("DESTROY"), c->key,
+                                     name };
     return commands_emit(c, 6, create, err) && commands_emit(c, 4, destroy, err);
 }
 
-/* entries: how many are in the stream at this moment; the server refuses a smaller number of entries added. */
+/* entries: how many are in the stream at this moment; the server refuses a smaller number of
+ * entries added. */
 static bool set_id(struct commands *c, uint64_t entries, struct err *err) {
     const struct stream_info *info = &c->stream->info;
     char last[COMMANDS_TEXT_MAX], added[COMMANDS_TEXT_MAX], deleted[COMMANDS_TEXT_MAX];
@@ -158,8 +165,9 @@ static bool set_id(struct commands *c, uint64_t entries, struct err *err) {
     size_t argc = 3;
     if (c->options.can.stream_counters) {
         argv[argc++] = BYTES_LITERAL("ENTRIESADDED");
-        argv[argc++] =
-            number_text(info->has_counters && info->entries_added > entries ? info->entries_added : entries, added);
+        argv[argc++] = number_text(
+            info->has_counters && info->entries_added > entries ? info->entries_added : entries,
+            added);
         if (info->has_counters && !is_zero(info->max_deleted)) {
             argv[argc++] = BYTES_LITERAL("MAXDELETEDID");
             argv[argc++] = id_text(info->max_deleted, deleted);
@@ -182,8 +190,8 @@ bool commands_stream_info(void *ctx, const struct stream_info *info, struct err 
 
 static bool flush_claims(struct commands *c, struct err *err);
 
-bool commands_stream_group(void *ctx, struct bytes group, struct stream_id last, int64_t entries_read,
-                           struct err *err) {
+bool commands_stream_group(void *ctx, struct bytes group, struct stream_id last,
+                           int64_t entries_read, struct err *err) {
     struct commands *c = ctx;
     char id[COMMANDS_TEXT_MAX], read[COMMANDS_TEXT_MAX];
     bool known = c->options.can.stream_counters && entries_read >= 0;
@@ -199,16 +207,22 @@ bool commands_stream_group(void *ctx, struct bytes group, struct stream_id last,
 }
 
 /* Before 6.2 reading one's own pending entries is what makes a consumer. */
-static bool create_consumer(struct commands *c, struct bytes group, struct bytes consumer, struct err *err) {
+static bool create_consumer(struct commands *c, struct bytes group, struct bytes consumer,
+                            struct err *err) {
     if (c->options.can.create_consumer) {
-        const struct bytes argv[] = { BYTES_LITERAL("XGROUP"), BYTES_LITERAL("CREATECONSUMER"), c->key, group,
-                                      consumer };
+        const struct bytes argv[] = { BYTES_LITERAL("XGROUP"), BYTES_LITERAL("CREATECONSUMER"),
+                                      c->key, group, consumer };
         return commands_emit(c, 5, argv, err);
     }
-    const struct bytes argv[] = {
-        BYTES_LITERAL("XREADGROUP"), BYTES_LITERAL("GROUP"),   group,  consumer,          BYTES_LITERAL("COUNT"),
-        BYTES_LITERAL("1"),          BYTES_LITERAL("STREAMS"), c->key, BYTES_LITERAL("0")
-    };
+    const struct bytes argv[] = { BYTES_LITERAL("XREADGROUP"),
+                                  BYTES_LITERAL("GROUP"),
+                                  group,
+                                  consumer,
+                                  BYTES_LITERAL("COUNT"),
+                                  BYTES_LITERAL("1"),
+                                  BYTES_LITERAL("STREAMS"),
+                                  c->key,
+                                  BYTES_LITERAL("0") };
     return commands_emit(c, 9, argv, err);
 }
 
@@ -218,8 +232,8 @@ static void remember(char **copy, size_t *len, struct bytes name) {
     *len = name.len;
 }
 
-bool commands_stream_consumer(void *ctx, struct bytes group, struct bytes consumer, int64_t seen_ms, int64_t active_ms,
-                              struct err *err) {
+bool commands_stream_consumer(void *ctx, struct bytes group, struct bytes consumer, int64_t seen_ms,
+                              int64_t active_ms, struct err *err) {
     struct commands *c = ctx;
     struct commands_stream *s = stream_of(c);
     if (!flush_claims(c, err)) return false;
@@ -231,12 +245,14 @@ bool commands_stream_consumer(void *ctx, struct bytes group, struct bytes consum
 /* ---- pending entries ---- */
 
 static size_t claims_max(const struct commands *c) {
-    size_t by_bytes = c->options.max_bytes / COMMANDS_TEXT_MAX, by_args = c->options.max_args - CLAIM_HEAD - CLAIM_TAIL;
+    size_t by_bytes = c->options.max_bytes / COMMANDS_TEXT_MAX,
+           by_args = c->options.max_args - CLAIM_HEAD - CLAIM_TAIL;
     size_t max = by_bytes < by_args ? by_bytes : by_args;
     return max > 0 ? max : 1;
 }
 
-static bool emit_claims(struct commands *c, struct bytes *argv, char (*texts)[COMMANDS_TEXT_MAX], struct err *err) {
+static bool emit_claims(struct commands *c, struct bytes *argv, char (*texts)[COMMANDS_TEXT_MAX],
+                        struct err *err) {
     const struct commands_stream *s = c->stream;
     char delivered[COMMANDS_TEXT_MAX], deliveries[COMMANDS_TEXT_MAX];
     size_t argc = CLAIM_HEAD;
@@ -273,13 +289,15 @@ static bool can_claim(const struct commands *c, struct stream_id id) {
     return !is_zero(id) && (!s->has_info || stream_id_compare(id, s->info.last) <= 0);
 }
 
-bool commands_stream_pending(void *ctx, struct bytes group, struct bytes consumer, struct stream_id id,
-                             int64_t delivered_ms, uint64_t deliveries, struct err *err) {
+bool commands_stream_pending(void *ctx, struct bytes group, struct bytes consumer,
+                             struct stream_id id, int64_t delivered_ms, uint64_t deliveries,
+                             struct err *err) {
     struct commands *c = ctx;
     struct commands_stream *s = stream_of(c);
     char text[COMMANDS_TEXT_MAX];
     if (!can_claim(c, id)) return commands_lose(c, LOSS_PENDING, id_text(id, text), err);
-    bool same = s->delivered_ms == delivered_ms && s->deliveries == deliveries && s->claims_n < claims_max(c);
+    bool same = s->delivered_ms == delivered_ms && s->deliveries == deliveries &&
+                s->claims_n < claims_max(c);
     if (!same && !flush_claims(c, err)) return false;
     if (s->claims == NULL) s->claims = mem_array(NULL, claims_max(c), sizeof(*s->claims));
     s->delivered_ms = delivered_ms;

@@ -1,4 +1,5 @@
-/* See crc64.h. Eight tables let a step take eight bytes: table[k][b] is the CRC of byte b followed by k zeroes. */
+/* See crc64.h. Eight tables let a step take eight bytes: table[k][b] is the CRC of byte b followed
+ * by k zeroes. */
 #include "rdb/crc64.h"
 
 #include <pthread.h>
@@ -16,7 +17,8 @@ static pthread_once_t table_once = PTHREAD_ONCE_INIT;
 static void fill_table(void) {
     for (unsigned byte = 0; byte < BYTE_VALUES; byte++) {
         uint64_t crc = byte;
-        for (int bit = 0; bit < 8; bit++) crc = (crc & 1) != 0 ? crc >> 1 ^ polynomial_reflected : crc >> 1;
+        for (int bit = 0; bit < 8; bit++)
+            crc = (crc & 1) != 0 ? crc >> 1 ^ polynomial_reflected : crc >> 1;
         table[0][byte] = crc;
     }
     for (int k = 1; k < STEP; k++) {

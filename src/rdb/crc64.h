@@ -1,6 +1,6 @@
-/* CRC64 as Redis and Valkey end their dumped values with: Jones' polynomial 0xad93d23594c935a9, reflected, starting
- * with 0, nothing inverted. ISA-L does it with carry-less multiplication where it is there at build time; otherwise,
- * and in tests beside it, tables do.
+/* CRC64 as Redis and Valkey end their dumped values with: Jones' polynomial 0xad93d23594c935a9,
+ * reflected, starting with 0, nothing inverted. ISA-L does it with carry-less multiplication where
+ * it is there at build time; otherwise, and in tests beside it, tables do.
  */
 #ifndef LONGHAUL_RDB_CRC64_H
 #define LONGHAUL_RDB_CRC64_H

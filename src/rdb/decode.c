@@ -7,7 +7,8 @@
 #include "rdb/decode_priv.h"
 #include "rdb/payload.h"
 
-enum { STEP_BYTES = 16 }; /* what a step counts besides the elements, so that empty ones cannot make a run endless */
+/* what a step counts besides the elements, so that empty ones cannot make a run endless */
+enum { STEP_BYTES = 16 };
 
 static decode_step_fn *const openers[RDB_TYPES] = {
     [RDB_STRING] = decode_string_open,
@@ -49,8 +50,10 @@ static bool step_open(struct decoder *d, struct err *err) {
     if (!rdb_read_byte(&d->in, &d->type, err)) return false;
     decode_step_fn *open = opener_of(d->type, d->version);
     if (open != NULL) return open(d, err);
-    return rdb_bad(&d->in, err, "values of type byte %u (%s), RDB version %u, cannot be decoded", d->type,
-                   value_type_name(payload_type(bytes_of(d->in.base, d->in.end + PAYLOAD_FOOTER_LEN))), d->version);
+    return rdb_bad(
+        &d->in, err, "values of type byte %u (%s), RDB version %u, cannot be decoded", d->type,
+        value_type_name(payload_type(bytes_of(d->in.base, d->in.end + PAYLOAD_FOOTER_LEN))),
+        d->version);
 }
 
 struct decoder *decoder_new(struct bytes payload, const struct value_sink *sink, void *ctx) {
@@ -66,8 +69,10 @@ struct decoder *decoder_new(struct bytes payload, const struct value_sink *sink,
 
 /* Servers have no empty values, except streams. */
 static bool check_end(struct decoder *d, struct err *err) {
-    if (rdb_left(&d->in) > 0) return rdb_bad(&d->in, err, "%zu bytes follow the value", rdb_left(&d->in));
-    return d->elements > 0 || d->stream != NULL || rdb_bad(&d->in, err, "the value has no elements");
+    if (rdb_left(&d->in) > 0)
+        return rdb_bad(&d->in, err, "%zu bytes follow the value", rdb_left(&d->in));
+    return d->elements > 0 || d->stream != NULL ||
+           rdb_bad(&d->in, err, "the value has no elements");
 }
 
 enum decode_status decoder_run(struct decoder *d, size_t max_bytes, struct err *err) {
@@ -79,7 +84,8 @@ enum decode_status decoder_run(struct decoder *d, size_t max_bytes, struct err *
     while (d->step != NULL) {
         d->failed = !d->step(d, err) || (d->step == NULL && !check_end(d, err));
         if (d->failed) return DECODE_FAILED;
-        if (d->step != NULL && d->handed_bytes - start + ++steps * STEP_BYTES >= max_bytes) return DECODE_MORE;
+        if (d->step != NULL && d->handed_bytes - start + ++steps * STEP_BYTES >= max_bytes)
+            return DECODE_MORE;
     }
     return DECODE_DONE;
 }

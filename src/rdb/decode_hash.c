@@ -1,18 +1,21 @@
-/* Hashes: field by field (4), as one zipmap (9), ziplist (13) or listpack (16); with field expiry by Valkey field by
- * field (22), by Redis field by field (24) and as one listpack (25).
+/* Hashes: field by field (4), as one zipmap (9), ziplist (13) or listpack (16); with field expiry
+ * by Valkey field by field (22), by Redis field by field (24) and as one listpack (25).
  *
  *   22   ( field | value | expiry i64, -1: none )*
  *   24   least expiry i64 | count | ( expiry - least + 1, 0: none | field | value )*
  *   25   least expiry i64 | listpack of ( field, value, expiry, 0: none )*
  *
- * Source: redis 7.4 and valkey 9.0 src/rdb.c, rdbSaveObject(), read back from what the servers write.
+ * Source: redis 7.4 and valkey 9.0 src/rdb.c, rdbSaveObject(), read back from what the servers
+ * write.
  */
 #include "rdb/decode_priv.h"
 #include "rdb/zipmap.h"
 
-static bool hand_field(struct decoder *d, struct bytes field, struct bytes value, int64_t expiry_ms, struct err *err) {
+static bool hand_field(struct decoder *d, struct bytes field, struct bytes value, int64_t expiry_ms,
+                       struct err *err) {
     decode_note(d, field.len + value.len);
-    return d->sink->on_hash_field == NULL || d->sink->on_hash_field(d->ctx, field, value, expiry_ms, err);
+    return d->sink->on_hash_field == NULL ||
+           d->sink->on_hash_field(d->ctx, field, value, expiry_ms, err);
 }
 
 /* ---- field by field ---- */
@@ -32,7 +35,8 @@ static bool read_relative_expiry(struct decoder *d, int64_t *expiry_ms, struct e
 /* What stands behind one of type 22. */
 static bool read_expiry(struct decoder *d, int64_t *expiry_ms, struct err *err) {
     if (!rdb_read_i64(&d->in, expiry_ms, err)) return false;
-    return *expiry_ms >= FIELD_NEVER_EXPIRES || rdb_bad(&d->in, err, "the field expiry is out of range");
+    return *expiry_ms >= FIELD_NEVER_EXPIRES ||
+           rdb_bad(&d->in, err, "the field expiry is out of range");
 }
 
 static bool step_plain(struct decoder *d, struct err *err) {
@@ -60,11 +64,13 @@ static bool step_packed(struct decoder *d, struct err *err) {
         d->step = NULL;
         return true;
     }
-    if (!packed_next(&d->packed, &field, err) || !packed_next(&d->packed, &value, err)) return false;
-    if (d->type == RDB_HASH_LISTPACK_EX && !packed_next_number(&d->packed, &expiry_ms, err)) return false;
+    if (!packed_next(&d->packed, &field, err) || !packed_next(&d->packed, &value, err))
+        return false;
+    if (d->type == RDB_HASH_LISTPACK_EX && !packed_next_number(&d->packed, &expiry_ms, err))
+        return false;
     if (expiry_ms < 0) return rdb_bad(&d->packed.in, err, "the field expiry is out of range");
-    return hand_field(d, packed_bytes(&field), packed_bytes(&value), expiry_ms == 0 ? FIELD_NEVER_EXPIRES : expiry_ms,
-                      err);
+    return hand_field(d, packed_bytes(&field), packed_bytes(&value),
+                      expiry_ms == 0 ? FIELD_NEVER_EXPIRES : expiry_ms, err);
 }
 
 static bool step_zipmap(struct decoder *d, struct err *err) {
@@ -73,7 +79,8 @@ static bool step_zipmap(struct decoder *d, struct err *err) {
         d->step = NULL;
         return true;
     }
-    return zipmap_next(&d->node, &field, &value, err) && hand_field(d, field, value, FIELD_NEVER_EXPIRES, err);
+    return zipmap_next(&d->node, &field, &value, err) &&
+           hand_field(d, field, value, FIELD_NEVER_EXPIRES, err);
 }
 
 static bool open_zipmap(struct decoder *d, struct err *err) {

@@ -1,5 +1,5 @@
-/* Lists: item by item (1), as one ziplist (10), as ziplists in a row (14), and the same with listpacks, where a large
- * item is a node of its own (18).
+/* Lists: item by item (1), as one ziplist (10), as ziplists in a row (14), and the same with
+ * listpacks, where a large item is a node of its own (18).
  */
 #include "rdb/decode_priv.h"
 
@@ -17,7 +17,8 @@ static bool step_plain(struct decoder *d, struct err *err) {
         return true;
     }
     d->left--;
-    return rdb_read_string(&d->in, &d->scratch[SCRATCH_VALUE], &item, err) && hand_item(d, item, err);
+    return rdb_read_string(&d->in, &d->scratch[SCRATCH_VALUE], &item, err) &&
+           hand_item(d, item, err);
 }
 
 static bool open_node(struct decoder *d, struct err *err) {
@@ -28,7 +29,8 @@ static bool open_node(struct decoder *d, struct err *err) {
     if (container != CONTAINER_PLAIN)
         return rdb_bad(&d->in, err, "list nodes of kind %u are not known", (unsigned)container);
     struct bytes item;
-    return rdb_read_string(&d->in, &d->scratch[SCRATCH_VALUE], &item, err) && hand_item(d, item, err);
+    return rdb_read_string(&d->in, &d->scratch[SCRATCH_VALUE], &item, err) &&
+           hand_item(d, item, err);
 }
 
 static bool step_nodes(struct decoder *d, struct err *err) {

@@ -1,7 +1,7 @@
 /* Inside of the decoder: shared by decode.c, which drives, and one file per family of values.
  *
- * A family's open function reads the head of the value and sets `step`; each step reads and hands on one element, or
- * opens one node. The last one sets step to NULL.
+ * A family's open function reads the head of the value and sets `step`; each step reads and hands
+ * on one element, or opens one node. The last one sets step to NULL.
  */
 #ifndef LONGHAUL_RDB_DECODE_PRIV_H
 #define LONGHAUL_RDB_DECODE_PRIV_H
@@ -41,7 +41,14 @@ enum rdb_type {
 
 enum { RDB_VERSION_VALKEY = 80 }; /* from here on numbers are Valkey's own */
 
-enum scratch_use { SCRATCH_FIELD, SCRATCH_VALUE, SCRATCH_NODE, SCRATCH_GROUP, SCRATCH_CONSUMER, SCRATCHES };
+enum scratch_use {
+    SCRATCH_FIELD,
+    SCRATCH_VALUE,
+    SCRATCH_NODE,
+    SCRATCH_GROUP,
+    SCRATCH_CONSUMER,
+    SCRATCHES
+};
 
 struct stream_decoder;
 
@@ -63,8 +70,8 @@ struct decoder {
     struct stream_decoder *stream;
 };
 
-decode_step_fn decode_string_open, decode_list_open, decode_set_open, decode_zset_open, decode_hash_open,
-    decode_stream_open;
+decode_step_fn decode_string_open, decode_list_open, decode_set_open, decode_zset_open,
+    decode_hash_open, decode_stream_open;
 void decode_stream_close(struct decoder *d);
 
 /* Reads a string that holds a node; offset is where it stands. */

@@ -14,7 +14,8 @@ static bool step_plain(struct decoder *d, struct err *err) {
         return true;
     }
     d->left--;
-    return rdb_read_string(&d->in, &d->scratch[SCRATCH_VALUE], &member, err) && hand_member(d, member, err);
+    return rdb_read_string(&d->in, &d->scratch[SCRATCH_VALUE], &member, err) &&
+           hand_member(d, member, err);
 }
 
 static bool step_intset(struct decoder *d, struct err *err) {
@@ -24,7 +25,8 @@ static bool step_intset(struct decoder *d, struct err *err) {
         return true;
     }
     const unsigned char *p = rdb_take(&d->node, (uint64_t)d->number_bytes, err);
-    return p != NULL && hand_member(d, rdb_number_text(rdb_le_signed(p, d->number_bytes), text), err);
+    return p != NULL &&
+           hand_member(d, rdb_number_text(rdb_le_signed(p, d->number_bytes), text), err);
 }
 
 static bool step_listpack(struct decoder *d, struct err *err) {
@@ -48,5 +50,6 @@ bool decode_set_open(struct decoder *d, struct err *err) {
     struct bytes blob;
     size_t offset;
     d->step = step_intset;
-    return decode_read_node(d, &blob, &offset, err) && intset_open(&d->node, &d->number_bytes, blob, offset, err);
+    return decode_read_node(d, &blob, &offset, err) &&
+           intset_open(&d->node, &d->number_bytes, blob, offset, err);
 }

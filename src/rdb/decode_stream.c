@@ -8,10 +8,12 @@
  *   group   name | last id | [19: entries read] | pending of the group: ( id | delivered ms | deliveries )*
  *           | consumers: ( name | seen ms | [21: active ms] | ids of the pending )*
  *
- * A consumer's pending entries are only ids; when and how often they were delivered stands in the group's list, which
- * is kept as offsets into the payload and searched by id: both lists are written in the order of ids.
+ * A consumer's pending entries are only ids; when and how often they were delivered stands in the
+ * group's list, which is kept as offsets into the payload and searched by id: both lists are
+ * written in the order of ids.
  *
- * Source: redis 7.2 src/rdb.c, rdbSaveObject() and rdbLoadObject(), src/t_stream.c, its head comment.
+ * Source: redis 7.2 src/rdb.c, rdbSaveObject() and rdbLoadObject(), src/t_stream.c, its head
+ * comment.
  */
 #include <stdlib.h>
 
@@ -26,7 +28,8 @@ enum {
     ENTRY_SAME_FIELDS = 2,
 };
 
-static const uint64_t pending_taken = UINT64_C(1) << 63; /* beside the offset: a consumer has named it */
+/* beside the offset: a consumer has named it */
+static const uint64_t pending_taken = UINT64_C(1) << 63;
 
 /* Elements of one entry: views, and their texts where they are integers. */
 struct items {
@@ -49,7 +52,8 @@ struct stream_decoder {
     uint64_t pending_n, pending_read, pending_cap, pending_taken_n;
 };
 
-static decode_step_fn step_node, step_entry, step_group, step_group_pending, step_consumer, step_consumer_pending;
+static decode_step_fn step_node, step_entry, step_group, step_group_pending, step_consumer,
+    step_consumer_pending;
 
 static bool has_counters(const struct decoder *d) {
     return d->type >= RDB_STREAM_2;
@@ -101,8 +105,8 @@ static bool read_count(struct decoder *d, uint64_t *out, struct err *err) {
 static bool read_master(struct decoder *d, struct err *err) {
     struct stream_decoder *s = d->stream;
     uint64_t n, end;
-    if (!read_count(d, &s->entries_left, err) || !read_count(d, &s->deleted_left, err) || !read_count(d, &n, err) ||
-        !items_read(d, &s->fields, n, err) || !read_count(d, &end, err))
+    if (!read_count(d, &s->entries_left, err) || !read_count(d, &s->deleted_left, err) ||
+        !read_count(d, &n, err) || !items_read(d, &s->fields, n, err) || !read_count(d, &end, err))
         return false;
     return end == 0 || rdb_bad(&d->packed.in, err, "the master entry has no end");
 }
@@ -133,7 +137,8 @@ static bool step_node(struct decoder *d, struct err *err) {
 /* The differences wrap round: a later ms may go with a smaller seq. */
 static bool read_entry_id(struct decoder *d, struct stream_id *id, struct err *err) {
     int64_t ms, seq;
-    if (!packed_next_number(&d->packed, &ms, err) || !packed_next_number(&d->packed, &seq, err)) return false;
+    if (!packed_next_number(&d->packed, &ms, err) || !packed_next_number(&d->packed, &seq, err))
+        return false;
     id->ms = d->stream->master.ms + (uint64_t)ms;
     id->seq = d->stream->master.seq + (uint64_t)seq;
     return true;
@@ -164,7 +169,8 @@ static bool hand_entry(struct decoder *d, struct stream_id id, bool same_fields,
     s->has_entries = true;
     s->before = id;
     decode_note(d, join_words(s, same_fields));
-    return d->sink->on_stream_entry(d->ctx, id, same_fields ? s->fields.n : s->values.n / 2, s->words, err);
+    return d->sink->on_stream_entry(d->ctx, id, same_fields ? s->fields.n : s->values.n / 2,
+                                    s->words, err);
 }
 
 static bool read_entry(struct decoder *d, uint64_t flags, struct err *err) {
@@ -173,10 +179,13 @@ static bool read_entry(struct decoder *d, uint64_t flags, struct err *err) {
     struct stream_id id;
     uint64_t n = s->fields.n, length;
     if (!read_entry_id(d, &id, err) || (!same_fields && !read_count(d, &n, err))) return false;
-    if (n == 0 || n > FIELDS_MAX) return rdb_bad(&d->packed.in, err, "an entry with too few or too many fields");
-    if (!items_read(d, &s->values, same_fields ? n : 2 * n, err) || !read_count(d, &length, err)) return false;
+    if (n == 0 || n > FIELDS_MAX)
+        return rdb_bad(&d->packed.in, err, "an entry with too few or too many fields");
+    if (!items_read(d, &s->values, same_fields ? n : 2 * n, err) || !read_count(d, &length, err))
+        return false;
     uint64_t *left = deleted ? &s->deleted_left : &s->entries_left;
-    if (*left == 0) return rdb_bad(&d->packed.in, err, "the node has more entries than its master entry says");
+    if (*left == 0)
+        return rdb_bad(&d->packed.in, err, "the node has more entries than its master entry says");
     --*left;
     return deleted || hand_entry(d, id, same_fields, err);
 }
@@ -221,11 +230,14 @@ static bool read_group(struct decoder *d, struct err *err) {
     struct stream_decoder *s = d->stream;
     struct stream_id last;
     uint64_t entries_read = (uint64_t)ENTRIES_READ_UNKNOWN;
-    if (!rdb_read_string(&d->in, &d->scratch[SCRATCH_GROUP], &s->group, err) || !read_id(d, &last, err)) return false;
+    if (!rdb_read_string(&d->in, &d->scratch[SCRATCH_GROUP], &s->group, err) ||
+        !read_id(d, &last, err))
+        return false;
     if (has_counters(d) && !rdb_read_len(&d->in, &entries_read, err)) return false;
     if (!rdb_read_count(&d->in, PENDING_LEN_MIN, &s->pending_n, err)) return false;
     decode_note(d, s->group.len);
-    return d->sink->on_group == NULL || d->sink->on_group(d->ctx, s->group, last, (int64_t)entries_read, err);
+    return d->sink->on_group == NULL ||
+           d->sink->on_group(d->ctx, s->group, last, (int64_t)entries_read, err);
 }
 
 static bool step_group(struct decoder *d, struct err *err) {
@@ -274,16 +286,19 @@ static bool step_consumer(struct decoder *d, struct err *err) {
     int64_t seen_ms, active_ms = -1;
     if (s->consumers_left == 0) {
         d->step = step_group;
-        return s->pending_taken_n == s->pending_n || rdb_bad(&d->in, err, "a pending entry belongs to no consumer");
+        return s->pending_taken_n == s->pending_n ||
+               rdb_bad(&d->in, err, "a pending entry belongs to no consumer");
     }
     s->consumers_left--;
     if (!rdb_read_string(&d->in, &d->scratch[SCRATCH_CONSUMER], &s->consumer, err) ||
-        !rdb_read_i64(&d->in, &seen_ms, err) || (d->type >= RDB_STREAM_3 && !rdb_read_i64(&d->in, &active_ms, err)) ||
+        !rdb_read_i64(&d->in, &seen_ms, err) ||
+        (d->type >= RDB_STREAM_3 && !rdb_read_i64(&d->in, &active_ms, err)) ||
         !rdb_read_count(&d->in, ID_LEN, &s->ids_left, err))
         return false;
     decode_note(d, s->consumer.len);
     d->step = step_consumer_pending;
-    return d->sink->on_consumer == NULL || d->sink->on_consumer(d->ctx, s->group, s->consumer, seen_ms, active_ms, err);
+    return d->sink->on_consumer == NULL ||
+           d->sink->on_consumer(d->ctx, s->group, s->consumer, seen_ms, active_ms, err);
 }
 
 /* The place of id in the group's list; NULL when it is not there. */
@@ -307,10 +322,12 @@ static bool hand_pending(struct decoder *d, struct stream_id id, uint64_t offset
     int64_t delivered_ms;
     uint64_t deliveries;
     at.pos = (size_t)offset + ID_LEN;
-    if (!rdb_read_i64(&at, &delivered_ms, err) || !rdb_read_len(&at, &deliveries, err)) return false;
+    if (!rdb_read_i64(&at, &delivered_ms, err) || !rdb_read_len(&at, &deliveries, err))
+        return false;
     decode_note(d, sizeof(id));
     if (d->sink->on_pending == NULL) return true;
-    return d->sink->on_pending(d->ctx, d->stream->group, d->stream->consumer, id, delivered_ms, deliveries, err);
+    return d->sink->on_pending(d->ctx, d->stream->group, d->stream->consumer, id, delivered_ms,
+                               deliveries, err);
 }
 
 static bool step_consumer_pending(struct decoder *d, struct err *err) {

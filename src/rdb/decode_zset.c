@@ -1,5 +1,5 @@
-/* Sorted sets: member and score one by one, with scores as text (3) or in binary (5), as one ziplist (12), as one
- * listpack (17).
+/* Sorted sets: member and score one by one, with scores as text (3) or in binary (5), as one
+ * ziplist (12), as one listpack (17).
  */
 #include "rdb/decode_priv.h"
 
@@ -17,7 +17,8 @@ static bool step_plain(struct decoder *d, struct err *err) {
     }
     d->left--;
     if (!rdb_read_string(&d->in, &d->scratch[SCRATCH_FIELD], &member, err)) return false;
-    bool ok = d->type == RDB_ZSET ? rdb_read_double_text(&d->in, &score, err) : rdb_read_double(&d->in, &score, err);
+    bool ok = d->type == RDB_ZSET ? rdb_read_double_text(&d->in, &score, err)
+                                  : rdb_read_double(&d->in, &score, err);
     return ok && hand_member(d, member, score, err);
 }
 
@@ -29,7 +30,8 @@ static bool step_packed(struct decoder *d, struct err *err) {
         return true;
     }
     return packed_next(&d->packed, &member, err) && packed_next(&d->packed, &score, err) &&
-           packed_double(&d->packed, &score, &number, err) && hand_member(d, packed_bytes(&member), number, err);
+           packed_double(&d->packed, &score, &number, err) &&
+           hand_member(d, packed_bytes(&member), number, err);
 }
 
 bool decode_zset_open(struct decoder *d, struct err *err) {

@@ -10,6 +10,7 @@
 #include "rdb/rdb_cursor.h"
 
 /* Places *in on the first integer. */
-bool intset_open(struct rdb_cursor *in, int *width, struct bytes blob, size_t offset, struct err *err);
+bool intset_open(struct rdb_cursor *in, int *width, struct bytes blob, size_t offset,
+                 struct err *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* The elements of a listpack; see packed.h. Each ends with its own length in groups of seven bits, the highest first and
- * all but the highest marked, so that it can be read from behind. */
+/* The elements of a listpack; see packed.h. Each ends with its own length in groups of seven bits,
+ * the highest first and all but the highest marked, so that it can be read from behind. */
 #include "rdb/packed.h"
 
 enum { HEADER_LEN = 6, SIZE_BITS = 7, SIZE_MARK = 0x80 };
@@ -8,9 +8,9 @@ bool listpack_open(struct packed *p, struct bytes blob, size_t offset, struct er
     return packed_open(p, "listpack", blob, offset, HEADER_LEN, err);
 }
 
-/* How many groups the length after an element takes. Most servers go over to the longer form one too early, so that
- * 16383 takes three, the highest of them 0, though it would fit two as Valkey 9.1 writes it; so with 2097151 and
- * 268435455. */
+/* How many groups the length after an element takes. Most servers go over to the longer form one
+ * too early, so that 16383 takes three, the highest of them 0, though it would fit two as Valkey
+ * 9.1 writes it; so with 2097151 and 268435455. */
 static int size_bytes(struct packed *p, size_t len) {
     int n = 1;
     for (size_t rest = len >> SIZE_BITS; rest > 0; rest >>= SIZE_BITS) n++;
@@ -29,7 +29,8 @@ static bool check_size(struct packed *p, size_t start, struct err *err) {
         ok = ok && ((bytes[i] & SIZE_MARK) != 0) == (i > 0);
         said = said << SIZE_BITS | (bytes[i] & (SIZE_MARK - 1));
     }
-    return (ok && said == len) || rdb_bad(&p->in, err, "the element before this has %zu bytes and says otherwise", len);
+    return (ok && said == len) ||
+           rdb_bad(&p->in, err, "the element before this has %zu bytes and says otherwise", len);
 }
 
 static bool take_wide(struct packed *p, struct packed_item *item, unsigned kind, struct err *err) {
@@ -52,7 +53,8 @@ static bool take_wide(struct packed *p, struct packed_item *item, unsigned kind,
 }
 
 /* 13 bits, signed. */
-static bool take_short_number(struct packed *p, struct packed_item *item, unsigned kind, struct err *err) {
+static bool take_short_number(struct packed *p, struct packed_item *item, unsigned kind,
+                              struct err *err) {
     unsigned low;
     if (!rdb_read_byte(&p->in, &low, err)) return false;
     int64_t number = (int64_t)((kind & 0x1f) << 8 | low);

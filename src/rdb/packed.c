@@ -5,13 +5,14 @@
 
 enum { COUNT_UNKNOWN = 65535, END_MARK = 0xff };
 
-bool packed_open(struct packed *p, const char *what, struct bytes blob, size_t offset, size_t header_len,
-                 struct err *err) {
+bool packed_open(struct packed *p, const char *what, struct bytes blob, size_t offset,
+                 size_t header_len, struct err *err) {
     *p = (struct packed){ .in = rdb_cursor_of_node(what, blob, offset) };
     const unsigned char *header = rdb_take(&p->in, header_len, err);
     if (header == NULL) return false;
     uint64_t len = rdb_le(header, 4);
-    if (len != blob.len) return rdb_bad(&p->in, err, "it has %zu bytes and says %" PRIu64, blob.len, len);
+    if (len != blob.len)
+        return rdb_bad(&p->in, err, "it has %zu bytes and says %" PRIu64, blob.len, len);
     if (rdb_left(&p->in) == 0 || p->in.base[p->in.end - 1] != END_MARK)
         return rdb_bad(&p->in, err, "it has no end mark");
     p->in.end--;
@@ -44,12 +45,14 @@ struct bytes packed_bytes(struct packed_item *item) {
     return item->is_number ? rdb_number_text(item->number, item->text) : item->str;
 }
 
-bool packed_double(const struct packed *p, const struct packed_item *item, double *out, struct err *err) {
+bool packed_double(const struct packed *p, const struct packed_item *item, double *out,
+                   struct err *err) {
     if (item->is_number) {
         *out = (double)item->number;
         return true;
     }
-    return rdb_parse_double(item->str, out) || rdb_bad(&p->in, err, "the score before this is no number");
+    return rdb_parse_double(item->str, out) ||
+           rdb_bad(&p->in, err, "the score before this is no number");
 }
 
 bool packed_take_string(struct packed *p, struct packed_item *item, uint64_t len, struct err *err) {

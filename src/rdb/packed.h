@@ -3,8 +3,8 @@
  *   ziplist    bytes u32 | offset of the last u32 | count u16 | ( length before | kind | data )* | 0xff
  *   listpack   bytes u32 | count u16              | ( kind | data | own length, backwards )*     | 0xff
  *
- * Elements are strings or integers. A count of 65535 means "not known". The redundant lengths are checked too: where
- * they do not fit, the rest cannot be trusted either.
+ * Elements are strings or integers. A count of 65535 means "not known". The redundant lengths are
+ * checked too: where they do not fit, the rest cannot be trusted either.
  *
  * Source: redis 7.0.15 src/ziplist.c and src/listpack.c, their head comments.
  */
@@ -45,14 +45,15 @@ bool packed_next_number(struct packed *p, int64_t *out, struct err *err);
 /* The element as text; good as long as the item. */
 struct bytes packed_bytes(struct packed_item *item);
 /* The element as a score. */
-bool packed_double(const struct packed *p, const struct packed_item *item, double *out, struct err *err);
+bool packed_double(const struct packed *p, const struct packed_item *item, double *out,
+                   struct err *err);
 
 /* For the two formats. */
 bool ziplist_next(struct packed *p, struct packed_item *item, struct err *err);
 bool listpack_next(struct packed *p, struct packed_item *item, struct err *err);
 /* Takes header_len bytes, the last two of which are the count, and the end mark off. */
-bool packed_open(struct packed *p, const char *what, struct bytes blob, size_t offset, size_t header_len,
-                 struct err *err);
+bool packed_open(struct packed *p, const char *what, struct bytes blob, size_t offset,
+                 size_t header_len, struct err *err);
 bool packed_take_string(struct packed *p, struct packed_item *item, uint64_t len, struct err *err);
 bool packed_take_number(struct packed *p, struct packed_item *item, int width, struct err *err);
 

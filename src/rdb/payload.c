@@ -63,7 +63,8 @@ enum value_type payload_type(struct bytes payload) {
 
 unsigned payload_version(struct bytes payload) {
     if (payload.len < PAYLOAD_LEN_MIN) return 0;
-    const unsigned char *footer = (const unsigned char *)payload.ptr + payload.len - PAYLOAD_FOOTER_LEN;
+    const unsigned char *footer =
+        (const unsigned char *)payload.ptr + payload.len - PAYLOAD_FOOTER_LEN;
     return footer[0] | (unsigned)footer[1] << 8;
 }
 
@@ -73,8 +74,9 @@ static const char *footer_of(struct bytes payload) {
 
 static bool check_len(struct bytes payload, struct err *err) {
     if (payload.len >= PAYLOAD_LEN_MIN) return true;
-    return err_set(err, ERR_BAD_PAYLOAD, "payload", "%zu bytes are too few; a dumped value has at least %d",
-                   payload.len, PAYLOAD_LEN_MIN);
+    return err_set(err, ERR_BAD_PAYLOAD, "payload",
+                   "%zu bytes are too few; a dumped value has at least %d", payload.len,
+                   PAYLOAD_LEN_MIN);
 }
 
 bool payload_check(struct bytes payload, struct err *err) {
@@ -84,13 +86,16 @@ bool payload_check(struct bytes payload, struct err *err) {
     uint64_t is = crc64(0, payload.ptr, payload.len - PAYLOAD_FOOTER_LEN + FOOTER_CRC);
     if (said == is) return true;
     return err_set(err, ERR_BAD_PAYLOAD, "payload",
-                   "the CRC is %016" PRIx64 " and should be %016" PRIx64 "; the value was damaged on its way", said,
-                   is);
+                   "the CRC is %016" PRIx64 " and should be %016" PRIx64
+                   "; the value was damaged on its way",
+                   said, is);
 }
 
-bool payload_restamp(struct bytes payload, unsigned version, char footer[PAYLOAD_FOOTER_LEN], struct err *err) {
+bool payload_restamp(struct bytes payload, unsigned version, char footer[PAYLOAD_FOOTER_LEN],
+                     struct err *err) {
     if (!check_len(payload, err)) return false;
-    if (version > VERSION_MAX) return err_set(err, ERR_INTERNAL, "payload", "%u is no RDB version", version);
+    if (version > VERSION_MAX)
+        return err_set(err, ERR_INTERNAL, "payload", "%u is no RDB version", version);
     const char stamp[FOOTER_CRC] = { (char)(version & 0xff), (char)(version >> 8) };
     uint64_t crc = crc64(0, payload.ptr, payload.len - PAYLOAD_FOOTER_LEN);
     crc = crc64(crc, stamp, sizeof(stamp));
@@ -101,14 +106,16 @@ bool payload_restamp(struct bytes payload, unsigned version, char footer[PAYLOAD
 
 /* The id is nine letters of six bits each, and the version of the encoding. */
 bool payload_module(struct bytes payload, struct payload_module *out) {
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     if (payload.len < PAYLOAD_LEN_MIN || payload.ptr[0] != TYPE_MODULE_2) return false;
     struct rdb_cursor c = rdb_cursor_of(bytes_of(payload.ptr, payload.len - PAYLOAD_FOOTER_LEN));
     c.pos = 1;
     if (!rdb_read_len(&c, &out->id, NULL)) return false;
     out->version = (unsigned)(out->id & ((1u << MODULE_VERSION_BITS) - 1));
     uint64_t name = out->id >> MODULE_VERSION_BITS;
-    for (int i = MODULE_NAME_LEN - 1; i >= 0; i--, name >>= MODULE_LETTER_BITS) out->name[i] = letters[name & 63];
+    for (int i = MODULE_NAME_LEN - 1; i >= 0; i--, name >>= MODULE_LETTER_BITS)
+        out->name[i] = letters[name & 63];
     out->name[MODULE_NAME_LEN] = '\0';
     return true;
 }

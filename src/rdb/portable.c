@@ -30,7 +30,9 @@ static bool list_is_portable(struct rdb_cursor *c, struct rdb_scratch *scratch) 
     if (!rdb_read_count(c, 1, &nodes, NULL)) return false;
     while (nodes-- > 0) {
         if (!rdb_read_len(c, &container, NULL)) return false;
-        if (!(container == NODE_PLAIN ? rdb_skip_string(c, &len, NULL) : node_is_portable(c, scratch))) return false;
+        if (!(container == NODE_PLAIN ? rdb_skip_string(c, &len, NULL)
+                                      : node_is_portable(c, scratch)))
+            return false;
     }
     return true;
 }

@@ -23,13 +23,17 @@ enum {
 enum { STRING_INT8, STRING_INT16, STRING_INT32, STRING_LZF };
 
 struct rdb_cursor rdb_cursor_of(struct bytes body) {
-    return (struct rdb_cursor){ .base = (const unsigned char *)body.ptr, .end = body.len, .what = "payload" };
+    return (struct rdb_cursor){ .base = (const unsigned char *)body.ptr,
+                                .end = body.len,
+                                .what = "payload" };
 }
 
 struct rdb_cursor rdb_cursor_of_node(const char *what, struct bytes node, size_t outer) {
-    return (struct rdb_cursor){
-        .base = (const unsigned char *)node.ptr, .end = node.len, .what = what, .outer = outer, .is_node = true
-    };
+    return (struct rdb_cursor){ .base = (const unsigned char *)node.ptr,
+                                .end = node.len,
+                                .what = what,
+                                .outer = outer,
+                                .is_node = true };
 }
 
 bool rdb_bad(const struct rdb_cursor *c, struct err *err, const char *fmt, ...) {
@@ -38,9 +42,10 @@ bool rdb_bad(const struct rdb_cursor *c, struct err *err, const char *fmt, ...) 
     va_start(ap, fmt);
     vsnprintf(reason, sizeof(reason), fmt, ap);
     va_end(ap);
-    if (!c->is_node) return err_set(err, ERR_BAD_PAYLOAD, "payload", "at offset %zu: %s", c->pos, reason);
-    return err_set(err, ERR_BAD_PAYLOAD, "payload", "at offset %zu, byte %zu of the %s there: %s", c->outer, c->pos,
-                   c->what, reason);
+    if (!c->is_node)
+        return err_set(err, ERR_BAD_PAYLOAD, "payload", "at offset %zu: %s", c->pos, reason);
+    return err_set(err, ERR_BAD_PAYLOAD, "payload", "at offset %zu, byte %zu of the %s there: %s",
+                   c->outer, c->pos, c->what, reason);
 }
 
 const unsigned char *rdb_take(struct rdb_cursor *c, uint64_t len, struct err *err) {
@@ -125,7 +130,8 @@ bool rdb_read_len(struct rdb_cursor *c, uint64_t *out, struct err *err) {
 bool rdb_read_count(struct rdb_cursor *c, size_t min_bytes, uint64_t *out, struct err *err) {
     if (!rdb_read_len(c, out, err)) return false;
     if (*out <= rdb_left(c) / min_bytes) return true;
-    return rdb_bad(c, err, "%" PRIu64 " elements are announced and %zu bytes are left", *out, rdb_left(c));
+    return rdb_bad(c, err, "%" PRIu64 " elements are announced and %zu bytes are left", *out,
+                   rdb_left(c));
 }
 
 /* ---- strings ---- */
@@ -144,18 +150,21 @@ void rdb_scratch_fini(struct rdb_scratch *scratch) {
 }
 
 /* The two lengths, and the packed bytes. */
-static const unsigned char *take_lzf(struct rdb_cursor *c, uint64_t *packed_len, uint64_t *len, struct err *err) {
+static const unsigned char *take_lzf(struct rdb_cursor *c, uint64_t *packed_len, uint64_t *len,
+                                     struct err *err) {
     if (!rdb_read_len(c, packed_len, err) || !rdb_read_len(c, len, err)) return NULL;
     struct rdb_cursor at = *c;
     const unsigned char *packed = rdb_take(c, *packed_len, err);
     if (packed == NULL) return NULL;
-    if (*len > 0 && *len / LZF_GAIN_MAX <= *packed_len && *len <= RDB_UNPACKED_MAX && *packed_len <= RDB_UNPACKED_MAX)
+    if (*len > 0 && *len / LZF_GAIN_MAX <= *packed_len && *len <= RDB_UNPACKED_MAX &&
+        *packed_len <= RDB_UNPACKED_MAX)
         return packed;
     rdb_bad(&at, err, "%" PRIu64 " bytes of LZF cannot become %" PRIu64, *packed_len, *len);
     return NULL;
 }
 
-static bool read_lzf(struct rdb_cursor *c, struct rdb_scratch *scratch, struct bytes *out, struct err *err) {
+static bool read_lzf(struct rdb_cursor *c, struct rdb_scratch *scratch, struct bytes *out,
+                     struct err *err) {
     uint64_t packed_len, len;
     const unsigned char *packed = take_lzf(c, &packed_len, &len, err);
     if (packed == NULL) return false;
@@ -166,17 +175,19 @@ static bool read_lzf(struct rdb_cursor *c, struct rdb_scratch *scratch, struct b
     return true;
 }
 
-static bool read_encoded(struct rdb_cursor *c, uint64_t kind, struct rdb_scratch *scratch, struct bytes *out,
-                         struct err *err) {
+static bool read_encoded(struct rdb_cursor *c, uint64_t kind, struct rdb_scratch *scratch,
+                         struct bytes *out, struct err *err) {
     if (kind == STRING_LZF) return read_lzf(c, scratch, out, err);
-    if (kind > STRING_LZF) return rdb_bad(c, err, "strings of kind %u are not known", (unsigned)kind);
+    if (kind > STRING_LZF)
+        return rdb_bad(c, err, "strings of kind %u are not known", (unsigned)kind);
     int width = kind == STRING_INT8 ? 1 : kind == STRING_INT16 ? 2 : 4;
     const unsigned char *p = rdb_take(c, (uint64_t)width, err);
     if (p != NULL) *out = rdb_number_text(rdb_le_signed(p, width), scratch->text);
     return p != NULL;
 }
 
-bool rdb_read_string(struct rdb_cursor *c, struct rdb_scratch *scratch, struct bytes *out, struct err *err) {
+bool rdb_read_string(struct rdb_cursor *c, struct rdb_scratch *scratch, struct bytes *out,
+                     struct err *err) {
     uint64_t len;
     bool encoded;
     if (!read_len(c, &len, &encoded, err)) return false;
@@ -215,7 +226,9 @@ bool rdb_read_double_text(struct rdb_cursor *c, double *out, struct err *err) {
     unsigned len;
     if (!rdb_read_byte(c, &len, err)) return false;
     if (len >= DOUBLE_NAN) {
-        *out = len == DOUBLE_NAN ? (double)NAN : len == DOUBLE_INF ? (double)INFINITY : -(double)INFINITY;
+        *out = len == DOUBLE_NAN   ? (double)NAN
+               : len == DOUBLE_INF ? (double)INFINITY
+                                   : -(double)INFINITY;
         return true;
     }
     struct rdb_cursor at = *c;

@@ -5,10 +5,12 @@
  *                        └ LZF: unpacked into    so that every complaint names an offset in the payload
  *                               a scratch
  *
- * Nothing is believed: every length is compared with what is left before it is used, and the size that LZF announces
- * with what so many bytes can unpack to. What is wrong becomes ERR_BAD_PAYLOAD with the offset and the reason.
+ * Nothing is believed: every length is compared with what is left before it is used, and the size
+ * that LZF announces with what so many bytes can unpack to. What is wrong becomes ERR_BAD_PAYLOAD
+ * with the offset and the reason.
  *
- * Source: redis 7.0.15 src/rdb.h and rdb.c, rdbLoadLenByRef(), rdbGenericLoadStringObject(), rdbLoadDoubleValue().
+ * Source: redis 7.0.15 src/rdb.h and rdb.c, rdbLoadLenByRef(), rdbGenericLoadStringObject(),
+ * rdbLoadDoubleValue().
  */
 #ifndef LONGHAUL_RDB_RDB_CURSOR_H
 #define LONGHAUL_RDB_RDB_CURSOR_H
@@ -23,7 +25,8 @@
 enum {
     RDB_NUMBER_TEXT_MAX = 24,
     RDB_UNPACKED_MAX =
-        512 * 1024 * 1024, /* most bytes that one LZF string may announce: proto-max-bulk-len's default */
+        /* most bytes that one LZF string may announce: proto-max-bulk-len's default */
+    512 * 1024 * 1024,
 };
 
 struct rdb_cursor {
@@ -34,7 +37,8 @@ struct rdb_cursor {
     bool is_node;
 };
 
-/* What a string is unpacked or printed into when it is not in the payload as it is. Zeroed to begin with. */
+/* What a string is unpacked or printed into when it is not in the payload as it is. Zeroed to begin
+ * with. */
 struct rdb_scratch {
     char *buf;
     size_t cap;
@@ -50,7 +54,8 @@ static inline size_t rdb_left(const struct rdb_cursor *c) {
 }
 
 /* Sets ERR_BAD_PAYLOAD with the cursor's place; returns false. */
-bool rdb_bad(const struct rdb_cursor *c, struct err *err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+bool rdb_bad(const struct rdb_cursor *c, struct err *err, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* The next len bytes; NULL when there are fewer. */
 const unsigned char *rdb_take(struct rdb_cursor *c, uint64_t len, struct err *err);
@@ -60,7 +65,8 @@ bool rdb_read_len(struct rdb_cursor *c, uint64_t *out, struct err *err);
 /* A length that counts things of at least min_bytes each, which must still be able to come. */
 bool rdb_read_count(struct rdb_cursor *c, size_t min_bytes, uint64_t *out, struct err *err);
 /* A view into the payload or into scratch: good until the scratch is used again. */
-bool rdb_read_string(struct rdb_cursor *c, struct rdb_scratch *scratch, struct bytes *out, struct err *err);
+bool rdb_read_string(struct rdb_cursor *c, struct rdb_scratch *scratch, struct bytes *out,
+                     struct err *err);
 /* Passes over a string; *len is what rdb_read_string() would give, without unpacking. */
 bool rdb_skip_string(struct rdb_cursor *c, uint64_t *len, struct err *err);
 /* As text with its length before it, and bytes of their own for nan, inf and -inf. */

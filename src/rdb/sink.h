@@ -1,8 +1,10 @@
-/* What a value consists of, handed on element by element: by a decoder of dumped values, or by whoever reads a value
- * with the commands of its type; to whatever writes it elsewhere, counts it or compares it.
+/* What a value consists of, handed on element by element: by a decoder of dumped values, or by
+ * whoever reads a value with the commands of its type; to whatever writes it elsewhere, counts it
+ * or compares it.
  *
- * Views are good during the call only. A callback that returns false ends the reading and has set err. A callback that
- * is NULL is not called. A value calls only those of its type; a stream calls in this order:
+ * Views are good during the call only. A callback that returns false ends the reading and has set
+ * err. A callback that is NULL is not called. A value calls only those of its type; a stream calls
+ * in this order:
  *
  *   entry* info ( group ( consumer pending* )* )*
  */
@@ -37,17 +39,20 @@ struct value_sink {
     /* score may be infinite, and NaN in broken old dumps */
     bool (*on_zset_member)(void *ctx, struct bytes member, double score, struct err *err);
     /* expiry_ms: absolute, or FIELD_NEVER_EXPIRES */
-    bool (*on_hash_field)(void *ctx, struct bytes field, struct bytes value, int64_t expiry_ms, struct err *err);
+    bool (*on_hash_field)(void *ctx, struct bytes field, struct bytes value, int64_t expiry_ms,
+                          struct err *err);
     /* fields: n times name and value */
-    bool (*on_stream_entry)(void *ctx, struct stream_id id, size_t n, const struct bytes *fields, struct err *err);
+    bool (*on_stream_entry)(void *ctx, struct stream_id id, size_t n, const struct bytes *fields,
+                            struct err *err);
     bool (*on_stream_info)(void *ctx, const struct stream_info *info, struct err *err);
     /* entries_read: or ENTRIES_READ_UNKNOWN */
-    bool (*on_group)(void *ctx, struct bytes group, struct stream_id last, int64_t entries_read, struct err *err);
+    bool (*on_group)(void *ctx, struct bytes group, struct stream_id last, int64_t entries_read,
+                     struct err *err);
     /* active_ms: -1 when the consumer never got an entry, or the server does not say */
-    bool (*on_consumer)(void *ctx, struct bytes group, struct bytes consumer, int64_t seen_ms, int64_t active_ms,
-                        struct err *err);
-    bool (*on_pending)(void *ctx, struct bytes group, struct bytes consumer, struct stream_id id, int64_t delivered_ms,
-                       uint64_t deliveries, struct err *err);
+    bool (*on_consumer)(void *ctx, struct bytes group, struct bytes consumer, int64_t seen_ms,
+                        int64_t active_ms, struct err *err);
+    bool (*on_pending)(void *ctx, struct bytes group, struct bytes consumer, struct stream_id id,
+                       int64_t delivered_ms, uint64_t deliveries, struct err *err);
 };
 
 static inline int stream_id_compare(struct stream_id a, struct stream_id b) {

@@ -1,7 +1,14 @@
-/* The elements of a ziplist; see packed.h. Each says the length of the one before it, in one byte, or in five. */
+/* The elements of a ziplist; see packed.h. Each says the length of the one before it, in one byte,
+ * or in five. */
 #include "rdb/packed.h"
 
-enum { HEADER_LEN = 10, LEN_LONG = 254, LEN_LONG_BYTES = 4, IMMEDIATE_FIRST = 0xf1, IMMEDIATE_LAST = 0xfd };
+enum {
+    HEADER_LEN = 10,
+    LEN_LONG = 254,
+    LEN_LONG_BYTES = 4,
+    IMMEDIATE_FIRST = 0xf1,
+    IMMEDIATE_LAST = 0xfd
+};
 
 bool ziplist_open(struct packed *p, struct bytes blob, size_t offset, struct err *err) {
     if (!packed_open(p, "ziplist", blob, offset, HEADER_LEN, err)) return false;
@@ -18,11 +25,12 @@ static bool check_before(struct packed *p, struct err *err) {
         if (bytes == NULL) return false;
         len = rdb_le(bytes, LEN_LONG_BYTES);
     }
-    return len == p->before_len ||
-           rdb_bad(&p->in, err, "the element before has %zu bytes, not %u", p->before_len, (unsigned)len);
+    return len == p->before_len || rdb_bad(&p->in, err, "the element before has %zu bytes, not %u",
+                                           p->before_len, (unsigned)len);
 }
 
-static bool take_number(struct packed *p, struct packed_item *item, unsigned kind, struct err *err) {
+static bool take_number(struct packed *p, struct packed_item *item, unsigned kind,
+                        struct err *err) {
     switch (kind) {
     case 0xc0:
         return packed_take_number(p, item, 2, err);
@@ -37,7 +45,8 @@ static bool take_number(struct packed *p, struct packed_item *item, unsigned kin
     default:
         break;
     }
-    if (kind < IMMEDIATE_FIRST || kind > IMMEDIATE_LAST) return rdb_bad(&p->in, err, "0x%02x begins no element", kind);
+    if (kind < IMMEDIATE_FIRST || kind > IMMEDIATE_LAST)
+        return rdb_bad(&p->in, err, "0x%02x begins no element", kind);
     item->is_number = true;
     item->number = (int64_t)kind - IMMEDIATE_FIRST;
     return true;

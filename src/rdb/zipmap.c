@@ -6,7 +6,8 @@ enum { LEN_LONG = 254, END_MARK = 0xff };
 bool zipmap_open(struct rdb_cursor *in, struct bytes blob, size_t offset, struct err *err) {
     *in = rdb_cursor_of_node("zipmap", blob, offset);
     if (rdb_take(in, 1, err) == NULL) return false; /* the count adds nothing to the end mark */
-    if (rdb_left(in) == 0 || in->base[in->end - 1] != END_MARK) return rdb_bad(in, err, "it has no end mark");
+    if (rdb_left(in) == 0 || in->base[in->end - 1] != END_MARK)
+        return rdb_bad(in, err, "it has no end mark");
     in->end--;
     return true;
 }
@@ -32,5 +33,6 @@ bool zipmap_next(struct rdb_cursor *in, struct bytes *field, struct bytes *value
     uint64_t len;
     unsigned unused;
     return read_len(in, &len, err) && read_string(in, len, field, err) && read_len(in, &len, err) &&
-           rdb_read_byte(in, &unused, err) && read_string(in, len, value, err) && rdb_take(in, unused, err) != NULL;
+           rdb_read_byte(in, &unused, err) && read_string(in, len, value, err) &&
+           rdb_take(in, unused, err) != NULL;
 }

@@ -1,4 +1,5 @@
-/* See reader.h. Framing never recurses: open aggregates are a small stack of how many elements each still misses. */
+/* See reader.h. Framing never recurses: open aggregates are a small stack of how many elements each
+ * still misses. */
 #include "resp/reader.h"
 
 #define OK_LINE "+OK\r\n"
@@ -10,8 +11,10 @@ enum {
     QUICK_HEAD_MAX = 7,    /* "$9999" and CRLF */
 };
 
-/* Finds the line that starts at from (its end is CRLF); remembers in *searched how far it looked. */
-static enum line_result find_line(struct bytes input, size_t from, size_t *searched, struct bytes *line) {
+/* Finds the line that starts at from (its end is CRLF); remembers in *searched how far it looked.
+ */
+static enum line_result find_line(struct bytes input, size_t from, size_t *searched,
+                                  struct bytes *line) {
     size_t start = from + *searched;
     const char *lf = start < input.len ? memchr(input.ptr + start, '\n', input.len - start) : NULL;
     if (lf == NULL) {
@@ -25,8 +28,9 @@ static enum line_result find_line(struct bytes input, size_t from, size_t *searc
     return LINE_OK;
 }
 
-/* The heads that nearly all values have: a number of a few digits, and CRLF. Returns where the next byte stands; NULL for
- * any other line, and for one that is not whole yet: find_line() tells which. text begins behind the type. */
+/* The heads that nearly all values have: a number of a few digits, and CRLF. Returns where the next
+ * byte stands; NULL for any other line, and for one that is not whole yet: find_line() tells which.
+ * text begins behind the type. */
 static const char *quick_number(const char *text, const char *end, int64_t *number) {
     if (end - text > QUICK_DIGITS_MAX + 3) end = text + QUICK_DIGITS_MAX + 3;
     bool negative = text < end && *text == '-';
@@ -34,7 +38,8 @@ static const char *quick_number(const char *text, const char *end, int64_t *numb
     uint64_t n = 0;
     unsigned digit;
     for (; p < end && (digit = (unsigned char)*p - (unsigned)'0') <= 9; p++) n = n * 10 + digit;
-    if (p == first || p - first > QUICK_DIGITS_MAX || end - p < 2 || p[0] != '\r' || p[1] != '\n') return NULL;
+    if (p == first || p - first > QUICK_DIGITS_MAX || end - p < 2 || p[0] != '\r' || p[1] != '\n')
+        return NULL;
     *number = negative ? -(int64_t)n : (int64_t)n;
     return p + 2;
 }
@@ -72,7 +77,8 @@ static bool is_known_type(char c) {
 }
 
 static enum resp_frame bad(struct err *err, size_t offset, const char *what) {
-    err_set(err, ERR_PROTOCOL, "", "the answer is not RESP (%s at byte %zu); is this a Redis or Valkey port?", what,
+    err_set(err, ERR_PROTOCOL, "",
+            "the answer is not RESP (%s at byte %zu); is this a Redis or Valkey port?", what,
             offset);
     return RESP_BAD;
 }
@@ -90,8 +96,8 @@ static enum resp_frame value_ends_at(struct resp_framer *f, size_t after) {
     return RESP_FRAMED;
 }
 
-static enum resp_frame frame_string(struct resp_framer *f, struct bytes input, size_t after, char type, int64_t n,
-                                    struct err *err) {
+static enum resp_frame frame_string(struct resp_framer *f, struct bytes input, size_t after,
+                                    char type, int64_t n, struct err *err) {
     if (!is_length(type, n, RESP_BULK_MAX)) return bad(err, f->pos, "wrong length");
     if (n < 0) return value_ends_at(f, after);
     if (type == '=' && n < 4) return bad(err, f->pos, "verbatim string without format");
@@ -100,11 +106,13 @@ static enum resp_frame frame_string(struct resp_framer *f, struct bytes input, s
         return RESP_NEED_MORE;
     }
     after += (size_t)n;
-    if (input.ptr[after] != '\r' || input.ptr[after + 1] != '\n') return bad(err, after, "string without end");
+    if (input.ptr[after] != '\r' || input.ptr[after + 1] != '\n')
+        return bad(err, after, "string without end");
     return value_ends_at(f, after + 2);
 }
 
-static enum resp_frame frame_aggregate(struct resp_framer *f, size_t after, char type, int64_t n, struct err *err) {
+static enum resp_frame frame_aggregate(struct resp_framer *f, size_t after, char type, int64_t n,
+                                       struct err *err) {
     if (!is_length(type, n, RESP_COUNT_MAX)) return bad(err, f->pos, "wrong count");
     if (n <= 0 && type != '|') return value_ends_at(f, after);
     if (f->depth == RESP_DEPTH_MAX) return bad(err, f->pos, "nested too deeply");
@@ -117,8 +125,8 @@ static enum resp_frame frame_aggregate(struct resp_framer *f, size_t after, char
 }
 
 /* Handles one value at framer->pos whose head, with the number in it, ends at `after`. */
-static enum resp_frame frame_numbered(struct resp_framer *f, struct bytes input, size_t after, char type, int64_t n,
-                                      struct err *err) {
+static enum resp_frame frame_numbered(struct resp_framer *f, struct bytes input, size_t after,
+                                      char type, int64_t n, struct err *err) {
     switch (type) {
     case '$':
     case '=':
@@ -136,7 +144,9 @@ static enum resp_frame frame_numbered(struct resp_framer *f, struct bytes input,
 }
 
 static const char *number_fault(char type) {
-    return type == ':' ? "wrong integer" : type == '$' || type == '=' || type == '!' ? "wrong length" : "wrong count";
+    return type == ':'                                 ? "wrong integer"
+           : type == '$' || type == '=' || type == '!' ? "wrong length"
+                                                       : "wrong count";
 }
 
 static bool is_numbered(char type) {
@@ -144,7 +154,8 @@ static bool is_numbered(char type) {
 }
 
 /* The long way: any line, whole or not. */
-static enum resp_frame frame_line(struct resp_framer *f, struct bytes input, char type, struct err *err) {
+static enum resp_frame frame_line(struct resp_framer *f, struct bytes input, char type,
+                                  struct err *err) {
     if (!is_known_type(type)) return bad(err, f->pos, "unknown type");
     struct bytes line;
     enum line_result found = find_line(input, f->pos, &f->searched, &line);
@@ -153,7 +164,8 @@ static enum resp_frame frame_line(struct resp_framer *f, struct bytes input, cha
     size_t after = f->pos + line.len + 2;
     int64_t n;
     if (!is_numbered(type)) return value_ends_at(f, after);
-    if (!bytes_to_i64(bytes_of(line.ptr + 1, line.len - 1), &n)) return bad(err, f->pos, number_fault(type));
+    if (!bytes_to_i64(bytes_of(line.ptr + 1, line.len - 1), &n))
+        return bad(err, f->pos, number_fault(type));
     return frame_numbered(f, input, after, type, n, err);
 }
 
@@ -172,8 +184,9 @@ static enum resp_frame frame_value(struct resp_framer *f, struct bytes input, st
     return frame_line(f, input, type, err);
 }
 
-/* What nearly all elements of long replies are: whole strings of less than 10,000 bytes. Passes over those before the last
- * element, which may end more than itself; anything else is left for frame_value(). */
+/* What nearly all elements of long replies are: whole strings of less than 10,000 bytes. Passes
+ * over those before the last element, which may end more than itself; anything else is left for
+ * frame_value(). */
 static void frame_strings(struct resp_framer *f, struct bytes input) {
     const char *p = input.ptr + f->pos, *end = input.ptr + input.len;
     int64_t left = f->left[f->depth - 1];
@@ -198,12 +211,14 @@ static void frame_strings(struct resp_framer *f, struct bytes input) {
 }
 
 /* Not inlined: it would cost those seen at once the saving of its registers. */
-__attribute__((noinline)) static enum resp_frame frame_any(struct resp_framer *f, struct bytes input, struct err *err) {
+__attribute__((noinline)) static enum resp_frame frame_any(struct resp_framer *f,
+                                                           struct bytes input, struct err *err) {
     if (f->need > input.len) return RESP_NEED_MORE;
     do {
         if (f->depth > 0) frame_strings(f, input);
         enum resp_frame result = frame_value(f, input, err);
-        if (result == RESP_NEED_MORE && (int64_t)f->pos > RESP_REPLY_MAX) return bad(err, f->pos, "reply too long");
+        if (result == RESP_NEED_MORE && (int64_t)f->pos > RESP_REPLY_MAX)
+            return bad(err, f->pos, "reply too long");
         if (result != RESP_FRAMED) return result;
     } while (f->depth > 0);
     return RESP_FRAMED;
@@ -269,7 +284,8 @@ static void take_aggregate(struct resp_item *item, int64_t n) {
 /* Any other line than the three below. False for an attribute, which is passed over. */
 static bool take_value(struct resp_cursor *c, struct resp_item *item) {
     struct bytes line = take_line(c);
-    *item = (struct resp_item){ .type = (enum resp_type)line.ptr[0], .str = bytes_of(line.ptr + 1, line.len - 1) };
+    *item = (struct resp_item){ .type = (enum resp_type)line.ptr[0],
+                                .str = bytes_of(line.ptr + 1, line.len - 1) };
     switch (item->type) {
     case RESP_VERBATIM:
     case RESP_BULK_ERROR:
@@ -291,13 +307,15 @@ static bool take_value(struct resp_cursor *c, struct resp_item *item) {
     }
 }
 
-/* Anything but an integer and a string that is there. Not inlined: it would cost those the saving of its registers. */
+/* Anything but an integer and a string that is there. Not inlined: it would cost those the saving
+ * of its registers. */
 __attribute__((noinline)) static bool next_value(struct resp_cursor *c, struct resp_item *item) {
     char type = c->pos[0];
     if (type != '$' && type != '*') return take_value(c, item) || resp_next(c, item);
     int64_t n;
     const char *text = c->pos + 1, *after = framed_number(text, &n);
-    *item = (struct resp_item){ .type = (enum resp_type)type, .str = bytes_of(text, (size_t)(after - 2 - text)) };
+    *item = (struct resp_item){ .type = (enum resp_type)type,
+                                .str = bytes_of(text, (size_t)(after - 2 - text)) };
     c->pos = after;
     if (type == '$') {
         take_string(c, item, n);

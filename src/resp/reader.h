@@ -1,8 +1,8 @@
-/* Reading RESP2 and RESP3 in place: first the end of a reply is found (framing), without copying and without starting
- * over when more bytes arrive; then a cursor walks over it.
+/* Reading RESP2 and RESP3 in place: first the end of a reply is found (framing), without copying
+ * and without starting over when more bytes arrive; then a cursor walks over it.
  *
- * Source: the Redis serialization protocol specification (RESP2 and RESP3); streamed aggregates and strings ("$?",
- * "*?") are not sent by any server and are refused.
+ * Source: the Redis serialization protocol specification (RESP2 and RESP3); streamed aggregates and
+ * strings ("$?", "*?") are not sent by any server and are refused.
  */
 #ifndef LONGHAUL_RESP_READER_H
 #define LONGHAUL_RESP_READER_H
@@ -68,8 +68,10 @@ enum resp_frame resp_frame(struct resp_framer *framer, struct bytes input, struc
 /* One value of a framed reply. */
 struct resp_item {
     enum resp_type type; /* a null bulk or null array of RESP2 is RESP_NULL */
-    struct bytes str;    /* strings, errors, and the text of numbers; a verbatim string without its "txt:" */
-    int64_t num;         /* RESP_INTEGER and RESP_BOOL; for aggregates the number of values that follow (maps: both
+    /* strings, errors, and the text of numbers; a verbatim string without its "txt:" */
+    struct bytes str;
+    int64_t
+        num; /* RESP_INTEGER and RESP_BOOL; for aggregates the number of values that follow (maps: both
                           * keys and values) */
 };
 
@@ -81,8 +83,8 @@ static inline struct resp_cursor resp_cursor_of(struct bytes framed) {
     return (struct resp_cursor){ .pos = framed.ptr, .end = framed.ptr + framed.len };
 }
 
-/* The next value, depth first; for an aggregate its head, its elements follow. Attributes are skipped. False at the
- * end. Only for bytes that resp_frame() accepted. */
+/* The next value, depth first; for an aggregate its head, its elements follow. Attributes are
+ * skipped. False at the end. Only for bytes that resp_frame() accepted. */
 bool resp_next(struct resp_cursor *cursor, struct resp_item *item);
 
 /* Passes over the next value with all that it holds. False at the end. */
@@ -95,7 +97,8 @@ static inline bool resp_is_error(const struct resp_item *item) {
     return item->type == RESP_ERROR || item->type == RESP_BULK_ERROR;
 }
 static inline bool resp_is_aggregate(const struct resp_item *item) {
-    return item->type == RESP_ARRAY || item->type == RESP_SET || item->type == RESP_PUSH || item->type == RESP_MAP;
+    return item->type == RESP_ARRAY || item->type == RESP_SET || item->type == RESP_PUSH ||
+           item->type == RESP_MAP;
 }
 
 #endif

@@ -4,7 +4,8 @@
 enum { NUMBER_MAX = RESP_NUMBER_ROOM };
 
 #define TEN(d) d "0" d "1" d "2" d "3" d "4" d "5" d "6" d "7" d "8" d "9"
-static const char pairs[] = TEN("0") TEN("1") TEN("2") TEN("3") TEN("4") TEN("5") TEN("6") TEN("7") TEN("8") TEN("9");
+static const char pairs[] =
+    TEN("0") TEN("1") TEN("2") TEN("3") TEN("4") TEN("5") TEN("6") TEN("7") TEN("8") TEN("9");
 
 /* Decimal digits of n before end; returns where they start. */
 static char *digits_before(char *end, uint64_t n) {
@@ -28,7 +29,9 @@ static inline char *put_length(char *p, char type, size_t n) {
         *p++ = (char)('0' + n % 10);
     } else {
         char text[NUMBER_MAX];
-        for (const char *digit = digits_before(text + NUMBER_MAX, n); digit < text + NUMBER_MAX; digit++) *p++ = *digit;
+        for (const char *digit = digits_before(text + NUMBER_MAX, n); digit < text + NUMBER_MAX;
+             digit++)
+            *p++ = *digit;
     }
     *p++ = '\r';
     *p++ = '\n';
@@ -70,7 +73,8 @@ void resp_write_arg_ref(struct outq *out, struct block *block, struct bytes arg)
     resp_write_arg_parts(out, block, arg, bytes_of("", 0));
 }
 
-void resp_write_arg_parts(struct outq *out, struct block *block, struct bytes first, struct bytes second) {
+void resp_write_arg_parts(struct outq *out, struct block *block, struct bytes first,
+                          struct bytes second) {
     char *at = outq_reserve(out, NUMBER_MAX + 3);
     outq_commit(out, (size_t)(put_length(at, '$', first.len + second.len) - at));
     outq_write_ref(out, block, first);

@@ -1,4 +1,5 @@
-/* Writing commands: an array of bulk strings, which every server accepts whatever the protocol of its replies. */
+/* Writing commands: an array of bulk strings, which every server accepts whatever the protocol of
+ * its replies. */
 #ifndef LONGHAUL_RESP_WRITER_H
 #define LONGHAUL_RESP_WRITER_H
 
@@ -16,10 +17,11 @@ void resp_write_arg_ref(struct outq *out, struct block *block, struct bytes arg)
 void resp_write_arg_i64(struct outq *out, int64_t number);
 
 /* An argument in two parts, the first of which may be referred to. */
-void resp_write_arg_parts(struct outq *out, struct block *block, struct bytes first, struct bytes second);
+void resp_write_arg_parts(struct outq *out, struct block *block, struct bytes first,
+                          struct bytes second);
 
-/* For commands that are written by the million: straight into room that was reserved for all of one, with
- * RESP_ARG_ROOM() for each argument. Each returns where it ends. */
+/* For commands that are written by the million: straight into room that was reserved for all of
+ * one, with RESP_ARG_ROOM() for each argument. Each returns where it ends. */
 #define RESP_NUMBER_ROOM 24
 #define RESP_ARG_ROOM(len) ((len) + RESP_NUMBER_ROOM + 5)
 static inline char *resp_put(char *at, const char *encoded, size_t len) {

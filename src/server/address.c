@@ -5,7 +5,8 @@
 #include <strings.h>
 
 bool address_set(struct address *address, struct bytes host, uint16_t port) {
-    if (host.len == 0 || host.len >= ADDRESS_HOST_MAX || memchr(host.ptr, '\0', host.len) != NULL) return false;
+    if (host.len == 0 || host.len >= ADDRESS_HOST_MAX || memchr(host.ptr, '\0', host.len) != NULL)
+        return false;
     *address = (struct address){ .port = port };
     memcpy(address->host, host.ptr, host.len);
     return true;
@@ -40,7 +41,9 @@ bool address_parse(struct address *address, struct bytes text, const struct addr
     while (colon > 0 && text.ptr[colon - 1] != ':') colon--;
     if (colon == 0) return false;
     int64_t port;
-    if (!bytes_to_i64(bytes_of(text.ptr + colon, text.len - colon), &port) || port < 1 || port > 65535) return false;
+    if (!bytes_to_i64(bytes_of(text.ptr + colon, text.len - colon), &port) || port < 1 ||
+        port > 65535)
+        return false;
     struct bytes host = bytes_of(text.ptr, colon - 1);
     if (host.len == 0) host = address_own_host(from);
     return address_set(address, host, (uint16_t)port);

@@ -1,4 +1,5 @@
-/* Where one node is: what a connection is opened to, and how nodes are told apart. A small value, copied freely. */
+/* Where one node is: what a connection is opened to, and how nodes are told apart. A small value,
+ * copied freely. */
 #ifndef LONGHAUL_SERVER_ADDRESS_H
 #define LONGHAUL_SERVER_ADDRESS_H
 
@@ -23,10 +24,12 @@ bool address_equal(const struct address *a, const struct address *b);
 /* "host:port", "[::1]:port" or the path; cut to size; returns buf. */
 const char *address_format(const struct address *address, char *buf, size_t size);
 
-/* The host that another port of the same machine is reached at; behind a Unix socket that is the loopback. */
+/* The host that another port of the same machine is reached at; behind a Unix socket that is the
+ * loopback. */
 struct bytes address_own_host(const struct address *address);
 
-/* "host:port" as in MOVED and ASK; an empty host means `from`'s own (redis 7.0 cluster.c, clusterRedirectClient). */
+/* "host:port" as in MOVED and ASK; an empty host means `from`'s own (redis 7.0 cluster.c,
+ * clusterRedirectClient). */
 bool address_parse(struct address *address, struct bytes text, const struct address *from);
 
 #endif

@@ -1,5 +1,5 @@
-/* See call.h. A call is on the heap, and is left to its reply when nobody wants that any more: it may still come after a
- * wait timed out. */
+/* See call.h. A call is on the heap, and is left to its reply when nobody wants that any more: it
+ * may still come after a wait timed out. */
 #include "server/call.h"
 
 #include <stdio.h>
@@ -35,16 +35,19 @@ bool call_interrupted(struct err *err) {
     return true;
 }
 
-bool call_await_open(struct loop *loop, struct client **client, bool patient, int64_t timeout_ms, struct err *err) {
+bool call_await_open(struct loop *loop, struct client **client, bool patient, int64_t timeout_ms,
+                     struct err *err) {
     int64_t deadline_ms = clock_mono_ms() + timeout_ms;
     while (!client_is_ready(*client)) {
         const struct err *last = client_last_error(*client);
-        bool over = last->code != ERR_NONE && (!patient || err_class_of(last->code) == ERR_CLASS_STOP);
+        bool over =
+            last->code != ERR_NONE && (!patient || err_class_of(last->code) == ERR_CLASS_STOP);
         bool late = clock_mono_ms() >= deadline_ms;
         if (call_interrupted(err) || over || late) {
             if (over || (late && last->code != ERR_NONE)) *err = *last;
             if (late && last->code == ERR_NONE)
-                err_set(err, ERR_TIMEOUT, client_place(*client), "no answer to the handshake in time (see --timeout)");
+                err_set(err, ERR_TIMEOUT, client_place(*client),
+                        "no answer to the handshake in time (see --timeout)");
             client_close(client);
             return false;
         }
@@ -53,8 +56,8 @@ bool call_await_open(struct loop *loop, struct client **client, bool patient, in
     return true;
 }
 
-struct client *call_open(struct loop *loop, const struct client_settings *settings, int64_t timeout_ms,
-                         struct err *err) {
+struct client *call_open(struct loop *loop, const struct client_settings *settings,
+                         int64_t timeout_ms, struct err *err) {
     struct client *client = client_open(loop, settings, NULL, NULL);
     call_await_open(loop, &client, settings->reconnect, timeout_ms, err);
     return client;
@@ -102,13 +105,14 @@ void call_drop(struct call **call) {
 }
 
 /* True when the reply, or the error instead of it, is there. */
-static bool await_reply(struct loop *loop, const struct call *c, int64_t timeout_ms, struct err *err) {
+static bool await_reply(struct loop *loop, const struct call *c, int64_t timeout_ms,
+                        struct err *err) {
     int64_t deadline_ms = clock_mono_ms() + timeout_ms;
     while (!c->done) {
         if (call_interrupted(err)) return false;
         if (clock_mono_ms() >= deadline_ms)
-            return err_set(err, ERR_TIMEOUT, client_place(c->client), "no answer to %s in time (see --timeout)",
-                           c->command);
+            return err_set(err, ERR_TIMEOUT, client_place(c->client),
+                           "no answer to %s in time (see --timeout)", c->command);
         loop_run_once(loop, CALL_SLICE_MS);
     }
     if (c->err.code == ERR_NONE) return true;
@@ -116,7 +120,8 @@ static bool await_reply(struct loop *loop, const struct call *c, int64_t timeout
     return false;
 }
 
-bool call_finish(struct loop *loop, struct call **call, int64_t timeout_ms, struct call_reply *reply, struct err *err) {
+bool call_finish(struct loop *loop, struct call **call, int64_t timeout_ms,
+                 struct call_reply *reply, struct err *err) {
     *reply = (struct call_reply){ 0 };
     bool ok = await_reply(loop, *call, timeout_ms, err);
     if (ok) {
@@ -127,24 +132,24 @@ bool call_finish(struct loop *loop, struct call **call, int64_t timeout_ms, stru
     return ok;
 }
 
-bool call_send(struct loop *loop, struct client *client, int64_t timeout_ms, struct call_reply *reply, struct err *err,
-               size_t argc, const struct bytes *argv) {
+bool call_send(struct loop *loop, struct client *client, int64_t timeout_ms,
+               struct call_reply *reply, struct err *err, size_t argc, const struct bytes *argv) {
     struct call *call = call_start(client, argc, argv);
     return call_finish(loop, &call, timeout_ms, reply, err);
 }
 
 bool call_again(struct loop *loop, const struct err *err, int *tries) {
     /* Silence has been waited out already, and loading where it is waited for. */
-    bool passing = err->code == ERR_CLOSED || err->code == ERR_MASTERDOWN || err->code == ERR_CLUSTERDOWN ||
-                   err->code == ERR_TRYAGAIN;
+    bool passing = err->code == ERR_CLOSED || err->code == ERR_MASTERDOWN ||
+                   err->code == ERR_CLUSTERDOWN || err->code == ERR_TRYAGAIN;
     if (!passing || ++*tries >= CALL_TRIES_MAX) return false;
     int64_t until_ms = clock_mono_ms() + CALL_SLICE_MS;
     while (clock_mono_ms() < until_ms) loop_run_once(loop, CALL_SLICE_MS / 4);
     return interrupt_flag == NULL || !*interrupt_flag;
 }
 
-bool call_ok(struct loop *loop, struct client *client, int64_t timeout_ms, struct call_reply *reply, struct err *err,
-             const char *command) {
+bool call_ok(struct loop *loop, struct client *client, int64_t timeout_ms, struct call_reply *reply,
+             struct err *err, const char *command) {
     struct bytes words[CALL_WORDS_MAX], rest = bytes_of_str(command);
     size_t n = 0;
     while (rest.len > 0 && n < CALL_WORDS_MAX) words[n++] = bytes_split(&rest, ' ');

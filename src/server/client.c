@@ -1,5 +1,6 @@
-/* See client.h. Pending replies are a ring in the order of the commands; the handshake's and SELECT's are in it like
- * everybody's. A client that is closed inside one of its callbacks is released at the end of the round. */
+/* See client.h. Pending replies are a ring in the order of the commands; the handshake's and
+ * SELECT's are in it like everybody's. A client that is closed inside one of its callbacks is
+ * released at the end of the round. */
 #include "server/client.h"
 
 #include <assert.h>
@@ -19,9 +20,23 @@ struct pending {
     void *ctx, *arg;
 };
 
-enum client_state { CLIENT_CONNECTING, CLIENT_HANDSHAKE, CLIENT_READY, CLIENT_WAITING, CLIENT_FAILED };
+enum client_state {
+    CLIENT_CONNECTING,
+    CLIENT_HANDSHAKE,
+    CLIENT_READY,
+    CLIENT_WAITING,
+    CLIENT_FAILED
+};
 
-enum handshake_step { STEP_AUTH, STEP_HELLO, STEP_OPTIONAL, STEP_IDENTITY, STEP_RUN_ID, STEP_SELECT, STEP_PING };
+enum handshake_step {
+    STEP_AUTH,
+    STEP_HELLO,
+    STEP_OPTIONAL,
+    STEP_IDENTITY,
+    STEP_RUN_ID,
+    STEP_SELECT,
+    STEP_PING
+};
 
 enum { CLIENT_IDENTITY_MAX = 80 };
 
@@ -41,7 +56,8 @@ struct client {
 
     struct conn *conn;
     struct resp_framer framer;
-    struct client_identity self, stale; /* of this connection, and of a lost one that had commands under way */
+    /* of this connection, and of a lost one that had commands under way */
+    struct client_identity self, stale;
     char run_id[RUN_ID_MAX];
     struct pending *ring;
     size_t ring_cap, ring_head, ring_n;
@@ -62,7 +78,8 @@ static void client_connect(struct client *c);
 static void ring_grow(struct client *c) {
     size_t cap = c->ring_cap == 0 ? PENDING_MIN : c->ring_cap * 2;
     struct pending *ring = mem_array(NULL, cap, sizeof(*ring));
-    for (size_t i = 0; i < c->ring_n; i++) ring[i] = c->ring[(c->ring_head + i) & (c->ring_cap - 1)];
+    for (size_t i = 0; i < c->ring_n; i++)
+        ring[i] = c->ring[(c->ring_head + i) & (c->ring_cap - 1)];
     free(c->ring);
     c->ring = ring;
     c->ring_cap = cap;
@@ -120,13 +137,15 @@ static void client_end(struct client *c, const struct err *err) {
     if (c->settings.fence && c->state == CLIENT_READY && c->ring_n > 0) c->stale = c->self;
     c->self = (struct client_identity){ 0 };
     client_drop_conn(c);
-    bool final = !c->settings.reconnect || (err_class_of(copy.code) == ERR_CLASS_STOP && !may_pass(c, copy.code));
+    bool final = !c->settings.reconnect ||
+                 (err_class_of(copy.code) == ERR_CLASS_STOP && !may_pass(c, copy.code));
     c->state = final ? CLIENT_FAILED : CLIENT_WAITING;
     if (c->down_since_ms == 0) c->down_since_ms = clock_mono_ms();
     if (!final) {
         /* A third of the pause is chance, so that many connections do not come back in step. */
         loop_timer_start(c->retry, c->backoff_ms * 2 / 3 + random() % (c->backoff_ms / 3 + 1));
-        c->backoff_ms = c->backoff_ms * 2 > CLIENT_BACKOFF_MAX_MS ? CLIENT_BACKOFF_MAX_MS : c->backoff_ms * 2;
+        c->backoff_ms =
+            c->backoff_ms * 2 > CLIENT_BACKOFF_MAX_MS ? CLIENT_BACKOFF_MAX_MS : c->backoff_ms * 2;
     }
     ring_fail_all(c, &copy);
     if (!c->closed && c->events.on_down != NULL) c->events.on_down(c->ctx, &copy, final);
@@ -141,7 +160,8 @@ static void on_watch(void *ctx) {
     int64_t quiet_ms = clock_mono_ms() - c->progress_ms;
     if (c->ring_n > 0 && quiet_ms >= limit_ms) {
         struct err err;
-        err_set(&err, ERR_TIMEOUT, c->place, "no answer for %lld ms (see --timeout)", (long long)quiet_ms);
+        err_set(&err, ERR_TIMEOUT, c->place, "no answer for %lld ms (see --timeout)",
+                (long long)quiet_ms);
         client_end(c, &err);
         return;
     }
@@ -158,36 +178,41 @@ void client_reply_error(const struct client *c, const struct resp_item *item, st
     bool sided = strcmp(role, "source") == 0 || strcmp(role, "target") == 0;
     if (code == ERR_NOAUTH || code == ERR_WRONGPASS) {
         err_set(err, code, c->place,
-                sided ? "AUTH refused (%s); set --%s-user/--%s-pass" : "AUTH refused (%s); set --%suser/--%spass", text,
-                sided ? role : "", sided ? role : "");
+                sided ? "AUTH refused (%s); set --%s-user/--%s-pass"
+                      : "AUTH refused (%s); set --%suser/--%spass",
+                text, sided ? role : "", sided ? role : "");
     } else {
         err_set(err, code, c->place, "%s: %s", text, err_sentence(code));
     }
 }
 
-/* The server does not want this command, now and later; otherwise it only cannot answer at this moment (a script blocks
- * it, data are being loaded), or nobody is logged in. */
+/* The server does not want this command, now and later; otherwise it only cannot answer at this
+ * moment (a script blocks it, data are being loaded), or nobody is logged in. */
 static bool is_refusal(enum err_code code) {
     return err_class_of(code) == ERR_CLASS_KEY;
 }
 
-static void client_handshake_failed(struct client *c, const struct resp_item *item, enum handshake_step step) {
+static void client_handshake_failed(struct client *c, const struct resp_item *item,
+                                    enum handshake_step step) {
     struct err err;
     client_reply_error(c, item, &err);
     if (step == STEP_AUTH || (step == STEP_HELLO && err.code != ERR_UNKNOWN_COMMAND)) {
-        bool passing = err_class_of(err.code) == ERR_CLASS_HERE || err.code == ERR_MAXCLIENTS || err.code == ERR_DENIED;
+        bool passing = err_class_of(err.code) == ERR_CLASS_HERE || err.code == ERR_MAXCLIENTS ||
+                       err.code == ERR_DENIED;
         if (!passing && err.code != ERR_WRONGPASS && err.code != ERR_NOAUTH) {
             char text[256];
             bytes_escape(item->str, text, sizeof(text));
-            err_set(&err, ERR_WRONGPASS, c->place, "AUTH refused (%s); check user and password, or leave them out",
-                    text);
+            err_set(&err, ERR_WRONGPASS, c->place,
+                    "AUTH refused (%s); check user and password, or leave them out", text);
         }
     } else if (step == STEP_HELLO) {
-        err_set(&err, ERR_UNSUPPORTED, c->place, "the server does not know HELLO; tracking needs Redis 6.0 or newer");
+        err_set(&err, ERR_UNSUPPORTED, c->place,
+                "the server does not know HELLO; tracking needs Redis 6.0 or newer");
     } else if (step == STEP_SELECT && is_refusal(err.code)) {
         char text[128];
         bytes_escape(item->str, text, sizeof(text));
-        err_set(&err, ERR_UNSUPPORTED, c->place, "database %d cannot be selected (%s)", c->settings.db, text);
+        err_set(&err, ERR_UNSUPPORTED, c->place, "database %d cannot be selected (%s)",
+                c->settings.db, text);
     }
     client_end(c, &err);
 }
@@ -209,7 +234,8 @@ static void client_take_identity(struct client *c, struct bytes info) {
         struct bytes value = bytes_split(&info, ' '), name = bytes_split(&value, '=');
         bool id = bytes_equal_str(name, "id"), addr = bytes_equal_str(name, "addr");
         if (!(id || addr) || value.len >= CLIENT_IDENTITY_MAX) continue;
-        snprintf(id ? c->self.id : c->self.addr, CLIENT_IDENTITY_MAX, "%.*s", (int)value.len, value.ptr);
+        snprintf(id ? c->self.id : c->self.addr, CLIENT_IDENTITY_MAX, "%.*s", (int)value.len,
+                 value.ptr);
     }
 }
 
@@ -221,36 +247,41 @@ static void on_handshake_reply(void *ctx, void *arg, const struct reply *reply) 
         enum err_code code = err_code_of_reply(reply->item.str.ptr, reply->item.str.len);
         /* What is optional may be refused or unknown. */
         bool optional = step == STEP_OPTIONAL || step == STEP_IDENTITY || step == STEP_RUN_ID;
-        bool tolerated = (optional && is_refusal(code)) || (step == STEP_PING && code == ERR_NOPERM);
+        bool tolerated =
+            (optional && is_refusal(code)) || (step == STEP_PING && code == ERR_NOPERM);
         if (!tolerated) {
             client_handshake_failed(c, &reply->item, step);
             return;
         }
     }
-    if (step == STEP_IDENTITY && resp_is_string(&reply->item)) client_take_identity(c, reply->item.str);
+    if (step == STEP_IDENTITY && resp_is_string(&reply->item))
+        client_take_identity(c, reply->item.str);
     if (step == STEP_RUN_ID && resp_is_string(&reply->item)) {
         struct bytes run_id = info_field(reply->item.str, "run_id");
-        snprintf(c->run_id, sizeof(c->run_id), "%.*s", (int)run_id.len, run_id.ptr != NULL ? run_id.ptr : "");
+        snprintf(c->run_id, sizeof(c->run_id), "%.*s", (int)run_id.len,
+                 run_id.ptr != NULL ? run_id.ptr : "");
     }
     if (step == STEP_PING) client_became_ready(c);
 }
 
-static void handshake_send(struct client *c, enum handshake_step step, size_t argc, const struct bytes *argv) {
+static void handshake_send(struct client *c, enum handshake_step step, size_t argc,
+                           const struct bytes *argv) {
     resp_write_command(conn_out(c->conn), argc, argv);
     client_end_command(c, on_handshake_reply, c, (void *)(intptr_t)step);
 }
 
-#define HANDSHAKE(c, step, ...)                                                                                        \
-    do {                                                                                                               \
-        const struct bytes words[] = { __VA_ARGS__ };                                                                  \
-        handshake_send(c, step, sizeof(words) / sizeof(words[0]), words);                                              \
+#define HANDSHAKE(c, step, ...)                                                                    \
+    do {                                                                                           \
+        const struct bytes words[] = { __VA_ARGS__ };                                              \
+        handshake_send(c, step, sizeof(words) / sizeof(words[0]), words);                          \
     } while (0)
 
 static void client_send_identity(struct client *c) {
     struct bytes user = bytes_of_str(c->settings.user != NULL ? c->settings.user : "default");
     struct bytes pass = bytes_of_str(c->settings.pass != NULL ? c->settings.pass : "");
     if (c->settings.protocol == 3 && c->settings.pass != NULL) {
-        HANDSHAKE(c, STEP_HELLO, BYTES_LITERAL("HELLO"), BYTES_LITERAL("3"), BYTES_LITERAL("AUTH"), user, pass);
+        HANDSHAKE(c, STEP_HELLO, BYTES_LITERAL("HELLO"), BYTES_LITERAL("3"), BYTES_LITERAL("AUTH"),
+                  user, pass);
     } else if (c->settings.protocol == 3) {
         HANDSHAKE(c, STEP_HELLO, BYTES_LITERAL("HELLO"), BYTES_LITERAL("3"));
     } else if (c->settings.pass != NULL && c->settings.user != NULL) {
@@ -260,11 +291,13 @@ static void client_send_identity(struct client *c) {
     }
 }
 
-/* Bytes of the lost connection may lie unread in the server, and would be executed after what is written here. */
+/* Bytes of the lost connection may lie unread in the server, and would be executed after what is
+ * written here. */
 static void client_send_fence(struct client *c) {
     if (c->stale.id[0] != '\0' && c->stale.addr[0] != '\0')
-        HANDSHAKE(c, STEP_OPTIONAL, BYTES_LITERAL("CLIENT"), BYTES_LITERAL("KILL"), BYTES_LITERAL("ID"),
-                  bytes_of_str(c->stale.id), BYTES_LITERAL("ADDR"), bytes_of_str(c->stale.addr));
+        HANDSHAKE(c, STEP_OPTIONAL, BYTES_LITERAL("CLIENT"), BYTES_LITERAL("KILL"),
+                  BYTES_LITERAL("ID"), bytes_of_str(c->stale.id), BYTES_LITERAL("ADDR"),
+                  bytes_of_str(c->stale.addr));
     HANDSHAKE(c, STEP_IDENTITY, BYTES_LITERAL("CLIENT"), BYTES_LITERAL("INFO"));
 }
 
@@ -276,9 +309,11 @@ static void on_conn_open(void *ctx) {
     client_send_identity(c);
     HANDSHAKE(c, STEP_OPTIONAL, BYTES_LITERAL("CLIENT"), BYTES_LITERAL("SETNAME"),
               bytes_of_str(c->settings.name != NULL ? c->settings.name : "longhaul"));
-    if (c->settings.identify) HANDSHAKE(c, STEP_RUN_ID, BYTES_LITERAL("INFO"), BYTES_LITERAL("server"));
+    if (c->settings.identify)
+        HANDSHAKE(c, STEP_RUN_ID, BYTES_LITERAL("INFO"), BYTES_LITERAL("server"));
     if (c->settings.no_touch)
-        HANDSHAKE(c, STEP_OPTIONAL, BYTES_LITERAL("CLIENT"), BYTES_LITERAL("NO-TOUCH"), BYTES_LITERAL("ON"));
+        HANDSHAKE(c, STEP_OPTIONAL, BYTES_LITERAL("CLIENT"), BYTES_LITERAL("NO-TOUCH"),
+                  BYTES_LITERAL("ON"));
     if (c->settings.fence) client_send_fence(c);
     if (c->settings.readonly) HANDSHAKE(c, STEP_OPTIONAL, BYTES_LITERAL("READONLY"));
     c->db = c->settings.db;
@@ -289,20 +324,21 @@ static void on_conn_open(void *ctx) {
     }
     HANDSHAKE(c, STEP_PING, BYTES_LITERAL("PING"));
     c->round_trip_us = -clock_mono_us();
-    if (c->settings.reply_timeout_ms > 0) loop_timer_start(c->watch, c->settings.reply_timeout_ms / 4 + 1);
+    if (c->settings.reply_timeout_ms > 0)
+        loop_timer_start(c->watch, c->settings.reply_timeout_ms / 4 + 1);
 }
 
 /* ---- replies ---- */
 
 /* RESP2 has no type for pushes. Words: redis 7.0.15 src/pubsub.c, addReplyPubsub*(). */
 static bool is_push(const struct client *c, const struct reply *reply) {
-    static const char *const words[] = {
-        "message", "pmessage", "subscribe", "psubscribe", "unsubscribe", "punsubscribe"
-    };
+    static const char *const words[] = { "message",    "pmessage",    "subscribe",
+                                         "psubscribe", "unsubscribe", "punsubscribe" };
     struct resp_cursor elements = reply->cursor;
     struct resp_item word;
     if (reply->item.type == RESP_PUSH) return true;
-    if (!c->settings.subscriber || c->settings.protocol != 2 || reply->item.type != RESP_ARRAY) return false;
+    if (!c->settings.subscriber || c->settings.protocol != 2 || reply->item.type != RESP_ARRAY)
+        return false;
     if (!resp_next(&elements, &word) || word.type != RESP_BULK) return false;
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (bytes_equal_str(word.str, words[i])) return true;
@@ -310,7 +346,9 @@ static bool is_push(const struct client *c, const struct reply *reply) {
 }
 
 static void client_dispatch(struct client *c, struct bytes raw) {
-    struct reply reply = { .raw = raw, .cursor = resp_cursor_of(raw), .block = conn_input_block(c->conn) };
+    struct reply reply = { .raw = raw,
+                           .cursor = resp_cursor_of(raw),
+                           .block = conn_input_block(c->conn) };
     if (!resp_next(&reply.cursor, &reply.item)) return;
     if (is_push(c, &reply)) {
         if (c->events.on_push != NULL) c->events.on_push(c->ctx, resp_cursor_of(raw));
@@ -354,7 +392,8 @@ static void on_conn_input(void *ctx) {
         if (framed == RESP_BAD) {
             snprintf(err.place, sizeof(err.place), "%s", c->place);
             err.code =
-                c->was_ready ? ERR_PROTOCOL : ERR_UNSUPPORTED; /* a port that never spoke RESP is not tried again */
+                /* a port that never spoke RESP is not tried again */
+                c->was_ready ? ERR_PROTOCOL : ERR_UNSUPPORTED;
             client_end(c, &err);
             return;
         }
@@ -458,7 +497,8 @@ void client_end_commands(struct client *c, client_reply_fn *fn, void *ctx, size_
     client_end_command(c, fn, ctx, NULL);
     while (c->ring_cap - c->ring_n < n) ring_grow(c);
     size_t at = c->ring_head + c->ring_n - 1, mask = c->ring_cap - 1;
-    for (size_t i = 1; i < n; i++) c->ring[(at + i) & mask] = (struct pending){ fn, ctx, (void *)(uintptr_t)i };
+    for (size_t i = 1; i < n; i++)
+        c->ring[(at + i) & mask] = (struct pending){ fn, ctx, (void *)(uintptr_t)i };
     c->ring_n += n - 1;
 }
 
@@ -473,7 +513,8 @@ void client_command(struct client *c, client_reply_fn *fn, void *ctx, void *arg,
     client_end_command(c, fn, ctx, arg);
 }
 
-/* Commands that follow would act on another database than they are meant for, so a refusal ends the client. */
+/* Commands that follow would act on another database than they are meant for, so a refusal ends the
+ * client. */
 static void on_select_reply(void *ctx, void *arg, const struct reply *reply) {
     struct client *c = ctx;
     if (reply->err != NULL || !resp_is_error(&reply->item)) return;

@@ -3,10 +3,10 @@
  *   client_open() ─▶ connecting ─▶ handshake ─▶ ready ─▶ (lost) ─▶ waiting ─▶ connecting ...
  *                                     └─▶ failed: what retrying cannot mend (wrong password, TLS refused)
  *
- * Any number of commands is in flight; each has one callback, called exactly once, in order: with the reply, or with
- * the error that ended the connection. Lost connections are made anew by the client itself with growing pauses, names
- * resolved anew each time; commands are never sent again by it: what was not answered is the caller's to decide.
- * One thread, one loop.
+ * Any number of commands is in flight; each has one callback, called exactly once, in order: with
+ * the reply, or with the error that ended the connection. Lost connections are made anew by the
+ * client itself with growing pauses, names resolved anew each time; commands are never sent again
+ * by it: what was not answered is the caller's to decide. One thread, one loop.
  */
 #ifndef LONGHAUL_SERVER_CLIENT_H
 #define LONGHAUL_SERVER_CLIENT_H
@@ -31,7 +31,8 @@ enum {
 };
 
 struct client_settings {
-    const char *role; /* "source", "target", "server", "sentinel": first word of the place; static */
+    /* "source", "target", "server", "sentinel": first word of the place; static */
+    const char *role;
     struct address address;
     struct tls *tls;         /* borrowed; NULL: plain */
     const char *server_name; /* TLS name; NULL: the host. Borrowed. */
@@ -40,32 +41,38 @@ struct client_settings {
     int protocol;            /* 2 or 3; 3 sends HELLO 3 */
     bool readonly;           /* READONLY, to read from replicas of a cluster */
     bool no_touch;           /* CLIENT NO-TOUCH ON where the server has it */
-    bool fence;              /* for writers: what a lost connection still had under way is made sure never to be
+    bool fence; /* for writers: what a lost connection still had under way is made sure never to be
                               * executed after the new one's commands, by CLIENT KILL of the old one */
-    bool identify;           /* INFO is asked for the run_id; see client_run_id() */
-    bool subscriber;         /* subscribes to channels: what comes from them is a push with RESP2 too */
-    const char *name;        /* CLIENT SETNAME; borrowed for the client's life; NULL: "longhaul" */
-    bool persistent;         /* what ends other clients for good, but may pass (login refused, TLS), is tried again */
-    bool reconnect;          /* false: the first loss is the end */
+    bool identify; /* INFO is asked for the run_id; see client_run_id() */
+    /* subscribes to channels: what comes from them is a push with RESP2 too */
+    bool subscriber;
+    const char *name; /* CLIENT SETNAME; borrowed for the client's life; NULL: "longhaul" */
+    /* what ends other clients for good, but may pass (login refused, TLS), is tried again */
+    bool persistent;
+    bool reconnect; /* false: the first loss is the end */
     int64_t connect_timeout_ms;
-    size_t reply_bytes_max;   /* a reply that is longer ends the connection as soon as that is seen; 0: no bound */
-    int64_t reply_timeout_ms; /* 0: none. No byte for this long while replies are due ends the connection. */
+    /* a reply that is longer ends the connection as soon as that is seen; 0: no bound */
+    size_t reply_bytes_max;
+    /* 0: none. No byte for this long while replies are due ends the connection. */
+    int64_t reply_timeout_ms;
 };
 
 struct client_events {
     /* The handshake is done; commands may be sent. Also after each reconnection. May be NULL. */
     void (*on_ready)(void *ctx);
-    /* The connection, or an attempt, ended; all callbacks have been called. final: no further attempt will be made
-     * (reconnect is off, or the error's class is STOP). May be NULL. */
+    /* The connection, or an attempt, ended; all callbacks have been called. final: no further
+     * attempt will be made (reconnect is off, or the error's class is STOP). May be NULL. */
     void (*on_down)(void *ctx, const struct err *err, bool final);
-    /* A push of RESP3; of a subscriber with RESP2, an array that begins with message, pmessage, subscribe, psubscribe,
-     * unsubscribe or punsubscribe. May be NULL. */
+    /* A push of RESP3; of a subscriber with RESP2, an array that begins with message, pmessage,
+     * subscribe, psubscribe, unsubscribe or punsubscribe. May be NULL. */
     void (*on_push)(void *ctx, struct resp_cursor cursor);
 };
 
-/* A reply: a view that is good during the callback. To keep it longer, take a reference to block. */
+/* A reply: a view that is good during the callback. To keep it longer, take a reference to block.
+ */
 struct reply {
-    const struct err *err;     /* the connection ended before the answer, else NULL: then the rest is set */
+    /* the connection ended before the answer, else NULL: then the rest is set */
+    const struct err *err;
     struct resp_item item;     /* the first value */
     struct resp_cursor cursor; /* behind the first value: what an aggregate holds */
     struct bytes raw;
@@ -85,15 +92,16 @@ bool client_is_ready(const struct client *client);
 const char *client_place(const struct client *client);
 const struct address *client_address(const struct client *client);
 
-/* Commands: write one with resp/writer into client_out(), then say who gets its reply. Only while ready; the pair must
- * not be left half done. */
+/* Commands: write one with resp/writer into client_out(), then say who gets its reply. Only while
+ * ready; the pair must not be left half done. */
 struct outq *client_out(struct client *client);
 void client_end_command(struct client *client, client_reply_fn *fn, void *ctx, void *arg);
-/* The same for n commands that were written one behind the other: arg is the number of each, from 0. */
+/* The same for n commands that were written one behind the other: arg is the number of each, from
+ * 0. */
 void client_end_commands(struct client *client, client_reply_fn *fn, void *ctx, size_t n);
 
-/* For SUBSCRIBE and its kin, whose answers are pushes: none is awaited. A refusal is an answer nevertheless, and is taken
- * for the next command's. */
+/* For SUBSCRIBE and its kin, whose answers are pushes: none is awaited. A refusal is an answer
+ * nevertheless, and is taken for the next command's. */
 void client_end_unanswered(struct client *client);
 
 /* One whole command from words. */
@@ -105,18 +113,19 @@ void client_select(struct client *client, int db);
 /* Sends ASKING; its reply is looked at by nobody, the next command's tells. */
 void client_asking(struct client *client);
 
-/* Breaks the connection, which is then made anew: to have the name resolved again, or because the server's state makes
- * it useless. The reason is what pending commands get. */
+/* Breaks the connection, which is then made anew: to have the name resolved again, or because the
+ * server's state makes it useless. The reason is what pending commands get. */
 void client_break(struct client *client, const struct err *reason);
 /* Tries now instead of at the end of the present pause. */
 void client_hurry(struct client *client);
 
-/* The run_id of the server process that the present connection, or the last one, leads to; empty when it is not known:
- * the handshake has not come so far, INFO is refused, or client_settings.identify is off. */
+/* The run_id of the server process that the present connection, or the last one, leads to; empty
+ * when it is not known: the handshake has not come so far, INFO is refused, or
+ * client_settings.identify is off. */
 const char *client_run_id(const struct client *client);
 
-/* How long the present connection's handshake took, from its last command to the answer: about a round trip. 0 before the
- * first. */
+/* How long the present connection's handshake took, from its last command to the answer: about a
+ * round trip. 0 before the first. */
 int64_t client_round_trip_us(const struct client *client);
 
 /* Commands whose reply is due. */
@@ -130,8 +139,8 @@ uint64_t client_reconnects(const struct client *client);
 uint64_t client_bytes_in(const struct client *client);
 uint64_t client_bytes_out(const struct client *client);
 
-/* Turns an error reply into *err: its code from the first word, the client's place, the server's own sentence and what
- * to do about it. */
+/* Turns an error reply into *err: its code from the first word, the client's place, the server's
+ * own sentence and what to do about it. */
 void client_reply_error(const struct client *client, const struct resp_item *item, struct err *err);
 
 #endif

@@ -31,7 +31,8 @@ struct deployment {
 
 /* ---- clients ---- */
 
-struct client_settings deployment_client_settings(const struct deployment *d, const struct address *address) {
+struct client_settings deployment_client_settings(const struct deployment *d,
+                                                  const struct address *address) {
     const struct endpoint *e = &d->endpoint;
     return (struct client_settings){
         .role = e->role,
@@ -69,7 +70,9 @@ void deployment_set_client_name(struct deployment *d, const char *name) {
 
 static struct client *take_kept(struct deployment *d, const struct address *address) {
     struct client *client = d->kept;
-    if (client == NULL || !client_is_ready(client) || !address_equal(client_address(client), address)) return NULL;
+    if (client == NULL || !client_is_ready(client) ||
+        !address_equal(client_address(client), address))
+        return NULL;
     d->kept = NULL;
     return client;
 }
@@ -87,7 +90,8 @@ bool deployment_call_await(struct deployment *d, struct client **client, struct 
     return call_await_open(d->loop, client, false, timeout_ms, err);
 }
 
-struct client *deployment_call_open(struct deployment *d, const struct address *address, struct err *err) {
+struct client *deployment_call_open(struct deployment *d, const struct address *address,
+                                    struct err *err) {
     struct client *client = deployment_call_begin(d, address);
     deployment_call_await(d, &client, err);
     return client;
@@ -107,21 +111,22 @@ void deployment_call_close(struct deployment *d, struct client **client) {
 
 /* ---- finding out ---- */
 
-static bool take_info(struct deployment *d, struct client *client, struct call **call, struct call_reply *text,
-                      struct err *err) {
+static bool take_info(struct deployment *d, struct client *client, struct call **call,
+                      struct call_reply *text, struct err *err) {
     if (!call_finish(d->loop, call, d->settings.reply_timeout_ms, text, err)) return false;
     if (resp_is_string(&text->item)) return true;
     if (resp_is_error(&text->item)) {
         client_reply_error(client, &text->item, err);
     } else {
-        err_set(err, ERR_PROTOCOL, client_place(client), "INFO was answered in a form that is not known");
+        err_set(err, ERR_PROTOCOL, client_place(client),
+                "INFO was answered in a form that is not known");
     }
     call_reply_fini(text);
     return false;
 }
 
-static bool ask_info(struct deployment *d, struct client *client, struct server_info *info, struct call_reply *text,
-                     struct err *err) {
+static bool ask_info(struct deployment *d, struct client *client, struct server_info *info,
+                     struct call_reply *text, struct err *err) {
     const struct bytes words[] = { BYTES_LITERAL("INFO") };
     struct call *call = call_start(client, 1, words);
     if (!take_info(d, client, &call, text, err)) return false;
@@ -129,8 +134,8 @@ static bool ask_info(struct deployment *d, struct client *client, struct server_
     return true;
 }
 
-bool deployment_node_info(struct deployment *d, const struct address *address, struct server_info *info,
-                          struct call_reply *text, struct err *err) {
+bool deployment_node_info(struct deployment *d, const struct address *address,
+                          struct server_info *info, struct call_reply *text, struct err *err) {
     struct client *client = deployment_call_open(d, address, err);
     if (client == NULL) return false;
     struct call_reply reply;
@@ -154,10 +159,12 @@ struct asked {
 
 static void begin_asking(struct deployment *d, struct asked *a) {
     const struct bytes words[] = { BYTES_LITERAL("INFO") };
-    if (a->client != NULL && deployment_call_await(d, &a->client, &a->err)) a->call = call_start(a->client, 1, words);
+    if (a->client != NULL && deployment_call_await(d, &a->client, &a->err))
+        a->call = call_start(a->client, 1, words);
 }
 
-static void end_asking(struct deployment *d, struct asked *a, void (*fn)(void *ctx, struct bytes text), void *ctx) {
+static void end_asking(struct deployment *d, struct asked *a,
+                       void (*fn)(void *ctx, struct bytes text), void *ctx) {
     struct call_reply text;
     if (a->call != NULL && take_info(d, a->client, &a->call, &text, &a->err)) {
         fn(ctx, text.item.str);
@@ -167,13 +174,14 @@ static void end_asking(struct deployment *d, struct asked *a, void (*fn)(void *c
     client_close(&a->client);
 }
 
-bool deployment_primaries_info(struct deployment *d, void (*fn)(void *ctx, struct bytes text), void *ctx,
-                               struct err *err) {
+bool deployment_primaries_info(struct deployment *d, void (*fn)(void *ctx, struct bytes text),
+                               void *ctx, struct err *err) {
     struct topology *t = deployment_topology(d);
     struct asked *asked = mem_zalloc((size_t)t->n_nodes * sizeof(*asked));
     bool ok = true;
     for (int i = 0; i < t->n_nodes; i++)
-        if (topology_is_primary(t, i)) asked[i].client = deployment_call_begin(d, &t->nodes[i].address);
+        if (topology_is_primary(t, i))
+            asked[i].client = deployment_call_begin(d, &t->nodes[i].address);
     for (int i = 0; i < t->n_nodes; i++) begin_asking(d, &asked[i]);
     for (int i = 0; i < t->n_nodes; i++) {
         end_asking(d, &asked[i], fn, ctx);
@@ -199,18 +207,22 @@ static void add_info_replicas(struct topology *t, struct bytes info) {
             if (bytes_equal_str(key, "state")) state = value;
         }
         struct address address;
-        if (bytes_equal_str(state, "online") && port > 0 && port <= 65535 && address_set(&address, ip, (uint16_t)port))
+        if (bytes_equal_str(state, "online") && port > 0 && port <= 65535 &&
+            address_set(&address, ip, (uint16_t)port))
             topology_add_replica(t, &address);
     }
 }
 
-static struct topology *load_topology(struct deployment *d, struct client *client, struct bytes info, struct err *err) {
+static struct topology *load_topology(struct deployment *d, struct client *client,
+                                      struct bytes info, struct err *err) {
     const struct address *from = client_address(client);
     struct topology *t = NULL;
     if (d->cluster) {
         struct call_reply reply;
-        if (!call_ok(d->loop, client, d->settings.reply_timeout_ms, &reply, err, "CLUSTER SLOTS")) return NULL;
-        t = topology_parse_slots(resp_cursor_of(bytes_of(reply.raw, reply.len)), from, client_place(client), err);
+        if (!call_ok(d->loop, client, d->settings.reply_timeout_ms, &reply, err, "CLUSTER SLOTS"))
+            return NULL;
+        t = topology_parse_slots(resp_cursor_of(bytes_of(reply.raw, reply.len)), from,
+                                 client_place(client), err);
         call_reply_fini(&reply);
     } else {
         t = topology_new_single(from);
@@ -246,10 +258,11 @@ static void publish(struct deployment *d, struct topology *t) {
 static bool find_seed(struct deployment *d, struct err *err) {
     const struct endpoint *e = &d->endpoint;
     if (e->kind == ENDPOINT_SENTINEL)
-        return sentinel_find_primary(d->loop, e, d->tls, d->settings.connect_timeout_ms, d->settings.reply_timeout_ms,
-                                     &d->seed, err);
-    bool fits = e->kind == ENDPOINT_UNIX ? address_set_unix(&d->seed, e->path)
-                                         : address_set(&d->seed, bytes_of_str(e->hosts[0].host), e->hosts[0].port);
+        return sentinel_find_primary(d->loop, e, d->tls, d->settings.connect_timeout_ms,
+                                     d->settings.reply_timeout_ms, &d->seed, err);
+    bool fits = e->kind == ENDPOINT_UNIX
+                    ? address_set_unix(&d->seed, e->path)
+                    : address_set(&d->seed, bytes_of_str(e->hosts[0].host), e->hosts[0].port);
     return fits || err_set(err, ERR_USAGE, e->role, "the host name or path is too long");
 }
 
@@ -273,7 +286,8 @@ static struct client *open_seed(struct deployment *d, struct err *err) {
     for (bool told = false;; told = true) {
         struct client *client = deployment_call_open(d, &d->seed, &last);
         if (client != NULL) return client;
-        bool wait = last.code == ERR_LOADING || last.code == ERR_MASTERDOWN || last.code == ERR_BUSY;
+        bool wait =
+            last.code == ERR_LOADING || last.code == ERR_MASTERDOWN || last.code == ERR_BUSY;
         if (!wait || clock_mono_ms() >= deadline_ms) {
             *err = last;
             return NULL;
@@ -309,8 +323,9 @@ static bool recognise(struct deployment *d, struct err *err) {
         return false;
     }
     if (d->endpoint.cluster_wanted && !d->cluster)
-        return err_set(err, ERR_USAGE, d->endpoint.role, "%s is not a cluster (%s %s); leave out --%s-cluster",
-                       d->endpoint.label, d->info.flavour == SERVER_VALKEY ? "valkey" : "redis", d->info.version_text,
+        return err_set(err, ERR_USAGE, d->endpoint.role,
+                       "%s is not a cluster (%s %s); leave out --%s-cluster", d->endpoint.label,
+                       d->info.flavour == SERVER_VALKEY ? "valkey" : "redis", d->info.version_text,
                        d->endpoint.role);
     return true;
 }
@@ -343,19 +358,23 @@ void deployment_free(struct deployment **deployment) {
 
 /* ---- refreshing ---- */
 
-/* A node that was cut off from its cluster, or taken out of it, goes on answering with the picture it had; it says of
- * itself that the cluster fails. Where CLUSTER INFO is refused the node is believed. */
+/* A node that was cut off from its cluster, or taken out of it, goes on answering with the picture
+ * it had; it says of itself that the cluster fails. Where CLUSTER INFO is refused the node is
+ * believed. */
 static bool is_cut_off(struct deployment *d, struct client *client) {
     struct call_reply reply;
     struct err err;
-    if (!d->cluster || !call_ok(d->loop, client, d->settings.reply_timeout_ms, &reply, &err, "CLUSTER INFO"))
+    if (!d->cluster ||
+        !call_ok(d->loop, client, d->settings.reply_timeout_ms, &reply, &err, "CLUSTER INFO"))
         return false;
-    bool fails = resp_is_string(&reply.item) && bytes_equal_str(info_field(reply.item.str, "cluster_state"), "fail");
+    bool fails = resp_is_string(&reply.item) &&
+                 bytes_equal_str(info_field(reply.item.str, "cluster_state"), "fail");
     call_reply_fini(&reply);
     return fails;
 }
 
-static bool refresh_from(struct deployment *d, const struct address *address, bool choosy, struct err *err) {
+static bool refresh_from(struct deployment *d, const struct address *address, bool choosy,
+                         struct err *err) {
     struct client *client = deployment_call_open(d, address, err);
     if (client == NULL) return false;
     struct server_info info;
@@ -366,7 +385,8 @@ static bool refresh_from(struct deployment *d, const struct address *address, bo
     } else if (ask_info(d, client, &info, &text, err)) {
         bool demoted = d->endpoint.kind == ENDPOINT_SENTINEL && info.replica;
         if (demoted)
-            err_set(err, ERR_READONLY, client_place(client), "the sentinels still name a server that is a replica now");
+            err_set(err, ERR_READONLY, client_place(client),
+                    "the sentinels still name a server that is a replica now");
         if (!demoted) t = load_topology(d, client, text.item.str, err);
         call_reply_fini(&text);
     }
@@ -375,8 +395,8 @@ static bool refresh_from(struct deployment *d, const struct address *address, bo
     return t != NULL;
 }
 
-/* The nodes known before the endpoint itself: a configuration endpoint may be slower to forget the dead. Each time
- * another one is asked first. */
+/* The nodes known before the endpoint itself: a configuration endpoint may be slower to forget the
+ * dead. Each time another one is asked first. */
 static bool refresh_cluster(struct deployment *d, bool choosy, struct err *err) {
     struct topology *known = deployment_topology(d);
     unsigned n = (unsigned)known->n_nodes;

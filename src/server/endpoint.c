@@ -3,10 +3,10 @@
  *   redis://user:password@host:port/db?timeout=5s
  *   scheme  userinfo      hosts     path query
  *
- * The text is cut into those parts first (split_uri), then each part is read by its own function. A part that may
- * hold a secret is never quoted in an error: whatever stands before the last '@', and the values of query
- * parameters. An unescaped '/', '?' or '#' in a password would move its rest into another part, so an '@' behind
- * the hosts is refused before any part is looked at.
+ * The text is cut into those parts first (split_uri), then each part is read by its own function. A
+ * part that may hold a secret is never quoted in an error: whatever stands before the last '@', and
+ * the values of query parameters. An unescaped '/', '?' or '#' in a password would move its rest
+ * into another part, so an '@' behind the hosts is refused before any part is looked at.
  */
 #include "server/endpoint.h"
 
@@ -80,8 +80,8 @@ static int hex_digit(char c) {
 }
 
 /* Into fresh memory. `what` names the part, since the part itself may be a secret. */
-static bool percent_decode(const struct endpoint *endpoint, const char *what, struct bytes in, char **out,
-                           struct err *err) {
+static bool percent_decode(const struct endpoint *endpoint, const char *what, struct bytes in,
+                           char **out, struct err *err) {
     char *text = mem_alloc(in.len + 1);
     size_t len = 0;
     for (size_t i = 0; i < in.len; i++) {
@@ -95,9 +95,10 @@ static bool percent_decode(const struct endpoint *endpoint, const char *what, st
         if (c == 0) {
             text[len] = '\0';
             endpoint_wipe(&text);
-            return refuse(endpoint, err,
-                          "%s has a '%%' that is not followed by two hex digits (01 to FF); write %%25 for '%%' itself",
-                          what);
+            return refuse(
+                endpoint, err,
+                "%s has a '%%' that is not followed by two hex digits (01 to FF); write %%25 for '%%' itself",
+                what);
         }
         text[len++] = (char)c;
     }
@@ -107,7 +108,8 @@ static bool percent_decode(const struct endpoint *endpoint, const char *what, st
 }
 
 /* Takes over *value into *field; a field that has a value already was named twice. */
-static bool set_once(const struct endpoint *endpoint, const char *what, char **field, char *value, struct err *err) {
+static bool set_once(const struct endpoint *endpoint, const char *what, char **field, char *value,
+                     struct err *err) {
     if (*field != NULL) {
         endpoint_wipe(&value);
         return refuse(endpoint, err, "%s is named twice", what);
@@ -116,21 +118,25 @@ static bool set_once(const struct endpoint *endpoint, const char *what, char **f
     return true;
 }
 
-static bool parse_port(const struct endpoint *endpoint, struct bytes text, uint16_t *port, struct err *err) {
+static bool parse_port(const struct endpoint *endpoint, struct bytes text, uint16_t *port,
+                       struct err *err) {
     char buf[QUOTE_MAX];
     int64_t number = 0;
     bool digits = text.len > 0;
     for (size_t i = 0; i < text.len; i++) digits = digits && isdigit((unsigned char)text.ptr[i]);
     if (!digits || !bytes_to_i64(text, &number) || number < 1 || number > UINT16_MAX)
         /* What is no number may be the password of a URI whose host was forgotten. */
-        return digits ? refuse(endpoint, err, "port %s is not a number from 1 to 65535", quote(text, buf))
-                      : refuse(endpoint, err, "the port behind ':' is not a number from 1 to 65535");
+        return digits
+                   ? refuse(endpoint, err, "port %s is not a number from 1 to 65535",
+                            quote(text, buf))
+                   : refuse(endpoint, err, "the port behind ':' is not a number from 1 to 65535");
     *port = (uint16_t)number;
     return true;
 }
 
 static bool is_host_name(struct bytes text) {
-    if (text.len == 0 || text.len > HOST_MAX || text.ptr[0] == '-' || text.ptr[0] == '.') return false;
+    if (text.len == 0 || text.len > HOST_MAX || text.ptr[0] == '-' || text.ptr[0] == '.')
+        return false;
     for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.ptr[i];
         if (c >= 0x80 || (!isalnum(c) && strchr("-._", c) == NULL) || c == 0) return false;
@@ -140,7 +146,8 @@ static bool is_host_name(struct bytes text) {
 }
 
 /* `[address]`, with an optional zone that may be written %eth0 or, as RFC 6874 wants, %25eth0. */
-static bool parse_ipv6(const struct endpoint *endpoint, struct bytes text, char **host, struct err *err) {
+static bool parse_ipv6(const struct endpoint *endpoint, struct bytes text, char **host,
+                       struct err *err) {
     char buf[QUOTE_MAX];
     struct bytes rest = text;
     struct bytes address = bytes_split(&rest, '%');
@@ -156,26 +163,30 @@ static bool parse_ipv6(const struct endpoint *endpoint, struct bytes text, char 
         good = strlen(plain) == address.len && inet_pton(AF_INET6, plain, &parsed) == 1;
     }
     if (!good)
-        return refuse(endpoint, err, "\"[%s]\" is not an IPv6 address; expected e.g. [::1]:6379", quote(text, buf));
+        return refuse(endpoint, err, "\"[%s]\" is not an IPv6 address; expected e.g. [::1]:6379",
+                      quote(text, buf));
     *host = zone ? mem_printf("%s%%%.*s", plain, (int)rest.len, rest.ptr) : mem_strdup(plain);
     return true;
 }
 
 /* `host`, `host:port`, `[v6]`, `[v6]:port`, and `:port` on this machine. */
-static bool parse_host(struct endpoint *endpoint, struct bytes text, uint16_t default_port, struct err *err) {
+static bool parse_host(struct endpoint *endpoint, struct bytes text, uint16_t default_port,
+                       struct err *err) {
     char buf[QUOTE_MAX];
     struct bytes name, port = { 0 };
     bool has_port, bracketed = text.len > 0 && text.ptr[0] == '[';
     if (bracketed) {
         const char *end = memchr(text.ptr, ']', text.len);
         if (end == NULL)
-            return refuse(endpoint, err, "\"%s\" lacks the ']' of an IPv6 address; expected e.g. [::1]:6379",
+            return refuse(endpoint, err,
+                          "\"%s\" lacks the ']' of an IPv6 address; expected e.g. [::1]:6379",
                           quote(text, buf));
         name = bytes_of(text.ptr + 1, (size_t)(end - text.ptr) - 1);
         port = bytes_of(end + 1, text.len - name.len - 2);
         has_port = port.len > 0;
         if (has_port && port.ptr[0] != ':')
-            return refuse(endpoint, err, "expected ':' and a port behind ']', not \"%s\"", quote(port, buf));
+            return refuse(endpoint, err, "expected ':' and a port behind ']', not \"%s\"",
+                          quote(port, buf));
         if (has_port) port = bytes_of(port.ptr + 1, port.len - 1);
     } else {
         port = text;
@@ -196,9 +207,10 @@ static bool parse_host(struct endpoint *endpoint, struct bytes text, uint16_t de
     } else if (is_host_name(name)) {
         host.host = mem_strndup(name.ptr, name.len);
     } else {
-        return refuse(endpoint, err,
-                      "\"%s\" is not a host name or address; expected host:port or a URI such as redis://host:port/0",
-                      quote(name, buf));
+        return refuse(
+            endpoint, err,
+            "\"%s\" is not a host name or address; expected host:port or a URI such as redis://host:port/0",
+            quote(name, buf));
     }
     endpoint->hosts = mem_array(endpoint->hosts, endpoint->n_hosts + 1, sizeof(*endpoint->hosts));
     endpoint->hosts[endpoint->n_hosts++] = host;
@@ -209,9 +221,11 @@ static bool parse_hosts(struct endpoint *endpoint, struct bytes hosts, struct er
     bool sentinel = endpoint->kind == ENDPOINT_SENTINEL;
     if (hosts.len == 0)
         return refuse(endpoint, err, "no host is named; expected e.g. %s",
-                      sentinel ? "redis-sentinel://h1,h2/?sentinelMasterId=NAME" : "redis://host:port");
+                      sentinel ? "redis-sentinel://h1,h2/?sentinelMasterId=NAME"
+                               : "redis://host:port");
     if (!sentinel && memchr(hosts.ptr, ',', hosts.len) != NULL)
-        return refuse(endpoint, err, "only redis-sentinel:// takes several hosts; of a cluster name any one node");
+        return refuse(endpoint, err,
+                      "only redis-sentinel:// takes several hosts; of a cluster name any one node");
     do {
         if (endpoint->n_hosts == ENDPOINT_HOSTS_MAX)
             return refuse(endpoint, err, "more than %d sentinels are named", ENDPOINT_HOSTS_MAX);
@@ -219,7 +233,9 @@ static bool parse_hosts(struct endpoint *endpoint, struct bytes hosts, struct er
         struct bytes host = bytes_split(&hosts, ',');
         if (host.len == 0 || (trailing && hosts.len == 0))
             return refuse(endpoint, err, "the list of sentinels has an empty entry");
-        if (!parse_host(endpoint, host, sentinel ? ENDPOINT_SENTINEL_PORT : ENDPOINT_DEFAULT_PORT, err)) return false;
+        if (!parse_host(endpoint, host, sentinel ? ENDPOINT_SENTINEL_PORT : ENDPOINT_DEFAULT_PORT,
+                        err))
+            return false;
     } while (hosts.len > 0);
     return true;
 }
@@ -230,7 +246,8 @@ static bool parse_db(struct endpoint *endpoint, struct bytes text, struct err *e
     bool digits = text.len > 0;
     for (size_t i = 0; i < text.len; i++) digits = digits && isdigit((unsigned char)text.ptr[i]);
     if (!digits || !bytes_to_i64(text, &db) || db > DB_MAX)
-        return refuse(endpoint, err, "database \"%s\" is not a number from 0 to %d", quote(text, buf), DB_MAX);
+        return refuse(endpoint, err, "database \"%s\" is not a number from 0 to %d",
+                      quote(text, buf), DB_MAX);
     if (endpoint->db_named) return refuse(endpoint, err, "the database is named twice");
     endpoint->db = (int)db;
     endpoint->db_named = true;
@@ -245,8 +262,10 @@ static bool parse_userinfo(struct endpoint *endpoint, struct bytes userinfo, str
         pass = user;
         user.len = 0;
     }
-    if (user.len > 0 && !percent_decode(endpoint, "the user name", user, &endpoint->user, err)) return false;
-    if (pass.len > 0 && !percent_decode(endpoint, "the password", pass, &endpoint->pass, err)) return false;
+    if (user.len > 0 && !percent_decode(endpoint, "the user name", user, &endpoint->user, err))
+        return false;
+    if (pass.len > 0 && !percent_decode(endpoint, "the password", pass, &endpoint->pass, err))
+        return false;
     return true;
 }
 
@@ -254,18 +273,21 @@ static bool parse_userinfo(struct endpoint *endpoint, struct bytes userinfo, str
 
 typedef bool param_fn(struct endpoint *endpoint, const char *name, char *value, struct err *err);
 
-static bool param_timeout(struct endpoint *endpoint, const char *name, char *value, struct err *err) {
+static bool param_timeout(struct endpoint *endpoint, const char *name, char *value,
+                          struct err *err) {
     struct err cause = { 0 };
     size_t len = strlen(value);
     bool has_unit = len > 0 && isalpha((unsigned char)value[len - 1]);
     int64_t timeout_ms = 0;
-    bool good = has_unit && units_parse_duration(value, name, &timeout_ms, &cause) && timeout_ms >= 1 &&
-                timeout_ms <= URI_TIMEOUT_MAX_MS;
+    bool good = has_unit && units_parse_duration(value, name, &timeout_ms, &cause) &&
+                timeout_ms >= 1 && timeout_ms <= URI_TIMEOUT_MAX_MS;
     free(value);
     if (!good)
-        return refuse(endpoint, err,
-                      "parameter timeout is not a time from 1ms to 1d; expected e.g. timeout=5s or timeout=5000ms");
-    if (endpoint->uri_timeout_ms != 0) return refuse(endpoint, err, "parameter timeout is given twice");
+        return refuse(
+            endpoint, err,
+            "parameter timeout is not a time from 1ms to 1d; expected e.g. timeout=5s or timeout=5000ms");
+    if (endpoint->uri_timeout_ms != 0)
+        return refuse(endpoint, err, "parameter timeout is given twice");
     endpoint->uri_timeout_ms = timeout_ms;
     return true;
 }
@@ -284,19 +306,26 @@ static bool param_pass(struct endpoint *endpoint, const char *name, char *value,
     return set_once(endpoint, "the password", &endpoint->pass, value, err);
 }
 
-static bool param_sentinel_name(struct endpoint *endpoint, const char *name, char *value, struct err *err) {
+static bool param_sentinel_name(struct endpoint *endpoint, const char *name, char *value,
+                                struct err *err) {
     return set_once(endpoint, "parameter sentinelMasterId", &endpoint->sentinel_name, value, err);
 }
 
-static bool param_sentinel_user(struct endpoint *endpoint, const char *name, char *value, struct err *err) {
+static bool param_sentinel_user(struct endpoint *endpoint, const char *name, char *value,
+                                struct err *err) {
     return set_once(endpoint, "parameter sentinelUser", &endpoint->sentinel_user, value, err);
 }
 
-static bool param_sentinel_pass(struct endpoint *endpoint, const char *name, char *value, struct err *err) {
+static bool param_sentinel_pass(struct endpoint *endpoint, const char *name, char *value,
+                                struct err *err) {
     return set_once(endpoint, "parameter sentinelPassword", &endpoint->sentinel_pass, value, err);
 }
 
-enum { ON_TCP = 1 << ENDPOINT_TCP, ON_UNIX = 1 << ENDPOINT_UNIX, ON_SENTINEL = 1 << ENDPOINT_SENTINEL };
+enum {
+    ON_TCP = 1 << ENDPOINT_TCP,
+    ON_UNIX = 1 << ENDPOINT_UNIX,
+    ON_SENTINEL = 1 << ENDPOINT_SENTINEL
+};
 enum { ON_ALL = ON_TCP | ON_UNIX | ON_SENTINEL };
 
 static const struct param {
@@ -321,14 +350,17 @@ static bool refuse_param(const struct endpoint *endpoint, struct bytes name, str
         if (known[0] != '\0') strcat(known, ", ");
         strcat(known, params[i].name);
     }
-    return refuse(endpoint, err, "unknown parameter \"%s\"; known here are %s", quote(name, buf), known);
+    return refuse(endpoint, err, "unknown parameter \"%s\"; known here are %s", quote(name, buf),
+                  known);
 }
 
 static bool parse_param(struct endpoint *endpoint, struct bytes param, struct err *err) {
     struct bytes raw = param;
     struct bytes name = bytes_split(&raw, '=');
     for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++) {
-        if (!(params[i].kinds & (1u << endpoint->kind)) || !bytes_equal_nocase(name, params[i].name)) continue;
+        if (!(params[i].kinds & (1u << endpoint->kind)) ||
+            !bytes_equal_nocase(name, params[i].name))
+            continue;
         if (raw.len == 0) return refuse(endpoint, err, "parameter %s has no value", params[i].name);
         char what[64], *value = NULL;
         strcat(strcpy(what, "parameter "), params[i].name);
@@ -346,9 +378,12 @@ static bool parse_query(struct endpoint *endpoint, struct bytes query, struct er
     return true;
 }
 
-static bool parse_unix_path(struct endpoint *endpoint, struct bytes path, bool encoded, struct err *err) {
+static bool parse_unix_path(struct endpoint *endpoint, struct bytes path, bool encoded,
+                            struct err *err) {
     if (path.len == 0 || path.ptr[0] != '/')
-        return refuse(endpoint, err, "no absolute path of a socket is named; expected e.g. unix:///run/redis.sock");
+        return refuse(
+            endpoint, err,
+            "no absolute path of a socket is named; expected e.g. unix:///run/redis.sock");
     if (!encoded)
         endpoint->path = mem_strndup(path.ptr, path.len);
     else if (!percent_decode(endpoint, "the socket's path", path, &endpoint->path, err))
@@ -364,8 +399,9 @@ static bool parse_uri_parts(struct endpoint *endpoint, const struct parts *parts
     if (!parse_userinfo(endpoint, parts->userinfo, err)) return false;
     if (endpoint->kind == ENDPOINT_UNIX) {
         if (parts->hosts.len > 0)
-            return refuse(endpoint, err,
-                          "a host stands where a socket's absolute path was expected, e.g. unix:///run/redis.sock");
+            return refuse(
+                endpoint, err,
+                "a host stands where a socket's absolute path was expected, e.g. unix:///run/redis.sock");
         if (!parse_unix_path(endpoint, parts->path, true, err)) return false;
     } else {
         if (!parse_hosts(endpoint, parts->hosts, err)) return false;
@@ -374,12 +410,13 @@ static bool parse_uri_parts(struct endpoint *endpoint, const struct parts *parts
     }
     if (!parse_query(endpoint, parts->query, err)) return false;
     if (endpoint->kind == ENDPOINT_SENTINEL && endpoint->sentinel_name == NULL)
-        return refuse(endpoint, err, "the sentinels' name of the primary is missing; add ?sentinelMasterId=NAME");
+        return refuse(endpoint, err,
+                      "the sentinels' name of the primary is missing; add ?sentinelMasterId=NAME");
     return true;
 }
 
-static bool find_scheme(const struct endpoint *endpoint, struct bytes name, const struct scheme **scheme,
-                        struct err *err) {
+static bool find_scheme(const struct endpoint *endpoint, struct bytes name,
+                        const struct scheme **scheme, struct err *err) {
     char buf[QUOTE_MAX];
     for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
         *scheme = &schemes[i];
@@ -387,27 +424,32 @@ static bool find_scheme(const struct endpoint *endpoint, struct bytes name, cons
     }
     /* Where user and password follow, what stands before "://" may be a piece of them. */
     bool secret = strchr(name.ptr, '@') != NULL;
-    return refuse(endpoint, err,
-                  "unknown scheme%s%s%s; expected redis, rediss, valkey, valkeys, unix, redis-socket, "
-                  "redis-sentinel or rediss-sentinel",
-                  secret ? "" : " \"", secret ? "" : quote(name, buf), secret ? "" : "\"");
+    return refuse(
+        endpoint, err,
+        "unknown scheme%s%s%s; expected redis, rediss, valkey, valkeys, unix, redis-socket, "
+        "redis-sentinel or rediss-sentinel",
+        secret ? "" : " \"", secret ? "" : quote(name, buf), secret ? "" : "\"");
 }
 
 /* Cuts what follows the "://". The userinfo ends at the last '@' before the path. */
-static bool split_uri(const struct endpoint *endpoint, struct bytes rest, struct parts *parts, struct err *err) {
+static bool split_uri(const struct endpoint *endpoint, struct bytes rest, struct parts *parts,
+                      struct err *err) {
     size_t authority_len = 0;
-    while (authority_len < rest.len && strchr("/?#", rest.ptr[authority_len]) == NULL) authority_len++;
+    while (authority_len < rest.len && strchr("/?#", rest.ptr[authority_len]) == NULL)
+        authority_len++;
     struct bytes authority = bytes_of(rest.ptr, authority_len);
     rest = bytes_of(rest.ptr + authority_len, rest.len - authority_len);
 
     const char *at = memrchr(authority.ptr, '@', authority.len);
     bool plain_path = parts->scheme->kind == ENDPOINT_UNIX && authority.len == 0;
     if (!plain_path && memchr(rest.ptr, '@', rest.len) != NULL)
-        return refuse(endpoint, err,
-                      "an '@' stands behind the host; in user and password write '/' as %%2F, '?' as %%3F, "
-                      "'#' as %%23, and elsewhere '@' as %%40");
+        return refuse(
+            endpoint, err,
+            "an '@' stands behind the host; in user and password write '/' as %%2F, '?' as %%3F, "
+            "'#' as %%23, and elsewhere '@' as %%40");
     if (memchr(rest.ptr, '#', rest.len) != NULL)
-        return refuse(endpoint, err, "a '#' has no meaning here; in user and password write it as %%23");
+        return refuse(endpoint, err,
+                      "a '#' has no meaning here; in user and password write it as %%23");
     if (at != NULL) {
         parts->userinfo = bytes_of(authority.ptr, (size_t)(at - authority.ptr));
         authority = bytes_of(at + 1, authority.len - parts->userinfo.len - 1);
@@ -426,9 +468,11 @@ static bool parse_plain(struct endpoint *endpoint, struct bytes text, struct err
     }
     endpoint->kind = ENDPOINT_TCP;
     if (memchr(text.ptr, '@', text.len) != NULL)
-        return refuse(endpoint, err, "user and password need a URI; expected redis://user:password@host:port");
+        return refuse(endpoint, err,
+                      "user and password need a URI; expected redis://user:password@host:port");
     if (memchr(text.ptr, '/', text.len) != NULL || memchr(text.ptr, '?', text.len) != NULL)
-        return refuse(endpoint, err, "a database or parameters need a URI; expected redis://host:port/db");
+        return refuse(endpoint, err,
+                      "a database or parameters need a URI; expected redis://host:port/db");
     return parse_hosts(endpoint, text, err);
 }
 
@@ -446,17 +490,22 @@ static char *make_label(const struct endpoint *endpoint) {
 static bool parse_text(struct endpoint *endpoint, const char *text, struct err *err) {
     size_t len = strlen(text);
     if (len == 0)
-        return refuse(endpoint, err, "the endpoint is empty; expected host:port or a URI such as redis://host:port/0");
-    if (len > TEXT_MAX) return refuse(endpoint, err, "the endpoint is longer than %d bytes", TEXT_MAX);
+        return refuse(
+            endpoint, err,
+            "the endpoint is empty; expected host:port or a URI such as redis://host:port/0");
+    if (len > TEXT_MAX)
+        return refuse(endpoint, err, "the endpoint is longer than %d bytes", TEXT_MAX);
     const char *sep = strstr(text, "://");
     if (sep == NULL) return parse_plain(endpoint, bytes_of(text, len), err);
     struct parts parts = { 0 };
-    if (!find_scheme(endpoint, bytes_of(text, (size_t)(sep - text)), &parts.scheme, err)) return false;
+    if (!find_scheme(endpoint, bytes_of(text, (size_t)(sep - text)), &parts.scheme, err))
+        return false;
     if (!split_uri(endpoint, bytes_of_str(sep + 3), &parts, err)) return false;
     return parse_uri_parts(endpoint, &parts, err);
 }
 
-bool endpoint_parse(struct endpoint *endpoint, const char *role, const char *text, struct err *err) {
+bool endpoint_parse(struct endpoint *endpoint, const char *role, const char *text,
+                    struct err *err) {
     *endpoint = (struct endpoint){ .role = role };
     if (!parse_text(endpoint, text, err)) {
         endpoint_fini(endpoint);

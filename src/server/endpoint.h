@@ -6,8 +6,9 @@
  *   unix:///path/to.sock[?db=1&user=u&password=p&timeout=5s]     redis-socket:// and /path/to.sock mean the same
  *   redis-sentinel://[user:password@]h1[:p1],h2[:p2].../[db]?sentinelMasterId=NAME   (rediss-sentinel:// over TLS)
  *                     &sentinelUser=u&sentinelPassword=p  where the sentinels themselves want a login
- * The scheme ending in "s" switches TLS on. User and password are percent-decoded. Source of the forms: the
- * "redis" and "rediss" URI schemes registered at IANA, and the syntax of Lettuce, which RIOT users know.
+ * The scheme ending in "s" switches TLS on. User and password are percent-decoded. Source of the
+ * forms: the "redis" and "rediss" URI schemes registered at IANA, and the syntax of Lettuce, which
+ * RIOT users know.
  */
 #ifndef LONGHAUL_SERVER_ENDPOINT_H
 #define LONGHAUL_SERVER_ENDPOINT_H
@@ -57,8 +58,8 @@ struct endpoint {
     char *label; /* "host:port" for people, without any secret */
 };
 
-/* Parses text into *endpoint (which is overwritten; release it with endpoint_fini). role is static. On false *err
- * names the part that is wrong, without repeating a password. */
+/* Parses text into *endpoint (which is overwritten; release it with endpoint_fini). role is static.
+ * On false *err names the part that is wrong, without repeating a password. */
 bool endpoint_parse(struct endpoint *endpoint, const char *role, const char *text, struct err *err);
 
 void endpoint_copy(struct endpoint *to, const struct endpoint *from);

@@ -1,5 +1,5 @@
-/* See info.h. Sources: the INFO command's page; redis 7.0.15 src/server.c, genRedisInfoString(); valkey answers
- * redis_version:7.2.4 beside server_name and valkey_version. */
+/* See info.h. Sources: the INFO command's page; redis 7.0.15 src/server.c, genRedisInfoString();
+ * valkey answers redis_version:7.2.4 beside server_name and valkey_version. */
 #include "server/info.h"
 
 #include <stdio.h>
@@ -10,7 +10,8 @@ struct bytes info_field(struct bytes info, const char *name) {
     while (info.len > 0) {
         struct bytes line = bytes_split(&info, '\n');
         if (line.len > 0 && line.ptr[line.len - 1] == '\r') line.len--;
-        if (line.len > name_len && line.ptr[name_len] == ':' && memcmp(line.ptr, name, name_len) == 0)
+        if (line.len > name_len && line.ptr[name_len] == ':' &&
+            memcmp(line.ptr, name, name_len) == 0)
             return bytes_of(line.ptr + name_len + 1, line.len - name_len - 1);
     }
     return bytes_of("", 0);
@@ -31,7 +32,8 @@ static server_version parse_version(struct bytes text) {
     uint32_t part[3] = { 0 };
     for (int i = 0; i < 3 && text.len > 0; i++) {
         struct bytes word = bytes_split(&text, '.');
-        for (size_t k = 0; k < word.len && word.ptr[k] >= '0' && word.ptr[k] <= '9' && part[i] < 1000; k++)
+        for (size_t k = 0;
+             k < word.len && word.ptr[k] >= '0' && word.ptr[k] <= '9' && part[i] < 1000; k++)
             part[i] = part[i] * 10 + (uint32_t)(word.ptr[k] - '0');
         if (part[i] > 99 && i > 0) part[i] = 99;
     }
@@ -41,8 +43,8 @@ static server_version parse_version(struct bytes text) {
 void server_info_parse(struct server_info *out, struct bytes info) {
     *out = (struct server_info){ 0 };
     out->redis_version = parse_version(info_field(info, "redis_version"));
-    bool valkey =
-        bytes_equal_str(info_field(info, "server_name"), "valkey") || info_field(info, "valkey_version").len > 0;
+    bool valkey = bytes_equal_str(info_field(info, "server_name"), "valkey") ||
+                  info_field(info, "valkey_version").len > 0;
     out->flavour = valkey ? SERVER_VALKEY : SERVER_REDIS;
     const char *version_field = valkey ? "valkey_version" : "redis_version";
     copy_field(info, version_field, out->version_text, sizeof(out->version_text));
@@ -86,7 +88,8 @@ int info_databases(struct bytes info, int *dbs, int max) {
     while (info.len > 0 && n < max) {
         struct bytes line = bytes_split(&info, '\n'), name = bytes_split(&line, ':');
         int64_t db;
-        if (bytes_has_prefix(name, "db") && bytes_to_i64(bytes_of(name.ptr + 2, name.len - 2), &db) && db >= 0 &&
+        if (bytes_has_prefix(name, "db") &&
+            bytes_to_i64(bytes_of(name.ptr + 2, name.len - 2), &db) && db >= 0 &&
             db < INFO_DATABASES_MAX)
             dbs[n++] = (int)db;
     }
@@ -104,7 +107,8 @@ bool info_number(struct bytes info, const char *name, uint64_t *number) {
 static bool seconds_field(struct bytes info, const char *name, int64_t *us) {
     struct bytes text = info_field(info, name), whole = bytes_split(&text, '.');
     int64_t seconds, fraction;
-    if (text.len != 6 || !bytes_to_i64(whole, &seconds) || seconds < 0 || seconds > INT32_MAX) return false;
+    if (text.len != 6 || !bytes_to_i64(whole, &seconds) || seconds < 0 || seconds > INT32_MAX)
+        return false;
     if (!bytes_to_i64(text, &fraction) || fraction < 0) return false;
     *us = seconds * 1000000 + fraction;
     return true;
@@ -115,7 +119,8 @@ int64_t info_cpu_us(struct bytes info) {
     if (seconds_field(info, "used_cpu_user_main_thread", &user) &&
         seconds_field(info, "used_cpu_sys_main_thread", &sys))
         return user + sys;
-    if (seconds_field(info, "used_cpu_user", &user) && seconds_field(info, "used_cpu_sys", &sys)) return user + sys;
+    if (seconds_field(info, "used_cpu_user", &user) && seconds_field(info, "used_cpu_sys", &sys))
+        return user + sys;
     return -1;
 }
 
@@ -158,7 +163,8 @@ static bool next_field(struct bytes *info, struct bytes *name, struct bytes *val
 
 static bool is_replica_field(struct bytes name) {
     int64_t n;
-    return bytes_has_prefix(name, "slave") && bytes_to_i64(bytes_of(name.ptr + 5, name.len - 5), &n) && n >= 0;
+    return bytes_has_prefix(name, "slave") &&
+           bytes_to_i64(bytes_of(name.ptr + 5, name.len - 5), &n) && n >= 0;
 }
 
 int info_replicas(struct bytes info, uint64_t *lowest_offset) {
@@ -195,7 +201,8 @@ uint64_t info_calls(struct bytes info, const char *command) {
 }
 
 const char *server_info_name(const struct server_info *info, char *buf, unsigned long size) {
-    snprintf(buf, size, "%s %s", info->flavour == SERVER_VALKEY ? "valkey" : "redis", info->version_text);
+    snprintf(buf, size, "%s %s", info->flavour == SERVER_VALKEY ? "valkey" : "redis",
+             info->version_text);
     return buf;
 }
 

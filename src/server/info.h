@@ -13,7 +13,8 @@ enum server_flavour { SERVER_REDIS, SERVER_VALKEY };
 
 /* A version as a number that compares: 7.0.15 is 70015, 8.1.1 is 80101. */
 typedef uint32_t server_version;
-#define SERVER_VERSION(major, minor, patch) ((server_version)((major)*10000 + (minor)*100 + (patch)))
+#define SERVER_VERSION(major, minor, patch)                                                        \
+    ((server_version)((major)*10000 + (minor)*100 + (patch)))
 
 struct server_info {
     enum server_flavour flavour;
@@ -39,11 +40,13 @@ struct bytes info_field(struct bytes info, const char *name);
 
 void server_info_parse(struct server_info *out, struct bytes info);
 
-/* Is this the process and the dataset that was there before? A primary that has lost its last replica takes a new replid
- * after repl-backlog-ttl (redis 7.0.15 src/replication.c replicationCron()); that changes nothing. */
+/* Is this the process and the dataset that was there before? A primary that has lost its last
+ * replica takes a new replid after repl-backlog-ttl (redis 7.0.15 src/replication.c
+ * replicationCron()); that changes nothing. */
 bool server_info_continues(const struct server_info *info, const char *run_id, const char *replid);
 
-/* Keys (and keys with expiry) of one database from "dbN:keys=..,expires=..", 0 when it is not there. */
+/* Keys (and keys with expiry) of one database from "dbN:keys=..,expires=..", 0 when it is not
+ * there. */
 void info_keyspace(struct bytes info, int db, uint64_t *keys, uint64_t *expires);
 /* The databases that hold keys, ascending; returns how many, at most max. */
 int info_databases(struct bytes info, int *dbs, int max);
@@ -51,20 +54,21 @@ int info_databases(struct bytes info, int *dbs, int max);
 /* Whether a field is there and holds a number from 0 on, in *number (else 0). */
 bool info_number(struct bytes info, const char *name, uint64_t *number);
 
-/* Processor time of the main thread since the start, user and system, in microseconds (used_cpu_*_main_thread, which Redis
- * 6.0 lacks); of the whole process without its children where that is not told; -1: neither is. */
+/* Processor time of the main thread since the start, user and system, in microseconds
+ * (used_cpu_*_main_thread, which Redis 6.0 lacks); of the whole process without its children where
+ * that is not told; -1: neither is. */
 int64_t info_cpu_us(struct bytes info);
 
 /* A save, a rewrite of the append-only file, or a module's child process is running. */
 bool info_has_child(struct bytes info);
 
-/* How many replicas are online, from "slaveN:..,state=online,offset=..", and the lowest offset that they have
- * acknowledged (0 when there is none, or when one tells none). */
+/* How many replicas are online, from "slaveN:..,state=online,offset=..", and the lowest offset that
+ * they have acknowledged (0 when there is none, or when one tells none). */
 int info_replicas(struct bytes info, uint64_t *lowest_offset);
 
-/* From INFO commandstats: whether it counts anything at all; and how often a command (lower case) was called, with all
- * of its subcommands, which are counted apart since Redis 7.0 ("cmdstat_xgroup|create:calls=.."); "xgroup|create" is
- * that one alone. */
+/* From INFO commandstats: whether it counts anything at all; and how often a command (lower case)
+ * was called, with all of its subcommands, which are counted apart since Redis 7.0
+ * ("cmdstat_xgroup|create:calls=.."); "xgroup|create" is that one alone. */
 bool info_counts_calls(struct bytes info);
 uint64_t info_calls(struct bytes info, const char *command);
 

@@ -39,7 +39,8 @@ static int topology_add_node(struct topology *t, const struct address *address, 
     if (known >= 0) return known;
     if (t->n_nodes == TOPOLOGY_NODES_MAX) return -1;
     if ((t->n_nodes & (t->n_nodes - 1)) == 0)
-        t->nodes = mem_array(t->nodes, t->n_nodes == 0 ? 1 : (size_t)t->n_nodes * 2, sizeof(*t->nodes));
+        t->nodes =
+            mem_array(t->nodes, t->n_nodes == 0 ? 1 : (size_t)t->n_nodes * 2, sizeof(*t->nodes));
     struct topology_node *node = &t->nodes[t->n_nodes];
     *node = (struct topology_node){ .address = *address, .primary = -1, .reader = t->n_nodes };
     if (id.len < sizeof(node->id)) memcpy(node->id, id.len > 0 ? id.ptr : "", id.len);
@@ -51,13 +52,15 @@ void topology_add_replica(struct topology *t, const struct address *address) {
     if (index > 0) t->nodes[index].primary = 0;
 }
 
-/* The metadata of a node ("ip", address, "hostname", name): the address, where the preferred host was "?". */
+/* The metadata of a node ("ip", address, "hostname", name): the address, where the preferred host
+ * was "?". */
 static struct bytes metadata_host(struct resp_cursor *c, int64_t n) {
     struct bytes found = bytes_of("", 0);
     for (int64_t i = 0; i + 1 < n; i += 2) {
         struct resp_item key, value;
         if (!resp_next(c, &key) || !resp_next(c, &value)) break;
-        if (resp_is_string(&key) && resp_is_string(&value) && bytes_equal_str(key.str, "ip")) found = value.str;
+        if (resp_is_string(&key) && resp_is_string(&value) && bytes_equal_str(key.str, "ip"))
+            found = value.str;
     }
     return found;
 }
@@ -73,13 +76,15 @@ static int parse_node(struct topology *t, struct resp_cursor *c, const struct ad
     for (int64_t i = 3; i < head.num; i++) {
         struct resp_cursor inside = *c;
         if (!resp_next(&inside, &more)) return -1;
-        struct bytes ip = resp_is_aggregate(&more) ? metadata_host(&inside, more.num) : bytes_of("", 0);
+        struct bytes ip =
+            resp_is_aggregate(&more) ? metadata_host(&inside, more.num) : bytes_of("", 0);
         if (bytes_equal_str(name, "?") && ip.len > 0) name = ip;
         if (!resp_skip(c)) return -1;
     }
     if (name.len == 0 || bytes_equal_str(name, "?")) name = address_own_host(from);
     struct address address;
-    if (port.num < 1 || port.num > 65535 || !address_set(&address, name, (uint16_t)port.num)) return -1;
+    if (port.num < 1 || port.num > 65535 || !address_set(&address, name, (uint16_t)port.num))
+        return -1;
     return topology_add_node(t, &address, id.str);
 }
 
@@ -87,8 +92,8 @@ static bool parse_range(struct topology *t, struct resp_cursor *c, const struct 
     struct resp_item head, first, last;
     if (!resp_next(c, &head) || !resp_is_aggregate(&head) || head.num < 3) return false;
     if (!resp_next(c, &first) || !resp_next(c, &last)) return false;
-    bool sane = first.type == RESP_INTEGER && last.type == RESP_INTEGER && first.num >= 0 && first.num <= last.num &&
-                last.num < SLOT_COUNT;
+    bool sane = first.type == RESP_INTEGER && last.type == RESP_INTEGER && first.num >= 0 &&
+                first.num <= last.num && last.num < SLOT_COUNT;
     if (!sane) return false;
     int primary = parse_node(t, c, from);
     if (primary < 0) return false;
@@ -105,8 +110,8 @@ static bool parse_range(struct topology *t, struct resp_cursor *c, const struct 
     return true;
 }
 
-struct topology *topology_parse_slots(struct resp_cursor c, const struct address *from, const char *place,
-                                      struct err *err) {
+struct topology *topology_parse_slots(struct resp_cursor c, const struct address *from,
+                                      const char *place, struct err *err) {
     struct topology *t = mem_zalloc(sizeof(*t));
     t->refs = 1;
     t->cluster = true;
@@ -118,7 +123,8 @@ struct topology *topology_parse_slots(struct resp_cursor c, const struct address
     if (!ok) {
         err_set(err, ERR_PROTOCOL, place, "CLUSTER SLOTS was answered in a form that is not known");
     } else if (t->n_primaries == 0) {
-        ok = err_set(err, ERR_CLUSTERDOWN, place, "the cluster has no slots assigned; set it up first");
+        ok = err_set(err, ERR_CLUSTERDOWN, place,
+                     "the cluster has no slots assigned; set it up first");
     }
     if (!ok) topology_unref(&t);
     return t;
@@ -129,7 +135,8 @@ bool topology_read_from_replicas(struct topology *t, int *without) {
         if (!topology_is_primary(t, p)) continue;
         t->nodes[p].reader = -1;
         for (int r = 0; r < t->n_nodes; r++)
-            if (r != p && t->nodes[r].primary == p && t->nodes[p].reader < 0) t->nodes[p].reader = r;
+            if (r != p && t->nodes[r].primary == p && t->nodes[p].reader < 0)
+                t->nodes[p].reader = r;
         if (t->nodes[p].reader < 0) {
             *without = p;
             t->nodes[p].reader = p;
@@ -154,7 +161,8 @@ bool topology_equal(const struct topology *a, const struct topology *b) {
     for (int s = 0; s < SLOT_COUNT; s++) {
         if ((a->owner[s] < 0) != (b->owner[s] < 0)) return false;
         if (a->owner[s] < 0) continue;
-        if (!address_equal(&a->nodes[a->owner[s]].address, &b->nodes[b->owner[s]].address)) return false;
+        if (!address_equal(&a->nodes[a->owner[s]].address, &b->nodes[b->owner[s]].address))
+            return false;
     }
     return true;
 }
@@ -169,7 +177,8 @@ unsigned topology_uncovered(const struct topology *t) {
     return topology_slots_of(t, -1);
 }
 
-static void add_open_slot(struct bytes word, struct slot_set *migrating, struct slot_set *importing) {
+static void add_open_slot(struct bytes word, struct slot_set *migrating,
+                          struct slot_set *importing) {
     /* "[93->-id]" or "[93-<-id]" */
     struct bytes rest = bytes_of(word.ptr + 1, word.len - 1), number = bytes_split(&rest, '-');
     int64_t slot;
@@ -178,7 +187,8 @@ static void add_open_slot(struct bytes word, struct slot_set *migrating, struct 
     if (set != NULL) slot_set_add(set, (uint16_t)slot);
 }
 
-void topology_open_slots(struct bytes text, struct slot_set *migrating, struct slot_set *importing) {
+void topology_open_slots(struct bytes text, struct slot_set *migrating,
+                         struct slot_set *importing) {
     while (text.len > 0) {
         struct bytes line = bytes_split(&text, '\n');
         while (line.len > 0) {

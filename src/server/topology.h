@@ -1,8 +1,10 @@
-/* Who owns which slots: an immutable picture of a deployment at one moment, shared between threads by counting.
+/* Who owns which slots: an immutable picture of a deployment at one moment, shared between threads
+ * by counting.
  *
- * A standalone server is a picture with one node that owns every slot, so that nobody above needs to tell the two
- * apart. Source: the CLUSTER SLOTS page (served by every version of Redis and Valkey, and by ElastiCache); the node's
- * host may be null or empty ("the host you asked") or "?" (its name is not known, its address stands in the metadata).
+ * A standalone server is a picture with one node that owns every slot, so that nobody above needs
+ * to tell the two apart. Source: the CLUSTER SLOTS page (served by every version of Redis and
+ * Valkey, and by ElastiCache); the node's host may be null or empty ("the host you asked") or "?"
+ * (its name is not known, its address stands in the metadata).
  */
 #ifndef LONGHAUL_SERVER_TOPOLOGY_H
 #define LONGHAUL_SERVER_TOPOLOGY_H
@@ -35,16 +37,18 @@ struct topology {
 /* One node that owns all. */
 struct topology *topology_new_single(const struct address *address);
 
-/* From a reply to CLUSTER SLOTS that `from` gave. Slots without owner are -1; a reply with no slot at all is an error
- * (the cluster is not set up), a malformed one too. place is the subject of errors. NULL on error. */
-struct topology *topology_parse_slots(struct resp_cursor reply, const struct address *from, const char *place,
-                                      struct err *err);
+/* From a reply to CLUSTER SLOTS that `from` gave. Slots without owner are -1; a reply with no slot
+ * at all is an error (the cluster is not set up), a malformed one too. place is the subject of
+ * errors. NULL on error. */
+struct topology *topology_parse_slots(struct resp_cursor reply, const struct address *from,
+                                      const char *place, struct err *err);
 
 struct topology *topology_ref(struct topology *topology);
 /* Leaves NULL. */
 void topology_unref(struct topology **topology);
 
-/* Chooses for each primary one of its replicas to read from; false when one has none (index in *without). */
+/* Chooses for each primary one of its replicas to read from; false when one has none (index in
+ * *without). */
 bool topology_read_from_replicas(struct topology *topology, int *without);
 
 /* Adds a replica to the only node of a standalone picture. */
@@ -62,6 +66,7 @@ unsigned topology_uncovered(const struct topology *topology);
 
 /* From a reply to CLUSTER NODES: the slots that the asked node is giving away or taking over ("[93->-id]", "[93-<-id]";
  * only a node's own line tells). Adds to the sets, either of which may be NULL. */
-void topology_open_slots(struct bytes nodes_text, struct slot_set *migrating, struct slot_set *importing);
+void topology_open_slots(struct bytes nodes_text, struct slot_set *migrating,
+                         struct slot_set *importing);
 
 #endif

@@ -1,12 +1,12 @@
-/* Many keys by one command; see compare_priv.h. Batches only prove that keys are equal: whatever is not as expected is
- * looked at again key by key, where it is judged.
+/* Many keys by one command; see compare_priv.h. Batches only prove that keys are equal: whatever is
+ * not as expected is looked at again key by key, where it is judged.
  *
  *   strings   GETRANGE and PEXPIRETIME, key by key, on both sides; MGET for all of them while that is safe
  *   extras    EXISTS on the source, of names that the target has
  *
- * GETRANGE bounds what one reply may bring, whatever the length of the value: the bound follows the lengths seen lately
- * (batch_bound), and the window follows the bound. What fills it is read by an exam, in pieces. Values are reduced to
- * digests as they arrive and none is kept.
+ * GETRANGE bounds what one reply may bring, whatever the length of the value: the bound follows the
+ * lengths seen lately (batch_bound), and the window follows the bound. What fills it is read by an
+ * exam, in pieces. Values are reduced to digests as they arrive and none is kept.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,7 +15,13 @@
 #include "base/mem.h"
 #include "verify/compare_priv.h"
 
-enum { EXISTS_BATCH = 200, STRING_BATCH = 100, FILLING_MAX = 64, STRING_SCORE_MAX = 64, WORDS_MAX = 64 };
+enum {
+    EXISTS_BATCH = 200,
+    STRING_BATCH = 100,
+    FILLING_MAX = 64,
+    STRING_SCORE_MAX = 64,
+    WORDS_MAX = 64
+};
 
 /* --max-args counts the command's name too. */
 static size_t keys_of_one_command(const struct comparison *cmp, size_t usual) {
@@ -56,10 +62,13 @@ static void look_alone(struct comparison *cmp, struct name *name) {
     name_queue_push(&cmp->again, name);
 }
 
-static bool key_is_equal(const struct comparison *cmp, const struct batch_key *key, uint64_t bound) {
+static bool key_is_equal(const struct comparison *cmp, const struct batch_key *key,
+                         uint64_t bound) {
     const struct key_view *a = &key->view[SOURCE], *b = &key->view[TARGET];
-    return a->string && b->string && a->len < bound && a->len == b->len && digest_equal(a->digest, b->digest) &&
-           expiry_is_equal(cmp, a->expiry_ms, b->expiry_ms, a->expiry_error_ms + b->expiry_error_ms);
+    return a->string && b->string && a->len < bound && a->len == b->len &&
+           digest_equal(a->digest, b->digest) &&
+           expiry_is_equal(cmp, a->expiry_ms, b->expiry_ms,
+                           a->expiry_error_ms + b->expiry_error_ms);
 }
 
 static void key_end(struct key_batch *b, struct batch_key *key) {
@@ -93,7 +102,9 @@ static void reply_done(struct key_batch *b) {
 
 uint64_t batch_bound(const struct comparison *cmp) {
     uint64_t twice = 2 * cmp->look_bytes;
-    return twice < BATCH_BOUND_MIN ? BATCH_BOUND_MIN : twice < BATCH_BOUND_MAX ? twice : BATCH_BOUND_MAX;
+    return twice < BATCH_BOUND_MIN   ? BATCH_BOUND_MIN
+           : twice < BATCH_BOUND_MAX ? twice
+                                     : BATCH_BOUND_MAX;
 }
 
 /* Rises at once, falls slowly. */
@@ -188,7 +199,8 @@ static void send_expiry(struct key_batch *b, int side, size_t i) {
     struct bytes key = name_bytes(b->keys[i].name);
     bool last = i + 1 == b->n, left = b->cmp->side[side].no_pexpiretime;
     char *at = outq_reserve(client_out(client), RESP_ARG_ROOM(key.len) + WORDS_MAX), *p = at;
-    p = left ? resp_put_encoded(p, "*2\r\n$4\r\nPTTL\r\n") : resp_put_encoded(p, "*2\r\n$11\r\nPEXPIRETIME\r\n");
+    p = left ? resp_put_encoded(p, "*2\r\n$4\r\nPTTL\r\n")
+             : resp_put_encoded(p, "*2\r\n$11\r\nPEXPIRETIME\r\n");
     p = resp_put_arg(p, key);
     outq_commit(client_out(client), (size_t)(p - at));
     client_end_command(client, last ? on_last_expiry : on_expiry, b->link[side],
@@ -203,7 +215,8 @@ static void send_mget(struct key_batch *b, int side) {
     client_end_command(b->client[side], on_values, b->link[side], b);
 }
 
-/* Value first, expiry second, as in a copy; by GETRANGE both at once for a key, while it is in the server's cache. */
+/* Value first, expiry second, as in a copy; by GETRANGE both at once for a key, while it is in the
+ * server's cache. */
 static void send_keys(struct key_batch *b, int side) {
     struct getrange g = getrange_to(b->bound);
     bool at_once = b->client[side] != b->link[side]->client;
@@ -236,7 +249,8 @@ static void batch_send(struct key_batch *b) {
             continue;
         }
         b->client[side] = client_for(b, side);
-        client_select(b->client[side], side == TARGET ? compare_db(b->cmp, TARGET, b->keys[0].name) : b->db);
+        client_select(b->client[side],
+                      side == TARGET ? compare_db(b->cmp, TARGET, b->keys[0].name) : b->db);
         send_keys(b, side);
     }
     reply_done(b);
@@ -251,11 +265,14 @@ void batches_flush(struct comparison *cmp) {
 }
 
 /* The batch that goes where this name goes; NULL when there is none yet. */
-static struct key_batch **find_filling(struct comparison *cmp, struct link *const link[SIDES], int db) {
+static struct key_batch **find_filling(struct comparison *cmp, struct link *const link[SIDES],
+                                       int db) {
     struct key_batch **at = &cmp->filling;
     size_t n = 0;
     for (; *at != NULL; at = &(*at)->next, n++)
-        if ((*at)->link[SOURCE] == link[SOURCE] && (*at)->link[TARGET] == link[TARGET] && (*at)->db == db) return at;
+        if ((*at)->link[SOURCE] == link[SOURCE] && (*at)->link[TARGET] == link[TARGET] &&
+            (*at)->db == db)
+            return at;
     if (n < FILLING_MAX) return at;
     batches_flush(cmp);
     return &cmp->filling;
@@ -289,7 +306,8 @@ bool string_batch_take(struct comparison *cmp, struct name *name) {
         b->disturbed = false;
         memcpy(b->link, link, sizeof(b->link));
     }
-    b->keys[b->n++] = (struct batch_key){ .name = name, .view = { { .expiry_ms = -1 }, { .expiry_ms = -1 } } };
+    b->keys[b->n++] =
+        (struct batch_key){ .name = name, .view = { { .expiry_ms = -1 }, { .expiry_ms = -1 } } };
     cmp->n_exams++;
     if (b->n == STRING_BATCH) {
         *at = b->next;
@@ -328,15 +346,18 @@ static void on_exists(void *ctx, void *arg, const struct reply *reply) {
 
 size_t exists_batch_start(struct comparison *cmp, struct name_queue *from, size_t at_most) {
     struct name *first = from->head;
-    if (deployment_is_cluster(cmp->side[SOURCE].deployment) || !first->backward || first->alone) return 0;
+    if (deployment_is_cluster(cmp->side[SOURCE].deployment) || !first->backward || first->alone)
+        return 0;
     struct link *link = link_route(cmp, SOURCE, first);
     if (link == NULL || !client_is_ready(link->client)) return 0;
     struct exists_batch *batch = mem_zalloc(sizeof(*batch));
     struct bytes words[EXISTS_BATCH + 1] = { BYTES_LITERAL("EXISTS") };
-    size_t allowed = keys_of_one_command(cmp, EXISTS_BATCH), most = at_most < allowed ? at_most : allowed;
+    size_t allowed = keys_of_one_command(cmp, EXISTS_BATCH),
+           most = at_most < allowed ? at_most : allowed;
     int db = compare_db(cmp, SOURCE, first);
     batch->cmp = cmp;
-    while (from->head != NULL && from->head->backward && from->head->db == db && batch->names.n < most) {
+    while (from->head != NULL && from->head->backward && from->head->db == db &&
+           batch->names.n < most) {
         struct name *name = name_queue_pop(from);
         name_queue_push(&batch->names, name);
         words[batch->names.n] = name_bytes(name);

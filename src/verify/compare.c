@@ -105,7 +105,8 @@ struct tally *compare_tally(struct comparison *cmp, const struct name *name) {
 }
 
 static bool in_clusters(const struct comparison *cmp) {
-    return deployment_is_cluster(cmp->side[SOURCE].deployment) || deployment_is_cluster(cmp->side[TARGET].deployment);
+    return deployment_is_cluster(cmp->side[SOURCE].deployment) ||
+           deployment_is_cluster(cmp->side[TARGET].deployment);
 }
 
 static int scanning_side(const struct comparison *cmp) {
@@ -134,16 +135,18 @@ static void drop_differences(struct comparison *cmp, const struct slot_set *slot
     r->n_differences = kept;
 }
 
-/* A scan may have missed keys that moved to a node it had passed already, or have seen them twice: what was found in
- * these slots is taken back, and they are scanned again. */
+/* A scan may have missed keys that moved to a node it had passed already, or have seen them twice:
+ * what was found in these slots is taken back, and they are scanned again. */
 static void take_back(struct comparison *cmp, const struct slot_set *slots) {
     struct tally *tally = cmp->tally[scanning_side(cmp)];
     const struct compare_settings *s = cmp->settings;
     cmp->sums_spoilt = true;
-    if (s->on_taken_back != NULL && slot_set_count(slots) > 0) s->on_taken_back(s->ctx, slots, cmp->backward);
+    if (s->on_taken_back != NULL && slot_set_count(slots) > 0)
+        s->on_taken_back(s->ctx, slots, cmp->backward);
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
         if (!slot_set_has(slots, (uint16_t)slot)) continue;
-        for (int kind = 0; kind < DIFFERENCE_KINDS; kind++) cmp->different -= tally[slot].kind[kind];
+        for (int kind = 0; kind < DIFFERENCE_KINDS; kind++)
+            cmp->different -= tally[slot].kind[kind];
         tally[slot] = (struct tally){ .generation = tally[slot].generation + 1 };
         slot_set_add(&cmp->moved, (uint16_t)slot);
     }
@@ -156,7 +159,8 @@ static const struct address *reader_of(const struct topology *t, unsigned slot) 
 }
 
 /* The slots that are read from this node; slot 0 stands for all keys where there is no cluster. */
-static void add_slots_of(struct comparison *cmp, const struct address *address, struct slot_set *slots) {
+static void add_slots_of(struct comparison *cmp, const struct address *address,
+                         struct slot_set *slots) {
     const struct side *side = &cmp->side[scanning_side(cmp)];
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
         const struct address *reader = reader_of(side->topology, slot);
@@ -174,13 +178,15 @@ static void sums_end(struct comparison *cmp) {
     }
 }
 
-void compare_on_topology(struct comparison *cmp, int side, const struct topology *old, const struct topology *fresh) {
+void compare_on_topology(struct comparison *cmp, int side, const struct topology *old,
+                         const struct topology *fresh) {
     struct slot_set moved = { { 0 } };
     if (side == TARGET) sums_end(cmp);
     if (passes_over(cmp) || side != scanning_side(cmp)) return;
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
         const struct address *a = reader_of(old, slot), *b = reader_of(fresh, slot);
-        if (a != b && (a == NULL || b == NULL || !address_equal(a, b))) slot_set_add(&moved, (uint16_t)slot);
+        if (a != b && (a == NULL || b == NULL || !address_equal(a, b)))
+            slot_set_add(&moved, (uint16_t)slot);
     }
     take_back(cmp, &moved);
     for (size_t i = 0; i < cmp->n_scans; i++) {
@@ -188,7 +194,8 @@ void compare_on_topology(struct comparison *cmp, int side, const struct topology
         int at = topology_find(fresh, &node->address);
         bool read = at >= 0 && fresh->nodes[fresh->nodes[at].primary].reader == at;
         if (read || node->ended || node->sums) continue;
-        node->ended = true; /* nothing is read from it any more; its slots have moved, all of them */
+        /* nothing is read from it any more; its slots have moved, all of them */
+        node->ended = true;
         scan_free(&node->scan);
     }
 }
@@ -216,7 +223,8 @@ static void take_name(struct comparison *cmp, struct bytes key, bool listed) {
     name_queue_push(&cmp->fresh, name);
 }
 
-/* Does this run compare sums of names, so that keys of the target need not be looked for one by one? */
+/* Does this run compare sums of names, so that keys of the target need not be looked for one by
+ * one? */
 static bool sums_here(const struct comparison *cmp) {
     const struct compare_settings *s = cmp->settings;
     return s->both_directions && s->names == NULL && !cmp->backward && !remote_sums_names(cmp);
@@ -287,20 +295,23 @@ static void on_scan_end(void *ctx, enum scan_end end, const struct err *err) {
     }
 }
 
-static void scan_node(struct comparison *cmp, struct node_scan *node, int side, const struct address *address) {
+static void scan_node(struct comparison *cmp, struct node_scan *node, int side,
+                      const struct address *address) {
     static const struct scan_events events = { .on_keys = on_keys,
                                                .may_continue = may_continue,
                                                .on_end = on_scan_end };
     const struct compare_settings *s = cmp->settings;
     struct deployment *deployment = cmp->side[side].deployment;
-    bool one_type = s->filter->n_types == 1 && deployment_info(deployment)->redis_version >= SERVER_VERSION(6, 0, 0);
+    bool one_type = s->filter->n_types == 1 &&
+                    deployment_info(deployment)->redis_version >= SERVER_VERSION(6, 0, 0);
     struct scan_settings settings = { .client = deployment_client_settings(deployment, address),
                                       .db = mapped_db(cmp, side, s->dbs[cmp->db_at]),
                                       .count = s->scan_count,
                                       .match = s->filter->pattern,
                                       .type = one_type ? s->filter->types[0] : NULL,
                                       .sleep_ms = s->sleep_ms };
-    *node = (struct node_scan){ .cmp = cmp, .address = *address, .sums = side != scanning_side(cmp) };
+    *node =
+        (struct node_scan){ .cmp = cmp, .address = *address, .sums = side != scanning_side(cmp) };
     node->scan = scan_start(cmp->loop, &settings, &events, node);
 }
 
@@ -322,7 +333,8 @@ static void scan_side(struct comparison *cmp, int side) {
     bool all = side != scanning_side(cmp);
     for (int i = 0; i < t->n_nodes; i++)
         if (topology_is_primary(t, i) && (all || owns_wanted(cmp, t, i)))
-            scan_node(cmp, &cmp->scans[cmp->n_scans++], side, &t->nodes[t->nodes[i].reader].address);
+            scan_node(cmp, &cmp->scans[cmp->n_scans++], side,
+                      &t->nodes[t->nodes[i].reader].address);
 }
 
 /* The scans of one database in one direction, a node each. */
@@ -333,7 +345,8 @@ static void pass_start(struct comparison *cmp) {
         cmp->names_left = true;
         return;
     }
-    size_t most = (size_t)cmp->side[SOURCE].topology->n_primaries + (size_t)cmp->side[TARGET].topology->n_primaries;
+    size_t most = (size_t)cmp->side[SOURCE].topology->n_primaries +
+                  (size_t)cmp->side[TARGET].topology->n_primaries;
     cmp->scans = mem_array(NULL, most + 1, sizeof(*cmp->scans)); /* scans know their place in it */
     scan_side(cmp, scanning_side(cmp));
     if (sums_here(cmp) && cmp->rescans == 0) scan_side(cmp, TARGET);
@@ -349,8 +362,8 @@ static void direction_start(struct comparison *cmp, bool backward) {
     if (!passes_over(cmp)) pass_start(cmp);
 }
 
-/* All keys of the source have been named, and nothing tells so far that the target has no others. A key that turns out
- * to have gone from the source reopens this. */
+/* All keys of the source have been named, and nothing tells so far that the target has no others. A
+ * key that turns out to have gone from the source reopens this. */
 static bool extras_may_be(const struct comparison *cmp) {
     bool both = cmp->settings->both_directions && cmp->settings->names == NULL;
     return both && !cmp->backward && passes_over(cmp) && (cmp->summing || !sums_are_equal(cmp));
@@ -439,7 +452,8 @@ static void feed_again(struct comparison *cmp, int64_t now_ms) {
     }
 }
 
-/* Under a live job a difference means something when the job says that the target has what was read of the source. */
+/* Under a live job a difference means something when the job says that the target has what was read
+ * of the source. */
 static bool suspect_is_due(const struct comparison *cmp, const struct name *name, int64_t now_ms) {
     if (cmp->watermark_us == 0) return name->due_ms <= now_ms;
     return cmp->watermark_us > name->read_us || name->due_ms + WATERMARK_WAIT_MS <= now_ms;
@@ -456,7 +470,8 @@ static void ask_watermark(struct comparison *cmp) {
 }
 
 static void feed_suspects(struct comparison *cmp, int64_t now_ms) {
-    while (cmp->suspects.head != NULL && suspect_is_due(cmp, cmp->suspects.head, now_ms) && has_place(cmp))
+    while (cmp->suspects.head != NULL && suspect_is_due(cmp, cmp->suspects.head, now_ms) &&
+           has_place(cmp))
         feed(cmp, name_queue_pop(&cmp->suspects));
 }
 
@@ -469,7 +484,8 @@ static void feed_fresh(struct comparison *cmp, int64_t now_ms) {
     }
     while (cmp->fresh.head != NULL && has_place(cmp) && cmp->suspects.bytes < SUSPECT_BYTES_MAX) {
         if (rate > 0 && cmp->credit < 1) return;
-        size_t taken = exists_batch_start(cmp, &cmp->fresh, rate > 0 ? (size_t)cmp->credit : SIZE_MAX);
+        size_t taken =
+            exists_batch_start(cmp, &cmp->fresh, rate > 0 ? (size_t)cmp->credit : SIZE_MAX);
         if (taken == 0) {
             feed_one(cmp, name_queue_pop(&cmp->fresh));
             taken = 1;
@@ -488,13 +504,15 @@ static bool names_are_coming(const struct comparison *cmp) {
 static void feed_all(struct comparison *cmp) {
     int64_t now_ms = clock_mono_ms();
     for (int side = 0; side < SIDES; side++)
-        for (size_t i = 0; i < cmp->side[side].n_links; i++) cmp->side[side].links[i]->clock_asked = false;
+        for (size_t i = 0; i < cmp->side[side].n_links; i++)
+            cmp->side[side].links[i]->clock_asked = false;
     exams_let_in(cmp);
     feed_again(cmp, now_ms);
     feed_suspects(cmp, now_ms);
     feed_fresh(cmp, now_ms);
     batches_flush(cmp);
-    if (!names_are_coming(cmp) || !has_place(cmp)) remote_flush(cmp); /* full ones cost fewer bytes per key */
+    /* full ones cost fewer bytes per key */
+    if (!names_are_coming(cmp) || !has_place(cmp)) remote_flush(cmp);
     if (cmp->names_left) read_names(cmp);
     if (cmp->fresh.n < FRESH_MAX / 2)
         for (size_t i = 0; i < cmp->n_scans; i++)
@@ -505,14 +523,16 @@ static void feed_all(struct comparison *cmp) {
 
 static bool is_finished(const struct comparison *cmp) {
     if (extras_may_be(cmp)) return false;
-    return passes_over(cmp) && cmp->n_exams == 0 && cmp->fresh.n == 0 && cmp->again.n == 0 && cmp->suspects.n == 0;
+    return passes_over(cmp) && cmp->n_exams == 0 && cmp->fresh.n == 0 && cmp->again.n == 0 &&
+           cmp->suspects.n == 0;
 }
 
 static int64_t wait_ms(const struct comparison *cmp) {
     int64_t wait = ROUND_MS;
     if (cmp->names_left && cmp->fresh.n == 0) wait = 1;
     if (cmp->again.n > 0 || (cmp->settings->rate > 0 && cmp->fresh.n > 0)) wait = 10;
-    if (cmp->suspects.head != NULL && cmp->watermark_us == 0 && cmp->suspects.head->due_ms - clock_mono_ms() < wait)
+    if (cmp->suspects.head != NULL && cmp->watermark_us == 0 &&
+        cmp->suspects.head->due_ms - clock_mono_ms() < wait)
         wait = cmp->suspects.head->due_ms - clock_mono_ms();
     return wait < 1 ? 1 : wait;
 }
@@ -535,7 +555,8 @@ static void run(struct comparison *cmp, const volatile bool *stop) {
     }
 }
 
-/* What the servers count themselves; a node that does not answer now only makes the estimate worse. */
+/* What the servers count themselves; a node that does not answer now only makes the estimate worse.
+ */
 static uint64_t count_keys(struct comparison *cmp, int side, struct deployment *deployment) {
     struct topology *t = deployment_topology(deployment);
     uint64_t total = 0;
@@ -548,7 +569,8 @@ static uint64_t count_keys(struct comparison *cmp, int side, struct deployment *
             continue;
         for (size_t k = 0; k < cmp->settings->n_dbs; k++) {
             uint64_t keys, expires;
-            info_keyspace(text.item.str, mapped_db(cmp, side, cmp->settings->dbs[k]), &keys, &expires);
+            info_keyspace(text.item.str, mapped_db(cmp, side, cmp->settings->dbs[k]), &keys,
+                          &expires);
             total += keys;
         }
         call_reply_fini(&text);
@@ -561,7 +583,8 @@ static void estimate(struct comparison *cmp, struct deployment *source, struct d
     const struct compare_settings *s = cmp->settings;
     cmp->keys_of[SOURCE] = count_keys(cmp, SOURCE, source);
     cmp->keys_of[TARGET] = count_keys(cmp, TARGET, target);
-    double share = cmp->keys_of[SOURCE] > s->sample ? (double)s->sample / (double)cmp->keys_of[SOURCE] : 1;
+    double share =
+        cmp->keys_of[SOURCE] > s->sample ? (double)s->sample / (double)cmp->keys_of[SOURCE] : 1;
     cmp->sample_below = share < 1 ? (uint64_t)(share * 0x1p64) : UINT64_MAX;
     if (s->sample == 0) share = 1;
     if (cmp->progress == NULL || s->names != NULL) return;
@@ -605,9 +628,9 @@ static void cleanup(struct comparison *cmp) {
     loop_run_once(cmp->loop, 0); /* what was closed is released at the end of a round */
 }
 
-bool compare_run(struct deployment *source, struct deployment *target, const struct compare_settings *settings,
-                 struct compare_progress *progress, const volatile bool *stop, struct compare_result *result,
-                 struct err *err) {
+bool compare_run(struct deployment *source, struct deployment *target,
+                 const struct compare_settings *settings, struct compare_progress *progress,
+                 const volatile bool *stop, struct compare_result *result, struct err *err) {
     int64_t started_ms = clock_mono_ms();
     struct comparison *cmp = mem_zalloc(sizeof(*cmp));
     *result = (struct compare_result){ 0 };
@@ -625,7 +648,8 @@ bool compare_run(struct deployment *source, struct deployment *target, const str
     links_open(cmp, SOURCE, source);
     links_open(cmp, TARGET, target);
     links_await(cmp, stop);
-    for (int side = 0; side < SIDES; side++) cmp->tally[side] = mem_zalloc(SLOT_COUNT * sizeof(struct tally));
+    for (int side = 0; side < SIDES; side++)
+        cmp->tally[side] = mem_zalloc(SLOT_COUNT * sizeof(struct tally));
     direction_start(cmp, false);
     run(cmp, stop);
     fill_result(cmp);

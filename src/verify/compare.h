@@ -1,12 +1,14 @@
-/* Comparison of two deployments, key by key: what is missing, what is extra, what differs in type, expiry or value.
+/* Comparison of two deployments, key by key: what is missing, what is extra, what differs in type,
+ * expiry or value.
  *
  *   scan of the source ─▶ look at the key on both sides ─▶ equal
  *                                  ▲         │ differs
  *                                  └─ later ─┘ (rounds)  ─▶ still different: a finding
  *
- * Values are equal when a client could not tell them apart; encodings, versions and families of servers do not matter.
- * Values are reduced to digests as they arrive, by pieces of bounded size, so that memory does not grow with them. A
- * side that fails for a while is waited for; what was not answered is asked again from the start of its key.
+ * Values are equal when a client could not tell them apart; encodings, versions and families of
+ * servers do not matter. Values are reduced to digests as they arrive, by pieces of bounded size,
+ * so that memory does not grow with them. A side that fails for a while is waited for; what was not
+ * answered is asked again from the start of its key.
  */
 #ifndef LONGHAUL_VERIFY_COMPARE_H
 #define LONGHAUL_VERIFY_COMPARE_H
@@ -22,9 +24,11 @@
 #include "server/deployment.h"
 
 enum compare_mode {
-    COMPARE_QUICK,  /* existence, type, expiry */
-    COMPARE_FULL,   /* values too */
-    COMPARE_DIGEST, /* as full; digests of many keys are made by the servers, and values are read where they differ */
+    COMPARE_QUICK, /* existence, type, expiry */
+    COMPARE_FULL,  /* values too */
+    /* as full; digests of many keys are made by the servers, and values are read where they differ
+     */
+    COMPARE_DIGEST,
 };
 
 /* "quick", "full", "digest" */
@@ -50,12 +54,14 @@ struct difference {
     char *key;
     size_t key_len;
     char detail[DIFFERENCE_DETAIL_MAX]; /* what each side holds; printable */
-    char *parts;                        /* which parts of the value differ; owned, NULL: not looked at */
+    /* which parts of the value differ; owned, NULL: not looked at */
+    char *parts;
 };
 
 /* Names of keys to compare instead of all. */
 struct compare_names {
-    /* The next name, good until the next call; false at the end, or on trouble with err->code set. */
+    /* The next name, good until the next call; false at the end, or on trouble with err->code set.
+     */
     bool (*next)(void *ctx, int db, struct bytes *key, struct err *err);
     /* From the beginning again. */
     void (*rewind)(void *ctx);
@@ -70,11 +76,13 @@ struct compare_settings {
     const struct key_filter *filter; /* borrowed */
     const int *dbs;                  /* databases of the source; borrowed */
     size_t n_dbs;
-    int target_db_override; /* -1: each database against that of the same number; else all against this one */
+    /* -1: each database against that of the same number; else all against this one */
+    int target_db_override;
     int64_t scan_count;
-    int64_t sleep_ms;                  /* pause after each page of a scan */
-    int64_t rate;                      /* keys a second; 0: unlimited */
-    int rounds;                        /* how often a key that differs is looked at again before it is reported */
+    int64_t sleep_ms; /* pause after each page of a scan */
+    int64_t rate;     /* keys a second; 0: unlimited */
+    /* how often a key that differs is looked at again before it is reported */
+    int rounds;
     int64_t interval_ms;               /* between two looks at it */
     uint64_t mem_limit_bytes;          /* keys that take more on the source are skipped; 0: none */
     size_t max_differences;            /* kept in the result; counting goes on */
@@ -83,25 +91,28 @@ struct compare_settings {
     int64_t pipeline;                  /* most keys being looked at; 0: automatic */
     int64_t outage_timeout_ms;         /* how long a node may stay unusable; 0: for ever */
     const struct compare_names *names; /* borrowed; NULL: all keys. Always in both directions. */
-    uint64_t sample;                   /* look at about so many keys, chosen by their names; 0: at all */
-    uint64_t seed;                     /* of that choice */
+    /* look at about so many keys, chosen by their names; 0: at all */
+    uint64_t sample;
+    uint64_t seed; /* of that choice */
 
-    /* Called with each finding, also those beyond max_differences; it is good during the call. May be NULL. */
+    /* Called with each finding, also those beyond max_differences; it is good during the call. May
+     * be NULL. */
     void (*on_difference)(void *ctx, const struct difference *difference);
-    /* Slots moved while they were scanned: what was found in them in this direction is void, and found anew. May be
-     * NULL. */
+    /* Slots moved while they were scanned: what was found in them in this direction is void, and
+     * found anew. May be NULL. */
     void (*on_taken_back)(void *ctx, const struct slot_set *slots, bool backward);
     void *ctx;
 
-    /* While something copies from one side to the other all the time: every write that the source acknowledged before
-     * this moment (wall clock, microseconds) is on the target. 0: not known. It may wait, and run the loop. Keys that
-     * differ are then looked at again when it has passed the moment they were read at, however long interval_ms is.
-     * May be NULL. */
+    /* While something copies from one side to the other all the time: every write that the source
+     * acknowledged before this moment (wall clock, microseconds) is on the target. 0: not known. It
+     * may wait, and run the loop. Keys that differ are then looked at again when it has passed the
+     * moment they were read at, however long interval_ms is. May be NULL. */
     int64_t (*watermark_us)(void *ctx);
     void *watermark_ctx;
 };
 
-/* The usual values: full, both directions, 100 ms of tolerance, database 0, three rounds a second apart. */
+/* The usual values: full, both directions, 100 ms of tolerance, database 0, three rounds a second
+ * apart. */
 struct compare_settings compare_settings_default(void);
 
 struct compare_result {
@@ -109,12 +120,15 @@ struct compare_result {
     uint64_t equal;
     uint64_t count[DIFFERENCE_KINDS]; /* per kind */
     uint64_t skipped;                 /* larger than mem_limit_bytes */
-    uint64_t rechecked_away;          /* differed at first, and were equal or gone when looked at again */
-    uint64_t moving;                  /* differed each time, and had changed on both sides each time: neither equal nor
+    /* differed at first, and were equal or gone when looked at again */
+    uint64_t rechecked_away;
+    uint64_t
+        moving; /* differed each time, and had changed on both sides each time: neither equal nor
                                        * different */
-    uint64_t sampled_of;              /* with sample: keys that it was drawn from; 0: not known */
-    uint64_t target_keys;             /* of the target that were gone through, or that it counts itself */
-    struct difference *differences;   /* the first max_differences */
+    uint64_t sampled_of; /* with sample: keys that it was drawn from; 0: not known */
+    /* of the target that were gone through, or that it counts itself */
+    uint64_t target_keys;
+    struct difference *differences; /* the first max_differences */
     size_t n_differences;
     int64_t duration_ms;
 };
@@ -132,11 +146,12 @@ struct compare_progress {
     char note[160];     /* what is waited for; empty: nothing */
 };
 
-/* Compares. Runs the loop of the deployments (both must be on one) until it is done; not from within a callback.
- * *progress (may be NULL) is kept up to date meanwhile. When *stop becomes true it ends with ERR_INTERRUPTED. False on
- * trouble, with *err; *result is filled either way with what was found until then, and is the caller's to release. */
-bool compare_run(struct deployment *source, struct deployment *target, const struct compare_settings *settings,
-                 struct compare_progress *progress, const volatile bool *stop, struct compare_result *result,
-                 struct err *err);
+/* Compares. Runs the loop of the deployments (both must be on one) until it is done; not from
+ * within a callback. *progress (may be NULL) is kept up to date meanwhile. When *stop becomes true
+ * it ends with ERR_INTERRUPTED. False on trouble, with *err; *result is filled either way with what
+ * was found until then, and is the caller's to release. */
+bool compare_run(struct deployment *source, struct deployment *target,
+                 const struct compare_settings *settings, struct compare_progress *progress,
+                 const volatile bool *stop, struct compare_result *result, struct err *err);
 
 #endif

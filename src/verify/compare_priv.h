@@ -7,7 +7,8 @@
  *   look.c      one key on both sides: which commands, what they answered
  *   verdict.c   what follows from the answers, and the findings
  *
- * A name is a key that waits; an exam is a name that is being looked at. What an exam learns is in its two views.
+ * A name is a key that waits; an exam is a name that is being looked at. What an exam learns is in
+ * its two views.
  */
 #ifndef LONGHAUL_VERIFY_COMPARE_PRIV_H
 #define LONGHAUL_VERIFY_COMPARE_PRIV_H
@@ -40,14 +41,16 @@ struct link {
     struct comparison *cmp;
     int side;
     struct client *client;
-    struct bounded *bounded;        /* for strings of unknown size, many at a time; NULL where that is not wanted */
+    /* for strings of unknown size, many at a time; NULL where that is not wanted */
+    struct bounded *bounded;
     bool told;                      /* its loss has been logged */
     bool knows_script, knows_names; /* the scripts are there */
     bool clock_asked;
     int64_t trouble_since_ms; /* since when it only answers "later"; 0: it answers */
     int64_t trouble_last_ms;
     struct err trouble;
-    int64_t server_ms, clock_error_ms; /* from TIME, for servers that tell expiry only as time left */
+    /* from TIME, for servers that tell expiry only as time left */
+    int64_t server_ms, clock_error_ms;
 };
 
 struct side {
@@ -89,7 +92,8 @@ struct name_queue {
 /* What one side said of a key. */
 struct view {
     struct link *link;
-    bool gone, string, large, foreign; /* foreign: the string commands were refused, it is no string */
+    /* foreign: the string commands were refused, it is no string */
+    bool gone, string, large, foreign;
     enum sum_type kind;
     char type[TYPE_NAME_MAX];           /* empty: not asked */
     int64_t expiry_ms, expiry_error_ms; /* -1: none */
@@ -118,7 +122,8 @@ struct node_scan {
     struct comparison *cmp;
     struct scan *scan;
     struct address address;
-    bool sums; /* of the target, while the source's keys are looked at: its names are only added up */
+    /* of the target, while the source's keys are looked at: its names are only added up */
+    bool sums;
     bool ended;
 };
 
@@ -128,8 +133,8 @@ struct names_seen {
     struct digest digest;
 };
 
-/* What was found in one slot in one direction, so that it can be taken back when the slot moves while it is scanned.
- * Without clusters all keys count as slot 0. */
+/* What was found in one slot in one direction, so that it can be taken back when the slot moves
+ * while it is scanned. Without clusters all keys count as slot 0. */
 struct tally {
     uint32_t generation; /* of the names that count */
     uint64_t equal, skipped, away, moving, kind[DIFFERENCE_KINDS];
@@ -165,7 +170,8 @@ struct comparison {
     bool no_scripts;    /* they are refused; as if --digest were not given */
     char salt[20];      /* of digests made by scripts */
 
-    struct names_seen seen[SIDES]; /* while the source's keys are looked at: are there extra keys? */
+    /* while the source's keys are looked at: are there extra keys? */
+    struct names_seen seen[SIDES];
     /* The same sums, made by the target itself (--digest). */
     struct name_sum sum[SIDES];
     bool sums_spoilt, summing, summed, names_equal;
@@ -197,7 +203,8 @@ static inline bool name_is_current(struct comparison *cmp, const struct name *na
     return name->generation == compare_tally(cmp, name)->generation;
 }
 /* The picture of a side changes, before it is replaced. */
-void compare_on_topology(struct comparison *cmp, int side, const struct topology *old, const struct topology *fresh);
+void compare_on_topology(struct comparison *cmp, int side, const struct topology *old,
+                         const struct topology *fresh);
 
 /* Ends the run with this error, the first one only. */
 void compare_fail(struct comparison *cmp, const struct err *err);
@@ -211,13 +218,15 @@ int compare_db(const struct comparison *cmp, int side, const struct name *name);
 /* ---- link.c ---- */
 
 void links_open(struct comparison *cmp, int side, struct deployment *deployment);
-/* Until both sides' connections are there, but not for long: keys of a node that is not, are read instead of summed up. */
+/* Until both sides' connections are there, but not for long: keys of a node that is not, are read
+ * instead of summed up. */
 void links_await(struct comparison *cmp, const volatile bool *stop);
 void links_close(struct comparison *cmp, int side);
 /* The link that a key is to be read through; NULL (and a refresh is wanted) when nobody owns it. */
 struct link *link_route(struct comparison *cmp, int side, struct name *name);
 /* The link to the node that an ASK reply names. */
-struct link *link_to(struct comparison *cmp, int side, struct bytes address, const struct link *from);
+struct link *link_to(struct comparison *cmp, int side, struct bytes address,
+                     const struct link *from);
 /* Once per round, outside of callbacks: refreshes topologies and finds outages. */
 void sides_look_after(struct comparison *cmp);
 /* Asks for the topology at once. Not from within callbacks. */
@@ -230,12 +239,14 @@ void link_troubled(struct link *link, const struct err *err);
 
 /* ---- batch.c ---- */
 
-/* Takes up to at_most names that the target has off the queue and asks the source for all of them by one command, where
- * one may span them; returns how many. */
+/* Takes up to at_most names that the target has off the queue and asks the source for all of them
+ * by one command, where one may span them; returns how many. */
 size_t exists_batch_start(struct comparison *cmp, struct name_queue *from, size_t at_most);
-/* Takes the name into a batch of strings. False, and nothing happened, when it has to be looked at by itself. */
+/* Takes the name into a batch of strings. False, and nothing happened, when it has to be looked at
+ * by itself. */
 bool string_batch_take(struct comparison *cmp, struct name *name);
-/* How many bytes of a string a batch asks for: twice what strings were long lately, within bounds. */
+/* How many bytes of a string a batch asks for: twice what strings were long lately, within bounds.
+ */
 uint64_t batch_bound(const struct comparison *cmp);
 void compare_saw_length(struct comparison *cmp, uint64_t len);
 /* Is the next key taken for a string that goes into a batch? */
@@ -257,7 +268,8 @@ void remote_sum_start(struct comparison *cmp);
 
 /* ---- look.c ---- */
 
-/* Starts to look at a name; takes it over. False, and nothing happened, when a side is not ready. */
+/* Starts to look at a name; takes it over. False, and nothing happened, when a side is not ready.
+ */
 bool exam_start(struct comparison *cmp, struct name *name);
 /* Is an error of ACL about the key, not about the command? */
 bool refusal_is_about_key(struct bytes text);

@@ -1,5 +1,5 @@
-/* See digest.h. A chain hashes the digest so far together with the digest of the next word, so that its state stays
- * 128 bits wide and words need no separator. */
+/* See digest.h. A chain hashes the digest so far together with the digest of the next word, so that
+ * its state stays 128 bits wide and words need no separator. */
 #include "verify/digest.h"
 
 #include <stdlib.h>
@@ -13,7 +13,8 @@ enum { HLL_CACHE_AT = 8, HLL_CACHE_END = 16, SCORE_TEXT_MAX = 64 };
 
 static uint64_t seed(void) {
     static uint64_t drawn;
-    if (drawn == 0 && getrandom(&drawn, sizeof(drawn), 0) != (ssize_t)sizeof(drawn)) drawn = (uint64_t)clock_wall_us();
+    if (drawn == 0 && getrandom(&drawn, sizeof(drawn), 0) != (ssize_t)sizeof(drawn))
+        drawn = (uint64_t)clock_wall_us();
     return drawn |= 1; /* zero means "not drawn yet" */
 }
 

@@ -8,7 +8,13 @@
 #include "base/units.h"
 #include "verify/compare_priv.h"
 
-enum { REFRESH_PAUSE_MS = 250, DOWN_REFRESH_MS = 1000, LOOK_AFTER_MS = 100, NOTE_AFTER_MS = 1000, LINKS_MAX = 65536 };
+enum {
+    REFRESH_PAUSE_MS = 250,
+    DOWN_REFRESH_MS = 1000,
+    LOOK_AFTER_MS = 100,
+    NOTE_AFTER_MS = 1000,
+    LINKS_MAX = 65536
+};
 
 enum { LINKS_WAIT_MS = 2000, LINKS_ROUND_MS = 10 };
 
@@ -51,7 +57,8 @@ static struct link *find_or_open(struct comparison *cmp, int side, const struct 
     link->side = side;
     struct client_settings settings = deployment_client_settings(s->deployment, address);
     link->client = client_open(cmp->loop, &settings, &events, link);
-    if (cmp->settings->mode == COMPARE_FULL && !deployment_is_cluster(s->deployment) && !s->no_pexpiretime)
+    if (cmp->settings->mode == COMPARE_FULL && !deployment_is_cluster(s->deployment) &&
+        !s->no_pexpiretime)
         link->bounded = bounded_open(cmp->loop, &settings, 1, on_bounded_lost, link);
     s->links = mem_array(s->links, s->n_links + 1, sizeof(struct link *));
     s->links[s->n_links++] = link;
@@ -71,7 +78,8 @@ static void side_adopt(struct comparison *cmp, int side) {
     s->of_node = mem_zalloc((size_t)s->topology->n_nodes * sizeof(struct link *));
     for (int i = 0; i < s->topology->n_nodes; i++) {
         if (!topology_is_primary(s->topology, i)) continue;
-        s->of_node[i] = find_or_open(cmp, side, &s->topology->nodes[s->topology->nodes[i].reader].address);
+        s->of_node[i] =
+            find_or_open(cmp, side, &s->topology->nodes[s->topology->nodes[i].reader].address);
     }
 }
 
@@ -127,7 +135,8 @@ struct link *link_to(struct comparison *cmp, int side, struct bytes text, const 
     struct address address;
     bytes_split(&text, ' ');
     bytes_split(&text, ' ');
-    if (!address_parse(&address, bytes_split(&text, ' '), client_address(from->client))) return NULL;
+    if (!address_parse(&address, bytes_split(&text, ' '), client_address(from->client)))
+        return NULL;
     return find_or_open(cmp, side, &address);
 }
 
@@ -144,7 +153,8 @@ static void outage(struct comparison *cmp, const char *place, int64_t since_ms, 
     struct err err;
     if (since_ms == 0) return;
     if (passed_ms > NOTE_AFTER_MS && cmp->progress != NULL && cmp->progress->note[0] == '\0')
-        snprintf(cmp->progress->note, sizeof(cmp->progress->note), "waiting for %s: %.100s", place, cause);
+        snprintf(cmp->progress->note, sizeof(cmp->progress->note), "waiting for %s: %.100s", place,
+                 cause);
     if (limit_ms <= 0 || passed_ms < limit_ms) return;
     char text[32];
     err_set(&err, ERR_OUTAGE, place, "unusable for %s (--outage-timeout): %s",
@@ -170,14 +180,16 @@ static void side_find_outages(struct comparison *cmp, int side) {
         /* After a failover another address may have the keys. */
         if (down_ms != 0 && clock_mono_ms() - down_ms > DOWN_REFRESH_MS) s->refresh_wanted = true;
     }
-    outage(cmp, deployment_role(s->deployment), s->unowned_since_ms, "slots of the cluster have no owner");
+    outage(cmp, deployment_role(s->deployment), s->unowned_since_ms,
+           "slots of the cluster have no owner");
 }
 
 static void side_refresh(struct comparison *cmp, int side) {
     struct side *s = &cmp->side[side];
     int64_t now_ms = clock_mono_ms();
     if (!s->refresh_wanted || now_ms - s->refreshed_ms < REFRESH_PAUSE_MS) return;
-    bool fixed = deployment_endpoint(s->deployment)->kind != ENDPOINT_SENTINEL && !deployment_is_cluster(s->deployment);
+    bool fixed = deployment_endpoint(s->deployment)->kind != ENDPOINT_SENTINEL &&
+                 !deployment_is_cluster(s->deployment);
     struct err ignored; /* the old picture stays, and the outage is found by the links */
     s->refresh_wanted = false;
     if (!fixed) deployment_refresh(s->deployment, &ignored);

@@ -1,5 +1,6 @@
-/* Looking at one key on both sides; see compare_priv.h. Each step of an exam sends its commands to both sides at once and
- * waits for all their replies; a reply that tells to try later or elsewhere makes the whole exam start anew. */
+/* Looking at one key on both sides; see compare_priv.h. Each step of an exam sends its commands to
+ * both sides at once and waits for all their replies; a reply that tells to try later or elsewhere
+ * makes the whole exam start anew. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -53,7 +54,8 @@ static void reply_done(struct exam *exam) {
 
 /* ---- replies that are no answers ---- */
 
-static void redirected(struct link *link, struct exam *exam, const struct err *err, struct bytes text) {
+static void redirected(struct link *link, struct exam *exam, const struct err *err,
+                       struct bytes text) {
     struct comparison *cmp = link->cmp;
     exam->name->ask[link->side] = NULL;
     if (err->code == ERR_ASK) {
@@ -63,8 +65,9 @@ static void redirected(struct link *link, struct exam *exam, const struct err *e
     }
 }
 
-/* A user may be kept from single keys: that is no reason to end the run. The sentences: redis 7.0.15 src/acl.c
- * getAclErrorMessage(), before 7.0 src/server.c processCommand(); only those about commands say "to run". */
+/* A user may be kept from single keys: that is no reason to end the run. The sentences: redis
+ * 7.0.15 src/acl.c getAclErrorMessage(), before 7.0 src/server.c processCommand(); only those about
+ * commands say "to run". */
 bool refusal_is_about_key(struct bytes text) {
     return memmem(text.ptr, text.len, "to run", 6) == NULL;
 }
@@ -76,8 +79,10 @@ static void keep_refusal(struct link *link, struct exam *exam, const struct err 
     snprintf(exam->refusal, size, "%s: %s", link->side == SOURCE ? "source" : "target", err->text);
 }
 
-/* text is the error reply, empty when it is not at hand: then the next look at the key brings it. */
-static void refused(struct link *link, struct exam *exam, const struct err *err, struct bytes text) {
+/* text is the error reply, empty when it is not at hand: then the next look at the key brings it.
+ */
+static void refused(struct link *link, struct exam *exam, const struct err *err,
+                    struct bytes text) {
     exam->failed = true;
     exam->failure = err->code;
     switch (err_class_of(err->code)) {
@@ -104,11 +109,14 @@ static void refused(struct link *link, struct exam *exam, const struct err *err,
 }
 
 static enum err_code error_of(const struct reply *reply) {
-    return resp_is_error(&reply->item) ? err_code_of_reply(reply->item.str.ptr, reply->item.str.len) : ERR_NONE;
+    return resp_is_error(&reply->item) ? err_code_of_reply(reply->item.str.ptr, reply->item.str.len)
+                                       : ERR_NONE;
 }
 
-/* True when the reply is an answer; otherwise the exam has been told. `tolerated` are errors that are answers. */
-static bool answered(struct link *link, struct exam *exam, const struct reply *reply, enum err_code tolerated) {
+/* True when the reply is an answer; otherwise the exam has been told. `tolerated` are errors that
+ * are answers. */
+static bool answered(struct link *link, struct exam *exam, const struct reply *reply,
+                     enum err_code tolerated) {
     if (reply->err != NULL) {
         exam->failed = true;
         exam->failure = reply->err->code;
@@ -128,22 +136,24 @@ static bool answered(struct link *link, struct exam *exam, const struct reply *r
 static bool is_unavailable(const struct reply *reply) {
     if (reply->err != NULL) return false;
     enum err_code code = error_of(reply);
-    return code == ERR_UNKNOWN_COMMAND || (code == ERR_NOPERM && !refusal_is_about_key(reply->item.str));
+    return code == ERR_UNKNOWN_COMMAND ||
+           (code == ERR_NOPERM && !refusal_is_about_key(reply->item.str));
 }
 
 /* ---- commands ---- */
 
-static void send_words(struct exam *exam, int side, client_reply_fn *fn, size_t argc, const struct bytes *argv) {
+static void send_words(struct exam *exam, int side, client_reply_fn *fn, size_t argc,
+                       const struct bytes *argv) {
     struct link *link = exam->view[side].link;
     exam->due++;
     if (exam->name->ask[side] != NULL) client_asking(link->client);
     client_command(link->client, fn, link, exam, argc, argv);
 }
 
-#define SEND(exam, side, fn, ...)                                                                                      \
-    do {                                                                                                               \
-        const struct bytes words_[] = { __VA_ARGS__ };                                                                 \
-        send_words(exam, side, fn, sizeof(words_) / sizeof(words_[0]), words_);                                        \
+#define SEND(exam, side, fn, ...)                                                                  \
+    do {                                                                                           \
+        const struct bytes words_[] = { __VA_ARGS__ };                                             \
+        send_words(exam, side, fn, sizeof(words_) / sizeof(words_[0]), words_);                    \
     } while (0)
 
 static void on_string(void *ctx, void *arg, const struct reply *reply) {
@@ -186,7 +196,8 @@ static void on_memory(void *ctx, void *arg, const struct reply *reply) {
     if (is_unavailable(reply)) {
         side->no_memory = true;
         if (link->cmp->settings->mem_limit_bytes > 0 && !link->cmp->memory_warned)
-            log_warn(client_place(link->client), "MEMORY USAGE is refused; --mem-limit leaves nothing out");
+            log_warn(client_place(link->client),
+                     "MEMORY USAGE is refused; --mem-limit leaves nothing out");
         link->cmp->memory_warned = true;
     } else if (answered(link, exam, reply, ERR_NONE) && reply->item.type == RESP_INTEGER) {
         exam->view[link->side].memory_bytes = (uint64_t)reply->item.num;
@@ -199,7 +210,9 @@ static void on_time(void *ctx, void *arg, const struct reply *reply) {
     struct resp_cursor c = reply->cursor;
     struct resp_item seconds, micros;
     int64_t s, us;
-    if (reply->err != NULL || reply->item.num != 2 || !resp_next(&c, &seconds) || !resp_next(&c, &micros)) return;
+    if (reply->err != NULL || reply->item.num != 2 || !resp_next(&c, &seconds) ||
+        !resp_next(&c, &micros))
+        return;
     if (!bytes_to_i64(seconds.str, &s) || !bytes_to_i64(micros.str, &us)) return;
     link->server_ms = s * 1000 + us / 1000;
     link->clock_error_ms = clock_mono_ms() - (int64_t)(intptr_t)arg + 1;
@@ -232,7 +245,8 @@ void link_ask_clock(struct link *link) {
     link->clock_asked = true;
 }
 
-/* Before 7.0 only the time left is told: the server's clock is read in the same stream of commands before it. */
+/* Before 7.0 only the time left is told: the server's clock is read in the same stream of commands
+ * before it. */
 static void send_expiry(struct exam *exam, int side) {
     struct bytes key = name_bytes(exam->name);
     if (!exam->cmp->side[side].no_pexpiretime) {
@@ -286,7 +300,8 @@ static void on_sum(void *ctx, void *arg, const struct value_sum *value, const st
 
 static void send_memory(struct exam *exam, int side) {
     if (exam->cmp->side[side].no_memory) return;
-    SEND(exam, side, on_memory, BYTES_LITERAL("MEMORY"), BYTES_LITERAL("USAGE"), name_bytes(exam->name));
+    SEND(exam, side, on_memory, BYTES_LITERAL("MEMORY"), BYTES_LITERAL("USAGE"),
+         name_bytes(exam->name));
 }
 
 static void send_step(struct exam *exam, int side) {
@@ -305,7 +320,8 @@ static void send_step(struct exam *exam, int side) {
     case STEP_STRING: {
         static const struct bytes last = BYTES_LITERAL("16383");
         SEND(exam, side, on_string, BYTES_LITERAL("GETRANGE"), key, BYTES_LITERAL("0"), last);
-        if (side == SOURCE && settings->filter->n_types > 0) SEND(exam, side, on_type, BYTES_LITERAL("TYPE"), key);
+        if (side == SOURCE && settings->filter->n_types > 0)
+            SEND(exam, side, on_type, BYTES_LITERAL("TYPE"), key);
         if (limited) send_memory(exam, side);
         send_expiry(exam, side);
         break;
@@ -329,7 +345,8 @@ static void send_step(struct exam *exam, int side) {
     }
 }
 
-/* The exam is held by one more reply while it sends, so that it does not advance before both sides are asked. */
+/* The exam is held by one more reply while it sends, so that it does not advance before both sides
+ * are asked. */
 static void exam_send(struct exam *exam) {
     exam->due = 1;
     exam->failed = false;
@@ -409,7 +426,8 @@ bool exam_start(struct comparison *cmp, struct name *name) {
         if (link[side] == NULL || !client_is_ready(link[side]->client)) return false;
     }
     struct exam *exam = exam_new(cmp, name);
-    for (int side = 0; side < SIDES; side++) exam->view[side] = (struct view){ .link = link[side], .expiry_ms = -1 };
+    for (int side = 0; side < SIDES; side++)
+        exam->view[side] = (struct view){ .link = link[side], .expiry_ms = -1 };
     exam_go(exam, first_step(cmp, name));
     return true;
 }

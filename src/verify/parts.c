@@ -1,5 +1,6 @@
-/* See parts.h. Values with order are read from both sides in step until they part; sets, hashes and sorted sets are
- * gone through on one side while the other is asked for the same members, and then the other way round. */
+/* See parts.h. Values with order are read from both sides in step until they part; sets, hashes and
+ * sorted sets are gone through on one side while the other is asked for the same members, and then
+ * the other way round. */
 #include "verify/parts.h"
 
 #include <inttypes.h>
@@ -23,7 +24,8 @@ static const char *const side_names[SIDES] = { "source", "target" };
 
 /* ---- asking ---- */
 
-bool parts_ask(struct parts *p, int side, struct call_reply *reply, size_t argc, const struct bytes *argv) {
+bool parts_ask(struct parts *p, int side, struct call_reply *reply, size_t argc,
+               const struct bytes *argv) {
     struct err err;
     *reply = (struct call_reply){ 0 };
     if (p->failed) return false;
@@ -37,7 +39,8 @@ bool parts_ask(struct parts *p, int side, struct call_reply *reply, size_t argc,
 bool parts_add(struct parts *p, const char *format, ...) {
     va_list args;
     if (p->found++ >= PARTS_SHOWN) {
-        if (p->found == PARTS_SHOWN + 1) p->len += (size_t)snprintf(p->text + p->len, PARTS_TEXT_MAX - p->len, "; ...");
+        if (p->found == PARTS_SHOWN + 1)
+            p->len += (size_t)snprintf(p->text + p->len, PARTS_TEXT_MAX - p->len, "; ...");
         return false;
     }
     size_t room = PARTS_TEXT_MAX - 8 - p->len;
@@ -75,7 +78,8 @@ static struct bytes around(struct bytes value, size_t at) {
 }
 
 static void parts_of_string(struct parts *p) {
-    for (uint64_t pos = 0; pos < (uint64_t)STRING_PIECE * PARTS_PIECES_MAX && p->found == 0 && !p->failed;
+    for (uint64_t pos = 0;
+         pos < (uint64_t)STRING_PIECE * PARTS_PIECES_MAX && p->found == 0 && !p->failed;
          pos += STRING_PIECE) {
         char first[NUMBER_MAX], last[NUMBER_MAX], a[PARTS_VALUE_SHOWN], b[PARTS_VALUE_SHOWN];
         struct call_reply reply[SIDES] = { 0 };
@@ -89,7 +93,8 @@ static void parts_of_string(struct parts *p) {
         bool end = p->failed || (at == x.len && at == y.len && at < STRING_PIECE);
         if (!p->failed && (at < x.len || at < y.len))
             parts_add(p, "from byte %" PRIu64 ": source %s, target %s", pos + at,
-                      parts_show(around(x, at), a, sizeof(a)), parts_show(around(y, at), b, sizeof(b)));
+                      parts_show(around(x, at), a, sizeof(a)),
+                      parts_show(around(y, at), b, sizeof(b)));
         for (int side = 0; side < SIDES; side++) call_reply_fini(&reply[side]);
         if (end) return;
     }
@@ -105,24 +110,27 @@ static bool same_elements(struct parts *p, struct call_reply reply[SIDES], uint6
         if (!has && !has_other) return i == PARTS_PIECE;
         if (has && has_other && bytes_equal(one.str, other.str)) continue;
         if (has && has_other)
-            parts_add(p, "element %" PRIu64 ": source %s, target %s", pos + i, parts_show(one.str, a, sizeof(a)),
-                      parts_show(other.str, b, sizeof(b)));
+            parts_add(p, "element %" PRIu64 ": source %s, target %s", pos + i,
+                      parts_show(one.str, a, sizeof(a)), parts_show(other.str, b, sizeof(b)));
         else
             parts_add(p, "from element %" PRIu64 ", %s, only on the %s", pos + i,
-                      parts_show(has ? one.str : other.str, a, sizeof(a)), side_names[has ? SOURCE : TARGET]);
+                      parts_show(has ? one.str : other.str, a, sizeof(a)),
+                      side_names[has ? SOURCE : TARGET]);
         return false;
     }
 }
 
 static void parts_of_list(struct parts *p) {
     bool more = true;
-    for (uint64_t pos = 0; more && pos < (uint64_t)PARTS_PIECE * PARTS_PIECES_MAX; pos += PARTS_PIECE) {
+    for (uint64_t pos = 0; more && pos < (uint64_t)PARTS_PIECE * PARTS_PIECES_MAX;
+         pos += PARTS_PIECE) {
         char first[NUMBER_MAX], last[NUMBER_MAX];
         struct call_reply reply[SIDES] = { 0 };
         snprintf(first, sizeof(first), "%" PRIu64, pos);
         snprintf(last, sizeof(last), "%" PRIu64, pos + PARTS_PIECE - 1);
         for (int side = 0; side < SIDES; side++)
-            PARTS_ASK(p, side, &reply[side], BYTES_LITERAL("LRANGE"), p->key, bytes_of_str(first), bytes_of_str(last));
+            PARTS_ASK(p, side, &reply[side], BYTES_LITERAL("LRANGE"), p->key, bytes_of_str(first),
+                      bytes_of_str(last));
         more = !p->failed && same_elements(p, reply, pos);
         for (int side = 0; side < SIDES; side++) call_reply_fini(&reply[side]);
     }
@@ -146,21 +154,23 @@ static bool same_value(const struct shape *shape, struct bytes a, struct bytes b
 }
 
 /* `value` is what the side that is gone through holds, `other` what the other one answered. */
-static void judge_member(struct parts *p, const struct shape *shape, int side, const struct resp_item *name,
-                         struct bytes value, const struct resp_item *other) {
+static void judge_member(struct parts *p, const struct shape *shape, int side,
+                         const struct resp_item *name, struct bytes value,
+                         const struct resp_item *other) {
     char shown[PARTS_VALUE_SHOWN], a[PARTS_VALUE_SHOWN], b[PARTS_VALUE_SHOWN];
     bool there = shape->pairs ? other->type != RESP_NULL : other->num != 0;
     parts_show(name->str, shown, sizeof(shown));
     if (!there)
         parts_add(p, "%s %s only on the %s", shape->noun, shown, side_names[side]);
     else if (side == SOURCE && shape->pairs && !same_value(shape, value, other->str))
-        parts_add(p, "%s %s: source %s, target %s", shape->noun, shown, parts_show(value, a, sizeof(a)),
-                  parts_show(other->str, b, sizeof(b)));
+        parts_add(p, "%s %s: source %s, target %s", shape->noun, shown,
+                  parts_show(value, a, sizeof(a)), parts_show(other->str, b, sizeof(b)));
 }
 
 /* The same words of a page on one side: LOOKUP key member... */
-static bool look_up(struct parts *p, int side, const char *command, bool fields, const struct shape *shape,
-                    struct resp_cursor names, int64_t n, struct call_reply *reply) {
+static bool look_up(struct parts *p, int side, const char *command, bool fields,
+                    const struct shape *shape, struct resp_cursor names, int64_t n,
+                    struct call_reply *reply) {
     char count[NUMBER_MAX];
     size_t words = 0;
     struct bytes *argv = mem_array(NULL, (size_t)n + 4, sizeof(*argv));
@@ -179,7 +189,8 @@ static bool look_up(struct parts *p, int side, const char *command, bool fields,
     return ok;
 }
 
-static void judge_page(struct parts *p, const struct shape *shape, int side, struct resp_cursor names, int64_t n) {
+static void judge_page(struct parts *p, const struct shape *shape, int side,
+                       struct resp_cursor names, int64_t n) {
     struct call_reply reply;
     struct resp_item name, value = { 0 }, other;
     if (n > 0 && look_up(p, SIDES - 1 - side, shape->lookup, false, shape, names, n, &reply)) {
@@ -199,7 +210,8 @@ static void judge_field_expiry(struct parts *p, struct resp_cursor names, int64_
     char shown[PARTS_VALUE_SHOWN];
     bool known[SIDES];
     for (int side = 0; side < SIDES; side++) {
-        known[side] = n > 0 && look_up(p, side, "HPEXPIRETIME", true, &shapes[SUM_HASH], names, n, &reply[side]);
+        known[side] = n > 0 && look_up(p, side, "HPEXPIRETIME", true, &shapes[SUM_HASH], names, n,
+                                       &reply[side]);
         p->failed = false;
     }
     struct resp_cursor at[SIDES] = { reply[SOURCE].cursor, reply[TARGET].cursor };
@@ -223,10 +235,12 @@ static void parts_of_members(struct parts *p, enum sum_type type, int side, bool
     for (int page = 0; page < PARTS_PIECES_MAX && p->found <= PARTS_SHOWN; page++) {
         struct call_reply reply;
         struct resp_item cursor, list;
-        bool ok = PARTS_ASK(p, side, &reply, bytes_of_str(shape->scan), p->key, bytes_of_str(cursor_text),
-                            BYTES_LITERAL("COUNT"), BYTES_LITERAL("100"));
+        bool ok =
+            PARTS_ASK(p, side, &reply, bytes_of_str(shape->scan), p->key, bytes_of_str(cursor_text),
+                      BYTES_LITERAL("COUNT"), BYTES_LITERAL("100"));
         struct resp_cursor c = reply.cursor;
-        ok = ok && resp_next(&c, &cursor) && cursor.str.len < sizeof(cursor_text) && resp_next(&c, &list);
+        ok = ok && resp_next(&c, &cursor) && cursor.str.len < sizeof(cursor_text) &&
+             resp_next(&c, &list);
         if (ok) {
             memcpy(cursor_text, cursor.str.ptr, cursor.str.len);
             cursor_text[cursor.str.len] = '\0';
@@ -303,15 +317,17 @@ static struct client *client_of(struct explaining *e, int side, struct bytes key
     if (client == NULL && address != NULL && e->n_opened < CLIENTS_MAX) {
         struct client_settings settings = deployment_client_settings(e->deployment[side], address);
         settings.reconnect = false;
-        client = call_open(deployment_loop(e->deployment[side]), &settings, settings.connect_timeout_ms, &ignored);
-        if (client != NULL) e->opened[e->n_opened++] = (struct opened){ e->deployment[side], client };
+        client = call_open(deployment_loop(e->deployment[side]), &settings,
+                           settings.connect_timeout_ms, &ignored);
+        if (client != NULL)
+            e->opened[e->n_opened++] = (struct opened){ e->deployment[side], client };
     }
     topology_unref(&t);
     return client != NULL && client_is_ready(client) ? client : NULL;
 }
 
-void compare_explain(struct deployment *source, struct deployment *target, int target_db, const volatile bool *stop,
-                     struct compare_result *result) {
+void compare_explain(struct deployment *source, struct deployment *target, int target_db,
+                     const volatile bool *stop, struct compare_result *result) {
     struct explaining e = { .deployment = { source, target } };
     for (size_t i = 0; i < result->n_differences && !*stop; i++) {
         struct difference *d = &result->differences[i];

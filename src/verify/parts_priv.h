@@ -26,9 +26,10 @@ struct parts {
 };
 
 /* Asks one side; the reply is the caller's to release, also on false. */
-bool parts_ask(struct parts *p, int side, struct call_reply *reply, size_t argc, const struct bytes *argv);
-#define PARTS_ASK(p, side, reply, ...)                                                                                 \
-    parts_ask(p, side, reply, sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes),                          \
+bool parts_ask(struct parts *p, int side, struct call_reply *reply, size_t argc,
+               const struct bytes *argv);
+#define PARTS_ASK(p, side, reply, ...)                                                             \
+    parts_ask(p, side, reply, sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes),      \
               (struct bytes[]){ __VA_ARGS__ })
 
 /* Adds a finding; false when enough are known. */

@@ -1,4 +1,5 @@
-/* Which parts of a stream differ: entries in step by id, then its groups, their consumers, and who owes what. */
+/* Which parts of a stream differ: entries in step by id, then its groups, their consumers, and who
+ * owes what. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,11 +8,13 @@
 
 enum { ID_MAX = 48 };
 
-static void ask_both(struct parts *p, struct call_reply reply[SIDES], size_t argc, const struct bytes *argv) {
+static void ask_both(struct parts *p, struct call_reply reply[SIDES], size_t argc,
+                     const struct bytes *argv) {
     for (int side = 0; side < SIDES; side++) parts_ask(p, side, &reply[side], argc, argv);
 }
-#define ASK_BOTH(p, reply, ...)                                                                                        \
-    ask_both(p, reply, sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes), (struct bytes[]){ __VA_ARGS__ })
+#define ASK_BOTH(p, reply, ...)                                                                    \
+    ask_both(p, reply, sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes),             \
+             (struct bytes[]){ __VA_ARGS__ })
 
 static void release_both(struct call_reply reply[SIDES]) {
     for (int side = 0; side < SIDES; side++) call_reply_fini(&reply[side]);
@@ -56,7 +59,8 @@ static bool same_entries(struct parts *p, struct call_reply reply[SIDES], char *
         if (has && has_other && bytes_equal(id, other))
             parts_add(p, "entry %s has other fields", shown);
         else
-            parts_add(p, "entries part: source %s, target %s", has ? shown : "ends", has_other ? shown_other : "ends");
+            parts_add(p, "entries part: source %s, target %s", has ? shown : "ends",
+                      has_other ? shown_other : "ends");
         return false;
     }
 }
@@ -91,24 +95,29 @@ static struct bytes field_of(struct resp_cursor c, int64_t words, const char *na
     return bytes_of("", 0);
 }
 
-static void compare_field(struct parts *p, struct bytes a, struct bytes b, const char *of, const char *name) {
+static void compare_field(struct parts *p, struct bytes a, struct bytes b, const char *of,
+                          const char *name) {
     char x[PARTS_VALUE_SHOWN], y[PARTS_VALUE_SHOWN];
     if (a.len == 0 || b.len == 0 || bytes_equal(a, b)) return;
-    parts_add(p, "%s%s: source %s, target %s", of, name, parts_show(a, x, sizeof(x)), parts_show(b, y, sizeof(y)));
+    parts_add(p, "%s%s: source %s, target %s", of, name, parts_show(a, x, sizeof(x)),
+              parts_show(b, y, sizeof(y)));
 }
 
 static void compare_counters(struct parts *p) {
-    static const char *const names[] = { "last-generated-id", "entries-added", "max-deleted-entry-id" };
+    static const char *const names[] = { "last-generated-id", "entries-added",
+                                         "max-deleted-entry-id" };
     struct call_reply reply[SIDES];
     ASK_BOTH(p, reply, BYTES_LITERAL("XINFO"), BYTES_LITERAL("STREAM"), p->key);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !p->failed; i++)
         compare_field(p, field_of(reply[SOURCE].cursor, reply[SOURCE].item.num, names[i]),
-                      field_of(reply[TARGET].cursor, reply[TARGET].item.num, names[i]), "", names[i]);
+                      field_of(reply[TARGET].cursor, reply[TARGET].item.num, names[i]), "",
+                      names[i]);
     release_both(reply);
 }
 
 /* Of a list of lists of fields, the one with this name. */
-static bool find_named(const struct call_reply *reply, struct bytes name, struct resp_cursor *at, int64_t *words) {
+static bool find_named(const struct call_reply *reply, struct bytes name, struct resp_cursor *at,
+                       int64_t *words) {
     struct resp_cursor c = reply->cursor;
     struct resp_item head;
     for (;;) {
@@ -151,8 +160,8 @@ struct owed {
 
 static bool next_owed(struct resp_cursor *c, struct owed *one) {
     struct resp_item head, id, consumer, idle, deliveries;
-    if (!resp_next(c, &head) || !resp_next(c, &id) || !resp_next(c, &consumer) || !resp_next(c, &idle) ||
-        !resp_next(c, &deliveries))
+    if (!resp_next(c, &head) || !resp_next(c, &id) || !resp_next(c, &consumer) ||
+        !resp_next(c, &idle) || !resp_next(c, &deliveries))
         return false;
     *one = (struct owed){ id.str, consumer.str, deliveries.num };
     return true;
@@ -160,9 +169,10 @@ static bool next_owed(struct resp_cursor *c, struct owed *one) {
 
 static void compare_pending(struct parts *p, struct bytes group) {
     struct call_reply reply[SIDES];
-    char shown[PARTS_VALUE_SHOWN], id[PARTS_VALUE_SHOWN], x[PARTS_VALUE_SHOWN], y[PARTS_VALUE_SHOWN];
-    ASK_BOTH(p, reply, BYTES_LITERAL("XPENDING"), p->key, group, BYTES_LITERAL("-"), BYTES_LITERAL("+"),
-             BYTES_LITERAL("1000"));
+    char shown[PARTS_VALUE_SHOWN], id[PARTS_VALUE_SHOWN], x[PARTS_VALUE_SHOWN],
+        y[PARTS_VALUE_SHOWN];
+    ASK_BOTH(p, reply, BYTES_LITERAL("XPENDING"), p->key, group, BYTES_LITERAL("-"),
+             BYTES_LITERAL("+"), BYTES_LITERAL("1000"));
     struct resp_cursor a = reply[SOURCE].cursor, b = reply[TARGET].cursor;
     parts_show(group, shown, sizeof(shown));
     while (!p->failed && p->found <= PARTS_SHOWN) {
@@ -175,11 +185,14 @@ static void compare_pending(struct parts *p, struct bytes group) {
             break;
         }
         if (!bytes_equal(one.consumer, other.consumer))
-            parts_add(p, "group %s: entry %s is pending for %s on the source, for %s on the target", shown,
-                      parts_show(one.id, id, sizeof(id)), parts_show(one.consumer, x, sizeof(x)),
+            parts_add(p, "group %s: entry %s is pending for %s on the source, for %s on the target",
+                      shown, parts_show(one.id, id, sizeof(id)),
+                      parts_show(one.consumer, x, sizeof(x)),
                       parts_show(other.consumer, y, sizeof(y)));
         else if (one.deliveries != other.deliveries)
-            parts_add(p, "group %s: entry %s was delivered %" PRId64 " times on the source, %" PRId64 " on the target",
+            parts_add(p,
+                      "group %s: entry %s was delivered %" PRId64 " times on the source, %" PRId64
+                      " on the target",
                       shown, parts_show(one.id, id, sizeof(id)), one.deliveries, other.deliveries);
     }
     release_both(reply);
@@ -192,7 +205,8 @@ static void compare_consumers(struct parts *p, struct bytes group) {
     release_both(reply);
 }
 
-static void compare_group(struct parts *p, const struct call_reply *target, struct resp_cursor at, int64_t words) {
+static void compare_group(struct parts *p, const struct call_reply *target, struct resp_cursor at,
+                          int64_t words) {
     char shown[PARTS_VALUE_SHOWN], of[PARTS_VALUE_SHOWN + 16];
     struct bytes name = field_of(at, words, "name");
     struct resp_cursor other;
@@ -201,7 +215,8 @@ static void compare_group(struct parts *p, const struct call_reply *target, stru
     snprintf(of, sizeof(of), "group %s, ", parts_show(name, shown, sizeof(shown)));
     static const char *const fields[] = { "last-delivered-id", "entries-read" };
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-        compare_field(p, field_of(at, words, fields[i]), field_of(other, other_words, fields[i]), of, fields[i]);
+        compare_field(p, field_of(at, words, fields[i]), field_of(other, other_words, fields[i]),
+                      of, fields[i]);
     compare_pending(p, name);
     compare_consumers(p, name);
 }

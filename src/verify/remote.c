@@ -1,4 +1,5 @@
-/* compare --digest: the servers themselves make a digest of many keys, and only what differs is looked at here.
+/* compare --digest: the servers themselves make a digest of many keys, and only what differs is
+ * looked at here.
  *
  *   100 names ─▶ digest.lua on both sides ─▶ one digest each: equal, all 100 are equal
  *                                               │ differ
@@ -7,9 +8,10 @@
  *   names of the source, added up while they are scanned   =   the sum that names.lua makes of the target's names:
  *   nothing is extra. Otherwise the target is scanned as without --digest.
  *
- * Digests only prove equality. They are SHA1, cut to 128 bits, with a salt drawn for the run. Expiry within the
- * tolerance must not make a batch differ, so it is digested apart, divided by the tolerance, at two roundings half a
- * step away from each other: either being equal proves that no expiry of the batch is off by more.
+ * Digests only prove equality. They are SHA1, cut to 128 bits, with a salt drawn for the run.
+ * Expiry within the tolerance must not make a batch differ, so it is digested apart, divided by the
+ * tolerance, at two roundings half a step away from each other: either being equal proves that no
+ * expiry of the batch is off by more.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -45,7 +47,8 @@ struct remote_batch {
 void remote_init(struct comparison *cmp) {
     uint64_t random[2];
     cmp->remote_keys = REMOTE_BATCH;
-    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random)) random[0] = (uint64_t)clock_wall_us();
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        random[0] = (uint64_t)clock_wall_us();
     snprintf(cmp->salt, sizeof(cmp->salt), "%016" PRIx64, random[0]);
 }
 
@@ -157,7 +160,8 @@ static bool batch_is_equal(const struct remote_batch *b) {
 static void end_equal(struct remote_batch *b) {
     enum mark marks[REMOTE_BATCH];
     mark_left(b->answer[SOURCE].left, marks);
-    if (b->answer[SOURCE].left.len == 0 && b->cmp->remote_keys < REMOTE_BATCH) b->cmp->remote_keys++;
+    if (b->answer[SOURCE].left.len == 0 && b->cmp->remote_keys < REMOTE_BATCH)
+        b->cmp->remote_keys++;
     for (size_t i = 0; i < b->n; i++) {
         if (marks[i] == MARK_DONE)
             key_equal(b->cmp, b->names[i]);
@@ -204,8 +208,11 @@ static void refused(struct remote_batch *b, struct link *link, const struct repl
     struct err err;
     client_reply_error(link->client, &reply->item, &err);
     b->disturbed = true;
-    bool passes = err_class_of(err.code) != ERR_CLASS_KEY && err_class_of(err.code) != ERR_CLASS_STOP;
-    if (passes || (err.code == ERR_NOPERM && refusal_is_about_key(reply->item.str)) || cmp->no_scripts) return;
+    bool passes =
+        err_class_of(err.code) != ERR_CLASS_KEY && err_class_of(err.code) != ERR_CLASS_STOP;
+    if (passes || (err.code == ERR_NOPERM && refusal_is_about_key(reply->item.str)) ||
+        cmp->no_scripts)
+        return;
     if (memmem(reply->item.str.ptr, reply->item.str.len, "non local key", 13) != NULL) {
         cmp->side[link->side].refresh_wanted = true; /* a slot has moved, or is being moved */
         return;
@@ -220,7 +227,8 @@ static void on_answer(void *ctx, void *arg, const struct reply *reply) {
     if (reply->err != NULL) {
         b->disturbed = true;
     } else if (resp_is_error(&reply->item)) {
-        bool lost = bytes_has_prefix(reply->item.str, "NOSCRIPT") && !b->cmp->closing && client_is_ready(link->client);
+        bool lost = bytes_has_prefix(reply->item.str, "NOSCRIPT") && !b->cmp->closing &&
+                    client_is_ready(link->client);
         if (lost) {
             link->knows_script = false;
             ask(b, link->side);
@@ -234,8 +242,9 @@ static void on_answer(void *ctx, void *arg, const struct reply *reply) {
     reply_done(b);
 }
 
-/* In a cluster the keys that a script declares must be of one slot; those that it reads without having declared them
- * need only be on its node. So do all servers from 6.0 on, and later ones for scripts without a shebang line. */
+/* In a cluster the keys that a script declares must be of one slot; those that it reads without
+ * having declared them need only be on its node. So do all servers from 6.0 on, and later ones for
+ * scripts without a shebang line. */
 static bool must_declare(const struct comparison *cmp, int side) {
     return !deployment_is_cluster(cmp->side[side].deployment);
 }
@@ -293,7 +302,8 @@ static struct remote_batch **find_filling(struct comparison *cmp, struct link *c
     struct remote_batch **at = &cmp->remote;
     size_t n = 0;
     for (; *at != NULL; at = &(*at)->next, n++)
-        if ((*at)->link[SOURCE] == link[SOURCE] && (*at)->link[TARGET] == link[TARGET] && (*at)->db == name->db)
+        if ((*at)->link[SOURCE] == link[SOURCE] && (*at)->link[TARGET] == link[TARGET] &&
+            (*at)->db == name->db)
             return at;
     if (n < FILLING_MAX) return at;
     remote_flush(cmp);
@@ -303,11 +313,14 @@ static struct remote_batch **find_filling(struct comparison *cmp, struct link *c
 bool remote_batch_take(struct comparison *cmp, struct name *name) {
     const struct compare_settings *s = cmp->settings;
     struct link *link[SIDES];
-    if (s->mode != COMPARE_DIGEST || cmp->no_scripts || s->mem_limit_bytes > 0 || s->filter->n_types > 0) return false;
+    if (s->mode != COMPARE_DIGEST || cmp->no_scripts || s->mem_limit_bytes > 0 ||
+        s->filter->n_types > 0)
+        return false;
     if (name->backward || name->alone || name->suspect) return false;
     for (int side = 0; side < SIDES; side++) {
         link[side] = link_route(cmp, side, name);
-        if (link[side] == NULL || name->ask[side] != NULL || !client_is_ready(link[side]->client)) return false;
+        if (link[side] == NULL || name->ask[side] != NULL || !client_is_ready(link[side]->client))
+            return false;
     }
     struct remote_batch **at = find_filling(cmp, link, name), *b = *at;
     if (b == NULL) {
@@ -331,8 +344,10 @@ bool remote_batch_take(struct comparison *cmp, struct name *name) {
 bool remote_sums_names(const struct comparison *cmp) {
     const struct compare_settings *s = cmp->settings;
     const struct key_filter *f = s->filter;
-    bool all = f->pattern == NULL && f->n_include == 0 && f->n_exclude == 0 && f->slots == NULL && f->n_types == 0;
-    return s->mode == COMPARE_DIGEST && s->both_directions && all && s->sample == 0 && s->names == NULL;
+    bool all = f->pattern == NULL && f->n_include == 0 && f->n_exclude == 0 && f->slots == NULL &&
+               f->n_types == 0;
+    return s->mode == COMPARE_DIGEST && s->both_directions && all && s->sample == 0 &&
+           s->names == NULL;
 }
 
 /* Names count with their database. */
@@ -361,8 +376,12 @@ static bool take_page(struct comparison *cmp, const struct reply *reply) {
     struct resp_cursor c = reply->cursor;
     struct resp_item cursor, n, low, high;
     int64_t a, b;
-    if (!resp_next(&c, &cursor) || !resp_next(&c, &n) || !resp_next(&c, &low) || !resp_next(&c, &high)) return false;
-    if (cursor.str.len >= sizeof(cmp->page) || !bytes_to_i64(low.str, &a) || !bytes_to_i64(high.str, &b)) return false;
+    if (!resp_next(&c, &cursor) || !resp_next(&c, &n) || !resp_next(&c, &low) ||
+        !resp_next(&c, &high))
+        return false;
+    if (cursor.str.len >= sizeof(cmp->page) || !bytes_to_i64(low.str, &a) ||
+        !bytes_to_i64(high.str, &b))
+        return false;
     memcpy(cmp->page, cursor.str.ptr, cursor.str.len);
     cmp->page[cursor.str.len] = '\0';
     name_sum_add_page(&cmp->sum[TARGET], (uint64_t)n.num, (uint64_t)a, (uint64_t)b);
@@ -384,7 +403,8 @@ static void on_page(void *ctx, void *arg, const struct reply *reply) {
     struct link *link = ctx;
     struct comparison *cmp = link->cmp;
     if (cmp->closing) return;
-    if (cmp->sums_spoilt || reply->err != NULL || resp_is_error(&reply->item) || !take_page(cmp, reply)) {
+    if (cmp->sums_spoilt || reply->err != NULL || resp_is_error(&reply->item) ||
+        !take_page(cmp, reply)) {
         sum_end(cmp, true);
     } else if (strcmp(cmp->page, "0") != 0 || next_scan(cmp)) {
         ask_page(cmp);

@@ -11,8 +11,8 @@ enum script_id { SCRIPT_DIGEST, SCRIPT_NAMES, SCRIPTS };
 
 enum { SCRIPT_HEX = 40 };
 
-/* Writes EVAL (whole: with the script's text) or EVALSHA, the number of keys and nothing more; n_args words follow,
- * keys first. */
+/* Writes EVAL (whole: with the script's text) or EVALSHA, the number of keys and nothing more;
+ * n_args words follow, keys first. */
 void script_begin(struct outq *out, enum script_id id, bool whole, size_t n_keys, size_t n_args);
 
 /* What names.lua adds up, here. */

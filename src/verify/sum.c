@@ -1,5 +1,5 @@
-/* See sum.h. One command of a value is in flight at a time (of HPEXPIRETIME, as many as a piece of fields takes), so the
- * end of the connection always finds the value through its callback. */
+/* See sum.h. One command of a value is in flight at a time (of HPEXPIRETIME, as many as a piece of
+ * fields takes), so the end of the connection always finds the value through its callback. */
 #include "verify/sum.h"
 
 #include <inttypes.h>
@@ -63,8 +63,8 @@ void sum_finish(struct sum *s) {
 
 void sum_malformed(struct sum *s) {
     struct err err;
-    err_set(&err, ERR_SERVER, client_place(s->request.client), "a %s was answered in a form that is not known",
-            types[s->request.type].name);
+    err_set(&err, ERR_SERVER, client_place(s->request.client),
+            "a %s was answered in a form that is not known", types[s->request.type].name);
     sum_end(s, &err);
 }
 
@@ -145,7 +145,8 @@ static void on_range_piece(struct sum *s, const struct reply *reply) {
     for (; resp_next(&c, &element); n++) {
         sum_append(s, SUM_ELEMENTS, element.str);
         if (scored && resp_next(&c, &score))
-            s->value.part[SUM_ELEMENTS].digest = digest_chain_score(s->value.part[SUM_ELEMENTS].digest, score.str);
+            s->value.part[SUM_ELEMENTS].digest =
+                digest_chain_score(s->value.part[SUM_ELEMENTS].digest, score.str);
     }
     s->value.part[SUM_ELEMENTS].count += n;
     s->pos += n;
@@ -168,7 +169,8 @@ static void read_range(struct sum *s) {
     } else if (s->request.type == SUM_LIST) {
         SUM_SEND(s, on_range_piece, BYTES_LITERAL("LRANGE"), key, from, to);
     } else {
-        SUM_SEND(s, on_range_piece, BYTES_LITERAL("ZRANGE"), key, from, to, BYTES_LITERAL("WITHSCORES"));
+        SUM_SEND(s, on_range_piece, BYTES_LITERAL("ZRANGE"), key, from, to,
+                 BYTES_LITERAL("WITHSCORES"));
     }
 }
 
@@ -182,7 +184,8 @@ static void start_over(struct sum *s) {
     read_scan(s);
 }
 
-/* A table that is being resized may show an element twice; then the count is too high and the scan is done again. */
+/* A table that is being resized may show an element twice; then the count is too high and the scan
+ * is done again. */
 static void after_members(struct sum *s) {
     if (strcmp(s->cursor, "0") != 0) {
         read_scan(s);
@@ -205,7 +208,8 @@ static void add_expiry(struct sum *s, size_t first, struct resp_cursor c) {
             sum_add(s, SUM_FIELD_EXPIRY, digest_chain_number(s->fields[i], item.num));
 }
 
-/* The whole piece's answers are waited for, whatever the first ones say: the value lives until the last. */
+/* The whole piece's answers are waited for, whatever the first ones say: the value lives until the
+ * last. */
 static void on_expiry(void *ctx, void *arg, const struct reply *reply) {
     struct expiry_batch *batch = ctx;
     struct sum *s = batch->sum;
@@ -232,13 +236,15 @@ static void on_expiry(void *ctx, void *arg, const struct reply *reply) {
     }
 }
 
-/* Fields of the present reply, from `c`, in batches; every batch is written before any answer can come. */
+/* Fields of the present reply, from `c`, in batches; every batch is written before any answer can
+ * come. */
 static void ask_expiry(struct sum *s, struct resp_cursor c) {
     struct resp_item field;
     s->due = (unsigned)((s->n_fields + EXPIRY_FIELDS_MAX - 1) / EXPIRY_FIELDS_MAX);
     struct client *client = s->request.client;
     for (size_t first = 0; first < s->n_fields; first += EXPIRY_FIELDS_MAX) {
-        size_t n = s->n_fields - first < EXPIRY_FIELDS_MAX ? s->n_fields - first : EXPIRY_FIELDS_MAX;
+        size_t n =
+            s->n_fields - first < EXPIRY_FIELDS_MAX ? s->n_fields - first : EXPIRY_FIELDS_MAX;
         struct expiry_batch *batch = mem_alloc(sizeof(*batch));
         *batch = (struct expiry_batch){ s, first };
         if (first > 0 && s->request.asking) client_asking(client);
@@ -292,8 +298,8 @@ static void on_whole(struct sum *s, const struct reply *reply) {
 static void on_scan_page(struct sum *s, const struct reply *reply) {
     struct resp_cursor c = reply->cursor;
     struct resp_item cursor, list;
-    if (!resp_next(&c, &cursor) || !resp_is_string(&cursor) || cursor.str.len >= sizeof(s->cursor) ||
-        !resp_next(&c, &list) || !resp_is_aggregate(&list)) {
+    if (!resp_next(&c, &cursor) || !resp_is_string(&cursor) ||
+        cursor.str.len >= sizeof(s->cursor) || !resp_next(&c, &list) || !resp_is_aggregate(&list)) {
         sum_malformed(s);
         return;
     }
@@ -305,8 +311,8 @@ static void on_scan_page(struct sum *s, const struct reply *reply) {
 static void read_scan(struct sum *s) {
     char count[NUMBER_TEXT_MAX];
     snprintf(count, sizeof(count), "%" PRIu64, sum_piece_elements(s));
-    SUM_SEND(s, on_scan_page, bytes_of_str(types[s->request.type].scan), s->request.key, bytes_of_str(s->cursor),
-             BYTES_LITERAL("COUNT"), bytes_of_str(count));
+    SUM_SEND(s, on_scan_page, bytes_of_str(types[s->request.type].scan), s->request.key,
+             bytes_of_str(s->cursor), BYTES_LITERAL("COUNT"), bytes_of_str(count));
 }
 
 static void read_members(struct sum *s) {
@@ -321,7 +327,8 @@ static void read_members(struct sum *s) {
 /* ---- beginning ---- */
 
 static void on_length(struct sum *s, const struct reply *reply) {
-    s->length = reply->item.type == RESP_INTEGER && reply->item.num > 0 ? (uint64_t)reply->item.num : 0;
+    s->length =
+        reply->item.type == RESP_INTEGER && reply->item.num > 0 ? (uint64_t)reply->item.num : 0;
     switch (s->request.type) {
     case SUM_SET:
     case SUM_HASH:
@@ -350,10 +357,12 @@ void sum_start(const struct sum_request *request, sum_done_fn *done, void *ctx, 
 
 /* ---- comparing ---- */
 
-/* Counters that one of the servers does not keep are not compared; a server without field expiry has none. */
+/* Counters that one of the servers does not keep are not compared; a server without field expiry
+ * has none. */
 static bool part_equal(enum sum_part part, const struct value_sum *a, const struct value_sum *b) {
     if (part == SUM_COUNTERS && (!a->part[part].known || !b->part[part].known)) return true;
-    return a->part[part].count == b->part[part].count && digest_equal(a->part[part].digest, b->part[part].digest);
+    return a->part[part].count == b->part[part].count &&
+           digest_equal(a->part[part].digest, b->part[part].digest);
 }
 
 bool value_sum_equal(const struct value_sum *a, const struct value_sum *b) {
@@ -362,8 +371,8 @@ bool value_sum_equal(const struct value_sum *a, const struct value_sum *b) {
     return true;
 }
 
-const char *value_sum_explain(enum sum_type type, const struct value_sum *source, const struct value_sum *target,
-                              char *out, size_t size) {
+const char *value_sum_explain(enum sum_type type, const struct value_sum *source,
+                              const struct value_sum *target, char *out, size_t size) {
     size_t len = 0;
     out[0] = '\0';
     for (int i = 0; i < SUM_PARTS && len + 1 < size; i++) {
@@ -376,9 +385,11 @@ const char *value_sum_explain(enum sum_type type, const struct value_sum *source
         if (!counted)
             n = snprintf(out + len, size - len, "%sother %s", gap, name);
         else if (a == b)
-            n = snprintf(out + len, size - len, "%sother %s (%" PRIu64 " on both sides)", gap, name, a);
+            n = snprintf(out + len, size - len, "%sother %s (%" PRIu64 " on both sides)", gap, name,
+                         a);
         else
-            n = snprintf(out + len, size - len, "%s%s: source %" PRIu64 ", target %" PRIu64, gap, name, a, b);
+            n = snprintf(out + len, size - len, "%s%s: source %" PRIu64 ", target %" PRIu64, gap,
+                         name, a, b);
         len += n > 0 ? (size_t)n : 0;
     }
     return out;

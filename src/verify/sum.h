@@ -1,5 +1,6 @@
-/* Reads one value by the commands of its type, in pieces of bounded size, and reduces it to digests: of its elements,
- * without order where the type has none, and of what else a client can see (field expiry, consumer groups, ...).
+/* Reads one value by the commands of its type, in pieces of bounded size, and reduces it to
+ * digests: of its elements, without order where the type has none, and of what else a client can
+ * see (field expiry, consumer groups, ...).
  *
  *   sum_start() ─▶ length ─▶ piece ─▶ piece ─▶ ... ─▶ done
  *                                                     done with err: the connection ended, or a command was refused
@@ -19,15 +20,15 @@
 #include "verify/digest.h"
 
 /* What a value consists of: X(id, name). */
-#define SUM_PARTS_TABLE(X)                                                                                             \
-    X(ELEMENTS, "elements")                                                                                            \
-    X(FIELD_EXPIRY, "field expiry")                                                                                    \
-    X(LAST_ID, "last id")                                                                                              \
-    X(COUNTERS, "counters")                                                                                            \
-    X(GROUPS, "consumer groups")                                                                                       \
-    X(CONSUMERS, "consumers")                                                                                          \
-    X(PENDING, "pending entries")                                                                                      \
-    X(ATTRIBUTES, "attributes")                                                                                        \
+#define SUM_PARTS_TABLE(X)                                                                         \
+    X(ELEMENTS, "elements")                                                                        \
+    X(FIELD_EXPIRY, "field expiry")                                                                \
+    X(LAST_ID, "last id")                                                                          \
+    X(COUNTERS, "counters")                                                                        \
+    X(GROUPS, "consumer groups")                                                                   \
+    X(CONSUMERS, "consumers")                                                                      \
+    X(PENDING, "pending entries")                                                                  \
+    X(ATTRIBUTES, "attributes")                                                                    \
     X(PARAMETERS, "parameters")
 
 enum sum_part {
@@ -58,13 +59,15 @@ struct value_sum {
 };
 
 enum {
-    SUM_PIECE_BYTES = 256 * 1024,  /* aimed at, for one reply */
-    SUM_PIECE_ELEMENTS = 1000,     /* most elements asked for at once */
-    SUM_PIECE_UNKNOWN = 100,       /* elements of a piece when nobody knows how large they are */
-    SUM_WHOLE_BYTES = 1024 * 1024, /* a value up to this is read by one command, which cannot see it change */
+    SUM_PIECE_BYTES = 256 * 1024, /* aimed at, for one reply */
+    SUM_PIECE_ELEMENTS = 1000,    /* most elements asked for at once */
+    SUM_PIECE_UNKNOWN = 100,      /* elements of a piece when nobody knows how large they are */
+    /* a value up to this is read by one command, which cannot see it change */
+    SUM_WHOLE_BYTES = 1024 * 1024,
 };
 
-/* The type from what TYPE answers; SUM_OTHER for what has no commands that are known here (modules). */
+/* The type from what TYPE answers; SUM_OTHER for what has no commands that are known here
+ * (modules). */
 enum sum_type sum_type_of(struct bytes name);
 
 struct sum_request {
@@ -78,7 +81,8 @@ struct sum_request {
 };
 
 /* Called once, last; err is NULL when *value is whole. */
-typedef void sum_done_fn(void *ctx, void *arg, const struct value_sum *value, const struct err *err);
+typedef void sum_done_fn(void *ctx, void *arg, const struct value_sum *value,
+                         const struct err *err);
 
 /* Frees itself when it is done. It ends by itself when its client is closed. */
 void sum_start(const struct sum_request *request, sum_done_fn *done, void *ctx, void *arg);
@@ -86,7 +90,7 @@ void sum_start(const struct sum_request *request, sum_done_fn *done, void *ctx, 
 bool value_sum_equal(const struct value_sum *a, const struct value_sum *b);
 
 /* "12 fields against 13; field expiry differs": what differs, for people; returns out. */
-const char *value_sum_explain(enum sum_type type, const struct value_sum *source, const struct value_sum *target,
-                              char *out, size_t size);
+const char *value_sum_explain(enum sum_type type, const struct value_sum *source,
+                              const struct value_sum *target, char *out, size_t size);
 
 #endif

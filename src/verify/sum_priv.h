@@ -38,10 +38,10 @@ struct sum {
 
 /* Sends one command; its reply, if it is no error, goes to fn. */
 void sum_send(struct sum *s, sum_piece_fn *fn, size_t argc, const struct bytes *argv);
-#define SUM_SEND(s, fn, ...)                                                                                           \
-    do {                                                                                                               \
-        const struct bytes words_[] = { __VA_ARGS__ };                                                                 \
-        sum_send(s, fn, sizeof(words_) / sizeof(words_[0]), words_);                                                   \
+#define SUM_SEND(s, fn, ...)                                                                       \
+    do {                                                                                           \
+        const struct bytes words_[] = { __VA_ARGS__ };                                             \
+        sum_send(s, fn, sizeof(words_) / sizeof(words_[0]), words_);                               \
     } while (0)
 
 /* Chooses the database; false when the connection is not ready. Before client_command(). */

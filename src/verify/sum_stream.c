@@ -1,9 +1,10 @@
-/* Streams, as a client sees them: entries, last id, counters, groups, consumers, and what is pending for whom. Times
- * since the last delivery go on by themselves and are not compared.
+/* Streams, as a client sees them: entries, last id, counters, groups, consumers, and what is
+ * pending for whom. Times since the last delivery go on by themselves and are not compared.
  *
  *   XINFO STREAM ─▶ XRANGE ... ─▶ XINFO GROUPS ─▶ per group: XINFO CONSUMERS ─▶ XPENDING ...
  *
- * Source: the XINFO and XPENDING commands' pages; fields are found by name, since versions add some. */
+ * Source: the XINFO and XPENDING commands' pages; fields are found by name, since versions add
+ * some. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,8 @@ static void read_entries(struct sum *s);
 static void read_pending(struct sum *s);
 static void next_group(struct sum *s);
 
-/* The next value: *item is set for a plain one; a nested one is passed over whole, and false is returned. */
+/* The next value: *item is set for a plain one; a nested one is passed over whole, and false is
+ * returned. */
 static bool next_plain(struct resp_cursor *c, struct resp_item *item) {
     struct resp_cursor start = *c;
     if (!resp_next(c, item) || !resp_is_aggregate(item)) return true;
@@ -27,7 +29,8 @@ static bool next_plain(struct resp_cursor *c, struct resp_item *item) {
 }
 
 static struct digest digest_of_item(struct digest before, const struct resp_item *item) {
-    return item->type == RESP_INTEGER ? digest_chain_number(before, item->num) : digest_chain(before, item->str);
+    return item->type == RESP_INTEGER ? digest_chain_number(before, item->num)
+                                      : digest_chain(before, item->str);
 }
 
 /* The id after this one, for ranges that go on behind it: "(" is not known before 6.2. */
@@ -58,8 +61,8 @@ static void on_pending(struct sum *s, const struct reply *reply) {
     struct resp_item head, id, consumer, idle, deliveries;
     uint64_t n = 0;
     for (; resp_next(&c, &head); n++) {
-        if (head.num != 4 || !resp_next(&c, &id) || !resp_next(&c, &consumer) || !resp_next(&c, &idle) ||
-            !resp_next(&c, &deliveries)) {
+        if (head.num != 4 || !resp_next(&c, &id) || !resp_next(&c, &consumer) ||
+            !resp_next(&c, &idle) || !resp_next(&c, &deliveries)) {
             sum_malformed(s);
             return;
         }
@@ -78,8 +81,8 @@ static void on_pending(struct sum *s, const struct reply *reply) {
 
 static void read_pending(struct sum *s) {
     char count[NUMBER_TEXT_MAX];
-    SUM_SEND(s, on_pending, BYTES_LITERAL("XPENDING"), s->request.key, group_name(s), bytes_of_str(s->cursor),
-             BYTES_LITERAL("+"), piece_text(s, count, sizeof(count)));
+    SUM_SEND(s, on_pending, BYTES_LITERAL("XPENDING"), s->request.key, group_name(s),
+             bytes_of_str(s->cursor), BYTES_LITERAL("+"), piece_text(s, count, sizeof(count)));
 }
 
 /* ---- consumers ---- */
@@ -91,7 +94,8 @@ static void on_consumers(struct sum *s, const struct reply *reply) {
         for (int64_t i = 0; i + 1 < head.num; i += 2) {
             bool plain = resp_next(&c, &name) && next_plain(&c, &value);
             if (!plain || !bytes_equal_str(name.str, "name")) continue;
-            sum_add(s, SUM_CONSUMERS, digest_chain(digest_chain((struct digest){ 0 }, group_name(s)), value.str));
+            sum_add(s, SUM_CONSUMERS,
+                    digest_chain(digest_chain((struct digest){ 0 }, group_name(s)), value.str));
         }
     }
     strcpy(s->cursor, "-");
@@ -102,7 +106,8 @@ static void next_group(struct sum *s) {
     if (s->groups.at == s->groups.n) {
         sum_finish(s);
     } else {
-        SUM_SEND(s, on_consumers, BYTES_LITERAL("XINFO"), BYTES_LITERAL("CONSUMERS"), s->request.key, group_name(s));
+        SUM_SEND(s, on_consumers, BYTES_LITERAL("XINFO"), BYTES_LITERAL("CONSUMERS"),
+                 s->request.key, group_name(s));
     }
 }
 
@@ -131,7 +136,9 @@ static void take_group(struct sum *s, struct resp_cursor *c, int64_t words) {
     struct digest digest = digest_chain((struct digest){ 0 }, group.str);
     sum_add(s, SUM_GROUPS, digest_chain(digest, last_id.str));
     /* Null when the server cannot know it. */
-    if (counts) sum_add(s, SUM_COUNTERS, digest_chain_number(digest, read.type == RESP_INTEGER ? read.num : -1));
+    if (counts)
+        sum_add(s, SUM_COUNTERS,
+                digest_chain_number(digest, read.type == RESP_INTEGER ? read.num : -1));
     keep_group(s, group.str);
 }
 
@@ -154,7 +161,8 @@ static void on_entries(struct sum *s, const struct reply *reply) {
             return;
         }
         sum_append(s, SUM_ELEMENTS, id.str);
-        for (int64_t i = 0; i < list.num && resp_next(&c, &word); i++) sum_append(s, SUM_ELEMENTS, word.str);
+        for (int64_t i = 0; i < list.num && resp_next(&c, &word); i++)
+            sum_append(s, SUM_ELEMENTS, word.str);
         set_next_id(s, id.str);
     }
     s->value.part[SUM_ELEMENTS].count += n;
@@ -167,18 +175,20 @@ static void on_entries(struct sum *s, const struct reply *reply) {
 
 static void read_entries(struct sum *s) {
     char count[NUMBER_TEXT_MAX];
-    SUM_SEND(s, on_entries, BYTES_LITERAL("XRANGE"), s->request.key, bytes_of_str(s->cursor), BYTES_LITERAL("+"),
-             BYTES_LITERAL("COUNT"), piece_text(s, count, sizeof(count)));
+    SUM_SEND(s, on_entries, BYTES_LITERAL("XRANGE"), s->request.key, bytes_of_str(s->cursor),
+             BYTES_LITERAL("+"), BYTES_LITERAL("COUNT"), piece_text(s, count, sizeof(count)));
 }
 
-/* Since 7.0 the server counts what was ever added, and remembers the highest id that was deleted. */
+/* Since 7.0 the server counts what was ever added, and remembers the highest id that was deleted.
+ */
 static void on_stream(struct sum *s, const struct reply *reply) {
     struct resp_cursor c = reply->cursor;
     struct resp_item name, value;
     while (resp_next(&c, &name)) {
         if (!next_plain(&c, &value)) continue;
         if (bytes_equal_str(name.str, "last-generated-id")) sum_append(s, SUM_LAST_ID, value.str);
-        bool counter = bytes_equal_str(name.str, "entries-added") || bytes_equal_str(name.str, "max-deleted-entry-id");
+        bool counter = bytes_equal_str(name.str, "entries-added") ||
+                       bytes_equal_str(name.str, "max-deleted-entry-id");
         if (!counter) continue;
         s->value.part[SUM_COUNTERS].known = true;
         sum_add(s, SUM_COUNTERS, digest_of_item(digest_of(name.str), &value));

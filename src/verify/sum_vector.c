@@ -1,5 +1,6 @@
-/* Vector sets (redis 8.0): their members in no order, each with its stored vector and its attributes. The graph between
- * them is left out: it is made by chance, and even DUMP after RESTORE shows another one.
+/* Vector sets (redis 8.0): their members in no order, each with its stored vector and its
+ * attributes. The graph between them is left out: it is made by chance, and even DUMP after RESTORE
+ * shows another one.
  *
  *   VINFO ─▶ VRANDMEMBER (all names) ─▶ per batch of names: VEMB RAW and VGETATTR
  *
@@ -25,11 +26,12 @@ static void take_vector(struct sum *s, struct digest member, const struct reply 
 }
 
 static void take_attributes(struct sum *s, struct digest member, const struct reply *reply) {
-    if (resp_is_string(&reply->item)) sum_add(s, SUM_ATTRIBUTES, digest_chain(member, reply->item.str));
+    if (resp_is_string(&reply->item))
+        sum_add(s, SUM_ATTRIBUTES, digest_chain(member, reply->item.str));
 }
 
-/* All answers of a batch are waited for, whatever the first ones say: the value lives until the last. arg is twice the
- * member's place in the batch, and one more for its attributes. */
+/* All answers of a batch are waited for, whatever the first ones say: the value lives until the
+ * last. arg is twice the member's place in the batch, and one more for its attributes. */
 static void on_member(void *ctx, void *arg, const struct reply *reply) {
     struct sum *s = ctx;
     uintptr_t which = (uintptr_t)arg;
@@ -72,7 +74,8 @@ static void next_batch(struct sum *s) {
     while (s->n_fields < VECTOR_BATCH && resp_next(&s->names_at, &name)) {
         uintptr_t which = 2 * s->n_fields;
         sum_keep_field(s, digest_chain((struct digest){ 0 }, name.str));
-        const struct bytes vector[] = { BYTES_LITERAL("VEMB"), s->request.key, name.str, BYTES_LITERAL("RAW") };
+        const struct bytes vector[] = { BYTES_LITERAL("VEMB"), s->request.key, name.str,
+                                        BYTES_LITERAL("RAW") };
         const struct bytes attributes[] = { BYTES_LITERAL("VGETATTR"), s->request.key, name.str };
         ask(s, which, 4, vector);
         ask(s, which + 1, 3, attributes);
@@ -87,7 +90,8 @@ static void on_names(struct sum *s, const struct reply *reply) {
 
 /* What was chosen when the set was made. */
 static void on_info(struct sum *s, const struct reply *reply) {
-    static const char *const lasting[] = { "quant-type", "hnsw-m", "vector-dim", "projection-input-dim" };
+    static const char *const lasting[] = { "quant-type", "hnsw-m", "vector-dim",
+                                           "projection-input-dim" };
     struct resp_cursor c = reply->cursor;
     struct resp_item name, value;
     while (resp_next(&c, &name) && resp_next(&c, &value))

@@ -53,7 +53,8 @@ static const char *expiry_text(int64_t expiry_ms, char *buf, size_t size) {
     time_t seconds = (time_t)(expiry_ms / 1000);
     struct tm utc;
     char date[40] = "";
-    if (gmtime_r(&seconds, &utc) == NULL || strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &utc) == 0)
+    if (gmtime_r(&seconds, &utc) == NULL ||
+        strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &utc) == 0)
         snprintf(buf, size, "%" PRId64 " ms", expiry_ms);
     else
         snprintf(buf, size, "%s.%03dZ", date, (int)(expiry_ms % 1000));
@@ -62,7 +63,8 @@ static const char *expiry_text(int64_t expiry_ms, char *buf, size_t size) {
 
 static void explain_expiry(const struct exam *exam, char *out, size_t size) {
     char a[64], b[64];
-    snprintf(out, size, "source %s, target %s", expiry_text(exam->view[SOURCE].expiry_ms, a, sizeof(a)),
+    snprintf(out, size, "source %s, target %s",
+             expiry_text(exam->view[SOURCE].expiry_ms, a, sizeof(a)),
              expiry_text(exam->view[TARGET].expiry_ms, b, sizeof(b)));
 }
 
@@ -81,8 +83,9 @@ static void explain_value(const struct exam *exam, char *out, size_t size) {
     } else if (exam->step == STEP_DUMP) {
         explain_sizes(exam, "payload", out, size);
     } else if (source->large != target->large) {
-        snprintf(out, size, "contents: source %s%" PRIu64 " bytes, target %s%" PRIu64, source->large ? "at least " : "",
-                 source->len, target->large ? "at least " : "", target->len);
+        snprintf(out, size, "contents: source %s%" PRIu64 " bytes, target %s%" PRIu64,
+                 source->large ? "at least " : "", source->len, target->large ? "at least " : "",
+                 target->len);
     } else {
         explain_sizes(exam, "contents", out, size);
     }
@@ -98,7 +101,8 @@ static void explain(const struct exam *exam, enum difference_kind kind, char *ou
         snprintf(out, size, "target %s", exam->view[TARGET].type);
         break;
     case DIFFERENCE_TYPE:
-        snprintf(out, size, "source %s, target %s", exam->view[SOURCE].type, exam->view[TARGET].type);
+        snprintf(out, size, "source %s, target %s", exam->view[SOURCE].type,
+                 exam->view[TARGET].type);
         break;
     case DIFFERENCE_TTL:
         explain_expiry(exam, out, size);
@@ -107,7 +111,8 @@ static void explain(const struct exam *exam, enum difference_kind kind, char *ou
         explain_value(exam, out, size);
         break;
     case DIFFERENCE_UNREADABLE:
-        snprintf(out, size, "%s", exam->refusal != NULL ? exam->refusal : err_sentence(exam->failure));
+        snprintf(out, size, "%s",
+                 exam->refusal != NULL ? exam->refusal : err_sentence(exam->failure));
         break;
     case DIFFERENCE_KINDS:
         break;
@@ -124,7 +129,8 @@ static struct name *exam_end(struct exam *exam) {
     return name;
 }
 
-/* Neither equal nor different: filtered out, gone on both sides, or only asked whether it exists. */
+/* Neither equal nor different: filtered out, gone on both sides, or only asked whether it exists.
+ */
 static void conclude_nothing(struct exam *exam) {
     if (exam->name->suspect) compare_tally(exam->cmp, exam->name)->away++;
     free(exam_end(exam));
@@ -145,18 +151,21 @@ static void conclude_equal(struct exam *exam) {
 static void keep_difference(struct exam *exam, enum difference_kind kind) {
     struct compare_result *r = exam->cmp->result;
     const struct compare_settings *settings = exam->cmp->settings;
-    struct difference d = { .db = exam->name->db, .kind = kind, .key = exam->name->key, .key_len = exam->name->len };
+    struct difference d = {
+        .db = exam->name->db, .kind = kind, .key = exam->name->key, .key_len = exam->name->len
+    };
     explain(exam, kind, d.detail, sizeof(d.detail));
     if (settings->on_difference != NULL) settings->on_difference(settings->ctx, &d);
     if (r->n_differences >= settings->max_differences) return;
     if ((r->n_differences & (r->n_differences - 1)) == 0)
-        r->differences =
-            mem_array(r->differences, r->n_differences == 0 ? 1 : r->n_differences * 2, sizeof(*r->differences));
+        r->differences = mem_array(r->differences, r->n_differences == 0 ? 1 : r->n_differences * 2,
+                                   sizeof(*r->differences));
     d.key = bytes_dup(name_bytes(exam->name));
     r->differences[r->n_differences++] = d;
 }
 
-/* All that this look saw of the key on one side. Time left, as old servers tell it, is never the same twice. */
+/* All that this look saw of the key on one side. Time left, as old servers tell it, is never the
+ * same twice. */
 static struct digest sight(const struct exam *exam, int side) {
     const struct view *view = &exam->view[side];
     struct digest d = digest_chain_number(digest_of(bytes_of_str(view->type)), view->gone);
@@ -166,12 +175,13 @@ static struct digest sight(const struct exam *exam, int side) {
         return digest_chain(d, bytes_of(&view->digest, sizeof(view->digest)));
     }
     for (int i = 0; view->sum != NULL && i < SUM_PARTS; i++)
-        d = digest_chain(d, bytes_of(&view->sum->part[i].digest, sizeof(view->sum->part[i].digest)));
+        d = digest_chain(d,
+                         bytes_of(&view->sum->part[i].digest, sizeof(view->sum->part[i].digest)));
     return d;
 }
 
-/* It had changed on both sides since it was last looked at: something carries it over, and no two readings of it are of
- * the same moment. What stays as it was on either side stays behind. */
+/* It had changed on both sides since it was last looked at: something carries it over, and no two
+ * readings of it are of the same moment. What stays as it was on either side stays behind. */
 static bool is_moving(struct exam *exam) {
     struct name *name = exam->name;
     bool changed = name->suspect && name->seen;
@@ -194,8 +204,10 @@ static void conclude_different(struct exam *exam, enum difference_kind kind) {
     struct comparison *cmp = exam->cmp;
     struct name *name = exam->name;
     bool moving = is_moving(exam), unreadable = kind == DIFFERENCE_UNREADABLE;
-    if (unreadable && !name->backward) digest_set_add(&cmp->unreadable, digest_of(name_bytes(name)));
-    if (unreadable && name->backward && digest_set_has(cmp->unreadable, digest_of(name_bytes(name)))) {
+    if (unreadable && !name->backward)
+        digest_set_add(&cmp->unreadable, digest_of(name_bytes(name)));
+    if (unreadable && name->backward &&
+        digest_set_has(cmp->unreadable, digest_of(name_bytes(name)))) {
         free(exam_end(exam)); /* counted when the source's keys were gone through */
         return;
     }
@@ -251,7 +263,8 @@ bool expiry_is_equal(const struct comparison *cmp, int64_t a_ms, int64_t b_ms, i
 
 static bool expiry_equal(const struct exam *exam) {
     const struct view *a = &exam->view[SOURCE], *b = &exam->view[TARGET];
-    return expiry_is_equal(exam->cmp, a->expiry_ms, b->expiry_ms, a->expiry_error_ms + b->expiry_error_ms);
+    return expiry_is_equal(exam->cmp, a->expiry_ms, b->expiry_ms,
+                           a->expiry_error_ms + b->expiry_error_ms);
 }
 
 static void judge_end(struct exam *exam, bool values_equal) {

@@ -4,11 +4,12 @@
  *
  *   client ──read──▶ [ chunk, due at ][ chunk, due at ] ... ──write──▶ server      and the same the other way
  *
- * Each direction is one link that all connections share. What is read from a socket gets its place on the link at once:
- * it leaves when the link is free, takes bytes / rate, and arrives half of the round trip later. When the link is booked
- * for LINK_AHEAD_US, nothing more is read, so that the rest waits in the sender's own socket as it would before a slow
- * router. What is on the way has no bound of its own: rate times delay bounds it, and with no rate what the sender's
- * window holds. It prints "ready" and ends with its standard input.
+ * Each direction is one link that all connections share. What is read from a socket gets its place
+ * on the link at once: it leaves when the link is free, takes bytes / rate, and arrives half of the
+ * round trip later. When the link is booked for LINK_AHEAD_US, nothing more is read, so that the
+ * rest waits in the sender's own socket as it would before a slow router. What is on the way has no
+ * bound of its own: rate times delay bounds it, and with no rate what the sender's window holds. It
+ * prints "ready" and ends with its standard input.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -31,7 +32,9 @@ enum {
     SOCKET_BUFFER_BYTES = 4 * 1024 * 1024,
     LINK_AHEAD_US = 5000,
     JOIN_US = 200, /* what comes so soon behind other bytes arrives with them */
-    REST_US = 200, /* with a delay it looks no more often: a network card gathers packets too, and costs no processor */
+    /* with a delay it looks no more often: a network card gathers packets too, and costs no
+     * processor */
+    REST_US = 200,
     EVENTS_MAX = 64,
 };
 
@@ -128,7 +131,8 @@ static void way_drop_head(struct way *w) {
 static void tune(int fd) {
     int one = 1, bytes = SOCKET_BUFFER_BYTES;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    /* Root may have more than the system's limit, which is small for a long pipe; others get what there is. */
+    /* Root may have more than the system's limit, which is small for a long pipe; others get what
+     * there is. */
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) != 0)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)) != 0)
@@ -227,7 +231,9 @@ static void write_to(struct pair *p, int side, int64_t now) {
     struct end *e = &p->end[side];
     while (w->head != NULL && w->head->due_us <= now && e->writable) {
         struct chunk *c = w->head;
-        ssize_t n = c->start == c->end ? 0 : send(e->fd, c->data + c->start, c->end - c->start, MSG_NOSIGNAL);
+        ssize_t n = c->start == c->end
+                        ? 0
+                        : send(e->fd, c->data + c->start, c->end - c->start, MSG_NOSIGNAL);
         if (n < 0 && errno == EAGAIN) {
             e->writable = false;
         } else if (n < 0 && errno != EINTR) {
@@ -253,7 +259,8 @@ static void pair_free(struct pair **at) {
     free(p);
 }
 
-/* Writes what is due, and returns when something is due next: INT64_MAX when nothing is on its way. */
+/* Writes what is due, and returns when something is due next: INT64_MAX when nothing is on its way.
+ */
 static int64_t move_all(int64_t now) {
     int64_t next = INT64_MAX;
     for (struct pair **at = &wan.pairs; *at != NULL;) {
@@ -266,10 +273,12 @@ static int64_t move_all(int64_t now) {
         for (int side = 0; side < 2; side++) {
             const struct way *out = &p->way[side], *in = &p->way[!side];
             bool full = is_link_full(out->link, now);
-            if (in->head != NULL && p->end[side].writable && in->head->due_us < next) next = in->head->due_us;
-            if (full && out->link->free_us - LINK_AHEAD_US < next) next = out->link->free_us - LINK_AHEAD_US;
-            want(&p->end[side],
-                 (out->ended || full ? 0 : (uint32_t)EPOLLIN) | (p->end[side].writable ? 0 : (uint32_t)EPOLLOUT));
+            if (in->head != NULL && p->end[side].writable && in->head->due_us < next)
+                next = in->head->due_us;
+            if (full && out->link->free_us - LINK_AHEAD_US < next)
+                next = out->link->free_us - LINK_AHEAD_US;
+            want(&p->end[side], (out->ended || full ? 0 : (uint32_t)EPOLLIN) |
+                                    (p->end[side].writable ? 0 : (uint32_t)EPOLLOUT));
         }
         at = &p->next;
     }

@@ -1,5 +1,5 @@
-/* Any bytes as a dumped value, written as commands for a server whose abilities and limits the last bytes choose: no
- * command has too many words or bytes, and each names the key. */
+/* Any bytes as a dumped value, written as commands for a server whose abilities and limits the last
+ * bytes choose: no command has too many words or bytes, and each names the key. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,21 +34,25 @@ static bool on_emit(void *ctx, size_t argc, const struct bytes *argv, struct err
     if (at != 1) abort();
     if (bytes_equal_str(argv[0], "XADD")) return true;
     if (argc > o->options->max_args && argc > COMMANDS_ARGS_MIN) abort();
-    if (is_stream_command(argv[0]) || bytes_equal_str(argv[0], "HPEXPIREAT") || elements <= 2) return true;
+    if (is_stream_command(argv[0]) || bytes_equal_str(argv[0], "HPEXPIREAT") || elements <= 2)
+        return true;
     if (len > o->options->max_bytes) abort();
     return true;
 }
 
 static bool on_lost(void *ctx, enum commands_loss what, struct bytes element, struct err *err) {
     if (commands_loss_text(what)[0] == '\0') abort();
-    for (size_t j = 0; j < element.len; j++) ((struct output *)ctx)->sum += (unsigned char)element.ptr[j];
+    for (size_t j = 0; j < element.len; j++)
+        ((struct output *)ctx)->sum += (unsigned char)element.ptr[j];
     return true;
 }
 
 static struct commands_options options_of(const uint8_t *data, size_t size) {
     uint8_t flags = data[size - 1];
     return (struct commands_options){
-        .can = { .field_expiry = flags & 1, .stream_counters = flags & 2, .create_consumer = flags & 4 },
+        .can = { .field_expiry = flags & 1,
+                 .stream_counters = flags & 2,
+                 .create_consumer = flags & 4 },
         .max_args = COMMANDS_ARGS_MIN + (size_t)(flags >> 3) * 8,
         .max_bytes = (size_t)data[size - 2] * 8,
     };
@@ -65,7 +69,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(tight, data, size);
     struct bytes payload = bytes_of(tight, size);
     bool ok = commands_expect_payload(commands, payload, &err) &&
-              decode_value(payload, commands_sink(), commands, &err) && commands_finish(commands, &err);
+              decode_value(payload, commands_sink(), commands, &err) &&
+              commands_finish(commands, &err);
     if (!ok && err.code != ERR_BAD_PAYLOAD) abort();
     commands_free(&commands);
     free(tight);

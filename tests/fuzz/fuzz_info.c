@@ -1,4 +1,5 @@
-/* Any text as INFO: no crash, every text that is kept is terminated, every number within its bounds. */
+/* Any text as INFO: no crash, every text that is kept is terminated, every number within its
+ * bounds. */
 #include <stdlib.h>
 #include <string.h>
 

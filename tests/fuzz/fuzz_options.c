@@ -1,5 +1,5 @@
-/* Any command line: arguments are what stands between NULs in the input. No crash, no leak, and an error where it
- * is not accepted. Options that open files are left out. */
+/* Any command line: arguments are what stands between NULs in the input. No crash, no leak, and an
+ * error where it is not accepted. Options that open files are left out. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,7 +27,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
     struct options options;
     struct err err = { 0 };
-    if (options_parse(&options, argc, argv, NULL, &err) ? err.code != ERR_NONE : err.text[0] == '\0') abort();
+    if (options_parse(&options, argc, argv, NULL, &err) ? err.code != ERR_NONE
+                                                        : err.text[0] == '\0')
+        abort();
     options_fini(&options);
     secrets_hide(argc, argv);
     free(text);

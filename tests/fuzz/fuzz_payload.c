@@ -1,4 +1,5 @@
-/* Any bytes as the envelope of a dumped value: checking and re-stamping agree, and both ways of computing the CRC. */
+/* Any bytes as the envelope of a dumped value: checking and re-stamping agree, and both ways of
+ * computing the CRC. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,9 @@ static void check_restamp(char *copy, size_t size, unsigned version) {
     struct err err = { 0 };
     char footer[PAYLOAD_FOOTER_LEN];
     if (!payload_restamp(payload, version, footer, &err)) {
-        if (size >= PAYLOAD_LEN_MIN || payload_check(payload, NULL) || payload_version(payload) != 0) abort();
+        if (size >= PAYLOAD_LEN_MIN || payload_check(payload, NULL) ||
+            payload_version(payload) != 0)
+            abort();
         return;
     }
     bool right = payload_check(payload, NULL),
@@ -29,7 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *copy = mem_alloc(size);
     if (size > 0) memcpy(copy, data, size);
     struct payload_module module;
-    if (payload_module(bytes_of(copy, size), &module) && strlen(module.name) != MODULE_NAME_LEN) abort();
+    if (payload_module(bytes_of(copy, size), &module) && strlen(module.name) != MODULE_NAME_LEN)
+        abort();
     if (value_type_name(payload_type(bytes_of(copy, size)))[0] == '\0') abort();
     size_t cut = size > 0 ? data[0] % size : 0;
     uint64_t crc = crc64(crc64(0, copy, cut), copy + cut, size - cut);

@@ -1,4 +1,5 @@
-/* Any text as a job's record: no crash, every text of it is terminated, and what was understood survives a round trip. */
+/* Any text as a job's record: no crash, every text of it is terminated, and what was understood
+ * survives a round trip. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +9,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_texts(const struct job_record *r) {
-    if (memchr(r->job, '\0', sizeof(r->job)) == NULL || memchr(r->owner, '\0', sizeof(r->owner)) == NULL) abort();
+    if (memchr(r->job, '\0', sizeof(r->job)) == NULL ||
+        memchr(r->owner, '\0', sizeof(r->owner)) == NULL)
+        abort();
     if (r->job[0] == '\0' || r->n_nodes > RECORD_LIST_MAX || r->n_gaps > RECORD_LIST_MAX ||
         r->n_holds > RECORD_LIST_MAX)
         abort();
@@ -19,7 +22,9 @@ static void check_texts(const struct job_record *r) {
 /* Texts are UTF-8 here, as JSON has no others, so that nothing is escaped on the way back. */
 static void check_round_trip(const struct job_record *a, struct job_record *b) {
     char *text = record_to_text(a);
-    if (text == NULL || !record_from_text(b, bytes_of_str(text), NULL) || memcmp(a, b, sizeof(*a)) != 0) abort();
+    if (text == NULL || !record_from_text(b, bytes_of_str(text), NULL) ||
+        memcmp(a, b, sizeof(*a)) != 0)
+        abort();
     free(text);
 }
 

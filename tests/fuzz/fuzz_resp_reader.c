@@ -1,5 +1,5 @@
-/* Any bytes as a reply: framing never reads past them and gives the same however they are cut; what was framed can be
- * walked, and the walk ends where the frame does. */
+/* Any bytes as a reply: framing never reads past them and gives the same however they are cut; what
+ * was framed can be walked, and the walk ends where the frame does. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +9,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* In an allocation of exactly that size, so that the sanitizer sees a step too far. */
-static enum resp_frame frame_tight(struct resp_framer *framer, const uint8_t *data, size_t size, struct err *err) {
+static enum resp_frame frame_tight(struct resp_framer *framer, const uint8_t *data, size_t size,
+                                   struct err *err) {
     char *tight = mem_alloc(size);
     if (size > 0) memcpy(tight, data, size);
     enum resp_frame result = resp_frame(framer, bytes_of(tight, size), err);

@@ -1,4 +1,5 @@
-/* Any reply as CLUSTER SLOTS, any text as CLUSTER NODES: what is accepted is a picture that holds together. */
+/* Any reply as CLUSTER SLOTS, any text as CLUSTER NODES: what is accepted is a picture that holds
+ * together. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,7 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (resp_frame(&framer, input, &err) != RESP_FRAMED) return 0;
     struct address from;
     address_set(&from, BYTES_LITERAL("seed.example"), 6379);
-    struct topology *t = topology_parse_slots(resp_cursor_of(bytes_of(data, framer.pos)), &from, "source seed", &err);
+    struct topology *t = topology_parse_slots(resp_cursor_of(bytes_of(data, framer.pos)), &from,
+                                              "source seed", &err);
     if (t != NULL) {
         check(t);
     } else if (err.code != ERR_PROTOCOL && err.code != ERR_CLUSTERDOWN) {

@@ -70,7 +70,8 @@ static void no_numbers(void **state) {
                           "-9223372036854775809",
                           "99999999999999999999",
                           "18446744073709551617" };
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) assert_no_number(bytes_of_str(bad[i]));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_no_number(bytes_of_str(bad[i]));
     assert_no_number(nothing);
     assert_no_number(BYTES_LITERAL("1\0"));
 }
@@ -100,8 +101,10 @@ static void duplicates(void **state) {
 static void escapes(void **state) {
     char out[64];
     assert_string_equal(bytes_escape(BYTES_LITERAL("plain ~"), out, sizeof(out)), "plain ~");
-    assert_string_equal(bytes_escape(BYTES_LITERAL("\n\r\t\\\""), out, sizeof(out)), "\\n\\r\\t\\\\\\\"");
-    assert_string_equal(bytes_escape(BYTES_LITERAL("\0\x1f\x7f\xff"), out, sizeof(out)), "\\x00\\x1f\\x7f\\xff");
+    assert_string_equal(bytes_escape(BYTES_LITERAL("\n\r\t\\\""), out, sizeof(out)),
+                        "\\n\\r\\t\\\\\\\"");
+    assert_string_equal(bytes_escape(BYTES_LITERAL("\0\x1f\x7f\xff"), out, sizeof(out)),
+                        "\\x00\\x1f\\x7f\\xff");
     assert_string_equal(bytes_escape(nothing, out, 1), "");
 }
 
@@ -109,7 +112,8 @@ static void escape_is_cut(void **state) {
     char out[64];
     assert_string_equal(bytes_escape(BYTES_LITERAL("abcdef"), out, 7), "abcdef");
     assert_string_equal(bytes_escape(BYTES_LITERAL("abcdefg"), out, 7), "abc...");
-    /* Never inside an escape: \x01\x02 needs 8, so that with 7 only dots after the first one fit. */
+    /* Never inside an escape: \x01\x02 needs 8, so that with 7 only dots after the first one fit.
+     */
     assert_string_equal(bytes_escape(BYTES_LITERAL("\x01\x02"), out, 9), "\\x01\\x02");
     assert_string_equal(bytes_escape(BYTES_LITERAL("\x01\x02"), out, 8), "\\x01...");
     assert_string_equal(bytes_escape(BYTES_LITERAL("\x01\x02"), out, 7), "...");

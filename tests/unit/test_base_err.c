@@ -67,11 +67,14 @@ static void replies(void **state) {
     assert_int_equal(code_of("ASK 3999 127.0.0.1:6381"), ERR_ASK);
     assert_int_equal(code_of("LOADING Redis is loading the dataset in memory"), ERR_LOADING);
     assert_int_equal(code_of("NOAUTH Authentication required."), ERR_NOAUTH);
-    assert_int_equal(code_of("WRONGPASS invalid username-password pair or user is disabled."), ERR_WRONGPASS);
+    assert_int_equal(code_of("WRONGPASS invalid username-password pair or user is disabled."),
+                     ERR_WRONGPASS);
     assert_int_equal(code_of("CLUSTERDOWN Hash slot not served"), ERR_CLUSTERDOWN);
     assert_int_equal(code_of("OOM"), ERR_OOM);
-    assert_int_equal(code_of("ERR unknown command 'FOO', with args beginning with: "), ERR_UNKNOWN_COMMAND);
-    assert_int_equal(code_of("ERR Unknown subcommand or wrong number of arguments"), ERR_UNKNOWN_COMMAND);
+    assert_int_equal(code_of("ERR unknown command 'FOO', with args beginning with: "),
+                     ERR_UNKNOWN_COMMAND);
+    assert_int_equal(code_of("ERR Unknown subcommand or wrong number of arguments"),
+                     ERR_UNKNOWN_COMMAND);
     assert_int_equal(code_of("ERR max number of clients reached"), ERR_MAXCLIENTS);
     assert_int_equal(code_of("ERR Bad data format"), ERR_BAD_PAYLOAD);
     assert_int_equal(code_of("ERR DUMP payload version or checksum are wrong"), ERR_BAD_PAYLOAD);
@@ -96,7 +99,8 @@ static void table_is_whole(void **state) {
         assert_true(strlen(err_sentence(code)) > 0);
         assert_in_range(err_exit_status(code), 0, 2);
         assert_in_range(err_class_of(code), ERR_CLASS_HERE, ERR_CLASS_STOP);
-        for (int j = 0; j < i; j++) assert_string_not_equal(err_label(code), err_label((enum err_code)j));
+        for (int j = 0; j < i; j++)
+            assert_string_not_equal(err_label(code), err_label((enum err_code)j));
     }
     assert_int_equal(err_class_of(ERR_MOVED), ERR_CLASS_THERE);
     assert_int_equal(err_class_of(ERR_OOM), ERR_CLASS_WAIT);

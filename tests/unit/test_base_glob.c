@@ -1,5 +1,5 @@
-/* Globs: a table of what the server does with each oddity, random patterns against a plain recursive matcher, and
- * the patterns that make such a matcher exponential. */
+/* Globs: a table of what the server does with each oddity, random patterns against a plain
+ * recursive matcher, and the patterns that make such a matcher exponential. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -140,7 +140,8 @@ static void random_patterns(void **state) {
         struct bytes p = bytes_of(pattern, plen), t = bytes_of(text, tlen);
         bool want = match_by_hand(p, t);
         hits += want;
-        if (glob_match(p, t) != want) fail_msg("'%.*s' and '%.*s'", (int)plen, pattern, (int)tlen, text);
+        if (glob_match(p, t) != want)
+            fail_msg("'%.*s' and '%.*s'", (int)plen, pattern, (int)tlen, text);
     }
     assert_true(hits > 3000);
 }

@@ -26,7 +26,9 @@ static void empty(void **state) {
 }
 
 static void one_value(void **state) {
-    const uint64_t values[] = { 0, 1, 31, 32, 63, 64, 1000, 123456789, UINT64_C(1) << 44, UINT64_MAX };
+    const uint64_t values[] = {
+        0, 1, 31, 32, 63, 64, 1000, 123456789, UINT64_C(1) << 44, UINT64_MAX
+    };
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
         struct hist *h = hist_new();
         hist_add(h, values[i]);
@@ -66,7 +68,8 @@ static void check_against_exact(uint64_t *values) {
     for (int i = 0; i < MANY; i++) hist_add(h, values[i]);
     qsort(values, MANY, sizeof(values[0]), compare);
     for (size_t i = 0; i < sizeof(percentiles) / sizeof(percentiles[0]); i++) {
-        uint64_t want = exact(values, percentiles[i]), got = hist_percentile(h, percentiles[i] / 100.0);
+        uint64_t want = exact(values, percentiles[i]),
+                 got = hist_percentile(h, percentiles[i] / 100.0);
         assert_true(got >= want);
         assert_true((double)(got - want) <= 0.032 * (double)want);
     }
@@ -95,7 +98,8 @@ static void merge_equals_adding_all(void **state) {
     assert_int_equal(hist_min(a), hist_min(both));
     assert_int_equal(hist_max(a), hist_max(both));
     assert_true(hist_mean(a) == hist_mean(both));
-    for (int p = 0; p <= 100; p++) assert_int_equal(hist_percentile(a, p), hist_percentile(both, p));
+    for (int p = 0; p <= 100; p++)
+        assert_int_equal(hist_percentile(a, p), hist_percentile(both, p));
     hist_reset(b);
     assert_int_equal(hist_count(b), 0);
     hist_merge(a, b);

@@ -1,5 +1,5 @@
-/* The dirty set: each move of its state machine, then a million random moves against a model that is nothing but
- * arrays, then the bound on what it keeps in memory after a burst. */
+/* The dirty set: each move of its state machine, then a million random moves against a model that
+ * is nothing but arrays, then the bound on what it keeps in memory after a burst. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -212,14 +212,15 @@ static void marks_alone_take_no_room(void **state) {
     keyset_free(&set);
 }
 
-/* The model: a state per key, the queue as an array in the order of naming, and the obligations with the number of the
- * mark that they precede. */
+/* The model: a state per key, the queue as an array in the order of naming, and the obligations
+ * with the number of the mark that they precede. */
 enum { KEYS = 700, MODEL_CLEAN = -1, MARKS = 64 };
 
 struct model {
     int state[KEYS];
     int how[KEYS], how_again[KEYS];
-    int64_t before[KEYS], before_again[KEYS]; /* which mark the obligation precedes; present only in these states */
+    /* which mark the obligation precedes; present only in these states */
+    int64_t before[KEYS], before_again[KEYS];
     int64_t n_marks, n_asked;
     uint32_t marks[MARKS]; /* as the set names them: those from n_asked to n_marks */
     struct key_entry *flying[KEYS];
@@ -249,8 +250,9 @@ static int merged(int a, int b) {
 static void step_name(struct keyset *set, struct model *m, int key) {
     char buf[64];
     int how = rand() % 4;
-    assert_int_equal(keyset_name(set, key % 3, key_text(key, buf, sizeof(buf)), 0, (enum key_how)how),
-                     m->state[key] == MODEL_CLEAN);
+    assert_int_equal(
+        keyset_name(set, key % 3, key_text(key, buf, sizeof(buf)), 0, (enum key_how)how),
+        m->state[key] == MODEL_CLEAN);
     if (m->state[key] == MODEL_CLEAN) {
         model_enqueue(m, key);
         m->how[key] = how;
@@ -386,14 +388,16 @@ static void a_burst_gives_its_memory_back(void **state) {
     size_t empty = keyset_memory_bytes(set), full;
     char buf[32];
     for (int i = 0; i < 500000; i++) {
-        assert_true(keyset_name(set, 0, bytes_of(buf, (size_t)snprintf(buf, sizeof(buf), "key:%d", i)), 0, HOW_COPY));
+        assert_true(keyset_name(
+            set, 0, bytes_of(buf, (size_t)snprintf(buf, sizeof(buf), "key:%d", i)), 0, HOW_COPY));
     }
     full = keyset_memory_bytes(set);
     assert_true(full > 500000 * sizeof(struct key_entry));
     assert_true(full < (size_t)500000 * 160);
     for (int i = 0; i < 500000; i++) {
         struct key_entry *e = keyset_take(set);
-        assert_true(bytes_equal(key_entry_bytes(e), bytes_of(buf, (size_t)snprintf(buf, sizeof(buf), "key:%d", i))));
+        assert_true(bytes_equal(key_entry_bytes(e),
+                                bytes_of(buf, (size_t)snprintf(buf, sizeof(buf), "key:%d", i))));
         assert_false(keyset_done(set, &e));
     }
     assert_sizes(set, 0, 0);
@@ -407,7 +411,8 @@ static void entries_stay_where_they_are(void **state) {
     struct key_entry *first = keyset_take(set);
     char buf[32];
     for (int i = 0; i < 10000; i++) {
-        keyset_name(set, 0, bytes_of(buf, (size_t)snprintf(buf, sizeof(buf), "%d", i)), 0, HOW_COPY);
+        keyset_name(set, 0, bytes_of(buf, (size_t)snprintf(buf, sizeof(buf), "%d", i)), 0,
+                    HOW_COPY);
     }
     name(set, "first");
     assert_int_equal(first->state, KEY_IN_FLIGHT_DIRTY);

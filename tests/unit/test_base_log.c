@@ -138,7 +138,8 @@ static void threads_do_not_mix(void **state) {
     for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
     char *save = NULL, *rest = (char *)(uintptr_t)end_capture();
     int lines = 0;
-    for (char *line = strtok_r(rest, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save), lines++) {
+    for (char *line = strtok_r(rest, "\n", &save); line != NULL;
+         line = strtok_r(NULL, "\n", &save), lines++) {
         if (!looks_like(line, STAMP "info  t[0-3]: line [0-9]+ ends$")) fail_msg("mixed: %s", line);
     }
     assert_int_equal(lines, THREADS * LINES);

@@ -1,5 +1,5 @@
-/* Slots: the check value of the CRC, a bitwise CRC beside the table, hash tags, and sets of slots. The slots of
- * "foo", "hello" and "somekey" are what CLUSTER KEYSLOT of redis 7.0.15 answers. */
+/* Slots: the check value of the CRC, a bitwise CRC beside the table, hash tags, and sets of slots.
+ * The slots of "foo", "hello" and "somekey" are what CLUSTER KEYSLOT of redis 7.0.15 answers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,8 @@ static unsigned crc16_bitwise(const unsigned char *p, size_t len) {
     unsigned crc = 0;
     for (size_t i = 0; i < len; i++) {
         crc ^= (unsigned)p[i] << 8;
-        for (int bit = 0; bit < 8; bit++) crc = (crc & 0x8000) != 0 ? (crc << 1) ^ 0x1021 : crc << 1;
+        for (int bit = 0; bit < 8; bit++)
+            crc = (crc & 0x8000) != 0 ? (crc << 1) ^ 0x1021 : crc << 1;
         crc &= 0xffff;
     }
     return crc;

@@ -1,5 +1,6 @@
-/* A pass of SCAN over a real server: every key is named although the connection is cut again and again, another process
- * behind the address is noticed, and the scan can be paused and ended at any point. */
+/* A pass of SCAN over a real server: every key is named although the connection is cut again and
+ * again, another process behind the address is noticed, and the scan can be paused and ended at any
+ * point. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,7 +39,8 @@ static void on_keys(void *ctx, const struct bytes *keys, size_t n) {
     for (size_t i = 0; i < n; i++) {
         int64_t number;
         assert_true(bytes_has_prefix(keys[i], "key:"));
-        assert_true(bytes_to_i64(bytes_of(keys[i].ptr + 4, keys[i].len - 4), &number) && number < KEYS);
+        assert_true(bytes_to_i64(bytes_of(keys[i].ptr + 4, keys[i].len - 4), &number) &&
+                    number < KEYS);
         h->named += h->seen[number] == 0;
         h->seen[number] = 1;
     }

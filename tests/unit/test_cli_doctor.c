@@ -1,4 +1,5 @@
-/* cli/doctor: what errors say about a command, and what is concluded from facts without asking anybody. */
+/* cli/doctor: what errors say about a command, and what is concluded from facts without asking
+ * anybody. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,33 +20,41 @@ static void test_answers(void **state) {
     } cases[] = {
         { "ERR unknown command 'DUMP', with args beginning with: 'x' ", ANSWER_UNKNOWN },
         { "ERR unknown subcommand 'NO-TOUCH'. Try CLIENT HELP.", ANSWER_UNKNOWN },
-        { "ERR Unknown subcommand or wrong number of arguments for 'TRACKING'. Try CLIENT HELP", ANSWER_UNKNOWN },
+        { "ERR Unknown subcommand or wrong number of arguments for 'TRACKING'. Try CLIENT HELP",
+          ANSWER_UNKNOWN },
         { "NOPERM User app has no permissions to run the 'eval' command", ANSWER_NOPERM },
-        { "NOPERM this user has no permissions to run the 'eval' command or its subcommand", ANSWER_NOPERM },
+        { "NOPERM this user has no permissions to run the 'eval' command or its subcommand",
+          ANSWER_NOPERM },
         { "NOPERM No permissions to access a key", ANSWER_NO_KEYS },
         { "NOPERM No permissions to access a channel", ANSWER_NO_CHANNELS },
-        { "NOPERM this user has no permissions to access one of the channels used as arguments", ANSWER_NO_CHANNELS },
-        { "NOPERM this user has no permissions to access one of the keys used as arguments", ANSWER_NO_KEYS },
+        { "NOPERM this user has no permissions to access one of the channels used as arguments",
+          ANSWER_NO_CHANNELS },
+        { "NOPERM this user has no permissions to access one of the keys used as arguments",
+          ANSWER_NO_KEYS },
         { "ERR DUMP payload version or checksum are wrong", ANSWER_GOOD },
         { "MOVED 12 10.0.0.1:6379", ANSWER_GOOD },
         { "OOM command not allowed when used memory > 'maxmemory'.", ANSWER_GOOD },
         { "ERR this is not allowed here", ANSWER_REFUSED },
     };
     for (size_t i = 0; i < N(cases); i++)
-        if (doctor_answer_of_error(bytes_of_str(cases[i].text)) != cases[i].answer) fail_msg("%s", cases[i].text);
+        if (doctor_answer_of_error(bytes_of_str(cases[i].text)) != cases[i].answer)
+            fail_msg("%s", cases[i].text);
 }
 
 static struct server_info server(enum server_flavour flavour, int major, int minor) {
-    return (struct server_info){ .flavour = flavour, .version = SERVER_VERSION((unsigned)major, (unsigned)minor, 0) };
+    return (struct server_info){ .flavour = flavour,
+                                 .version = SERVER_VERSION((unsigned)major, (unsigned)minor, 0) };
 }
 
 static void test_formats_of_values(void **state) {
     const struct {
         enum server_flavour flavour;
         int major, minor, rdb;
-    } writes[] = { { SERVER_REDIS, 5, 0, 9 },   { SERVER_REDIS, 6, 2, 9 },   { SERVER_REDIS, 7, 0, 10 },
-                   { SERVER_REDIS, 7, 2, 11 },  { SERVER_REDIS, 7, 4, 12 },  { SERVER_REDIS, 8, 0, 12 },
-                   { SERVER_VALKEY, 7, 2, 11 }, { SERVER_VALKEY, 8, 1, 11 }, { SERVER_VALKEY, 9, 1, 80 } };
+    } writes[] = { { SERVER_REDIS, 5, 0, 9 },   { SERVER_REDIS, 6, 2, 9 },
+                   { SERVER_REDIS, 7, 0, 10 },  { SERVER_REDIS, 7, 2, 11 },
+                   { SERVER_REDIS, 7, 4, 12 },  { SERVER_REDIS, 8, 0, 12 },
+                   { SERVER_VALKEY, 7, 2, 11 }, { SERVER_VALKEY, 8, 1, 11 },
+                   { SERVER_VALKEY, 9, 1, 80 } };
     for (size_t i = 0; i < N(writes); i++) {
         struct server_info info = server(writes[i].flavour, writes[i].major, writes[i].minor);
         assert_int_equal(doctor_rdb_version(&info), writes[i].rdb);
@@ -75,8 +84,12 @@ static void pair_init(struct pair *p) {
     snprintf(p->a.info.run_id, RUN_ID_MAX, "a");
     snprintf(p->b.info.run_id, RUN_ID_MAX, "b");
     snprintf(p->a.info.maxmemory_policy, sizeof(p->a.info.maxmemory_policy), "noeviction");
-    p->source = (struct doctor_side){ .id = OPT_SOURCE, .given = true, .reached = true, .kind = "standalone" };
-    p->target = (struct doctor_side){ .id = OPT_TARGET, .given = true, .reached = true, .kind = "standalone" };
+    p->source = (struct doctor_side){
+        .id = OPT_SOURCE, .given = true, .reached = true, .kind = "standalone"
+    };
+    p->target = (struct doctor_side){
+        .id = OPT_TARGET, .given = true, .reached = true, .kind = "standalone"
+    };
     p->source.nodes = &p->a;
     p->target.nodes = &p->b;
     p->source.n_nodes = p->target.n_nodes = 1;
@@ -88,13 +101,15 @@ static int count(const struct pair *p, enum doctor_severity severity, const char
     doctor_judge_both(&findings, &p->source, &p->target);
     int n = 0;
     for (size_t i = 0; i < findings.n; i++)
-        if (findings.items[i].severity == severity && strcmp(findings.items[i].topic, topic) == 0) n++;
+        if (findings.items[i].severity == severity && strcmp(findings.items[i].topic, topic) == 0)
+            n++;
     doctor_findings_fini(&findings);
     return n;
 }
 
 /* The pair's versions; how many notes and warnings about them. */
-static void versions(struct server_info source, struct server_info target, int *notes, int *warnings) {
+static void versions(struct server_info source, struct server_info target, int *notes,
+                     int *warnings) {
     struct pair p;
     pair_init(&p);
     p.a.info.flavour = source.flavour;
@@ -114,12 +129,18 @@ static void test_no_pair_of_versions_is_a_problem(void **state) {
         enum server_flavour to;
         int to_major, to_minor, notes, warnings;
     } cases[] = {
-        { SERVER_REDIS, 6, 0, SERVER_VALKEY, 9, 1, 0, 0 },  { SERVER_REDIS, 7, 0, SERVER_REDIS, 8, 0, 0, 0 },
-        { SERVER_REDIS, 7, 0, SERVER_REDIS, 6, 2, 1, 0 },   { SERVER_REDIS, 7, 0, SERVER_REDIS, 6, 0, 1, 1 },
-        { SERVER_REDIS, 8, 0, SERVER_REDIS, 7, 4, 0, 1 },   { SERVER_REDIS, 8, 0, SERVER_REDIS, 7, 0, 1, 1 },
-        { SERVER_REDIS, 8, 0, SERVER_VALKEY, 9, 1, 1, 1 },  { SERVER_REDIS, 7, 4, SERVER_VALKEY, 9, 0, 1, 0 },
-        { SERVER_VALKEY, 9, 1, SERVER_REDIS, 8, 0, 1, 0 },  { SERVER_VALKEY, 9, 1, SERVER_VALKEY, 8, 1, 1, 1 },
-        { SERVER_VALKEY, 8, 1, SERVER_VALKEY, 8, 0, 0, 0 }, { SERVER_REDIS, 6, 0, SERVER_REDIS, 4, 0, 1, 1 },
+        { SERVER_REDIS, 6, 0, SERVER_VALKEY, 9, 1, 0, 0 },
+        { SERVER_REDIS, 7, 0, SERVER_REDIS, 8, 0, 0, 0 },
+        { SERVER_REDIS, 7, 0, SERVER_REDIS, 6, 2, 1, 0 },
+        { SERVER_REDIS, 7, 0, SERVER_REDIS, 6, 0, 1, 1 },
+        { SERVER_REDIS, 8, 0, SERVER_REDIS, 7, 4, 0, 1 },
+        { SERVER_REDIS, 8, 0, SERVER_REDIS, 7, 0, 1, 1 },
+        { SERVER_REDIS, 8, 0, SERVER_VALKEY, 9, 1, 1, 1 },
+        { SERVER_REDIS, 7, 4, SERVER_VALKEY, 9, 0, 1, 0 },
+        { SERVER_VALKEY, 9, 1, SERVER_REDIS, 8, 0, 1, 0 },
+        { SERVER_VALKEY, 9, 1, SERVER_VALKEY, 8, 1, 1, 1 },
+        { SERVER_VALKEY, 8, 1, SERVER_VALKEY, 8, 0, 0, 0 },
+        { SERVER_REDIS, 6, 0, SERVER_REDIS, 4, 0, 1, 1 },
     };
     for (size_t i = 0; i < N(cases); i++) {
         int notes, warnings;
@@ -188,20 +209,23 @@ static void test_same_process_on_both_sides(void **state) {
     assert_int_equal(count(&p, DOCTOR_PROBLEM, "same"), 0);
 }
 
-/* What is said of --mode live of a side; the texts of all findings of that severity, one after the other. */
+/* What is said of --mode live of a side; the texts of all findings of that severity, one after the
+ * other. */
 static int live(const struct doctor_side *side, enum doctor_severity severity, const char *words) {
     struct doctor_findings findings = { 0 };
     doctor_judge_live(&findings, side);
     int n = 0;
     for (size_t i = 0; i < findings.n; i++)
-        if (findings.items[i].severity == severity && strstr(findings.items[i].text, words) != NULL) n++;
+        if (findings.items[i].severity == severity && strstr(findings.items[i].text, words) != NULL)
+            n++;
     assert_int_equal(findings.count[DOCTOR_PROBLEM], 0);
     doctor_findings_fini(&findings);
     return n;
 }
 
 static void live_init(struct doctor_live *live) {
-    *live = (struct doctor_live){ .notify_known = true, .counts_calls = true, .counts_forks = true };
+    *live =
+        (struct doctor_live){ .notify_known = true, .counts_calls = true, .counts_forks = true };
     for (int id = 0; id < DOCTOR_CHECKS; id++) live->checks[id].answer = ANSWER_GOOD;
 }
 
@@ -216,7 +240,8 @@ static void test_live_asks_for_the_worst_of_several(void **state) {
     assert_int_equal(live(&p.source, DOCTOR_OK, "CLIENT TRACKING"), 1);
     assert_int_equal(live(&p.source, DOCTOR_WARNING, ""), 0);
     nodes[1].live.checks[DOCTOR_CHECK_TRACKING].answer = ANSWER_UNKNOWN;
-    assert_int_equal(live(&p.source, DOCTOR_WARNING, "on 10.0.0.5:6379, and keyspace notifications"), 1);
+    assert_int_equal(
+        live(&p.source, DOCTOR_WARNING, "on 10.0.0.5:6379, and keyspace notifications"), 1);
     for (int i = 0; i < 2; i++) snprintf(nodes[i].live.notify, sizeof(nodes[i].live.notify), "AE");
     assert_int_equal(live(&p.source, DOCTOR_WARNING, ""), 0);
     nodes[0].live.notify_known = false;

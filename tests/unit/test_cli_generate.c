@@ -1,4 +1,5 @@
-/* cli/generate_random and generate_key: the same seed gives the same data, for ever and in any order. */
+/* cli/generate_random and generate_key: the same seed gives the same data, for ever and in any
+ * order. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +27,8 @@ static void test_sequences_depend_on_each_part_of_the_seed(void **state) {
     gen_random_seed(&a, 1, 2, 3);
     gen_random_seed(&b, 1, 2, 3);
     for (int i = 0; i < 100; i++) assert_true(gen_random_next(&a) == gen_random_next(&b));
-    const uint64_t seeds[][3] = { { 1, 2, 3 }, { 2, 2, 3 }, { 1, 3, 3 }, { 1, 2, 4 }, { 3, 2, 1 }, { 0, 0, 0 } };
+    const uint64_t seeds[][3] = { { 1, 2, 3 }, { 2, 2, 3 }, { 1, 3, 3 },
+                                  { 1, 2, 4 }, { 3, 2, 1 }, { 0, 0, 0 } };
     uint64_t first[6];
     for (int i = 0; i < 6; i++) {
         gen_random_seed(&a, seeds[i][0], seeds[i][1], seeds[i][2]);
@@ -72,7 +74,8 @@ static void parse(struct options *options, const char *line) {
     struct err err = { 0 };
     char *text = mem_strdup(line), *argv[16], *rest = NULL;
     int argc = 0;
-    for (char *word = strtok_r(text, " ", &rest); word != NULL && argc < 15; word = strtok_r(NULL, " ", &rest))
+    for (char *word = strtok_r(text, " ", &rest); word != NULL && argc < 15;
+         word = strtok_r(NULL, " ", &rest))
         argv[argc++] = word;
     argv[argc] = NULL;
     if (!options_parse(options, argc, argv, NULL, &err)) fail_msg("%s", err.text);
@@ -80,7 +83,8 @@ static void parse(struct options *options, const char *line) {
 }
 
 /* Every command of a key, one after the other. */
-static char *commands_of(const struct gen_plan *plan, uint64_t number, uint64_t round, int times, size_t *len) {
+static char *commands_of(const struct gen_plan *plan, uint64_t number, uint64_t round, int times,
+                         size_t *len) {
     struct gen_key key;
     struct outq out;
     outq_init(&out);
@@ -112,9 +116,11 @@ static char *commands_of(const struct gen_plan *plan, uint64_t number, uint64_t 
     return text;
 }
 
-static void expect_equal(const struct gen_plan *a, const struct gen_plan *b, uint64_t number, bool equal) {
+static void expect_equal(const struct gen_plan *a, const struct gen_plan *b, uint64_t number,
+                         bool equal) {
     size_t len_a, len_b;
-    char *text_a = commands_of(a, number, 0, 1, &len_a), *text_b = commands_of(b, number, 0, 3, &len_b);
+    char *text_a = commands_of(a, number, 0, 1, &len_a),
+         *text_b = commands_of(b, number, 0, 3, &len_b);
     bool same = len_a == len_b && memcmp(text_a, text_b, len_a) == 0;
     if (same != equal) fail_msg("key %d: %s", (int)number, equal ? "differs" : "is the same");
     free(text_a);

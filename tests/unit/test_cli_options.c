@@ -1,4 +1,5 @@
-/* Command lines, environment and configuration file: what they mean, and what is said of wrong ones. */
+/* Command lines, environment and configuration file: what they mean, and what is said of wrong
+ * ones. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,11 +24,13 @@ static int split(const char *line, char **argv) {
     static char buf[2048];
     snprintf(buf, sizeof(buf), "longhaul %s", line);
     int argc = 0;
-    for (char *word = strtok(buf, " "); word != NULL && argc < ARGS_MAX; word = strtok(NULL, " ")) argv[argc++] = word;
+    for (char *word = strtok(buf, " "); word != NULL && argc < ARGS_MAX; word = strtok(NULL, " "))
+        argv[argc++] = word;
     return argc;
 }
 
-static bool parse_env(struct options *options, const char *line, const char *const *env, struct err *err) {
+static bool parse_env(struct options *options, const char *line, const char *const *env,
+                      struct err *err) {
     char *argv[ARGS_MAX];
     int argc = split(line, argv);
     *err = (struct err){ 0 };
@@ -147,11 +150,13 @@ static void test_other_commands(void **state) {
 }
 
 static void test_generate(void **state) {
-    struct options options = parse("generate a --keys 1001-2000 --type string,geo --type counter --value-size 10-4KB "
-                                   "--elements 5 --expire 10s-2d --seed 7 --databases all");
+    struct options options =
+        parse("generate a --keys 1001-2000 --type string,geo --type counter --value-size 10-4KB "
+              "--elements 5 --expire 10s-2d --seed 7 --databases all");
     assert_int_equal(options.keys.first, 1001);
     assert_int_equal(options.keys.last, 2000);
-    assert_int_equal(options.gen_types, 1 << OPT_GEN_STRING | 1 << OPT_GEN_GEO | 1 << OPT_GEN_COUNTER);
+    assert_int_equal(options.gen_types,
+                     1 << OPT_GEN_STRING | 1 << OPT_GEN_GEO | 1 << OPT_GEN_COUNTER);
     assert_int_equal(options.value_size_bytes.first, 10);
     assert_int_equal(options.value_size_bytes.last, 4096);
     assert_int_equal(options.elements.first, 5);
@@ -189,7 +194,8 @@ static void test_choices(void **state) {
     };
     char word[OPTION_WORD_MAX];
     for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
-        const struct option *option = option_find(choices[i].name, strlen(choices[i].name), choices[i].command);
+        const struct option *option =
+            option_find(choices[i].name, strlen(choices[i].name), choices[i].command);
         const char *words = option->limits.words;
         int count = 0;
         while (option_next_word(&words, word)) count++;
@@ -218,42 +224,53 @@ static const struct refused {
     { "--threads 4", "a command must come before the options; see longhaul --help" },
     { "replicate", "SOURCE is missing; usage: longhaul replicate [OPTIONS] SOURCE TARGET" },
     { "replicate a", "TARGET is missing; usage: longhaul replicate [OPTIONS] SOURCE TARGET" },
-    { "replicate a b c", "unexpected argument \"c\"; usage: longhaul replicate [OPTIONS] SOURCE TARGET" },
+    { "replicate a b c",
+      "unexpected argument \"c\"; usage: longhaul replicate [OPTIONS] SOURCE TARGET" },
     { "replicate a b redis://u:SECRET@c",
       "unexpected argument \"redis://u:*@c\"; usage: longhaul replicate [OPTIONS] SOURCE TARGET" },
     { "completion", "SHELL is missing; usage: longhaul completion SHELL" },
     { "replicate a b --thread 4", "unknown option --thread; did you mean --threads?" },
-    { "replicate a b --source-pas=SECRET", "unknown option --source-pas; did you mean --source-pass?" },
+    { "replicate a b --source-pas=SECRET",
+      "unknown option --source-pas; did you mean --source-pass?" },
     { "replicate a b --zzzzzz", "unknown option --zzzzzz; see longhaul replicate --help" },
     { "replicate a b -threads 4", "unknown option -threads; did you mean --threads?" },
     { "replicate a b -Z", "unknown option -Z; see longhaul replicate --help" },
     { "replicate a b --tls", "replicate has no option --tls; use --source-tls or --target-tls" },
     { "replicate a b --count 5", "replicate has no option --count; it belongs to ping" },
-    { "ping a --source-tls", "ping has no option --source-tls; it belongs to replicate, compare, doctor" },
+    { "ping a --source-tls",
+      "ping has no option --source-tls; it belongs to replicate, compare, doctor" },
     { "replicate a b --threads", "--threads: the value is missing; expected --threads N" },
     { "replicate a b --threads --batch 4",
       "--threads: the value is missing: the option --batch follows; expected --threads N" },
     { "replicate a b --threads 1 --threads 2", "--threads: given twice" },
     { "replicate a b --no-ttl --no-ttl", "--no-ttl: given twice" },
     { "replicate a b --no-ttl=maybe", "--no-ttl: \"maybe\" is neither true nor false" },
-    { "replicate a b --threads 0", "--threads: \"0\" is not a whole number from 1 to 64, nor auto" },
-    { "replicate a b --threads 65", "--threads: \"65\" is not a whole number from 1 to 64, nor auto" },
-    { "replicate a b --scan-count 0", "--scan-count: \"0\" is not a whole number from 1 to 1000000" },
+    { "replicate a b --threads 0",
+      "--threads: \"0\" is not a whole number from 1 to 64, nor auto" },
+    { "replicate a b --threads 65",
+      "--threads: \"65\" is not a whole number from 1 to 64, nor auto" },
+    { "replicate a b --scan-count 0",
+      "--scan-count: \"0\" is not a whole number from 1 to 1000000" },
     { "replicate a b --rate 0", "--rate: \"0\" is not a whole number from 1 to 100000000" },
-    { "replicate a b --buffer-memory 4KB", "--buffer-memory: \"4KB\" is not between 1.0 MiB and 64.0 GiB" },
+    { "replicate a b --buffer-memory 4KB",
+      "--buffer-memory: \"4KB\" is not between 1.0 MiB and 64.0 GiB" },
     { "replicate a b --timeout 0", "--timeout: \"0\" is not between" },
     { "replicate a b --mode fast", "--mode: \"fast\" is unknown; expected scan, live or liveonly" },
     { "replicate a b --key-type hashes", "--key-type: \"hashes\" is not a type of keys" },
     { "replicate a b --key-slot 9-x", "--key-slot: " },
     { "replicate a b --mem-limit 12QB", "--mem-limit: " },
     { "replicate a b --key-pattern=", "--key-pattern: the value is empty; expected GLOB" },
-    { "replicate a b --databases 1,x", "--databases: \"x\" is not a list of databases; expected all, or e.g. 0,3,5-9" },
+    { "replicate a b --databases 1,x",
+      "--databases: \"x\" is not a list of databases; expected all, or e.g. 0,3,5-9" },
     { "replicate a b --databases 5-1", "--databases: \"5-1\" is not a list of databases" },
-    { "replicate a b --databases 0-999999", "--databases: more than 1024 databases are listed; expected all" },
-    { "replicate redis://a/1 b --databases all", "--databases: the source names database 1; leave out one of both" },
+    { "replicate a b --databases 0-999999",
+      "--databases: more than 1024 databases are listed; expected all" },
+    { "replicate redis://a/1 b --databases all",
+      "--databases: the source names database 1; leave out one of both" },
     { "generate a --keys 9-3", "--keys: \"9-3\" ends before it begins; expected e.g. 10-1000" },
     { "generate a --keys 0", "--keys: \"0\" is not a whole number from 1 to" },
-    { "generate a --expire-share 101", "--expire-share: \"101\" is not a whole number from 0 to 100" },
+    { "generate a --expire-share 101",
+      "--expire-share: \"101\" is not a whole number from 0 to 100" },
     { "generate a --forever --duration 5s", "--forever and --duration contradict each other" },
     { "demo --keys 5-9", "--keys: demo takes a number of keys, not a range" },
     { "replicate a b --quick --compare full", "--quick and --compare contradict each other" },
@@ -263,7 +280,8 @@ static const struct refused {
     { "replicate a b --dry-run --compare full", "--dry-run writes nothing" },
     { "replicate a b --compare none --show-diffs",
       "--show-diffs and --compare contradict each other: nothing is compared" },
-    { "replicate a b --idle-timeout 5s", "--idle-timeout: is for following changes; add --mode live" },
+    { "replicate a b --idle-timeout 5s",
+      "--idle-timeout: is for following changes; add --mode live" },
     { "replicate a b --lease 5s", "--lease: is for following changes; add --mode live" },
     { "replicate a b --max-delete 5", "--max-delete: is for following changes; add --mode live" },
     { "replicate a b --mode live --lease 500ms", "--lease: \"500ms\" is not" },
@@ -282,7 +300,8 @@ static const struct refused {
     { "replicate a:1 a:1", "source and target are the same: a:1" },
     { "replicate a:x b", "source: the port behind ':' is not a number from 1 to 65535" },
     { "replicate a redis://b/x", "target: database \"x\" is not a number from 0 to 999999" },
-    { "replicate /s b --source-cluster", "--source-cluster: the source is a Unix socket, which is no cluster" },
+    { "replicate /s b --source-cluster",
+      "--source-cluster: the source is a Unix socket, which is no cluster" },
     { "replicate a redis-sentinel://b?sentinelMasterId=m --cluster",
       "--cluster: the target is a primary behind sentinels" },
     { "replicate a b --source-cacert f",
@@ -290,15 +309,19 @@ static const struct refused {
     { "ping a --insecure", "--insecure: means nothing without TLS; add --tls or write rediss://" },
     { "replicate a b --target-tls --target-key k",
       "--target-key: a key needs its certificate; add --target-cert FILE" },
-    { "replicate a b --target-tls --target-key-pass SECRET", "--target-key-pass: there is no key to open" },
-    { "replicate a b --source-tls --source-insecure --source-cacert f", "--source-insecure: verifies nothing" },
+    { "replicate a b --target-tls --target-key-pass SECRET",
+      "--target-key-pass: there is no key to open" },
+    { "replicate a b --source-tls --source-insecure --source-cacert f",
+      "--source-insecure: verifies nothing" },
     { "replicate /s b --source-tls", "--source-tls: a Unix socket has no TLS" },
     { "replicate a b --source-pass SECRET --source-pass-prompt",
       "--source-pass-prompt: --source-pass gives a password too" },
-    { "replicate redis://x@a b --source-pass SECRET", "--source-pass: the URI of the source has a password too" },
+    { "replicate redis://x@a b --source-pass SECRET",
+      "--source-pass: the URI of the source has a password too" },
     { "replicate redis://SECRET@a b --source-pass-file f",
       "--source-pass-file: the URI of the source has a password too" },
-    { "replicate redis://u:SECRET@a b --source-user v", "--source-user: the URI of the source names another user" },
+    { "replicate redis://u:SECRET@a b --source-user v",
+      "--source-user: the URI of the source names another user" },
     { "replicate a b --config /nonexistent/x", "--config: cannot open /nonexistent/x" },
 };
 
@@ -318,7 +341,8 @@ static void test_refused(void **state) {
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
         struct options options;
         struct err err;
-        if (parse_env(&options, refused[i].line, NULL, &err)) fail_msg("accepted: %s", refused[i].line);
+        if (parse_env(&options, refused[i].line, NULL, &err))
+            fail_msg("accepted: %s", refused[i].line);
         err_format(&err, message, sizeof(message));
         if (strncmp(message, refused[i].says, strlen(refused[i].says)) != 0)
             fail_msg("%s: %s", refused[i].line, message);
@@ -335,8 +359,9 @@ static void test_env(void **state) {
                           "LONGHAUL_COUNT=bad",      NULL };
     struct options options;
     struct err err;
-    assert_true(
-        parse_env(&options, "replicate a b --threads 3 --no-ttl=false --log-level debug --key-include y*", env, &err));
+    assert_true(parse_env(
+        &options, "replicate a b --threads 3 --no-ttl=false --log-level debug --key-include y*",
+        env, &err));
     assert_int_equal(options.threads, 3);
     assert_string_equal(options.side[OPT_SOURCE].pass, "fromenv");
     assert_false(options.no_ttl);
@@ -368,7 +393,8 @@ static char *write_file(const char *text) {
     return path;
 }
 
-static bool parse_config(struct options *options, const char *text, const char *line, struct err *err) {
+static bool parse_config(struct options *options, const char *text, const char *line,
+                         struct err *err) {
     char words[256], *path = write_file(text);
     snprintf(words, sizeof(words), "%s --config %s", line, path);
     bool good = parse_env(options, words, NULL, err);
@@ -378,9 +404,10 @@ static bool parse_config(struct options *options, const char *text, const char *
 }
 
 static void test_config(void **state) {
-    static const char text[] = "; a comment\n[defaults]\nthreads = 2\nscan-count=50\nlog-level = warn\ncount = 9\n"
-                               "\n[replicate]\n  threads = 5\nkey-exclude = tmp:*\nkey-exclude = log:*\nno-ttl = yes\n"
-                               "[compare]\nthreads = 9\n";
+    static const char text[] =
+        "; a comment\n[defaults]\nthreads = 2\nscan-count=50\nlog-level = warn\ncount = 9\n"
+        "\n[replicate]\n  threads = 5\nkey-exclude = tmp:*\nkey-exclude = log:*\nno-ttl = yes\n"
+        "[compare]\nthreads = 9\n";
     struct options options;
     struct err err;
     assert_true(parse_config(&options, text, "replicate a b --scan-count 60", &err));
@@ -391,7 +418,8 @@ static void test_config(void **state) {
     assert_true(options.no_ttl);
     options_fini(&options);
     /* The flag on the command line beats the file's other word for the same. */
-    assert_true(parse_config(&options, "[defaults]\nlog-level = error\n", "replicate a b -v", &err));
+    assert_true(
+        parse_config(&options, "[defaults]\nlog-level = error\n", "replicate a b -v", &err));
     assert_int_equal(options.log_level, LOG_DEBUG);
     options_fini(&options);
 }
@@ -403,20 +431,25 @@ static void test_bad_config(void **state) {
         const char *says;
     } bad[] = {
         { "[defaults]\n\nthreads = 0\n", " line 3: threads", "\"0\" is not a whole number" },
-        { "[defaults]\nthread = 1\n", " line 2", "unknown option \"thread\"; did you mean threads?" },
-        { "[replicate]\ncount = 1\n", " line 2", "replicate has no option \"count\"; it belongs to ping" },
+        { "[defaults]\nthread = 1\n", " line 2",
+          "unknown option \"thread\"; did you mean threads?" },
+        { "[replicate]\ncount = 1\n", " line 2",
+          "replicate has no option \"count\"; it belongs to ping" },
         { "[replicat]\nthreads = 1\n", " line 2", "unknown section [replicat]" },
         { "threads = 1\n", " line 1", "unknown section []" },
         { "[defaults]\nthreads = 1\nthreads = 2\n", " line 3: threads", "given twice" },
         { "[defaults]\nnonsense\n", " line 2", "expected [section] or name = value" },
         { "[defaults]\nconfig = x\n", " line 2", "has no place" },
-        { "[compare]\nlog-keys = 1\n", " line 2", "compare has no option \"log-keys\"; it belongs to replicate" },
+        { "[compare]\nlog-keys = 1\n", " line 2",
+          "compare has no option \"log-keys\"; it belongs to replicate" },
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct options options;
         struct err err;
-        if (parse_config(&options, bad[i].text, "replicate a b", &err)) fail_msg("accepted: %s", bad[i].text);
-        if (strstr(err.place, bad[i].place) == NULL) fail_msg("%s: place %s", bad[i].text, err.place);
+        if (parse_config(&options, bad[i].text, "replicate a b", &err))
+            fail_msg("accepted: %s", bad[i].text);
+        if (strstr(err.place, bad[i].place) == NULL)
+            fail_msg("%s: place %s", bad[i].text, err.place);
         if (strstr(err.text, bad[i].says) == NULL) fail_msg("%s: %s", bad[i].text, err.text);
         options_fini(&options);
     }
@@ -430,8 +463,9 @@ static void test_bad_config(void **state) {
 }
 
 static void test_endpoint(void **state) {
-    struct options options = parse("replicate redis://h:7000/3 b --source-user app --source-pass p --source-tls "
-                                   "--source-cacert ca.pem --source-cert c.pem --source-sni name --source-cluster");
+    struct options options =
+        parse("replicate redis://h:7000/3 b --source-user app --source-pass p --source-tls "
+              "--source-cacert ca.pem --source-cert c.pem --source-sni name --source-cluster");
     struct endpoint endpoint;
     struct err err = { 0 };
     assert_true(options_endpoint(&options, OPT_SOURCE, &endpoint, &err));
@@ -478,10 +512,10 @@ static void test_pass_file(void **state) {
 
 static void test_hide(void **state) {
     char *argv[ARGS_MAX];
-    int argc =
-        split("replicate redis://user:SECRET@h:1/0 redis://SECRET@h --source-pass SECRET --target-pass=SECRET "
-              "--target-key-pass SECRET unix:///s?password=SECRET&db=1 redis://u:SECRET/x@y@h user:SECRET@h --rate 5",
-              argv);
+    int argc = split(
+        "replicate redis://user:SECRET@h:1/0 redis://SECRET@h --source-pass SECRET --target-pass=SECRET "
+        "--target-key-pass SECRET unix:///s?password=SECRET&db=1 redis://u:SECRET/x@y@h user:SECRET@h --rate 5",
+        argv);
     secrets_hide(argc, argv);
     for (int i = 0; i < argc; i++) assert_null(strstr(argv[i], "SECRET"));
     assert_string_equal(argv[2], "redis://user:*@h:1/0");
@@ -495,11 +529,20 @@ static void test_hide(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),  cmocka_unit_test(test_replicate),  cmocka_unit_test(test_other_commands),
-        cmocka_unit_test(test_generate),  cmocka_unit_test(test_choices),    cmocka_unit_test(test_table),
-        cmocka_unit_test(test_status),    cmocka_unit_test(test_refused),    cmocka_unit_test(test_env),
-        cmocka_unit_test(test_config),    cmocka_unit_test(test_bad_config), cmocka_unit_test(test_endpoint),
-        cmocka_unit_test(test_pass_file), cmocka_unit_test(test_hide),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_replicate),
+        cmocka_unit_test(test_other_commands),
+        cmocka_unit_test(test_generate),
+        cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_status),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_env),
+        cmocka_unit_test(test_config),
+        cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_endpoint),
+        cmocka_unit_test(test_pass_file),
+        cmocka_unit_test(test_hide),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

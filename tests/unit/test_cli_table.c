@@ -91,7 +91,8 @@ static void test_columns_past_the_bound_are_dropped_and_open_rows_wait(void **st
     table_print(t, out, 0);
     fclose(out);
     assert_null(strstr(text, "open"));
-    assert_int_equal(size, 1 + 3 * (TABLE_COLUMNS_MAX - 1) + 3 + 1); /* the first column is as wide as "open" */
+    /* the first column is as wide as "open" */
+    assert_int_equal(size, 1 + 3 * (TABLE_COLUMNS_MAX - 1) + 3 + 1);
     free(text);
     table_end_row(t);
     expect_printed(t, 0, "open\n");

@@ -1,4 +1,5 @@
-/* copy/accept: how a dumped value travels to a target of which it is known what its RESTORE takes. */
+/* copy/accept: how a dumped value travels to a target of which it is known what its RESTORE takes.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +12,8 @@
 
 enum { STRING = 0, MODULE = 6, MODULE_2 = 7, SET_LISTPACK = 20, TO_COME = 40, BEYOND = 200 };
 
-/* Takes versions 6 to 9; knows strings, not sets in listpacks; has never been asked about TO_COME. */
+/* Takes versions 6 to 9; knows strings, not sets in listpacks; has never been asked about TO_COME.
+ */
 static struct accept old_target(bool modules) {
     struct accept accept = { .modules = modules };
     for (unsigned v = 6; v <= 9; v++) accept.version[v] = true;
@@ -20,7 +22,8 @@ static struct accept old_target(bool modules) {
     return accept;
 }
 
-static enum accept_how how(const struct accept *accept, unsigned type, unsigned rdb, unsigned *version) {
+static enum accept_how how(const struct accept *accept, unsigned type, unsigned rdb,
+                           unsigned *version) {
     char payload[PAYLOAD_LEN_MIN + 1] = { (char)type };
     payload[sizeof(payload) - PAYLOAD_FOOTER_LEN] = (char)(rdb & 0xff);
     payload[sizeof(payload) - PAYLOAD_FOOTER_LEN + 1] = (char)(rdb >> 8);

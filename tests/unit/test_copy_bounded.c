@@ -1,4 +1,5 @@
-/* When a server has room for a reply of unknown size; and the connection that is offered then, against a real server. */
+/* When a server has room for a reply of unknown size; and the connection that is offered then,
+ * against a real server. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +23,8 @@ enum { PATIENCE_MS = 60000 };
 static struct redis_process server;
 static struct loop *loop;
 
-static struct server_info info_of(uint64_t used, uint64_t data, uint64_t maxmemory, uint64_t machine) {
+static struct server_info info_of(uint64_t used, uint64_t data, uint64_t maxmemory,
+                                  uint64_t machine) {
     return (struct server_info){ .used_memory = used * MIB,
                                  .used_memory_dataset = data * MIB,
                                  .maxmemory = maxmemory * MIB,
@@ -85,7 +87,8 @@ static long asked(const char *script) {
 
 static const char *run_id(void) {
     static char text[64];
-    const char *reply = redis_do(&server, "EVAL \"return {ok=redis.call('info','server'):match('run_id:(%%x+)')}\" 0");
+    const char *reply = redis_do(
+        &server, "EVAL \"return {ok=redis.call('info','server'):match('run_id:(%%x+)')}\" 0");
     snprintf(text, sizeof(text), "%s", reply + 1);
     return text;
 }
@@ -104,12 +107,13 @@ static void offered_in_the_class_that_servers_bound(void **state) {
     bounded_free(&b);
 }
 
-/* However many values of a reply are large, the server holds one beside its bound. The peak is noted after each command
- * (redis 7.0.15 src/server.c call()). */
+/* However many values of a reply are large, the server holds one beside its bound. The peak is
+ * noted after each command (redis 7.0.15 src/server.c call()). */
 static void large_values_are_not_heaped_up(void **state) {
     struct client_settings s = to_server();
     int lost = 0;
-    redis_do(&server, "EVAL \"for i=1,10 do redis.call('set','b'..i,string.rep('x',20000000)) end\" 0");
+    redis_do(&server,
+             "EVAL \"for i=1,10 do redis.call('set','b'..i,string.rep('x',20000000)) end\" 0");
     struct bounded *b = bounded_open(loop, &s, 1, on_lost, &lost);
     struct client *client;
     RUN_UNTIL((client = bounded_client(b, run_id())) != NULL);
@@ -165,7 +169,8 @@ static void given_up_where_the_channel_is_refused(void **state) {
     redis_do(&server, "ACL SETUSER app on >secret ~* resetchannels +@all");
     struct bounded *b = bounded_open(loop, &s, 1, NULL, NULL);
     RUN_UNTIL(
-        asked("tonumber(redis.call('info','commandstats'):match('subscribe:calls=%d+.-rejected_calls=(%d+)') or 0)") >
+        asked(
+            "tonumber(redis.call('info','commandstats'):match('subscribe:calls=%d+.-rejected_calls=(%d+)') or 0)") >
             0 &&
         connections() == 1);
     assert_null(bounded_client(b, run_id()));

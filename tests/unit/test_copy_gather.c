@@ -1,4 +1,5 @@
-/* How busy a thread is, how long changes are gathered then, and when the gate opens, against a clock of the test's own. */
+/* How busy a thread is, how long changes are gathered then, and when the gate opens, against a
+ * clock of the test's own. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,7 +40,8 @@ static double share_after(struct gather_load *load, int64_t at_us, int64_t cpu_u
 
 static void the_share_rises_at_once_and_falls_slowly(void **state) {
     struct gather_load load = { 0 };
-    assert_float_equal(share_after(&load, 1 * SECOND_US, 100), 0, 0.001); /* one look alone tells nothing */
+    /* one look alone tells nothing */
+    assert_float_equal(share_after(&load, 1 * SECOND_US, 100), 0, 0.001);
     assert_float_equal(share_after(&load, 2 * SECOND_US, 900100), 0.9, 0.001);
     assert_float_equal(share_after(&load, 3 * SECOND_US, 1000100), 0.5, 0.001);
     assert_float_equal(share_after(&load, 4 * SECOND_US, 1100100), 0.3, 0.001);
@@ -52,13 +54,15 @@ static void looks_too_near_to_each_other_are_passed_over(void **state) {
     assert_float_equal(share_after(&load, 2 * SECOND_US, 600000), 0.6, 0.001);
 }
 
-/* A process that began anew, a server that does not tell, a wall clock that was set, and a long silence. */
+/* A process that began anew, a server that does not tell, a wall clock that was set, and a long
+ * silence. */
 static void what_cannot_be_compared_is_no_load(void **state) {
     struct gather_load load = { 0 };
     for (int i = 0; i < 4; i++) {
         share_after(&load, 100 * SECOND_US, 50 * SECOND_US);
         assert_float_equal(share_after(&load, 101 * SECOND_US, 51 * SECOND_US), 1, 0.001);
-        int64_t at_us[] = { 102, 102, 50, 500 }, cpu_us[] = { 1000, -1, 51 * SECOND_US, 300 * SECOND_US };
+        int64_t at_us[] = { 102, 102, 50, 500 },
+                cpu_us[] = { 1000, -1, 51 * SECOND_US, 300 * SECOND_US };
         assert_float_equal(share_after(&load, at_us[i] * SECOND_US, cpu_us[i]), 0, 0.001);
         load = (struct gather_load){ 0 };
     }
@@ -68,7 +72,8 @@ static void what_cannot_be_compared_is_no_load(void **state) {
 
 static void the_first_sweep_does_not_wait(void **state) {
     struct gather_gate gate = { 0 };
-    assert_int_equal(gather_allows(&gate, 5, MANY, MOST_MS, FREE, false), MANY); /* 5 ms after the machine's start */
+    /* 5 ms after the machine's start */
+    assert_int_equal(gather_allows(&gate, 5, MANY, MOST_MS, FREE, false), MANY);
 }
 
 static void a_sweep_takes_what_waited_when_it_opened(void **state) {
@@ -81,7 +86,8 @@ static void a_sweep_takes_what_waited_when_it_opened(void **state) {
     gather_took(&gate, MANY - 4000);
     assert_int_equal(gather_allows(&gate, now_ms + 10, MANY, MOST_MS, FREE, false), 0);
     assert_int_equal(gather_allows(&gate, now_ms + MOST_MS - 1, MANY, MOST_MS, FREE, false), 0);
-    assert_int_equal(gather_allows(&gate, now_ms + MOST_MS, MANY + 7, MOST_MS, FREE, false), MANY + 7);
+    assert_int_equal(gather_allows(&gate, now_ms + MOST_MS, MANY + 7, MOST_MS, FREE, false),
+                     MANY + 7);
 }
 
 /* Keys may leave the queue by another way. */
@@ -98,12 +104,14 @@ static void few_keys_do_not_wait(void **state) {
     gather_allows(&gate, 1000 * 1000, 1, MOST_MS, FREE, false);
     gather_took(&gate, 1);
     int64_t now_ms = 1000 * 1000;
-    assert_int_equal(gather_allows(&gate, now_ms + GATHER_LEAST_MS - 1, 1, MOST_MS, FREE, false), 0);
+    assert_int_equal(gather_allows(&gate, now_ms + GATHER_LEAST_MS - 1, 1, MOST_MS, FREE, false),
+                     0);
     assert_int_equal(gather_allows(&gate, now_ms + GATHER_LEAST_MS, 1, MOST_MS, FREE, false), 1);
     gather_took(&gate, 1);
     now_ms += GATHER_LEAST_MS;
     assert_int_equal(gather_allows(&gate, now_ms + 100, FREE / 10 + 1, MOST_MS, FREE, false), 0);
-    assert_int_equal(gather_allows(&gate, now_ms + 100, FREE / 10, MOST_MS, FREE, false), FREE / 10);
+    assert_int_equal(gather_allows(&gate, now_ms + 100, FREE / 10, MOST_MS, FREE, false),
+                     FREE / 10);
 }
 
 static void names_that_fill_their_memory_open_it(void **state) {

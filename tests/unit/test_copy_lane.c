@@ -1,5 +1,5 @@
-/* A lane in live mode between two real servers: marks, looking before copying, the lease, trust, debts, the groups of
- * streams, and a target that is full. */
+/* A lane in live mode between two real servers: marks, looking before copying, the lease, trust,
+ * debts, the groups of streams, and a target that is full. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -178,7 +178,8 @@ static bool target_has(const char *key) {
 }
 
 static int target_number(const char *key) {
-    return atoi(redis_do(&target, "EVAL \"return tonumber(redis.call('get',KEYS[1]))\" 1 %s", key) + 1);
+    return atoi(redis_do(&target, "EVAL \"return tonumber(redis.call('get',KEYS[1]))\" 1 %s", key) +
+                1);
 }
 
 static int db_size(const struct redis_process *p) {
@@ -324,7 +325,8 @@ static void groups_are_compared(void **state) {
     poll_groups(&r);
     assert_int_equal(STAT(&r, copied), 6);
     assert_int_equal(STAT(&r, unchanged), 2 + 1 + 1);
-    assert_string_equal(redis_do(&target, "EVAL \"return redis.call('xpending','s','g')[1]\" 0"), ":1");
+    assert_string_equal(redis_do(&target, "EVAL \"return redis.call('xpending','s','g')[1]\" 0"),
+                        ":1");
     /* A scan finds one that is not known. */
     redis_do(&source, "COPY s other");
     serve(&r, "other", HOW_IF_GROUPS);
@@ -428,7 +430,8 @@ static void nothing_is_written_without_the_lease(void **state) {
     rig_stop(&r);
 }
 
-/* The lease is lost at every possible moment of a structured copy; what was begun with MULTI is ended. */
+/* The lease is lost at every possible moment of a structured copy; what was begun with MULTI is
+ * ended. */
 static void the_lease_is_lost_anywhere(void **state) {
     for (int allowed = 2; allowed < 40; allowed++) {
         struct rig r = { 0 };
@@ -470,7 +473,8 @@ static void deletions_wait_for_trust(void **state) {
         rig_start(&r);
         redis_do(&target, "SET k x");
         r.plan.structured = structured;
-        r.plan.can.source_memory_usage = !structured; /* so that the transfer finds that it is gone */
+        /* so that the transfer finds that it is gone */
+        r.plan.can.source_memory_usage = !structured;
         rig_run(&r);
         assert_false(lane_take_debts(r.lane, &debts));
         name_as(&r, "k", HOW_COPY);
@@ -484,7 +488,8 @@ static void deletions_wait_for_trust(void **state) {
         assert_true(slot_set_has(&debts.deferred, slot_of_key(BYTES_LITERAL("k"))));
         assert_int_equal(slot_set_count(&debts.unnamed), 0);
         RUN_UNTIL(mark.n == 1);
-        /* Another process is to be read: the connection is made anew, and what it finds is as doubtful. */
+        /* Another process is to be read: the connection is made anew, and what it finds is as
+         * doubtful. */
         trust(&r, "0123456789");
         RUN_UNTIL(STAT(&r, reconnects) == 2);
         serve(&r, "k", HOW_COPY);
@@ -505,9 +510,11 @@ static void deletions_wait_for_trust(void **state) {
 }
 
 static int source_connections(void) {
-    return atoi(redis_do(&source,
-                         "EVAL \"return tonumber(redis.call('info','clients'):match('connected_clients:(%%d+)'))\" 0") +
-                1);
+    return atoi(
+        redis_do(
+            &source,
+            "EVAL \"return tonumber(redis.call('info','clients'):match('connected_clients:(%%d+)'))\" 0") +
+        1);
 }
 
 /* Large keys are read on a connection of their own. */
@@ -522,7 +529,8 @@ static void large_keys_obey_trust(void **state) {
     assert_string_equal(redis_do(&target, "HLEN large"), ":3000");
     RUN_UNTIL(source_connections() == 4); /* the lane's, its bounded one, the reader's, this one */
     trust(&r, "0123456789");
-    RUN_UNTIL(source_connections() < 4 && STAT(&r, reconnects) >= 1); /* the reader's is broken too, made when needed */
+    /* the reader's is broken too, made when needed */
+    RUN_UNTIL(source_connections() < 4 && STAT(&r, reconnects) >= 1);
     serve(&r, "large", HOW_COPY);
     assert_string_equal(redis_do(&target, "HLEN large"), ":3000");
     redis_do(&source, "DEL large");
@@ -558,7 +566,8 @@ static void names_beyond_the_memory_are_debts(void **state) {
     assert_int_equal(mark.n, 0);
     assert_true(lane_take_debts(r.lane, &debts));
     assert_true(slot_set_count(&debts.unnamed) > 10000);
-    assert_false(slot_set_has(&debts.unnamed, slot_of_key(BYTES_LITERAL("k0"))) && slot_set_count(&debts.deferred) > 0);
+    assert_false(slot_set_has(&debts.unnamed, slot_of_key(BYTES_LITERAL("k0"))) &&
+                 slot_set_count(&debts.deferred) > 0);
     RUN_UNTIL(mark.n == 1);
     name_as(&r, "k1", HOW_COPY);
     RUN_UNTIL(is_idle(&r));
@@ -572,8 +581,10 @@ static void a_full_target_gets_its_deletions(void **state) {
     struct rig r = { 0 };
     char key[32];
     rig_start(&r);
-    redis_do(&source, "EVAL \"for i=1,5000 do redis.call('set','new'..i,string.rep('x',1000)) end\" 0");
-    redis_do(&target, "EVAL \"for i=1,7000 do redis.call('set','old'..i,string.rep('x',1000)) end\" 0");
+    redis_do(&source,
+             "EVAL \"for i=1,5000 do redis.call('set','new'..i,string.rep('x',1000)) end\" 0");
+    redis_do(&target,
+             "EVAL \"for i=1,7000 do redis.call('set','old'..i,string.rep('x',1000)) end\" 0");
     redis_do(&target, "EVAL \"local m=redis.call('info','memory'):match('used_memory:(%%d+)'); "
                       "redis.call('config','set','maxmemory',m)\" 0");
     redis_do(&target, "CONFIG SET maxmemory 8mb");
@@ -602,7 +613,8 @@ static void a_full_target_gets_its_deletions(void **state) {
 static const char *leftover(const char *key) {
     static char name[64];
     char tag[SLOT_TAG_MAX];
-    snprintf(name, sizeof(name), "longhaul:tmp:{%s}", slot_tag(slot_of_key(bytes_of_str(key)), tag));
+    snprintf(name, sizeof(name), "longhaul:tmp:{%s}",
+             slot_tag(slot_of_key(bytes_of_str(key)), tag));
     return name;
 }
 
@@ -629,8 +641,9 @@ static void leftovers_are_removed_when_the_lane_begins(void **state) {
     assert_false(target_has(leftover("k")));
     assert_true(target_has("k"));
     /* All names in few commands. */
-    const char *calls =
-        redis_do(&target, "EVAL \"return tonumber(redis.call('info','commandstats'):match('unlink:calls=(%%d+)'))\" 0");
+    const char *calls = redis_do(
+        &target,
+        "EVAL \"return tonumber(redis.call('info','commandstats'):match('unlink:calls=(%%d+)'))\" 0");
     assert_in_range(atoi(calls + 1), 1, 64);
     rig_stop(&r);
 }
@@ -666,7 +679,8 @@ static void leftovers_stay_without_the_lease_and_in_a_dry_run(void **state) {
     rig_stop(&dry);
 }
 
-/* Names that a transfer uses when a node is cleaned, as one that came later: the copy does not begin anew. */
+/* Names that a transfer uses when a node is cleaned, as one that came later: the copy does not
+ * begin anew. */
 static void names_in_use_stay(void **state) {
     struct rig r = { 0 };
     rig_with_leftover(&r);
@@ -679,8 +693,9 @@ static void names_in_use_stay(void **state) {
     RUN_UNTIL(is_idle(&r));
     assert_string_equal(redis_do(&target, "STRLEN k"), ":40000001");
     assert_false(target_has(leftover("k")));
-    const char *watched =
-        redis_do(&source, "EVAL \"return tonumber(redis.call('info','commandstats'):match('_watch:calls=(%%d+)'))\" 0");
+    const char *watched = redis_do(
+        &source,
+        "EVAL \"return tonumber(redis.call('info','commandstats'):match('_watch:calls=(%%d+)'))\" 0");
     assert_string_equal(watched, ":1");
     rig_stop(&r);
 }

@@ -1,4 +1,5 @@
-/* The parts of a copy in pieces that need no server: IDs of streams, and which commands belong to a type. */
+/* The parts of a copy in pieces that need no server: IDs of streams, and which commands belong to a
+ * type. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +15,8 @@ static void ids_are_parsed(void **state) {
     uint64_t ms = 0, seq = 0;
     assert_true(stream_id_parse(bytes_of_str("1526919030474-55"), &ms, &seq));
     assert_true(ms == 1526919030474u && seq == 55);
-    assert_true(stream_id_parse(bytes_of_str("18446744073709551615-18446744073709551615"), &ms, &seq));
+    assert_true(
+        stream_id_parse(bytes_of_str("18446744073709551615-18446744073709551615"), &ms, &seq));
     assert_true(ms == UINT64_MAX && seq == UINT64_MAX);
     assert_false(stream_id_parse(bytes_of_str(""), &ms, &seq));
     assert_false(stream_id_parse(bytes_of_str("-"), &ms, &seq));

@@ -1,4 +1,5 @@
-/* The window of keys in flight against a simulated pipe: it grows where the round trip is long, and stays where not. */
+/* The window of keys in flight against a simulated pipe: it grows where the round trip is long, and
+ * stays where not. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,8 +11,8 @@
 
 enum { BUDGET = 16 * 1024 * 1024 };
 
-/* Rounds through a pipe that takes `rate` keys a second at most: a window's worth each, the queue before the pipe
- * delaying what is more than it holds. Returns the window after them. */
+/* Rounds through a pipe that takes `rate` keys a second at most: a window's worth each, the queue
+ * before the pipe delaying what is more than it holds. Returns the window after them. */
 static size_t run_pipe(struct window *w, int64_t round_trip_us, double rate, int rounds) {
     int64_t now_us = w->looked_at_us > 0 ? w->looked_at_us : 1000;
     int key;
@@ -64,7 +65,8 @@ static void test_reset_begins_anew(void **state) {
     assert_in_range(run_pipe(&w, 1000, 400000, 50), WINDOW_KEYS_BASE, WINDOW_KEYS_BASE + 2000);
 }
 
-/* Through 80 ms the first window holds what the pipe takes in a round trip; nothing is waited for. */
+/* Through 80 ms the first window holds what the pipe takes in a round trip; nothing is waited for.
+ */
 static void test_far_handshake_opens_the_window(void **state) {
     struct window w;
     window_init(&w, 0, BUDGET);
@@ -116,7 +118,8 @@ static void test_sizes_must_be_known(void **state) {
     assert_int_equal(window_now(&w, WINDOW_VALUES_KNOWN - 1, 100), WINDOW_KEYS_BASE);
     assert_int_equal(window_now(&w, WINDOW_VALUES_KNOWN, 100), w.keys);
     /* No path is expected to carry so many large values. */
-    assert_in_range(window_now(&w, WINDOW_VALUES_KNOWN, 60000), WINDOW_KEYS_BASE, WINDOW_KEYS_BASE + 200);
+    assert_in_range(window_now(&w, WINDOW_VALUES_KNOWN, 60000), WINDOW_KEYS_BASE,
+                    WINDOW_KEYS_BASE + 200);
     /* What was measured needs no such care: the lane's bytes bound it. */
     run_pipe(&w, 80000, 400000, 8);
     assert_int_equal(window_now(&w, 0, 60000), w.keys);

@@ -1,5 +1,6 @@
-/* Lease and record on real servers: one holder at a time whatever happens to it or to the server, and a holder that was
- * stopped does not write. All keepers of a test hang on one loop, but for the one that is stopped. */
+/* Lease and record on real servers: one holder at a time whatever happens to it or to the server,
+ * and a holder that was stopped does not write. All keepers of a test hang on one loop, but for the
+ * one that is stopped. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,8 +25,10 @@
 
 enum { LEASE_MS = 1500, LONG_LEASE_MS = 60000, PATIENCE_MS = 30000 };
 
-static const char *const plain_args[] = { "--rename-command", "EVAL", "", "--rename-command", "CLIENT", "", NULL };
-static const char *const cluster_args[] = { "--cluster-enabled", "yes", "--cluster-node-timeout", "5000", NULL };
+static const char *const plain_args[] = { "--rename-command", "EVAL", "",  "--rename-command",
+                                          "CLIENT",           "",     NULL };
+static const char *const cluster_args[] = { "--cluster-enabled", "yes", "--cluster-node-timeout",
+                                            "5000", NULL };
 
 static struct redis_process server, other;
 static struct loop *loop;
@@ -55,16 +58,18 @@ static void on_lost(void *ctx, const char *holder) {
 }
 
 static void run_for(int64_t ms) {
-    for (int64_t until_ms = clock_mono_ms() + ms; clock_mono_ms() < until_ms;) loop_run_once(loop, 10);
+    for (int64_t until_ms = clock_mono_ms() + ms; clock_mono_ms() < until_ms;)
+        loop_run_once(loop, 10);
 }
 
 static struct deployment *open_target(struct loop *on) {
     struct endpoint endpoint;
     struct err err;
     char uri[64], text[1024];
-    const struct deployment_settings settings = {
-        .connect_timeout_ms = 5000, .reply_timeout_ms = 10000, .startup_timeout_ms = 10000, .writes = true
-    };
+    const struct deployment_settings settings = { .connect_timeout_ms = 5000,
+                                                  .reply_timeout_ms = 10000,
+                                                  .startup_timeout_ms = 10000,
+                                                  .writes = true };
     snprintf(uri, sizeof(uri), "127.0.0.1:%u", server.port);
     assert_true(endpoint_parse(&endpoint, "target", uri, &err));
     struct deployment *d = deployment_open(on, &endpoint, &settings, &err);
@@ -151,7 +156,8 @@ static struct job_record *read_record(bool *found) {
     struct job_record *r = mem_zalloc(sizeof(*r));
     struct err err;
     char text[1024];
-    if (!keeper_read(target, 0, "orders", r, found, &err)) fail_msg("%s", err_format(&err, text, sizeof(text)));
+    if (!keeper_read(target, 0, "orders", r, found, &err))
+        fail_msg("%s", err_format(&err, text, sizeof(text)));
     return r;
 }
 
@@ -250,7 +256,8 @@ static struct client *open_named(const char *name) {
     address_set(&s.address, BYTES_LITERAL("127.0.0.1"), server.port);
     struct client *client = call_open(loop, &s, 5000, &err);
     assert_non_null(client);
-    const struct bytes words[] = { BYTES_LITERAL("CLIENT"), BYTES_LITERAL("SETNAME"), bytes_of_str(name) };
+    const struct bytes words[] = { BYTES_LITERAL("CLIENT"), BYTES_LITERAL("SETNAME"),
+                                   bytes_of_str(name) };
     assert_true(call_send(loop, client, 5000, &reply, &err, 3, words));
     call_reply_fini(&reply);
     return client;
@@ -260,7 +267,8 @@ static struct client *open_named(const char *name) {
 static void test_predecessor(void **state) {
     struct told told = { 0 };
     struct keeper *k = hold("host:1:a", LONG_LEASE_MS, &told);
-    struct client *former = open_named(keeper_client_name(k)), *later = open_named("longhaul:orders:2");
+    struct client *former = open_named(keeper_client_name(k)),
+                  *later = open_named("longhaul:orders:2");
     struct client *foreign = open_named("longhaul:orders2:1"), *plain = open_named("longhaul");
     keeper_free(&k);
     k = keeper_new(target, 0, "orders", "host:2:b", LONG_LEASE_MS);
@@ -284,7 +292,8 @@ static void test_predecessor(void **state) {
     keeper_free(&k);
 }
 
-/* The child holds the lease, is stopped for longer than that, and goes on: from then on it must not write. */
+/* The child holds the lease, is stopped for longer than that, and goes on: from then on it must not
+ * write. */
 static int be_stopped(int ready) {
     struct told told = { 0 };
     struct err err;
@@ -297,7 +306,8 @@ static int be_stopped(int ready) {
     put(k, "live", 1);
     while (keeper_written_us(k) != 1) loop_run_once(loop, 10);
     bool stopped = false;
-    int64_t seen_ms = clock_boot_ms(); /* before the parent knows, as it stops this process at once */
+    /* before the parent knows, as it stops this process at once */
+    int64_t seen_ms = clock_boot_ms();
     if (write(ready, "", 1) != 1) return 3;
     while (told.losses == 0) {
         put(k, "back from the dead", 99);
@@ -357,7 +367,8 @@ static void test_lost(void **state) {
     keeper_free(&k);
 }
 
-/* Whoever has it prepares its job for longer than a lease; what happens meanwhile is told once it starts. */
+/* Whoever has it prepares its job for longer than a lease; what happens meanwhile is told once it
+ * starts. */
 static void test_before_start(void **state) {
     struct told told = { 0 };
     struct keeper *k = keeper_new(target, 0, "orders", "host:1:a", LEASE_MS);
@@ -528,7 +539,8 @@ static int setup_cluster(void **state) {
     redis_do(&other, "CLUSTER SET-CONFIG-EPOCH 2");
     redis_do(&other, "CLUSTER MEET 127.0.0.1 %u", server.port);
     int64_t deadline_ms = clock_mono_ms() + PATIENCE_MS;
-    while (!(cluster_is_up(&server) && cluster_is_up(&other)) && clock_mono_ms() < deadline_ms) usleep(50000);
+    while (!(cluster_is_up(&server) && cluster_is_up(&other)) && clock_mono_ms() < deadline_ms)
+        usleep(50000);
     open_all();
     return 0;
 }
@@ -579,7 +591,7 @@ static void test_cluster(void **state) {
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-#define TEST_PLAIN(fn)                                                                                                 \
+#define TEST_PLAIN(fn)                                                                             \
     { #fn " (without EVAL and CLIENT)", fn, setup_plain, teardown, NULL }
 
 int main(void) {

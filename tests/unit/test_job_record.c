@@ -112,7 +112,8 @@ static void test_refused(void **state) {
     struct job_record *record = mem_alloc(sizeof(*record));
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
         struct err err;
-        if (record_from_text(record, bytes_of_str(refused[i].text), &err)) fail_msg("accepted: %s", refused[i].text);
+        if (record_from_text(record, bytes_of_str(refused[i].text), &err))
+            fail_msg("accepted: %s", refused[i].text);
         if (strncmp(err.text, refused[i].says, strlen(refused[i].says)) != 0)
             fail_msg("%s: %s", refused[i].text, err.text);
     }
@@ -143,17 +144,25 @@ static void test_name(void **state) {
 }
 
 static void test_own_keys(void **state) {
-    static const char *const own[] = { "longhaul:{06S}:state",     "longhaul:{job}:lease", "longhaul:{a.b-c}:epoch",
-                                       "longhaul:{job}:order",     "longhaul:tmp:{1234}",  "longhaul:probe:7",
+    static const char *const own[] = { "longhaul:{06S}:state",     "longhaul:{job}:lease",
+                                       "longhaul:{a.b-c}:epoch",   "longhaul:{job}:order",
+                                       "longhaul:tmp:{1234}",      "longhaul:probe:7",
                                        "longhaul:doctor:5a5a5a5a", "longhaul:probe:accept" };
-    static const char *const others[] = {
-        "longhaul",           "longhaul:",           "longhaul:{job}:other", "longhaul:{job}",  "longhaul:state",
-        "Longhaul:{j}:state", "xlonghaul:{j}:state", "longhaul:tmp:x",       "longhaul:probes", ""
-    };
+    static const char *const others[] = { "longhaul",
+                                          "longhaul:",
+                                          "longhaul:{job}:other",
+                                          "longhaul:{job}",
+                                          "longhaul:state",
+                                          "Longhaul:{j}:state",
+                                          "xlonghaul:{j}:state",
+                                          "longhaul:tmp:x",
+                                          "longhaul:probes",
+                                          "" };
     const struct key_filter all = { 0 };
     for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
         if (!keeper_owns_key(bytes_of_str(own[i]))) fail_msg("not own: %s", own[i]);
-        assert_false(key_filter_wants(&all, bytes_of_str(own[i]), slot_of_key(bytes_of_str(own[i]))));
+        assert_false(
+            key_filter_wants(&all, bytes_of_str(own[i]), slot_of_key(bytes_of_str(own[i]))));
     }
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         if (key_is_own(bytes_of_str(others[i]))) fail_msg("own: %s", others[i]);
@@ -163,8 +172,9 @@ static void test_own_keys(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_full),         cmocka_unit_test(test_not_utf8),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_other_fields), cmocka_unit_test(test_name),
+        cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_full),
+        cmocka_unit_test(test_not_utf8),     cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_other_fields), cmocka_unit_test(test_name),
         cmocka_unit_test(test_own_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

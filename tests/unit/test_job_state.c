@@ -1,4 +1,5 @@
-/* The state directory: for one job, for one process, there again after a kill, and clear words where it cannot be used. */
+/* The state directory: for one job, for one process, there again after a kill, and clear words
+ * where it cannot be used. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -103,7 +104,8 @@ static void test_other_job(void **state) {
     state_close(&s);
     strcpy(record.source, "elsewhere:1");
     strcpy(record.job, "other");
-    assert_refused("belongs to job orders from a:1 to b:2; its source: \"a:1\", but now \"elsewhere:1\"");
+    assert_refused(
+        "belongs to job orders from a:1 to b:2; its source: \"a:1\", but now \"elsewhere:1\"");
     strcpy(record.source, "a:1");
     assert_refused("its job: \"orders\", but now \"other\"");
     strcpy(record.job, "orders");
@@ -128,7 +130,8 @@ static void test_locked(void **state) {
     assert_false(locked);
 }
 
-/* The child writes until it is killed; whatever it was doing, the next one finds a record and the lock free. */
+/* The child writes until it is killed; whatever it was doing, the next one finds a record and the
+ * lock free. */
 static void test_killed(void **state) {
     int ready[2];
     assert_int_equal(pipe(ready), 0);
@@ -173,9 +176,14 @@ static void test_tables(void **state) {
     assert_true(state_finding(s, run, &(struct state_finding){ 3, key, "missing", NULL }, NULL));
     assert_true(state_run_end(s, run, 10, 1, "different", NULL));
     for (int i = 0; i < 3; i++) assert_true(state_audit(s, "gap", "why", NULL));
-    assert_int_equal(number("SELECT count(*) FROM given_up WHERE db=3 AND length(key)=3 AND reason LIKE 'still%'"), 1);
-    assert_int_equal(number("SELECT count(*) FROM finding JOIN run ON run.id=run WHERE kind='missing'"), 1);
-    assert_int_equal(number("SELECT compared FROM run WHERE outcome='different' AND ended_us >= began_us"), 10);
+    assert_int_equal(
+        number(
+            "SELECT count(*) FROM given_up WHERE db=3 AND length(key)=3 AND reason LIKE 'still%'"),
+        1);
+    assert_int_equal(
+        number("SELECT count(*) FROM finding JOIN run ON run.id=run WHERE kind='missing'"), 1);
+    assert_int_equal(
+        number("SELECT compared FROM run WHERE outcome='different' AND ended_us >= began_us"), 10);
     assert_int_equal(number("SELECT count(*) FROM audit WHERE event='gap'"), 3);
     state_close(&s);
 }
@@ -209,7 +217,8 @@ static void test_not_writable(void **state) {
         if (geteuid() == 0 && setuid(NOBODY) != 0) _exit(2);
         if (state_open(dir, &record, &kept, &found, NULL, &err) != NULL) _exit(3);
         if (strstr(err.text, "cannot be opened for writing: Permission denied") == NULL) _exit(4);
-        if (!state_read(dir, &kept, &locked, &err) || locked || strcmp(kept.job, "orders") != 0) _exit(5);
+        if (!state_read(dir, &kept, &locked, &err) || locked || strcmp(kept.job, "orders") != 0)
+            _exit(5);
         if (state_order_release(dir, &err)) _exit(6);
         snprintf(dir, sizeof(dir), "%s/state/deeper", root);
         if (state_open(dir, &record, &kept, &found, NULL, &err) != NULL) _exit(7);
@@ -255,7 +264,8 @@ static void test_broken(void **state) {
     struct state *s = open_it(&found, NULL);
     state_close(&s);
     char line[256];
-    snprintf(line, sizeof(line), "echo 'this is no database, however long it may be' >%s/longhaul.db", dir);
+    snprintf(line, sizeof(line),
+             "echo 'this is no database, however long it may be' >%s/longhaul.db", dir);
     assert_int_equal(system(line), 0);
     assert_refused("file is not a database");
     struct err err;
@@ -284,8 +294,9 @@ static void test_newer(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_kept),    TEST(test_other_job), TEST(test_locked),       TEST(test_killed), TEST(test_tables),
-        TEST(test_release), TEST(test_full_disk), TEST(test_not_writable), TEST(test_broken), TEST(test_newer),
+        TEST(test_kept),   TEST(test_other_job), TEST(test_locked),    TEST(test_killed),
+        TEST(test_tables), TEST(test_release),   TEST(test_full_disk), TEST(test_not_writable),
+        TEST(test_broken), TEST(test_newer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

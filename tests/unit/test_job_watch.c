@@ -1,5 +1,5 @@
-/* Looking at a real server: what a look finds, what a second one can tell, one report per outage, and freeing from
- * within its callbacks. */
+/* Looking at a real server: what a look finds, what a second one can tell, one report per outage,
+ * and freeing from within its callbacks. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -60,7 +60,8 @@ static struct client_settings to(const struct redis_process *p) {
     return s;
 }
 
-static void start(struct heard *h, const struct client_settings *settings, int64_t interval_ms, bool with_commands) {
+static void start(struct heard *h, const struct client_settings *settings, int64_t interval_ms,
+                  bool with_commands) {
     static const struct watch_events events = { on_look, on_silent };
     h->watch = watch_start(loop, settings, interval_ms, with_commands, &events, h);
     assert_int_equal(h->looks + h->silences, 0);
@@ -108,7 +109,8 @@ static void at_intervals(void **state) {
 }
 
 /* How a counter moves by what a command does. */
-static void assert_counts(struct heard *h, enum watch_calls which, uint64_t n, const char *command) {
+static void assert_counts(struct heard *h, enum watch_calls which, uint64_t n,
+                          const char *command) {
     look_anew(h);
     uint64_t calls[WATCH_CALLS];
     memcpy(calls, h->now.calls, sizeof(calls));
@@ -139,14 +141,16 @@ static void counters(void **state) {
     assert_counts(&h, WATCH_SWAPDB, 1, "SWAPDB 0 3");
     assert_counts(&h, WATCH_FLUSH, 1, "FLUSHDB");
     assert_counts(&h, WATCH_FLUSH, 1, "FLUSHALL");
-    assert_counts(&h, WATCH_FUNCTIONS, 1,
-                  "FUNCTION LOAD \"#!lua name=l\\nredis.register_function('f', function() return 1 end)\"");
+    assert_counts(
+        &h, WATCH_FUNCTIONS, 1,
+        "FUNCTION LOAD \"#!lua name=l\\nredis.register_function('f', function() return 1 end)\"");
     assert_counts(&h, WATCH_CALLS, 0, "FUNCTION LIST");
     assert_counts(&h, WATCH_FUNCTIONS, 1, "FUNCTION DELETE l");
     watch_free(&h.watch);
 }
 
-/* A fork freezes the server for a moment; one that has come and gone between two looks is seen by the count. */
+/* A fork freezes the server for a moment; one that has come and gone between two looks is seen by
+ * the count. */
 static void forks(void **state) {
     struct heard h = { 0 };
     struct client_settings s = to(&server);
@@ -168,7 +172,8 @@ static void replicas(void **state) {
     struct redis_process replica;
     char port[8];
     snprintf(port, sizeof(port), "%u", server.port);
-    const char *const args[] = { "--replicaof", "127.0.0.1", port, "--repl-diskless-sync-delay", "0", NULL };
+    const char *const args[] = { "--replicaof", "127.0.0.1", port, "--repl-diskless-sync-delay",
+                                 "0",           NULL };
     redis_do(&server, "CONFIG SET repl-diskless-sync-delay 0");
     redis_start(&replica, args);
     struct heard h = { 0 };
@@ -197,7 +202,8 @@ static void silence_and_return(void **state) {
     assert_in_range(clock_mono_ms() - start_ms, REPLY_MS - 10, 10 * REPLY_MS);
     assert_int_equal(h.err.code, ERR_TIMEOUT);
     /* Its attempts to come back fail too, which is no news. */
-    for (start_ms = clock_mono_ms(); clock_mono_ms() - start_ms < 4 * REPLY_MS;) loop_run_once(loop, 20);
+    for (start_ms = clock_mono_ms(); clock_mono_ms() - start_ms < 4 * REPLY_MS;)
+        loop_run_once(loop, 20);
     assert_int_equal(h.silences, 1);
     kill(server.pid, SIGCONT);
     int looks = h.looks;
@@ -264,7 +270,8 @@ static void refused(void **state) {
     start(&blind, &s, OFTEN_MS, true);
     RUN_UNTIL(blind.silences == 1);
     assert_int_equal(blind.err.code, ERR_NOPERM);
-    for (int64_t from_ms = clock_mono_ms(); clock_mono_ms() - from_ms < 10 * OFTEN_MS;) loop_run_once(loop, 20);
+    for (int64_t from_ms = clock_mono_ms(); clock_mono_ms() - from_ms < 10 * OFTEN_MS;)
+        loop_run_once(loop, 20);
     assert_true(blind.silences == 1 && blind.looks == 0);
     redis_do(&server, "ACL SETUSER blind +info");
     RUN_UNTIL(blind.looks > 0 && blind.now.calls_known);
@@ -272,7 +279,8 @@ static void refused(void **state) {
 }
 
 static void freed_in_callbacks(void **state) {
-    struct heard a = { .free_on_look = true }, b = { .free_on_silent = true }, c = { .free_on_look = true };
+    struct heard a = { .free_on_look = true }, b = { .free_on_silent = true },
+                 c = { .free_on_look = true };
     struct client_settings s = to(&server), away = s;
     away.address.port = port_closed();
     start(&a, &s, OFTEN_MS, true);

@@ -1,4 +1,5 @@
-/* Connections to a real server, over TCP, Unix socket and TLS, and to ports where something is wrong. */
+/* Connections to a real server, over TCP, Unix socket and TLS, and to ports where something is
+ * wrong. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -89,13 +90,15 @@ static void assert_pong(struct heard *h, const struct conn_address *to) {
     assert_int_equal(h->closed, 0);
 }
 
-static void assert_fails(const struct conn_address *to, int64_t timeout_ms, enum err_code code, const char *part) {
+static void assert_fails(const struct conn_address *to, int64_t timeout_ms, enum err_code code,
+                         const char *part) {
     struct heard h = { 0 };
     start(&h, to, timeout_ms);
     run(&h, 1);
     assert_int_equal(h.opened, 0);
     assert_int_equal(h.closed, 1);
-    if (h.err.code != code || strstr(h.err.text, part) == NULL) fail_msg("%s: %s", err_label(h.err.code), h.err.text);
+    if (h.err.code != code || strstr(h.err.text, part) == NULL)
+        fail_msg("%s: %s", err_label(h.err.code), h.err.text);
     assert_string_equal(h.err.place, "source test");
     conn_free(&h.conn);
 }
@@ -181,7 +184,8 @@ static void cut_by_the_server(void **state) {
 
 static void freed_in_callbacks(void **state) {
     struct conn_address to = plain(), closed = { .host = "127.0.0.1", .port = port_closed() };
-    struct heard a = { .free_on_open = true, .say = "PING\r\n" }, b = { .free_on_input = true, .say = "PING\r\n" };
+    struct heard a = { .free_on_open = true, .say = "PING\r\n" },
+                 b = { .free_on_input = true, .say = "PING\r\n" };
     struct heard c = { .free_on_close = true }, d = { 0 }, e = { .free_on_close = true };
     start(&a, &to, PATIENCE_MS);
     run(&a, 1);
@@ -204,7 +208,8 @@ static void freed_in_callbacks(void **state) {
 
 /* ---- TLS ---- */
 
-static struct tls *tls_with(const struct redis_process *p, const char *ca, const char *cert, bool insecure) {
+static struct tls *tls_with(const struct redis_process *p, const char *ca, const char *cert,
+                            bool insecure) {
     char ca_file[128], cert_file[128], key_file[128];
     snprintf(ca_file, sizeof(ca_file), "%s/%s", p->dir, ca != NULL ? ca : "");
     snprintf(cert_file, sizeof(cert_file), "%s/%s.crt", p->dir, cert != NULL ? cert : "");
@@ -220,7 +225,8 @@ static struct tls *tls_with(const struct redis_process *p, const char *ca, const
 }
 
 static void tls_accepted(void **state) {
-    struct tls *tls = tls_with(&tls_server, "ca.crt", NULL, false), *insecure = tls_with(&tls_server, NULL, NULL, true);
+    struct tls *tls = tls_with(&tls_server, "ca.crt", NULL, false),
+               *insecure = tls_with(&tls_server, NULL, NULL, true);
     struct conn_address named = { .host = "localhost", .port = tls_server.tls_port, .tls = tls };
     struct conn_address numbered = { .host = "127.0.0.1", .port = tls_server.tls_port, .tls = tls };
     struct conn_address told = {
@@ -245,8 +251,12 @@ static void tls_refused(void **state) {
     uint16_t port = tls_server.tls_port;
     struct conn_address wrong_ca = { .host = "localhost", .port = port, .tls = other };
     struct conn_address no_ca = { .host = "localhost", .port = port, .tls = system };
-    struct conn_address wrong_name = { .host = "localhost", .port = port, .tls = tls, .server_name = "db.example" };
-    struct conn_address wrong_address = { .host = "localhost", .port = port, .tls = tls, .server_name = "127.0.0.2" };
+    struct conn_address wrong_name = {
+        .host = "localhost", .port = port, .tls = tls, .server_name = "db.example"
+    };
+    struct conn_address wrong_address = {
+        .host = "localhost", .port = port, .tls = tls, .server_name = "127.0.0.2"
+    };
     assert_fails(&wrong_ca, PATIENCE_MS, ERR_TLS, "not accepted");
     assert_fails(&no_ca, PATIENCE_MS, ERR_TLS, "not accepted");
     assert_fails(&wrong_name, PATIENCE_MS, ERR_TLS, "ostname mismatch");
@@ -280,7 +290,8 @@ static void tls_where_there_is_none(void **state) {
     int silent = port_silent(&port, 5);
     struct conn_address mute = { .host = "127.0.0.1", .port = port, .tls = tls };
     assert_fails(&mute, 300, ERR_TIMEOUT, "TLS handshake");
-    /* A plain Redis reads the greeting as an inline command without end; either side may be the one to give up. */
+    /* A plain Redis reads the greeting as an inline command without end; either side may be the one
+     * to give up. */
     struct conn_address plain_port = { .host = "127.0.0.1", .port = server.port, .tls = tls };
     struct heard h = { 0 };
     start(&h, &plain_port, 1000);
@@ -296,7 +307,8 @@ static void tls_files_that_are_wrong(void **state) {
     struct err err;
     snprintf(ca, sizeof(ca), "%s/ca.crt", tls_server.dir);
     snprintf(key, sizeof(key), "%s/client.key", tls_server.dir);
-    struct tls_settings missing = { .ca_file = "/nonexistent/ca.crt" }, not_a_ca = { .ca_file = key };
+    struct tls_settings missing = { .ca_file = "/nonexistent/ca.crt" },
+                        not_a_ca = { .ca_file = key };
     struct tls_settings mismatch = { .ca_file = ca, .cert_file = ca, .key_file = key };
     assert_null(tls_new(&missing, "source", &err));
     assert_int_equal(err.code, ERR_TLS);

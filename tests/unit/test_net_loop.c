@@ -1,4 +1,5 @@
-/* The event loop: timers, work deferred to the end of the round, work posted by other threads, and ending. */
+/* The event loop: timers, work deferred to the end of the round, work posted by other threads, and
+ * ending. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -40,8 +41,10 @@ static void stop(void *ctx) {
 }
 
 static void timers_in_order(void **state) {
-    struct loop_timer *a = loop_timer_new(loop, note, (void *)"a"), *b = loop_timer_new(loop, note, (void *)"b");
-    struct loop_timer *c = loop_timer_new(loop, note, (void *)"c"), *end = loop_timer_new(loop, stop, NULL);
+    struct loop_timer *a = loop_timer_new(loop, note, (void *)"a"),
+                      *b = loop_timer_new(loop, note, (void *)"b");
+    struct loop_timer *c = loop_timer_new(loop, note, (void *)"c"),
+                      *end = loop_timer_new(loop, stop, NULL);
     int64_t start_ms = clock_mono_ms();
     loop_timer_start(a, 60);
     loop_timer_start(b, 20);

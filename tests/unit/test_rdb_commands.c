@@ -1,5 +1,5 @@
-/* Values as commands: the words, how batches are cut, what is lost. That servers make equal values of them is the
- * matter of test_rdb_roundtrip. */
+/* Values as commands: the words, how batches are cut, what is lost. That servers make equal values
+ * of them is the matter of test_rdb_roundtrip. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +16,9 @@
 #include "rdb/commands.h"
 #include "rdb/payload.h"
 
-static const struct commands_abilities all = { .field_expiry = true, .stream_counters = true, .create_consumer = true };
+static const struct commands_abilities all = { .field_expiry = true,
+                                               .stream_counters = true,
+                                               .create_consumer = true };
 static const struct commands_abilities none = { 0 };
 
 struct seen {
@@ -53,7 +55,8 @@ static bool on_lost(void *ctx, enum commands_loss what, struct bytes element, st
     return true;
 }
 
-static void begin(struct seen *seen, struct commands_abilities can, size_t max_args, size_t max_bytes) {
+static void begin(struct seen *seen, struct commands_abilities can, size_t max_args,
+                  size_t max_bytes) {
     struct commands_options options = { .can = can, .max_args = max_args, .max_bytes = max_bytes };
     struct commands_output output = { .emit = on_emit, .lost = on_lost, .ctx = seen };
     *seen = (struct seen){ 0 };
@@ -105,30 +108,34 @@ static void simple_types(void **state) {
 }
 
 static void scores(void **state) {
-    static const double numbers[] = { 0, -1, 0.1, INFINITY, -INFINITY, NAN, 1e300, 5e-324, 9007199254740993.0 };
+    static const double numbers[] = { 0,   -1,    0.1,    INFINITY,          -INFINITY,
+                                      NAN, 1e300, 5e-324, 9007199254740993.0 };
     struct seen seen;
     struct err err = { 0 };
     begin(&seen, none, 100, 1000);
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-        assert_true(commands_sink()->on_zset_member(seen.commands, bytes_of(&"abcdefghi"[i], 1), numbers[i], &err));
-    end(&seen, "lost f: a score that is not a number cannot be written\n"
-               "ZADD k 0 a -1 b 0.10000000000000001 c inf d -inf e 1.0000000000000001e+300 g 4.9406564584124654e-324 h "
-               "9007199254740992 i\n");
+        assert_true(commands_sink()->on_zset_member(seen.commands, bytes_of(&"abcdefghi"[i], 1),
+                                                    numbers[i], &err));
+    end(&seen,
+        "lost f: a score that is not a number cannot be written\n"
+        "ZADD k 0 a -1 b 0.10000000000000001 c inf d -inf e 1.0000000000000001e+300 g 4.9406564584124654e-324 h "
+        "9007199254740992 i\n");
 }
 
 static void hash(struct seen *seen) {
     static const int64_t expiry[] = { 2000, -1, 1000, 2000, 1000 };
     struct err err = { 0 };
     for (size_t i = 0; i < 5; i++)
-        assert_true(commands_sink()->on_hash_field(seen->commands, bytes_of(&"abcde"[i], 1), bytes_of(&"vwxyz"[i], 1),
-                                                   expiry[i], &err));
+        assert_true(commands_sink()->on_hash_field(seen->commands, bytes_of(&"abcde"[i], 1),
+                                                   bytes_of(&"vwxyz"[i], 1), expiry[i], &err));
 }
 
 static void field_expiry(void **state) {
     struct seen seen;
     begin(&seen, all, 100, 100);
     hash(&seen);
-    end(&seen, "HSET k a v b w c x d y e z\nHPEXPIREAT k 1000 FIELDS 2 c e\nHPEXPIREAT k 2000 FIELDS 2 a d\n");
+    end(&seen,
+        "HSET k a v b w c x d y e z\nHPEXPIREAT k 1000 FIELDS 2 c e\nHPEXPIREAT k 2000 FIELDS 2 a d\n");
     begin(&seen, all, 100, 4);
     hash(&seen);
     end(&seen, "HSET k a v b w\nHPEXPIREAT k 2000 FIELDS 1 a\n"
@@ -149,27 +156,32 @@ static void field_expiry(void **state) {
 static void entry(struct seen *seen, uint64_t ms) {
     const struct bytes fields[] = { BYTES_LITERAL("f"), BYTES_LITERAL("v") };
     struct err err = { 0 };
-    assert_true(commands_sink()->on_stream_entry(seen->commands, (struct stream_id){ ms, 1 }, 1, fields, &err));
+    assert_true(commands_sink()->on_stream_entry(seen->commands, (struct stream_id){ ms, 1 }, 1,
+                                                 fields, &err));
 }
 
 static void info(struct seen *seen, uint64_t last_ms, uint64_t deleted_ms, uint64_t added) {
-    struct stream_info info = {
-        .last = { last_ms, 1 }, .max_deleted = { deleted_ms, 0 }, .entries_added = added, .has_counters = true
-    };
+    struct stream_info info = { .last = { last_ms, 1 },
+                                .max_deleted = { deleted_ms, 0 },
+                                .entries_added = added,
+                                .has_counters = true };
     struct err err = { 0 };
     assert_true(commands_sink()->on_stream_info(seen->commands, &info, &err));
 }
 
 static void group(struct seen *seen) {
     struct err err = { 0 };
-    assert_true(commands_sink()->on_group(seen->commands, BYTES_LITERAL("g"), (struct stream_id){ 3, 1 }, 2, &err));
-    assert_true(commands_sink()->on_consumer(seen->commands, BYTES_LITERAL("g"), BYTES_LITERAL("c"), 9, 9, &err));
+    assert_true(commands_sink()->on_group(seen->commands, BYTES_LITERAL("g"),
+                                          (struct stream_id){ 3, 1 }, 2, &err));
+    assert_true(commands_sink()->on_consumer(seen->commands, BYTES_LITERAL("g"), BYTES_LITERAL("c"),
+                                             9, 9, &err));
 }
 
 static void pending(struct seen *seen, uint64_t ms, int64_t delivered_ms, uint64_t deliveries) {
     struct err err = { 0 };
     assert_true(commands_sink()->on_pending(seen->commands, BYTES_LITERAL("g"), BYTES_LITERAL("c"),
-                                            (struct stream_id){ ms, 1 }, delivered_ms, deliveries, &err));
+                                            (struct stream_id){ ms, 1 }, delivered_ms, deliveries,
+                                            &err));
 }
 
 static void stream(struct seen *seen) {
@@ -201,7 +213,8 @@ static void streams(void **state) {
 }
 
 static void expect_all(struct seen *seen, const uint64_t *ms, size_t n) {
-    for (size_t i = 0; i < n; i++) commands_expect_pending(seen->commands, (struct stream_id){ ms[i], 1 });
+    for (size_t i = 0; i < n; i++)
+        commands_expect_pending(seen->commands, (struct stream_id){ ms[i], 1 });
 }
 
 static void placeholders(void **state) {
@@ -221,19 +234,22 @@ static void placeholders(void **state) {
     expect_all(&seen, (const uint64_t[]){ 1, 2 }, 2);
     entry(&seen, 3);
     info(&seen, 3, 0, 1);
-    end(&seen, "XADD k 1-1 gone ''\nXADD k 2-1 gone ''\nXADD k 3-1 f v\nXSETID k 3-1 ENTRIESADDED 3\n"
-               "XTRIM k MINID 3-1\nXSETID k 3-1 ENTRIESADDED 1\n");
+    end(&seen,
+        "XADD k 1-1 gone ''\nXADD k 2-1 gone ''\nXADD k 3-1 f v\nXSETID k 3-1 ENTRIESADDED 3\n"
+        "XTRIM k MINID 3-1\nXSETID k 3-1 ENTRIESADDED 1\n");
     begin(&seen, all, 100, 1000);
     expect_all(&seen, (const uint64_t[]){ 1 }, 1);
     info(&seen, 3, 0, 3);
-    end(&seen, "XADD k 1-1 gone ''\nXSETID k 3-1 ENTRIESADDED 3\nXTRIM k MAXLEN 0\nXSETID k 3-1 ENTRIESADDED 3\n");
+    end(&seen,
+        "XADD k 1-1 gone ''\nXSETID k 3-1 ENTRIESADDED 3\nXTRIM k MAXLEN 0\nXSETID k 3-1 ENTRIESADDED 3\n");
 }
 
 static void empty_stream(void **state) {
     struct seen seen;
     begin(&seen, all, 100, 1000);
     info(&seen, 3, 0, 3);
-    end(&seen, "XGROUP CREATE k longhaul 0 MKSTREAM\nXGROUP DESTROY k longhaul\nXSETID k 3-1 ENTRIESADDED 3\n");
+    end(&seen,
+        "XGROUP CREATE k longhaul 0 MKSTREAM\nXGROUP DESTROY k longhaul\nXSETID k 3-1 ENTRIESADDED 3\n");
 }
 
 static void many_claims(void **state) {
@@ -244,9 +260,10 @@ static void many_claims(void **state) {
     for (uint64_t ms = 1; ms <= 12; ms++) pending(&seen, ms, 5, 1);
     struct err err = { 0 };
     assert_true(commands_finish(seen.commands, &err));
-    assert_non_null(strstr(seen.text, "XCLAIM k g c 0 1-1 2-1 3-1 4-1 5-1 TIME 5 RETRYCOUNT 1 FORCE JUSTID\n"
-                                      "XCLAIM k g c 0 6-1 7-1 8-1 9-1 10-1 TIME 5 RETRYCOUNT 1 FORCE JUSTID\n"
-                                      "XCLAIM k g c 0 11-1 12-1 TIME 5 RETRYCOUNT 1 FORCE JUSTID\n"));
+    assert_non_null(strstr(seen.text,
+                           "XCLAIM k g c 0 1-1 2-1 3-1 4-1 5-1 TIME 5 RETRYCOUNT 1 FORCE JUSTID\n"
+                           "XCLAIM k g c 0 6-1 7-1 8-1 9-1 10-1 TIME 5 RETRYCOUNT 1 FORCE JUSTID\n"
+                           "XCLAIM k g c 0 11-1 12-1 TIME 5 RETRYCOUNT 1 FORCE JUSTID\n"));
     commands_free(&seen.commands);
 }
 
@@ -267,7 +284,8 @@ static void payloads_that_are_expected(void **state) {
     struct err err = { 0 };
     begin(&seen, all, 16, 100);
     assert_true(commands_expect_payload(seen.commands, BYTES_LITERAL("\x00\x01v1234567890"), &err));
-    assert_false(commands_expect_payload(seen.commands, BYTES_LITERAL("\x15\x01v1234567890"), &err));
+    assert_false(
+        commands_expect_payload(seen.commands, BYTES_LITERAL("\x15\x01v1234567890"), &err));
     assert_int_equal(err.code, ERR_BAD_PAYLOAD);
     commands_free(&seen.commands);
 }

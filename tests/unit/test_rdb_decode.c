@@ -1,5 +1,6 @@
-/* Decoding: every value of every server gives what the server's own commands said it holds; cut or damaged ones are
- * refused with a place; the encodings that no server here writes come from payloads put together by hand. */
+/* Decoding: every value of every server gives what the server's own commands said it holds; cut or
+ * damaged ones are refused with a place; the encodings that no server here writes come from
+ * payloads put together by hand. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +19,8 @@
 #include "rdb/portable.h"
 #include "support/rdb_values.h"
 
-static void check_value(void *ctx, const char *server, const char *name, struct bytes payload, json_t *expected) {
+static void check_value(void *ctx, const char *server, const char *name, struct bytes payload,
+                        json_t *expected) {
     const size_t chunk = *(const size_t *)ctx;
     struct err err = { 0 };
     json_t *found = rdb_value_json(payload, chunk, &err);
@@ -31,7 +33,8 @@ static void check_value(void *ctx, const char *server, const char *name, struct 
     assert_true(decoder_knows(payload));
     if (found == NULL || !json_equal(found, expected)) {
         print_error("%s-%s: %s\n", server, name, err.text);
-        if (found != NULL) print_error("found %s\nexpected %s\n", json_dumps(found, 0), json_dumps(expected, 0));
+        if (found != NULL)
+            print_error("found %s\nexpected %s\n", json_dumps(found, 0), json_dumps(expected, 0));
         fail();
     }
     json_decref(found);
@@ -44,7 +47,8 @@ static void values_of_servers(void **state) {
 }
 
 /* A payload that is cut anywhere is refused: its length says so, if not what is missing. */
-static void cut(void *ctx, const char *server, const char *name, struct bytes payload, json_t *expected) {
+static void cut(void *ctx, const char *server, const char *name, struct bytes payload,
+                json_t *expected) {
     static const struct value_sink none = { 0 };
     for (size_t len = 0; len < payload.len; len++) {
         char *tight = mem_alloc(len);
@@ -71,7 +75,8 @@ static json_t *decoded(const char *body, size_t len, unsigned version) {
     struct err err = { 0 };
     memset(payload, 0, sizeof(payload));
     memcpy(payload, body, len);
-    assert_true(payload_restamp(bytes_of(payload, len + PAYLOAD_FOOTER_LEN), version, payload + len, &err));
+    assert_true(
+        payload_restamp(bytes_of(payload, len + PAYLOAD_FOOTER_LEN), version, payload + len, &err));
     json_t *value = rdb_value_json(bytes_of(payload, len + PAYLOAD_FOOTER_LEN), SIZE_MAX, &err);
     return value != NULL ? value : json_string(err.text);
 }
@@ -127,8 +132,9 @@ static void collections(void **state) {
            "1.x",
            "\"at offset 5: the score is no number\"");
     EXPECT("\x0b\x0a\x02\x00\x00\x00\x01\x00\x00\x00\xfe\xff", "{\"set\":{\"-2\":true}}");
-    EXPECT("\x0b\x0a\x02\x00\x00\x00\x02\x00\x00\x00\xfe\xff",
-           "\"at offset 1, byte 8 of the intset there: 2 integers are announced, 2 bytes are there\"");
+    EXPECT(
+        "\x0b\x0a\x02\x00\x00\x00\x02\x00\x00\x00\xfe\xff",
+        "\"at offset 1, byte 8 of the intset there: 2 integers are announced, 2 bytes are there\"");
     EXPECT("\x0b\x09\x03\x00\x00\x00\x00\x00\x00\x00\xfe",
            "\"at offset 1, byte 8 of the intset there: integers of 3 bytes\"");
     EXPECT("\x09\x0a\x01\x01"
@@ -153,7 +159,8 @@ static void field_expiry(void **state) {
     expect("\x16\x01\x01"
            "f\x01"
            "v",
-           7, 12, "\"at offset 1: values of type byte 22 (hash), RDB version 12, cannot be decoded\"");
+           7, 12,
+           "\"at offset 1: values of type byte 22 (hash), RDB version 12, cannot be decoded\"");
     expect("\x18\x00\x01\x00\x00\x00\x00\x00\x00\x02\x00\x01"
            "a\x01"
            "v\x06\x01"
@@ -177,8 +184,9 @@ static void packed(void **state) {
     EXPECT("\x0a\x0d\x0d\x00\x00\x00\x0a\x00\x00\x00\x01\x00\x00\xf4\xfe",
            "\"at offset 1, byte 10 of the ziplist there: it has no end mark\"");
     EXPECT("\x14\x09\x09\x00\x00\x00\x01\x00\x05\x01\xff", "{\"set\":{\"5\":true}}");
-    EXPECT("\x14\x09\x09\x00\x00\x00\x01\x00\x05\x02\xff",
-           "\"at offset 1, byte 8 of the listpack there: the element before this has 1 bytes and says otherwise\"");
+    EXPECT(
+        "\x14\x09\x09\x00\x00\x00\x01\x00\x05\x02\xff",
+        "\"at offset 1, byte 8 of the listpack there: the element before this has 1 bytes and says otherwise\"");
     EXPECT("\x14\x09\x09\x00\x00\x00\x01\x00\xf5\x01\xff",
            "\"at offset 1, byte 7 of the listpack there: 0xf5 begins no element\"");
     EXPECT("\x10\x09\x09\x00\x00\x00\x01\x00\x05\x01\xff",
@@ -202,7 +210,8 @@ static void unknown_types(void **state) {
 
 /* ---- lengths that servers write in two forms ---- */
 
-/* A hash of one field in a listpack whose value takes value_len bytes, its own length written in so many groups. */
+/* A hash of one field in a listpack whose value takes value_len bytes, its own length written in so
+ * many groups. */
 static struct bytes large_hash(size_t value_len, int groups) {
     size_t element = value_len + 5, node = 6 + 3 + element + (size_t)groups + 1;
     char *payload = mem_zalloc(1 + 5 + node + PAYLOAD_FOOTER_LEN), *p = payload;
@@ -228,7 +237,8 @@ static struct bytes large_hash(size_t value_len, int groups) {
                           0 };
     memcpy(p, head, sizeof(head));
     p += sizeof(head) + value_len;
-    for (int i = 0; i < groups; i++) *p++ = (char)((element >> 7 * (groups - 1 - i) & 127) | (i > 0 ? 128 : 0));
+    for (int i = 0; i < groups; i++)
+        *p++ = (char)((element >> 7 * (groups - 1 - i) & 127) | (i > 0 ? 128 : 0));
     *p++ = (char)0xff;
     return bytes_of(payload, (size_t)(p - payload) + PAYLOAD_FOOTER_LEN);
 }
@@ -251,7 +261,8 @@ static void lengths_of_two_forms(void **state) {
     check_large(16379, 3, true, true);
 }
 
-static void small_is_portable(void *ctx, const char *server, const char *name, struct bytes payload, json_t *expected) {
+static void small_is_portable(void *ctx, const char *server, const char *name, struct bytes payload,
+                              json_t *expected) {
     assert_true(payload_is_portable(payload));
 }
 

@@ -27,7 +27,8 @@ static void crc_vectors(void **state) {
 static uint64_t crc_by_bit(uint64_t crc, const unsigned char *p, size_t len) {
     for (; len > 0; p++, len--) {
         crc ^= *p;
-        for (int i = 0; i < 8; i++) crc = (crc & 1) != 0 ? crc >> 1 ^ UINT64_C(0x95ac9329ac4bc9b5) : crc >> 1;
+        for (int i = 0; i < 8; i++)
+            crc = (crc & 1) != 0 ? crc >> 1 ^ UINT64_C(0x95ac9329ac4bc9b5) : crc >> 1;
     }
     return crc;
 }
@@ -42,13 +43,16 @@ static void crc_any_length_and_cut(void **state) {
             assert_true(crc64(0, data + start, len) == wanted);
             assert_true(crc64_by_table(0, data + start, len) == wanted);
             size_t cut = len / 3;
-            assert_true(crc64(crc64(0, data + start, cut), data + start + cut, len - cut) == wanted);
-            assert_true(crc64_by_table(crc64_by_table(0, data + start, cut), data + start + cut, len - cut) == wanted);
+            assert_true(crc64(crc64(0, data + start, cut), data + start + cut, len - cut) ==
+                        wanted);
+            assert_true(crc64_by_table(crc64_by_table(0, data + start, cut), data + start + cut,
+                                       len - cut) == wanted);
         }
     }
 }
 
-static void check_one(void *ctx, const char *server, const char *name, struct bytes payload, json_t *expected) {
+static void check_one(void *ctx, const char *server, const char *name, struct bytes payload,
+                      json_t *expected) {
     struct err err = { 0 };
     char *copy = mem_alloc(payload.len), footer[PAYLOAD_FOOTER_LEN];
     struct bytes changed = bytes_of(copy, payload.len);
@@ -91,7 +95,8 @@ static void refused(void **state) {
                                  65536, footer, &err));
 }
 
-static void find_module(void *ctx, const char *server, const char *name, struct bytes payload, json_t *expected) {
+static void find_module(void *ctx, const char *server, const char *name, struct bytes payload,
+                        json_t *expected) {
     struct payload_module module;
     if (!payload_module(payload, &module)) {
         assert_int_not_equal(payload_type(payload), VALUE_MODULE);

@@ -1,5 +1,6 @@
-/* Every dumped value of the corpus, from every server: decoded, written to a real server by commands, dumped there and
- * decoded again, it is the same; and where that server takes the dumped value itself, DEBUG DIGEST-VALUE agrees.
+/* Every dumped value of the corpus, from every server: decoded, written to a real server by
+ * commands, dumped there and decoded again, it is the same; and where that server takes the dumped
+ * value itself, DEBUG DIGEST-VALUE agrees.
  *
  * What the server can do is asked of it, so that any redis-server in PATH serves. */
 #include <setjmp.h>
@@ -75,8 +76,9 @@ static const struct resp_item *ask(struct peer *peer, size_t argc, const struct 
     return &peer->item;
 }
 
-#define ASK(peer, ...)                                                                                                 \
-    ask((peer), sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes), (struct bytes[]){ __VA_ARGS__ })
+#define ASK(peer, ...)                                                                             \
+    ask((peer), sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes),                    \
+        (struct bytes[]){ __VA_ARGS__ })
 #define W(s) BYTES_LITERAL(s)
 
 static bool has_command(struct peer *peer, const char *name) {
@@ -125,12 +127,16 @@ static bool on_lost(void *ctx, enum commands_loss what, struct bytes element, st
     return true;
 }
 
-static bool write_value(struct peer *peer, struct bytes key, struct bytes payload, size_t limit, struct err *err) {
-    struct commands_options options = { .can = peer->can, .max_args = limit, .max_bytes = 2 * limit };
+static bool write_value(struct peer *peer, struct bytes key, struct bytes payload, size_t limit,
+                        struct err *err) {
+    struct commands_options options = { .can = peer->can,
+                                        .max_args = limit,
+                                        .max_bytes = 2 * limit };
     struct commands_output output = { .emit = on_emit, .lost = on_lost, .ctx = peer };
     struct commands *commands = commands_new(key, &options, &output);
     bool ok = commands_expect_payload(commands, payload, err) &&
-              decode_value(payload, commands_sink(), commands, err) && commands_finish(commands, err);
+              decode_value(payload, commands_sink(), commands, err) &&
+              commands_finish(commands, err);
     commands_free(&commands);
     return ok;
 }
@@ -140,7 +146,8 @@ static bool write_value(struct peer *peer, struct bytes key, struct bytes payloa
 static void forget_expiry(json_t *hash) {
     const char *field;
     json_t *pair;
-    json_object_foreach(hash, field, pair) json_array_set_new(pair, 1, json_integer(FIELD_NEVER_EXPIRES));
+    json_object_foreach(hash, field, pair)
+        json_array_set_new(pair, 1, json_integer(FIELD_NEVER_EXPIRES));
 }
 
 static void forget_not_numbers(json_t *zset) {
@@ -183,7 +190,8 @@ static struct bytes dump(struct peer *peer, const char *key) {
 static void check_dump(struct peer *peer, const char *what, struct bytes payload) {
     struct err err = { 0 };
     struct bytes again = dump(peer, "copy");
-    json_t *source = rdb_value_json(payload, SIZE_MAX, &err), *target = rdb_value_json(again, SIZE_MAX, &err);
+    json_t *source = rdb_value_json(payload, SIZE_MAX, &err),
+           *target = rdb_value_json(again, SIZE_MAX, &err);
     assert_non_null(source);
     if (target != NULL) forget(peer, source, target);
     if (target == NULL || !json_equal(source, target)) {
@@ -201,8 +209,10 @@ static void check_digest(struct peer *peer, const char *what, struct bytes paylo
     char *stamped = mem_alloc(payload.len);
     struct err err = { 0 };
     memcpy(stamped, payload.ptr, payload.len);
-    assert_true(payload_restamp(payload, peer->version, stamped + payload.len - PAYLOAD_FOOTER_LEN, &err));
-    bool taken = !resp_is_error(ASK(peer, W("RESTORE"), W("restored"), W("0"), bytes_of(stamped, payload.len)));
+    assert_true(
+        payload_restamp(payload, peer->version, stamped + payload.len - PAYLOAD_FOOTER_LEN, &err));
+    bool taken = !resp_is_error(
+        ASK(peer, W("RESTORE"), W("restored"), W("0"), bytes_of(stamped, payload.len)));
     free(stamped);
     if (!taken) return;
     peer->restored++;
@@ -215,7 +225,8 @@ static void check_digest(struct peer *peer, const char *what, struct bytes paylo
     }
 }
 
-static void check_value(void *ctx, const char *server, const char *name, struct bytes payload, json_t *expected) {
+static void check_value(void *ctx, const char *server, const char *name, struct bytes payload,
+                        json_t *expected) {
     struct peer *peer = ctx;
     struct err err = { 0 };
     char what[128], line[1024];

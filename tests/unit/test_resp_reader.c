@@ -1,6 +1,6 @@
-/* The reader: every type of RESP2 and RESP3, whole and split at every byte; what is malformed is refused at the same
- * place however it arrives; nothing is read past the input (each input lies at the end of its own allocation, for the
- * sanitizer to watch). */
+/* The reader: every type of RESP2 and RESP3, whole and split at every byte; what is malformed is
+ * refused at the same place however it arrives; nothing is read past the input (each input lies at
+ * the end of its own allocation, for the sanitizer to watch). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +16,8 @@
 #include "resp/reader.h"
 
 /* Frames the first n bytes in an allocation of exactly that size. */
-static enum resp_frame frame_tight(struct resp_framer *framer, const char *text, size_t n, struct err *err) {
+static enum resp_frame frame_tight(struct resp_framer *framer, const char *text, size_t n,
+                                   struct err *err) {
     char *tight = mem_alloc(n);
     if (n > 0) memcpy(tight, text, n);
     enum resp_frame result = resp_frame(framer, bytes_of(tight, n), err);
@@ -25,7 +26,8 @@ static enum resp_frame frame_tight(struct resp_framer *framer, const char *text,
 }
 
 /* Byte by byte with one framer; returns the result and how many bytes it took. */
-static enum resp_frame frame_bytewise(const char *text, size_t len, size_t *taken, struct err *err) {
+static enum resp_frame frame_bytewise(const char *text, size_t len, size_t *taken,
+                                      struct err *err) {
     struct resp_framer framer = { 0 };
     for (size_t n = 0; n <= len; n++) {
         enum resp_frame result = frame_tight(&framer, text, n, err);
@@ -73,7 +75,8 @@ static void assert_bad(const char *text, size_t len) {
     assert_string_equal(whole_err.text, split_err.text);
 }
 
-/* Writes the walk over a reply as text: "[3 i:1 s:ab null ]" and the like; returns where out ends. */
+/* Writes the walk over a reply as text: "[3 i:1 s:ab null ]" and the like; returns where out ends.
+ */
 static char *describe(struct resp_cursor *c, char *out) {
     struct resp_item item;
     if (!resp_next(c, &item)) return out;
@@ -108,7 +111,8 @@ static const struct {
     { "#f\r\n", "#0 " },
     { ",3.25\r\n", ",3.25 " },
     { ",-inf\r\n", ",-inf " },
-    { "(3492890328409238509324850943850943825024385\r\n", "(3492890328409238509324850943850943825024385 " },
+    { "(3492890328409238509324850943850943825024385\r\n",
+      "(3492890328409238509324850943850943825024385 " },
     { "!8\r\nERR a\r\nb\r\n", "!ERR a\r\nb " },
     { "=7\r\ntxt:abc\r\n", "=abc " },
     { "=4\r\nmkd:\r\n", "= " },
@@ -268,8 +272,9 @@ static void random_replies(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type), cmocka_unit_test(malformed),       cmocka_unit_test(depth),
-        cmocka_unit_test(long_lines), cmocka_unit_test(announced_sizes), cmocka_unit_test(random_replies),
+        cmocka_unit_test(every_type),      cmocka_unit_test(malformed),
+        cmocka_unit_test(depth),           cmocka_unit_test(long_lines),
+        cmocka_unit_test(announced_sizes), cmocka_unit_test(random_replies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* The writer: what it writes is what the protocol asks for, byte for byte, and what the reader understands. */
+/* The writer: what it writes is what the protocol asks for, byte for byte, and what the reader
+ * understands. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -75,7 +76,8 @@ static void binary(void **state) {
     outq_fini(&q);
 }
 
-/* Arguments around every size at which something changes, copied and referred to, are read back equal. */
+/* Arguments around every size at which something changes, copied and referred to, are read back
+ * equal. */
 static void sizes_round_trip(void **state) {
     const size_t sizes[] = {
         0, 1, 9, 10, 99, 100, OUTQ_REF_MIN - 1, OUTQ_REF_MIN, 65000, 65472, 65535, 65536, 1 << 20

@@ -31,7 +31,8 @@ static struct address at(const char *host, uint16_t port) {
 }
 
 static void comparing(void **state) {
-    struct address a = at("Node.Example", 6379), b = at("node.example", 6379), c = at("node.example", 6380), u;
+    struct address a = at("Node.Example", 6379), b = at("node.example", 6379),
+                   c = at("node.example", 6380), u;
     assert_true(address_equal(&a, &b));
     assert_false(address_equal(&a, &c));
     assert_true(address_set_unix(&u, "node.example"));
@@ -80,8 +81,11 @@ static void malformed_redirects(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(setting),   cmocka_unit_test(comparing),           cmocka_unit_test(showing),
-        cmocka_unit_test(redirects), cmocka_unit_test(malformed_redirects),
+        cmocka_unit_test(setting),
+        cmocka_unit_test(comparing),
+        cmocka_unit_test(showing),
+        cmocka_unit_test(redirects),
+        cmocka_unit_test(malformed_redirects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

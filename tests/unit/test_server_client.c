@@ -1,5 +1,5 @@
-/* The pipelined client against a real server: every callback exactly once and in order whatever happens to the
- * connection, coming back after a loss, what is final, and values that are large. */
+/* The pipelined client against a real server: every callback exactly once and in order whatever
+ * happens to the connection, coming back after a loss, what is final, and values that are large. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -64,9 +64,11 @@ static void on_push(void *ctx, struct resp_cursor cursor) {
 }
 
 static struct client_settings to_server(void) {
-    struct client_settings s = {
-        .role = "source", .protocol = 2, .reconnect = true, .connect_timeout_ms = 5000, .reply_timeout_ms = 20000
-    };
+    struct client_settings s = { .role = "source",
+                                 .protocol = 2,
+                                 .reconnect = true,
+                                 .connect_timeout_ms = 5000,
+                                 .reply_timeout_ms = 20000 };
     address_set(&s.address, BYTES_LITERAL("127.0.0.1"), server.port);
     return s;
 }
@@ -103,9 +105,11 @@ static void send_echoes(struct heard *h, int n) {
     }
 }
 
-/* A command that is answered by nothing but the end of the connection: what is before it may all have been answered. */
+/* A command that is answered by nothing but the end of the connection: what is before it may all
+ * have been answered. */
 static void send_blocked(struct heard *h) {
-    const struct bytes words[] = { BYTES_LITERAL("BLPOP"), BYTES_LITERAL("nobody pushes here"), BYTES_LITERAL("0") };
+    const struct bytes words[] = { BYTES_LITERAL("BLPOP"), BYTES_LITERAL("nobody pushes here"),
+                                   BYTES_LITERAL("0") };
     client_command(h->client, on_echo, h, (void *)(intptr_t)h->sent++, 3, words);
 }
 
@@ -232,7 +236,8 @@ static void without_reconnecting(void **state) {
 
 static void closed_in_callbacks(void **state) {
     struct client_settings s = to_server();
-    struct heard a = { .close_on_ready = true }, b = { .close_at = 3000 }, c = { .kill_at = 10, .close_on_down = true };
+    struct heard a = { .close_on_ready = true }, b = { .close_at = 3000 },
+                 c = { .kill_at = 10, .close_on_down = true };
     struct heard d = { .close_at = 4999 };
     start(&a, &s);
     RUN_UNTIL(a.client == NULL);
@@ -269,7 +274,8 @@ static void assert_final(const struct client_settings *s, enum err_code code, co
     start(&h, s);
     RUN_UNTIL(h.down == 1);
     assert_true(h.final == 1 && h.ready == 0);
-    if (h.err.code != code || strstr(h.err.text, part) == NULL) fail_msg("%s: %s", err_label(h.err.code), h.err.text);
+    if (h.err.code != code || strstr(h.err.text, part) == NULL)
+        fail_msg("%s: %s", err_label(h.err.code), h.err.text);
     for (int i = 0; i < 10; i++) loop_run_once(loop, 20);
     assert_int_equal(h.down, 1);
     client_close(&h.client);
@@ -285,7 +291,8 @@ static void assert_ready(const struct client_settings *s) {
 
 static void logins(void **state) {
     struct redis_process guarded;
-    const char *const args[] = { "--requirepass", "secret", "--user", "copy", "on", ">pw", "~*", "+@all", NULL };
+    const char *const args[] = { "--requirepass", "secret", "--user", "copy", "on",
+                                 ">pw",           "~*",     "+@all",  NULL };
     redis_start(&guarded, args);
     for (int protocol = 2; protocol <= 3; protocol++) {
         struct client_settings s = to_server();
@@ -363,7 +370,8 @@ static void too_many_clients(void **state) {
     redis_stop(&crowded);
 }
 
-/* A script that blocks the server makes it refuse SELECT and the like for a while; that is no reason to give up. */
+/* A script that blocks the server makes it refuse SELECT and the like for a while; that is no
+ * reason to give up. */
 static void blocked_by_a_script(void **state) {
     struct client_settings s = to_server();
     struct heard script = { 0 }, other = { 0 }, selecting = { 0 };
@@ -371,7 +379,8 @@ static void blocked_by_a_script(void **state) {
     start(&script, &s);
     start(&selecting, &s);
     RUN_UNTIL(script.ready == 1 && selecting.ready == 1);
-    const struct bytes words[] = { BYTES_LITERAL("EVAL"), BYTES_LITERAL("while true do end"), BYTES_LITERAL("0") };
+    const struct bytes words[] = { BYTES_LITERAL("EVAL"), BYTES_LITERAL("while true do end"),
+                                   BYTES_LITERAL("0") };
     client_command(script.client, NULL, NULL, NULL, 3, words);
     for (int i = 0; i < 10; i++) loop_run_once(loop, 20);
     s.db = 3;
@@ -440,7 +449,9 @@ struct large {
 static void on_large(void *ctx, void *arg, const struct reply *reply) {
     struct large *l = ctx;
     l->done++;
-    if (arg != NULL) l->equal = reply->err == NULL && bytes_equal(reply->item.str, bytes_of(l->block->data, LARGE));
+    if (arg != NULL)
+        l->equal =
+            reply->err == NULL && bytes_equal(reply->item.str, bytes_of(l->block->data, LARGE));
 }
 
 /* Out by reference, back into one block, byte for byte. */
@@ -500,19 +511,23 @@ static void large_values(void **state) {
     tls_free(&tls);
 }
 
-/* A reply whose length nobody announces: 50 MB in 10,000 elements must not be copied again for each of them. */
+/* A reply whose length nobody announces: 50 MB in 10,000 elements must not be copied again for each
+ * of them. */
 static void reply_of_many_values(void **state) {
     struct client_settings s = to_server();
     struct err err;
     struct call_reply reply;
-    redis_do(&server, "EVAL \"for i=1,10000 do redis.call('RPUSH','many',string.rep('x',5000)) end return 1\" 0");
+    redis_do(
+        &server,
+        "EVAL \"for i=1,10000 do redis.call('RPUSH','many',string.rep('x',5000)) end return 1\" 0");
     struct client *client = call_open(loop, &s, PATIENCE_MS, &err);
     int64_t start_ms = clock_mono_ms();
     assert_true(call_ok(loop, client, PATIENCE_MS, &reply, &err, "LRANGE many 0 -1"));
     assert_true(clock_mono_ms() - start_ms < 10000);
     assert_int_equal(reply.item.num, 10000);
     struct resp_item item;
-    for (int i = 0; i < 10000; i++) assert_true(resp_next(&reply.cursor, &item) && item.str.len == 5000);
+    for (int i = 0; i < 10000; i++)
+        assert_true(resp_next(&reply.cursor, &item) && item.str.len == 5000);
     call_reply_fini(&reply);
     client_close(&client);
 }
@@ -522,7 +537,9 @@ static void replies_are_bounded(void **state) {
     struct client_settings s = to_server();
     struct err err;
     struct call_reply reply;
-    redis_do(&server, "EVAL \"redis.call('SET','b',string.rep('x',3000000)) redis.call('SET','s','y') return 1\" 0");
+    redis_do(
+        &server,
+        "EVAL \"redis.call('SET','b',string.rep('x',3000000)) redis.call('SET','s','y') return 1\" 0");
     s.reply_bytes_max = 1000000;
     s.reconnect = false;
     struct client *client = call_open(loop, &s, PATIENCE_MS, &err);
@@ -574,8 +591,8 @@ static void pushes(void **state) {
     s.protocol = 3;
     start(&h, &s);
     RUN_UNTIL(h.ready == 1);
-    const struct bytes words[] = { BYTES_LITERAL("CLIENT"), BYTES_LITERAL("TRACKING"), BYTES_LITERAL("ON"),
-                                   BYTES_LITERAL("BCAST") };
+    const struct bytes words[] = { BYTES_LITERAL("CLIENT"), BYTES_LITERAL("TRACKING"),
+                                   BYTES_LITERAL("ON"), BYTES_LITERAL("BCAST") };
     client_command(h.client, NULL, NULL, NULL, 4, words);
     RUN_UNTIL(client_pending(h.client) == 0);
     for (int i = 0; i < 20; i++) {
@@ -669,7 +686,8 @@ static void *talk_over_tls(void *arg) {
         if (client == NULL) return (void *)"no client";
         for (int i = 0; i < 200; i++) {
             struct call_reply reply;
-            if (!call_ok(mine, client, PATIENCE_MS, &reply, &err, "PING")) return (void *)"no answer";
+            if (!call_ok(mine, client, PATIENCE_MS, &reply, &err, "PING"))
+                return (void *)"no answer";
             call_reply_fini(&reply);
         }
         client_close(&client);
@@ -712,7 +730,8 @@ static void calls_are_finished_in_any_order(void **state) {
     struct err err;
     settings.reconnect = false;
     struct client *client = call_open(loop, &settings, PATIENCE_MS, &err);
-    struct call *a = start_echo(client, "a"), *b = start_echo(client, "b"), *c = start_echo(client, "c");
+    struct call *a = start_echo(client, "a"), *b = start_echo(client, "b"),
+                *c = start_echo(client, "c");
     assert_int_equal(client_pending(client), 3);
     call_drop(&b);
     assert_null(b);
@@ -763,9 +782,9 @@ static int setup(void **state) {
 
 /* How often CLIENT KILL was called, as the server counts it. */
 static int kills_counted(void) {
-    const char *line =
-        redis_do(&server, "EVAL \"return redis.status_reply(string.match(redis.call('info','commandstats'),"
-                          "'client|kill:calls=(%%d+)') or '0')\" 0");
+    const char *line = redis_do(
+        &server, "EVAL \"return redis.status_reply(string.match(redis.call('info','commandstats'),"
+                 "'client|kill:calls=(%%d+)') or '0')\" 0");
     assert_int_equal(line[0], '+');
     return atoi(line + 1);
 }

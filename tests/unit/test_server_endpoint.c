@@ -1,4 +1,5 @@
-/* Endpoints: accepted forms with what they mean, and refused ones with what the error says and does not say. */
+/* Endpoints: accepted forms with what they mean, and refused ones with what the error says and does
+ * not say. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -93,8 +94,9 @@ static void test_unix(void **state) {
 }
 
 static void test_sentinel(void **state) {
-    struct endpoint endpoint = parse("rediss-sentinel://u:p@s1,s2:5000,[::1]/4?sentinelMasterId=my%20name&timeout=5s"
-                                     "&sentinelUser=su&sentinelPassword=sp");
+    struct endpoint endpoint =
+        parse("rediss-sentinel://u:p@s1,s2:5000,[::1]/4?sentinelMasterId=my%20name&timeout=5s"
+              "&sentinelUser=su&sentinelPassword=sp");
     assert_int_equal(endpoint.kind, ENDPOINT_SENTINEL);
     assert_true(endpoint.tls.on);
     assert_int_equal(endpoint.n_hosts, 3);
@@ -164,7 +166,8 @@ static const struct refused {
     { "redis://h?timeout=2d", "timeout" },
     { "redis://h?timeout=", "no value" },
     { "redis://h?timeout=1s&timeout=2s", "twice" },
-    { "redis://h?tiemout=1s", "unknown parameter \"tiemout\"; known here are timeout, db, database" },
+    { "redis://h?tiemout=1s",
+      "unknown parameter \"tiemout\"; known here are timeout, db, database" },
     { "redis://h?password=SECRET", "unknown parameter \"password\"" },
     { "redis://app:SECRET/x@h", "%2F" },
     { "redis://app:SECRET/x@y@h", "%2F" },
@@ -192,10 +195,12 @@ static void test_refused(void **state) {
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
         struct endpoint endpoint;
         struct err err = { 0 };
-        if (endpoint_parse(&endpoint, "source", refused[i].text, &err)) fail_msg("accepted: %s", refused[i].text);
+        if (endpoint_parse(&endpoint, "source", refused[i].text, &err))
+            fail_msg("accepted: %s", refused[i].text);
         assert_int_equal(err.code, ERR_USAGE);
         assert_string_equal(err.place, "source");
-        if (strstr(err.text, refused[i].says) == NULL) fail_msg("%s: %s", refused[i].text, err.text);
+        if (strstr(err.text, refused[i].says) == NULL)
+            fail_msg("%s: %s", refused[i].text, err.text);
         if (strstr(err.text, "SECRET") != NULL) fail_msg("the password shows: %s", err.text);
         endpoint_fini(&endpoint);
     }
@@ -233,8 +238,9 @@ static void test_bounds(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tcp_forms), cmocka_unit_test(test_logins),  cmocka_unit_test(test_unix),
-        cmocka_unit_test(test_sentinel),  cmocka_unit_test(test_refused), cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_tcp_forms), cmocka_unit_test(test_logins),
+        cmocka_unit_test(test_unix),      cmocka_unit_test(test_sentinel),
+        cmocka_unit_test(test_refused),   cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

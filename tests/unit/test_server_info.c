@@ -1,4 +1,5 @@
-/* INFO of every flavour and version in the shape in which it comes: CRLF lines, sections, fields that begin alike. */
+/* INFO of every flavour and version in the shape in which it comes: CRLF lines, sections, fields
+ * that begin alike. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,36 +15,43 @@
 
 static const char redis_5[] =
     "# Server" L "redis_version:5.0.14" L "redis_git_sha1:00000000" L "redis_mode:standalone" L
-    "os:Linux 5.10.0 x86_64" L "run_id:1f4ff5b7ba5ac6d0e5ab9b0d2f3c9a8d7e6f5a4b" L "tcp_port:6379" L L "# Memory" L
-    "used_memory:1000000" L "used_memory_human:976.56K" L "used_memory_dataset:500000" L
-    "used_memory_dataset_perc:50.00%" L "total_system_memory:8000000000" L "maxmemory:2147483648" L
-    "maxmemory_human:2.00G" L "maxmemory_policy:noeviction" L L "# Persistence" L "loading:0" L L "# Replication" L
-    "role:slave" L "master_host:10.0.0.9" L "master_port:6390" L "master_link_status:up" L "slave_read_only:1" L
-    "connected_slaves:0" L "master_replid:aaaaaaaaaabbbbbbbbbbccccccccccdddddddddd" L
-    "master_replid2:0000000000000000000000000000000000000000" L L "# Cluster" L "cluster_enabled:0" L L "# Keyspace" L
-    "db0:keys=12,expires=3,avg_ttl=0" L "db11:keys=7,expires=0,avg_ttl=0" L;
+    "os:Linux 5.10.0 x86_64" L "run_id:1f4ff5b7ba5ac6d0e5ab9b0d2f3c9a8d7e6f5a4b" L
+    "tcp_port:6379" L L "# Memory" L "used_memory:1000000" L "used_memory_human:976.56K" L
+    "used_memory_dataset:500000" L "used_memory_dataset_perc:50.00%" L
+    "total_system_memory:8000000000" L "maxmemory:2147483648" L "maxmemory_human:2.00G" L
+    "maxmemory_policy:noeviction" L L "# Persistence" L "loading:0" L L "# Replication" L
+    "role:slave" L "master_host:10.0.0.9" L "master_port:6390" L "master_link_status:up" L
+    "slave_read_only:1" L "connected_slaves:0" L
+    "master_replid:aaaaaaaaaabbbbbbbbbbccccccccccdddddddddd" L
+    "master_replid2:0000000000000000000000000000000000000000" L L "# Cluster" L
+    "cluster_enabled:0" L L "# Keyspace" L "db0:keys=12,expires=3,avg_ttl=0" L
+    "db11:keys=7,expires=0,avg_ttl=0" L;
 
 static const char redis_6[] =
-    "# Server" L "redis_version:6.0.20" L "redis_mode:cluster" L "run_id:r6" L L "# Persistence" L "loading:1" L
-    "loading_start_time:5" L L "# Replication" L "role:master" L "connected_slaves:1" L
-    "slave0:ip=127.0.0.1,port=7003,state=online,offset=14,lag=0" L L "# Cluster" L "cluster_enabled:1" L L
-    "# Keyspace" L;
+    "# Server" L "redis_version:6.0.20" L "redis_mode:cluster" L "run_id:r6" L L "# Persistence" L
+    "loading:1" L "loading_start_time:5" L L "# Replication" L "role:master" L
+    "connected_slaves:1" L "slave0:ip=127.0.0.1,port=7003,state=online,offset=14,lag=0" L L
+    "# Cluster" L "cluster_enabled:1" L L "# Keyspace" L;
 
 static const char redis_7[] =
-    "# Server" L "redis_version:7.0.15" L "redis_mode:standalone" L "run_id:r7" L "os:Linux 6.1.0" L L "# Memory" L
-    "maxmemory:0" L "maxmemory_policy:allkeys-lru" L L "# Keyspace" L "db0:keys=1000000,expires=500000,avg_ttl=8633" L;
+    "# Server" L "redis_version:7.0.15" L "redis_mode:standalone" L "run_id:r7" L
+    "os:Linux 6.1.0" L L "# Memory" L "maxmemory:0" L "maxmemory_policy:allkeys-lru" L L
+    "# Keyspace" L "db0:keys=1000000,expires=500000,avg_ttl=8633" L;
 
-static const char redis_8[] = "# Server" L "redis_version:8.0.2" L "redis_mode:standalone" L "run_id:r8" L L
-                              "# Keyspace" L "db0:keys=5,expires=1,avg_ttl=0,subexpiry=2" L L "# Keysizes" L
-                              "db0_distrib_strings_sizes:1=5,2=3" L "db3:keys=1,expires=0,avg_ttl=0,subexpiry=0" L;
+static const char redis_8[] =
+    "# Server" L "redis_version:8.0.2" L "redis_mode:standalone" L "run_id:r8" L L "# Keyspace" L
+    "db0:keys=5,expires=1,avg_ttl=0,subexpiry=2" L L "# Keysizes" L
+    "db0_distrib_strings_sizes:1=5,2=3" L "db3:keys=1,expires=0,avg_ttl=0,subexpiry=0" L;
 
 static const char valkey_8[] =
-    "# Server" L "redis_version:7.2.4" L "server_name:valkey" L "valkey_version:8.1.1" L "valkey_release_stage:ga" L
-    "server_mode:standalone" L "run_id:v8" L L "# Keyspace" L "db0:keys=9,expires=8,avg_ttl=0" L;
+    "# Server" L "redis_version:7.2.4" L "server_name:valkey" L "valkey_version:8.1.1" L
+    "valkey_release_stage:ga" L "server_mode:standalone" L "run_id:v8" L L "# Keyspace" L
+    "db0:keys=9,expires=8,avg_ttl=0" L;
 
 static const char valkey_9[] =
-    "# Server" L "redis_version:7.2.4" L "server_name:valkey" L "valkey_version:9.1.2" L "server_mode:cluster" L
-    "run_id:v9" L L "# Keyspace" L "db0:keys=9,expires=8,avg_ttl=0,keys_with_volatile_items=1" L
+    "# Server" L "redis_version:7.2.4" L "server_name:valkey" L "valkey_version:9.1.2" L
+    "server_mode:cluster" L "run_id:v9" L L "# Keyspace" L
+    "db0:keys=9,expires=8,avg_ttl=0,keys_with_volatile_items=1" L
     "db15:keys=1,expires=1,avg_ttl=0" L;
 
 static struct server_info parsed(const char *text) {
@@ -114,8 +122,8 @@ static void keyspace(void **state) {
 }
 
 static void numbers(void **state) {
-    struct bytes info =
-        BYTES_LITERAL("total_forks:7\r\nmaster_repl_offset:123456789012345\r\nbad:x\r\nlow:-1\r\nnone:\r\n");
+    struct bytes info = BYTES_LITERAL(
+        "total_forks:7\r\nmaster_repl_offset:123456789012345\r\nbad:x\r\nlow:-1\r\nnone:\r\n");
     uint64_t n;
     assert_true(info_number(info, "total_forks", &n) && n == 7);
     assert_true(info_number(info, "master_repl_offset", &n) && n == 123456789012345);
@@ -126,9 +134,12 @@ static void numbers(void **state) {
 
 static void children(void **state) {
     assert_false(info_has_child(bytes_of_str(redis_5)));
-    assert_false(info_has_child(BYTES_LITERAL("rdb_bgsave_in_progress:0\r\naof_rewrite_in_progress:0\r\n")));
-    assert_true(info_has_child(BYTES_LITERAL("rdb_bgsave_in_progress:1\r\naof_rewrite_in_progress:0\r\n")));
-    assert_true(info_has_child(BYTES_LITERAL("rdb_bgsave_in_progress:0\r\naof_rewrite_in_progress:1\r\n")));
+    assert_false(
+        info_has_child(BYTES_LITERAL("rdb_bgsave_in_progress:0\r\naof_rewrite_in_progress:0\r\n")));
+    assert_true(
+        info_has_child(BYTES_LITERAL("rdb_bgsave_in_progress:1\r\naof_rewrite_in_progress:0\r\n")));
+    assert_true(
+        info_has_child(BYTES_LITERAL("rdb_bgsave_in_progress:0\r\naof_rewrite_in_progress:1\r\n")));
     assert_true(info_has_child(BYTES_LITERAL("module_fork_in_progress:1\r\n")));
     assert_false(info_has_child(BYTES_LITERAL("aof_rewrite_scheduled:1\r\n")));
 }
@@ -139,24 +150,28 @@ static void replicas(void **state) {
     assert_int_equal(lowest, 14);
     assert_int_equal(info_replicas(bytes_of_str(redis_5), &lowest), 0);
     assert_int_equal(lowest, 0);
-    struct bytes several = BYTES_LITERAL("slave_read_only:1\r\n"
-                                         "slave0:ip=10.0.0.1,port=1,state=online,offset=300,lag=0\r\n"
-                                         "slave1:ip=10.0.0.2,port=1,state=wait_bgsave,offset=0,lag=0\r\n"
-                                         "slave2:ip=10.0.0.3,port=1,state=online,offset=200,lag=1,type=replica\r\n");
+    struct bytes several =
+        BYTES_LITERAL("slave_read_only:1\r\n"
+                      "slave0:ip=10.0.0.1,port=1,state=online,offset=300,lag=0\r\n"
+                      "slave1:ip=10.0.0.2,port=1,state=wait_bgsave,offset=0,lag=0\r\n"
+                      "slave2:ip=10.0.0.3,port=1,state=online,offset=200,lag=1,type=replica\r\n");
     assert_int_equal(info_replicas(several, &lowest), 2);
     assert_int_equal(lowest, 200);
-    struct bytes silent = BYTES_LITERAL("slave0:ip=h,port=1,state=online,offset=9\nslave1:ip=h,port=1,state=online\n");
+    struct bytes silent = BYTES_LITERAL(
+        "slave0:ip=h,port=1,state=online,offset=9\nslave1:ip=h,port=1,state=online\n");
     assert_int_equal(info_replicas(silent, &lowest), 2);
     assert_int_equal(lowest, 0);
 }
 
 static void calls(void **state) {
-    struct bytes redis_62 = BYTES_LITERAL("# Commandstats\r\ncmdstat_xgroup:calls=5,usec=9,usec_per_call=1.80,"
-                                          "rejected_calls=1,failed_calls=0\r\ncmdstat_xgroupx:calls=100,usec=1\r\n"
-                                          "cmdstat_set:calls=3,usec=1\r\n");
-    struct bytes redis_70 = BYTES_LITERAL("# Commandstats\r\ncmdstat_xgroup|create:calls=2,usec=9\r\n"
-                                          "cmdstat_xgroup|setid:calls=3,usec=9\r\ncmdstat_function|list:calls=9\r\n"
-                                          "cmdstat_function|load:calls=1,usec=40\r\n");
+    struct bytes redis_62 =
+        BYTES_LITERAL("# Commandstats\r\ncmdstat_xgroup:calls=5,usec=9,usec_per_call=1.80,"
+                      "rejected_calls=1,failed_calls=0\r\ncmdstat_xgroupx:calls=100,usec=1\r\n"
+                      "cmdstat_set:calls=3,usec=1\r\n");
+    struct bytes redis_70 =
+        BYTES_LITERAL("# Commandstats\r\ncmdstat_xgroup|create:calls=2,usec=9\r\n"
+                      "cmdstat_xgroup|setid:calls=3,usec=9\r\ncmdstat_function|list:calls=9\r\n"
+                      "cmdstat_function|load:calls=1,usec=40\r\n");
     assert_int_equal(info_calls(redis_62, "xgroup"), 5);
     assert_int_equal(info_calls(redis_62, "set"), 3);
     assert_int_equal(info_calls(redis_62, "se"), 0);
@@ -165,14 +180,17 @@ static void calls(void **state) {
     assert_int_equal(info_calls(redis_70, "function|load"), 1);
     assert_int_equal(info_calls(redis_70, "function|delete"), 0);
     assert_true(info_counts_calls(redis_62) && info_counts_calls(redis_70));
-    assert_false(info_counts_calls(bytes_of_str(redis_7)) || info_counts_calls(BYTES_LITERAL("# Commandstats\r\n")));
+    assert_false(info_counts_calls(bytes_of_str(redis_7)) ||
+                 info_counts_calls(BYTES_LITERAL("# Commandstats\r\n")));
 }
 
 static void processor_time(void **state) {
-    static const char redis_60[] = "used_cpu_sys:1.006226" L "used_cpu_user:20.002075" L
-                                   "used_cpu_sys_children:9.000904" L "used_cpu_user_children:9.001039" L;
-    static const char redis_70[] = "used_cpu_sys:5.000000" L "used_cpu_user:5.000000" L
-                                   "used_cpu_sys_main_thread:0.003076" L "used_cpu_user_main_thread:1.000001" L;
+    static const char redis_60[] =
+        "used_cpu_sys:1.006226" L "used_cpu_user:20.002075" L "used_cpu_sys_children:9.000904" L
+        "used_cpu_user_children:9.001039" L;
+    static const char redis_70[] =
+        "used_cpu_sys:5.000000" L "used_cpu_user:5.000000" L "used_cpu_sys_main_thread:0.003076" L
+        "used_cpu_user_main_thread:1.000001" L;
     assert_int_equal(info_cpu_us(bytes_of_str(redis_60)), 21008301);
     assert_int_equal(info_cpu_us(bytes_of_str(redis_70)), 1003077);
     static const char *const odd[] = { "",
@@ -180,8 +198,10 @@ static void processor_time(void **state) {
                                        "used_cpu_sys:1" L "used_cpu_user:2",
                                        "used_cpu_sys:-1.000000" L "used_cpu_user:1.000000",
                                        "used_cpu_sys:1.00000x" L "used_cpu_user:1.000000",
-                                       "used_cpu_sys:99999999999999.000000" L "used_cpu_user:1.000000" };
-    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) assert_int_equal(info_cpu_us(bytes_of_str(odd[i])), -1);
+                                       "used_cpu_sys:99999999999999.000000" L
+                                       "used_cpu_user:1.000000" };
+    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
+        assert_int_equal(info_cpu_us(bytes_of_str(odd[i])), -1);
 }
 
 static void fields(void **state) {

@@ -1,5 +1,5 @@
-/* The picture of a cluster: CLUSTER SLOTS as each version and ElastiCache answer it, answers that must be refused, and
- * what the rest of the program asks the picture. */
+/* The picture of a cluster: CLUSTER SLOTS as each version and ElastiCache answer it, answers that
+ * must be refused, and what the rest of the program asks the picture. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,7 +34,8 @@ static struct topology *parse(const char *raw, struct err *err) {
     assert_int_equal(framer.pos, all.len);
     struct address a = from();
     *err = (struct err){ 0 };
-    struct topology *t = topology_parse_slots(resp_cursor_of(all), &a, "source config.example:6379", err);
+    struct topology *t =
+        topology_parse_slots(resp_cursor_of(all), &a, "source config.example:6379", err);
     free(text);
     return t;
 }
@@ -53,12 +54,13 @@ static void assert_node(const struct topology *t, int node, const char *shown) {
 }
 
 #define NODE(host, port, id) "*3|" host ":" port "|" id
-#define THREE                                                                                                          \
-    "*3|"                                                                                                              \
-    "*4|:0|:5460|" NODE("$8|10.0.0.1|", "7000", "$2|p1|")                                                              \
-        NODE("$8|10.0.0.4|", "7003", "$2|r1|") "*4|:5461|:10922|" NODE("$8|10.0.0.2|", "7001", "$2|p2|")               \
-            NODE("$8|10.0.0.5|", "7004", "$2|r2|") "*4|:10923|:16383|" NODE("$8|10.0.0.3|", "7002", "$2|p3|")          \
-                NODE("$8|10.0.0.6|", "7005", "$2|r3|")
+#define THREE                                                                                      \
+    "*3|"                                                                                          \
+    "*4|:0|:5460|" NODE("$8|10.0.0.1|", "7000", "$2|p1|")                                          \
+        NODE("$8|10.0.0.4|", "7003", "$2|r1|") "*4|:5461|:10922|" NODE("$8|10.0.0.2|", "7001",     \
+                                                                       "$2|p2|")                   \
+            NODE("$8|10.0.0.5|", "7004", "$2|r2|") "*4|:10923|:16383|" NODE(                       \
+                "$8|10.0.0.3|", "7002", "$2|p3|") NODE("$8|10.0.0.6|", "7005", "$2|r3|")
 
 static void whole_cluster(void **state) {
     struct topology *t = parse_good(THREE);
@@ -88,19 +90,20 @@ static void whole_cluster(void **state) {
 
 static void hosts(void **state) {
     /* Null and empty mean the host that was asked; "?" has its address in the metadata. */
-    struct topology *t = parse_good("*1|*5|:0|:16383|" NODE("$-1|", "7000", "$1|a|")
-                                        NODE("$0||", "7001", "$1|b|") "*4|$1|?|:7002|$1|c|*2|$2|ip|$8|10.0.0.7|");
+    struct topology *t = parse_good("*1|*5|:0|:16383|" NODE("$-1|", "7000", "$1|a|") NODE(
+        "$0||", "7001", "$1|b|") "*4|$1|?|:7002|$1|c|*2|$2|ip|$8|10.0.0.7|");
     assert_node(t, 0, "config.example:7000");
     assert_node(t, 1, "config.example:7001");
     assert_node(t, 2, "10.0.0.7:7002");
     topology_unref(&t);
-    t = parse_good(
-        "*1|*4|:0|:16383|" NODE("_|", "7000", "$1|a|") "*4|$6|a.host|:7002|$1|c|%2|$2|ip|$8|10.0.0.7|$1|x|_|");
+    t = parse_good("*1|*4|:0|:16383|" NODE(
+        "_|", "7000", "$1|a|") "*4|$6|a.host|:7002|$1|c|%2|$2|ip|$8|10.0.0.7|$1|x|_|");
     assert_node(t, 0, "config.example:7000");
     assert_node(t, 1, "a.host:7002");
     topology_unref(&t);
     /* Metadata of RESP2 with the name behind the address; and none at all, as 6.0 answers. */
-    t = parse_good("*2|*3|:0|:1|*4|$8|10.0.0.1|:7000|$1|a|*2|$8|hostname|$6|a.host|*3|:2|:3|*2|$8|10.0.0.2|:7000|");
+    t = parse_good(
+        "*2|*3|:0|:1|*4|$8|10.0.0.1|:7000|$1|a|*2|$8|hostname|$6|a.host|*3|:2|:3|*2|$8|10.0.0.2|:7000|");
     assert_node(t, 0, "10.0.0.1:7000");
     assert_node(t, 1, "10.0.0.2:7000");
     assert_string_equal(t->nodes[1].id, "");
@@ -112,8 +115,9 @@ static void hosts(void **state) {
 
 static void gaps_and_roles(void **state) {
     /* A node that is named as a replica first and owns slots itself is a primary. */
-    struct topology *t = parse_good("*3|*4|:0|:10|" NODE("$1|a|", "1", "$1|a|") NODE(
-        "$1|b|", "1", "$1|b|") "*3|:20|:30|" NODE("$1|b|", "1", "$1|b|") "*3|:40|:50|" NODE("$1|a|", "1", "$1|a|"));
+    struct topology *t = parse_good(
+        "*3|*4|:0|:10|" NODE("$1|a|", "1", "$1|a|") NODE("$1|b|", "1", "$1|b|") "*3|:20|:30|" NODE(
+            "$1|b|", "1", "$1|b|") "*3|:40|:50|" NODE("$1|a|", "1", "$1|a|"));
     assert_int_equal(t->n_nodes, 2);
     assert_int_equal(t->n_primaries, 2);
     assert_int_equal(topology_uncovered(t), SLOT_COUNT - 33);
@@ -184,14 +188,16 @@ static void equality(void **state) {
     /* Other order of nodes, same picture. */
     b = parse_good("*3|*4|:10923|:16383|" NODE("$8|10.0.0.3|", "7002", "$2|p3|") NODE(
         "$8|10.0.0.6|", "7005", "$2|r3|") "*4|:0|:5460|" NODE("$8|10.0.0.1|", "7000", "$2|p1|")
-                       NODE("$8|10.0.0.4|", "7003", "$2|r1|") "*4|:5461|:10922|" NODE("$8|10.0.0.2|", "7001", "$2|p2|")
+                       NODE("$8|10.0.0.4|", "7003",
+                            "$2|r1|") "*4|:5461|:10922|" NODE("$8|10.0.0.2|", "7001", "$2|p2|")
                            NODE("$8|10.0.0.5|", "7004", "$2|r2|"));
     assert_true(topology_equal(a, b));
     topology_unref(&b);
     /* Two replicas have changed places. */
     b = parse_good("*3|*4|:0|:5460|" NODE("$8|10.0.0.1|", "7000", "$2|p1|") NODE(
         "$8|10.0.0.5|", "7004", "$2|r2|") "*4|:5461|:10922|" NODE("$8|10.0.0.2|", "7001", "$2|p2|")
-                       NODE("$8|10.0.0.4|", "7003", "$2|r1|") "*4|:10923|:16383|" NODE("$8|10.0.0.3|", "7002", "$2|p3|")
+                       NODE("$8|10.0.0.4|", "7003",
+                            "$2|r1|") "*4|:10923|:16383|" NODE("$8|10.0.0.3|", "7002", "$2|p3|")
                            NODE("$8|10.0.0.6|", "7005", "$2|r3|"));
     assert_false(topology_equal(a, b));
     topology_unref(&b);
@@ -258,9 +264,15 @@ static void counted_across_threads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_cluster), cmocka_unit_test(hosts),         cmocka_unit_test(gaps_and_roles),
-        cmocka_unit_test(refused),       cmocka_unit_test(hostile_sizes), cmocka_unit_test(equality),
-        cmocka_unit_test(single),        cmocka_unit_test(open_slots),    cmocka_unit_test(counted_across_threads),
+        cmocka_unit_test(whole_cluster),
+        cmocka_unit_test(hosts),
+        cmocka_unit_test(gaps_and_roles),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(hostile_sizes),
+        cmocka_unit_test(equality),
+        cmocka_unit_test(single),
+        cmocka_unit_test(open_slots),
+        cmocka_unit_test(counted_across_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

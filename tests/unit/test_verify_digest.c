@@ -80,11 +80,13 @@ static void hyperloglog_cache_is_left_out(void **state) {
     memset(b + 8, 7, 8);
     assert_true(digest_equal(digest_of_string(bytes_of(a, 40)), digest_of_string(bytes_of(b, 40))));
     b[16] = 1;
-    assert_false(digest_equal(digest_of_string(bytes_of(a, 40)), digest_of_string(bytes_of(b, 40))));
+    assert_false(
+        digest_equal(digest_of_string(bytes_of(a, 40)), digest_of_string(bytes_of(b, 40))));
     memset(b, 0, sizeof(b));
     a[0] = b[0] = 'h';
     a[9] = 1;
-    assert_false(digest_equal(digest_of_string(bytes_of(a, 40)), digest_of_string(bytes_of(b, 40))));
+    assert_false(
+        digest_equal(digest_of_string(bytes_of(a, 40)), digest_of_string(bytes_of(b, 40))));
 }
 
 static void counters_count_where_both_keep_them(void **state) {
@@ -136,7 +138,8 @@ static void kinds_of_differences(void **state) {
         assert_true(strlen(difference_title(kind)) > 0);
         assert_true(strlen(difference_sentence(kind)) > 0);
         for (int k = 0; k < i; k++)
-            assert_string_not_equal(difference_label(kind), difference_label((enum difference_kind)k));
+            assert_string_not_equal(difference_label(kind),
+                                    difference_label((enum difference_kind)k));
     }
     assert_string_equal(difference_label(DIFFERENCE_TTL), "ttl");
     struct compare_result result = { .count = { 1, 2, 3, 4, 5 } };
@@ -146,16 +149,19 @@ static void kinds_of_differences(void **state) {
 static void sets_know_what_was_added(void **state) {
     struct digest_set *set = NULL;
     assert_false(digest_set_has(set, word("0")));
-    for (int i = 0; i < 10000; i += 2) digest_set_add(&set, digest_chain_number((struct digest){ 0 }, i));
+    for (int i = 0; i < 10000; i += 2)
+        digest_set_add(&set, digest_chain_number((struct digest){ 0 }, i));
     for (int i = 0; i < 10000; i++)
-        assert_int_equal(digest_set_has(set, digest_chain_number((struct digest){ 0 }, i)), i % 2 == 0);
+        assert_int_equal(digest_set_has(set, digest_chain_number((struct digest){ 0 }, i)),
+                         i % 2 == 0);
     digest_set_free(&set);
     assert_null(set);
 }
 
 static void places_are_even(void **state) {
     int below = 0;
-    for (int64_t i = 0; i < 10000; i++) below += digest_place(bytes_of(&i, sizeof(i)), 7) < UINT64_MAX / 10;
+    for (int64_t i = 0; i < 10000; i++)
+        below += digest_place(bytes_of(&i, sizeof(i)), 7) < UINT64_MAX / 10;
     assert_in_range(below, 900, 1100);
     assert_true(digest_place(bytes_of_str("key"), 7) == digest_place(bytes_of_str("key"), 7));
     assert_true(digest_place(bytes_of_str("key"), 7) != digest_place(bytes_of_str("key"), 8));

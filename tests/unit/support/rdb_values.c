@@ -151,7 +151,8 @@ static bool on_zset_member(void *ctx, struct bytes member, double score, struct 
     return true;
 }
 
-static bool on_hash_field(void *ctx, struct bytes field, struct bytes value, int64_t expiry_ms, struct err *err) {
+static bool on_hash_field(void *ctx, struct bytes field, struct bytes value, int64_t expiry_ms,
+                          struct err *err) {
     json_t *pair = json_array();
     json_array_append_new(pair, json_of(value));
     json_array_append_new(pair, json_integer(expiry_ms));
@@ -159,7 +160,8 @@ static bool on_hash_field(void *ctx, struct bytes field, struct bytes value, int
     return true;
 }
 
-static bool on_stream_entry(void *ctx, struct stream_id id, size_t n, const struct bytes *fields, struct err *err) {
+static bool on_stream_entry(void *ctx, struct stream_id id, size_t n, const struct bytes *fields,
+                            struct err *err) {
     json_t *stream = child(ctx, "stream", json_object()), *entry = json_array();
     json_array_append_new(entry, json_id(id));
     for (size_t i = 0; i < 2 * n; i++) json_array_append_new(entry, json_of(fields[i]));
@@ -183,7 +185,8 @@ static json_t *group_of(json_t *value, struct bytes name) {
     return child_of(json_object_get(json_object_get(value, "stream"), "groups"), name);
 }
 
-static bool on_group(void *ctx, struct bytes group, struct stream_id last, int64_t entries_read, struct err *err) {
+static bool on_group(void *ctx, struct bytes group, struct stream_id last, int64_t entries_read,
+                     struct err *err) {
     json_t *g = group_of(ctx, group);
     child(g, "consumers", json_object());
     json_object_set_new(g, "last", json_id(last));
@@ -191,15 +194,16 @@ static bool on_group(void *ctx, struct bytes group, struct stream_id last, int64
     return true;
 }
 
-static bool on_consumer(void *ctx, struct bytes group, struct bytes consumer, int64_t seen_ms, int64_t active_ms,
-                        struct err *err) {
+static bool on_consumer(void *ctx, struct bytes group, struct bytes consumer, int64_t seen_ms,
+                        int64_t active_ms, struct err *err) {
     child_of(json_object_get(group_of(ctx, group), "consumers"), consumer);
     return true;
 }
 
-static bool on_pending(void *ctx, struct bytes group, struct bytes consumer, struct stream_id id, int64_t delivered_ms,
-                       uint64_t deliveries, struct err *err) {
-    json_t *pending = child_of(json_object_get(group_of(ctx, group), "consumers"), consumer), *pair = json_array();
+static bool on_pending(void *ctx, struct bytes group, struct bytes consumer, struct stream_id id,
+                       int64_t delivered_ms, uint64_t deliveries, struct err *err) {
+    json_t *pending = child_of(json_object_get(group_of(ctx, group), "consumers"), consumer),
+           *pair = json_array();
     json_t *name = json_id(id);
     json_array_append_new(pair, json_integer(delivered_ms));
     json_array_append_new(pair, json_integer((json_int_t)deliveries));

@@ -18,7 +18,8 @@
 /* Sets the directory that holds fuzz/corpus and unit/data. */
 void rdb_values_at(const char *tests_directory);
 
-typedef void rdb_value_fn(void *ctx, const char *server, const char *name, struct bytes payload, json_t *expected);
+typedef void rdb_value_fn(void *ctx, const char *server, const char *name, struct bytes payload,
+                          json_t *expected);
 /* Calls it for each value of the corpus. */
 void rdb_values_each(rdb_value_fn *call, void *ctx);
 

@@ -31,7 +31,8 @@ static int bind_free(uint16_t *port) {
     struct sockaddr_in addr = loopback(0);
     socklen_t len = sizeof(addr);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&addr, len) != 0 || getsockname(fd, (struct sockaddr *)&addr, &len) != 0)
+    if (fd < 0 || bind(fd, (struct sockaddr *)&addr, len) != 0 ||
+        getsockname(fd, (struct sockaddr *)&addr, &len) != 0)
         die("bind");
     *port = ntohs(addr.sin_port);
     return fd;

@@ -1,4 +1,5 @@
-/* A real redis-server of a test's own: on a free port of the loopback, in a temporary directory, ended with the test.
+/* A real redis-server of a test's own: on a free port of the loopback, in a temporary directory,
+ * ended with the test.
  *
  * Anything that goes wrong here fails the test at once, so nothing returns an error.
  */
@@ -25,18 +26,21 @@ void redis_restart(struct redis_process *p, const char *const *args);
 /* Kills it and removes the directory. */
 void redis_stop(struct redis_process *p);
 
-/* Sends one inline command on a connection of its own and returns the first line of the reply, without its end. Static
- * memory. */
-const char *redis_do(const struct redis_process *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Sends one inline command on a connection of its own and returns the first line of the reply,
+ * without its end. Static memory. */
+const char *redis_do(const struct redis_process *p, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* Cuts the connections of everybody else; returns how many. */
 int redis_kill_clients(const struct redis_process *p);
 
-/* A port of the loopback on which nobody listens; and a socket that listens there and never answers. */
+/* A port of the loopback on which nobody listens; and a socket that listens there and never
+ * answers. */
 uint16_t port_closed(void);
 int port_silent(uint16_t *port, int backlog);
 
-/* In dir: ca.crt, server.crt/.key (localhost, 127.0.0.1), client.crt/.key, other-ca.crt (which signed none of them). */
+/* In dir: ca.crt, server.crt/.key (localhost, 127.0.0.1), client.crt/.key, other-ca.crt (which
+ * signed none of them). */
 void certs_make(const char *dir);
 
 #endif

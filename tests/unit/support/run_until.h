@@ -5,12 +5,13 @@
 #include "base/clock.h"
 #include "net/loop.h"
 
-/* Runs the including file's `loop` until the condition holds; after PATIENCE_MS, also that file's, the test fails. */
-#define RUN_UNTIL(condition)                                                                                           \
-    do {                                                                                                               \
-        int64_t patience_ends_ms = clock_mono_ms() + PATIENCE_MS;                                                      \
-        while (!(condition) && clock_mono_ms() < patience_ends_ms) loop_run_once(loop, 20);                            \
-        assert_true(condition);                                                                                        \
+/* Runs the including file's `loop` until the condition holds; after PATIENCE_MS, also that file's,
+ * the test fails. */
+#define RUN_UNTIL(condition)                                                                       \
+    do {                                                                                           \
+        int64_t patience_ends_ms = clock_mono_ms() + PATIENCE_MS;                                  \
+        while (!(condition) && clock_mono_ms() < patience_ends_ms) loop_run_once(loop, 20);        \
+        assert_true(condition);                                                                    \
     } while (0)
 
 #endif
