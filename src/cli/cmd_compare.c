@@ -18,8 +18,8 @@
 #include "cli/report.h"
 #include "cli/side.h"
 #include "cli/signals.h"
-#include "job/preflight.h"
 #include "job/repair.h"
+#include "probe/preflight.h"
 #include "verify/compare.h"
 #include "verify/parts.h"
 

@@ -13,8 +13,8 @@
 #include "cli/jobs.h"
 #include "cli/json_out.h"
 #include "cli/report.h"
-#include "job/keeper.h"
-#include "job/state.h"
+#include "store/keeper.h"
+#include "store/state.h"
 
 /* The only job, or the only one that holds deletions. NULL, with an error that names them, where
  * there are several. */

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "job/keeper.h"
+#include "store/keeper.h"
 
 enum {
     SEARCH_PAUSE_MS = 5000, /* where no job was found */

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "job/state.h"
+#include "store/state.h"
 
 struct compare_state {
     struct state *state;

@@ -190,7 +190,7 @@ static void probe_transaction(struct live_probe *p, const char *own) {
     client_close(&client);
 }
 
-/* Commands of job/keeper.h. */
+/* Commands of store/keeper.h. */
 static void probe_record(struct live_probe *p, const char *own) {
     static const char *const asked[] = { "HSET %s:state job x y", "HGET %s:state job",
                                          "HVALS %s:state",        "HDEL %s:state job",

@@ -10,8 +10,8 @@
 #include "cli/json_out.h"
 #include "cli/side.h"
 #include "cli/signals.h"
-#include "job/keeper.h"
-#include "job/state.h"
+#include "store/keeper.h"
+#include "store/state.h"
 
 static void add_job(void *ctx, const struct job_record *record, bool held) {
     struct jobs *jobs = ctx;

@@ -9,9 +9,9 @@
 #include <stdint.h>
 
 #include "cli/options.h"
-#include "job/record.h"
 #include "net/loop.h"
 #include "server/deployment.h"
+#include "store/record.h"
 
 /* A record that is older than this is not one of a job that runs; it is written about once a
  * second. */

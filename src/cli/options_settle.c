@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "cli/options_priv.h"
-#include "job/record.h"
+#include "store/record.h"
 
 /* The option of higher origin, NULL where neither is given. On false both are, in the same place.
  */

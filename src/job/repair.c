@@ -11,8 +11,8 @@
 #include "base/mem.h"
 #include "base/slot.h"
 #include "copy/transfer.h"
-#include "job/preflight.h"
-#include "job/worker.h"
+#include "engine/worker.h"
+#include "probe/preflight.h"
 
 enum {
     BATCH_KEYS = 100,

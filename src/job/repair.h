@@ -14,7 +14,7 @@
 #include "base/err.h"
 #include "copy/giveup.h"
 #include "copy/stats.h"
-#include "job/spool.h"
+#include "engine/spool.h"
 #include "server/deployment.h"
 
 struct repair_settings {

@@ -9,10 +9,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "copy/window.h"
-#include "job/functions.h"
-#include "job/live.h"
-#include "job/preflight.h"
 #include "job/replicate_priv.h"
+#include "live/live.h"
+#include "probe/functions.h"
+#include "probe/preflight.h"
 
 enum {
     BATCH_KEYS_AUTO = 100,

@@ -7,9 +7,9 @@
 #include <stdatomic.h>
 
 #include "capture/scan.h"
-#include "job/naming.h"
+#include "engine/enqueue.h"
+#include "engine/worker.h"
 #include "job/replicate.h"
-#include "job/worker.h"
 
 struct live;
 

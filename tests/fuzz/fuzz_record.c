@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "job/record.h"
+#include "store/record.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,0 +1,287 @@
+/* What a live job writes down: its record on the target and in its state directory, and the lease
+ * that keeps a second writer away. Without a state directory the target's record is all there is,
+ * and enough to go on from. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "live/live_priv.h"
+
+static int target_db(const struct live *live) {
+    int db = live->job->result->target_db;
+    return db >= 0 ? db : 0;
+}
+
+static void make_owner_name(struct live *live) {
+    char host[64] = "?";
+    uint32_t chance = 0;
+    gethostname(host, sizeof(host) - 1);
+    if (getrandom(&chance, sizeof(chance), GRND_NONBLOCK) != (ssize_t)sizeof(chance))
+        chance = (uint32_t)clock_wall_us();
+    snprintf(live->owner_name, sizeof(live->owner_name), "%s:%d:%08" PRIx32, host, (int)getpid(),
+             chance);
+}
+
+static void describe(struct live *live, struct job_record *r) {
+    const struct live_settings *s = live->settings;
+    snprintf(r->source, sizeof(r->source), "%s", s->source);
+    snprintf(r->target, sizeof(r->target), "%s", s->target);
+    snprintf(r->settings, sizeof(r->settings), "%s", s->words);
+    snprintf(r->owner, sizeof(r->owner), "%s", live->owner_name);
+    if (s->name != NULL) {
+        snprintf(r->job, sizeof(r->job), "%s", s->name);
+    } else {
+        record_make_job(r->job, s->source, s->target, s->words);
+    }
+}
+
+static void on_wait(void *ctx, const char *holder) {
+    struct live *live = ctx;
+    log_warn("job", "%s does this job already; waiting as its standby", holder);
+    keep_audit(live, "standby", "waits for %s", holder);
+}
+
+/* The newer one of what the target knows and what the state directory knows counts. The watermark
+ * is the target's: it may have lost what the directory remembers. */
+static bool read_target(struct live *live, const struct job_record *identity, struct err *err) {
+    struct job_record record;
+    bool found;
+    if (!keeper_read(live->job->target, target_db(live), identity->job, &record, &found, err))
+        return false;
+    if (!found) {
+        if (live->resumed)
+            log_warn("target", "it knows nothing of this job any more; everything is copied again");
+        live->record.watermark_us = 0;
+        return true;
+    }
+    bool known = live->resumed;
+    live->resumed = true;
+    if (!known || record.updated_us >= live->record.updated_us) {
+        live->record = record;
+    } else if (record.watermark_us < live->record.watermark_us) {
+        live->record.watermark_us = record.watermark_us;
+    }
+    return true;
+}
+
+static bool check_identity(const struct live *live, const struct job_record *mine,
+                           struct err *err) {
+    const struct job_record *r = &live->record;
+    if (!live->resumed ||
+        (strcmp(r->source, mine->source) == 0 && strcmp(r->target, mine->target) == 0 &&
+         strcmp(r->settings, mine->settings) == 0))
+        return true;
+    return err_set(err, ERR_USAGE, "--job",
+                   "job %s copies %s to %s (%s); give this one another name", mine->job, r->source,
+                   r->target, r->settings);
+}
+
+static void take_over_record(struct live *live, const struct job_record *identity) {
+    struct job_record *r = &live->record;
+    if (!live->resumed) {
+        *r = *identity;
+        return;
+    }
+    live->copied_before = r->copied;
+    live->given_up_before = r->given_up;
+    snprintf(r->owner, sizeof(r->owner), "%s", identity->owner);
+    if (!r->copied_once && r->checkpoint_us > 0) {
+        log_info("job", "goes on with its first copy");
+    } else if (r->copied_once && r->watermark_us > 0) {
+        log_info("job", "goes on from its last watermark, %" PRId64 " s ago",
+                 (clock_wall_us() - r->watermark_us) / 1000000);
+    } else {
+        log_info("job", "was begun before; its first copy was not complete");
+    }
+}
+
+bool keep_open(struct live *live, struct err *err) {
+    struct job_record identity = { 0 };
+    char predecessor[128] = "";
+    make_owner_name(live);
+    describe(live, &identity);
+    if (live->settings->state_dir != NULL) {
+        live->state = state_open(live->settings->state_dir, &identity, &live->record,
+                                 &live->resumed, predecessor, err);
+        if (live->state == NULL) return false;
+    }
+    live->keeper = keeper_new(live->job->target, target_db(live), identity.job, live->owner_name,
+                              live->settings->lease_ms);
+    if (!keeper_acquire(live->keeper, predecessor[0] != '\0' ? predecessor : NULL, on_wait, live,
+                        &live->epoch, err))
+        return false;
+    /* Read when nobody else writes any more. */
+    if (!read_target(live, &identity, err) || !check_identity(live, &identity, err)) return false;
+    take_over_record(live, &identity);
+    live->record.epoch = live->epoch;
+    deployment_set_client_name(live->job->target, keeper_client_name(live->keeper));
+    keep_audit(live, "started", "%s, lease %" PRIu64, live->owner_name, live->epoch);
+    return true;
+}
+
+static void on_release(void *ctx) {
+    struct live *live = ctx;
+    atomic_store(&live->released, true);
+}
+
+static void on_lease_lost(void *ctx, const char *holder) {
+    struct live *live = ctx;
+    log_warn("job", "%s has taken the job over; nothing is written any more", holder);
+    keep_audit(live, "lost", "to %s", holder);
+    live->lease_lost = true;
+}
+
+void keep_start(struct live *live) {
+    live->started = true;
+    keeper_start(live->keeper, on_release, on_lease_lost, live);
+}
+
+/* ---- the record ---- */
+
+static void fill_nodes(const struct live *live, struct job_record *r) {
+    int64_t proved_us = live->copied_once      ? live->watermark_us
+                        : r->checkpoint_us > 0 ? live_to_mono_us(r->checkpoint_us)
+                                               : LIVE_NEVER;
+    r->n_nodes = 0;
+    for (const struct live_node *n = live->nodes; n != NULL && r->n_nodes < RECORD_LIST_MAX;
+         n = n->next) {
+        struct record_node *to = &r->nodes[r->n_nodes];
+        int64_t passed_us = atomic_load(&((struct live_node *)n)->passed_us);
+        if (n->run_id[0] == '\0' || n->run_id[0] == '?' || n->trust_round != 0) continue;
+        *to = (struct record_node){ .forks = -1 };
+        address_format(&n->reader, to->address, sizeof(to->address));
+        snprintf(to->run_id, sizeof(to->run_id), "%s", n->run_id);
+        snprintf(to->replid, sizeof(to->replid), "%s", n->replid);
+        to->watermark_us = passed_us == LIVE_NEVER ? 0 : live_to_wall_us(passed_us);
+        to->swaps = n->taken.calls_known ? (int64_t)n->taken.calls[WATCH_SWAPDB] : -1;
+        if (n->quiet_since_us != LIVE_NO_GAP && n->quiet_since_us <= proved_us)
+            to->forks = (int64_t)n->forks;
+        r->n_nodes++;
+    }
+}
+
+static void fill_gaps(const struct live *live, struct job_record *r) {
+    r->n_gaps = r->n_holds = 0;
+    if (live->limit_us != LIVE_NO_GAP) {
+        const struct live_node *told = NULL;
+        for (const struct live_node *n = live->nodes; n != NULL; n = n->next)
+            if (n->gap_why[0] != '\0' && (told == NULL || n->gap_open)) told = n;
+        struct record_gap *gap = &r->gaps[r->n_gaps++];
+        *gap = (struct record_gap){ .since_us = live->limit_us == LIVE_NEVER
+                                                    ? 0
+                                                    : live_to_wall_us(live->limit_us) };
+        snprintf(gap->place, sizeof(gap->place), "source");
+        if (told != NULL) address_format(&told->reader, gap->place, sizeof(gap->place));
+        snprintf(gap->why, sizeof(gap->why), "%s",
+                 told != NULL ? told->gap_why : "keys are deleted on the target");
+    }
+    if (slot_set_count(&live->behind.held) > 0) {
+        struct record_hold *hold = &r->holds[r->n_holds++];
+        *hold = (struct record_hold){ .deletions = live->behind.hold_gone,
+                                      .seen = live->behind.hold_seen };
+        snprintf(hold->place, sizeof(hold->place), "%s", r->target);
+        snprintf(hold->why, sizeof(hold->why),
+                 "more keys are gone on the source than --max-delete allows");
+    }
+}
+
+static void fill_counts(struct live *live) {
+    struct job_record *r = &live->record;
+    struct copy_stats sum;
+    job_sum_stats(live->job, &sum);
+    r->updated_us = clock_wall_us();
+    r->copied = live->copied_before + stat_get(&sum.copied);
+    r->deleted = stat_get(&sum.vanished);
+    r->given_up = live->given_up_before + giveup_count(live->job->result->giveup);
+    r->waiting = stat_get(&sum.waiting);
+}
+
+void keep_fill(struct live *live) {
+    struct job_record *r = &live->record;
+    fill_counts(live);
+    r->copied_once = live->copied_once;
+    /* A watermark that was there stays until this run has one of its own. */
+    if (live->watermark_us != LIVE_NEVER) {
+        r->watermark_us = live_to_wall_us(live->watermark_us);
+    } else if (!live->copied_once || live->limit_us == LIVE_NEVER) {
+        r->watermark_us = 0;
+    }
+    r->epoch = live->epoch;
+    r->lag_p50_us = (int64_t)hist_percentile(live->lag, 50);
+    r->lag_p99_us = (int64_t)hist_percentile(live->lag, 99);
+    r->lag_max_us = (int64_t)hist_max(live->lag);
+    r->gather_ms = atomic_load(&live->gather_ms);
+    fill_nodes(live, r);
+    fill_gaps(live, r);
+}
+
+static void tell_trouble(struct live *live, bool ok, const struct err *err) {
+    if (!ok && !live->state_trouble)
+        log_warn(err->place, "%s; the job goes on, the target keeps its record", err->text);
+    if (ok && live->state_trouble) log_info("state", "written again");
+    live->state_trouble = !ok;
+}
+
+void keep_step(struct live *live) {
+    int64_t now_ms = clock_mono_ms();
+    struct err err;
+    if (live->state != NULL && state_take_release(live->state)) atomic_store(&live->released, true);
+    if (now_ms - live->published_ms < LIVE_PUBLISH_MS) return;
+    live->published_ms = now_ms;
+    keep_fill(live);
+    snprintf(live->record.phase, sizeof(live->record.phase), "%s", live->phase);
+    /* A server that comes back without what it had must not be told that it has it. */
+    keeper_put(live->keeper, live_target_is_silent(live) ? NULL : &live->record);
+    if (live->state == NULL || now_ms - live->stated_ms < LIVE_STATE_MS) return;
+    live->stated_ms = now_ms;
+    tell_trouble(live, state_put(live->state, &live->record, &err), &err);
+}
+
+void keep_audit(struct live *live, const char *event, const char *format, ...) {
+    char text[512];
+    struct err err;
+    va_list args;
+    if (live->state == NULL) return;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    tell_trouble(live, state_audit(live->state, event, text, &err), &err);
+}
+
+static void write_given_up(struct live *live) {
+    struct err err;
+    const struct giveup *giveup = live->job->result->giveup;
+    for (size_t i = 0; live->state != NULL && i < giveup_kept(giveup); i++) {
+        const struct giveup_key *key = giveup_at(giveup, i);
+        tell_trouble(live,
+                     state_give_up(live->state, key->db, bytes_of_str(key->key), key->reason, &err),
+                     &err);
+    }
+}
+
+/* phase: NULL when somebody else keeps the record now. */
+void keep_end(struct live *live, const char *phase) {
+    struct err err;
+    if (!live->started) return;
+    live->started = false;
+    fill_counts(live);
+    if (phase != NULL) snprintf(live->record.phase, sizeof(live->record.phase), "%s", phase);
+    bool told = phase != NULL && !live->target_was_silent;
+    keeper_end(live->keeper, told ? &live->record : NULL,
+               deployment_reply_timeout_ms(live->job->target));
+    if (live->state != NULL && phase != NULL)
+        tell_trouble(live, state_put(live->state, &live->record, &err), &err);
+    write_given_up(live);
+    keep_audit(live, "ended", "%s", phase != NULL ? phase : "taken over");
+}
+
+void keep_close(struct live *live) {
+    deployment_set_client_name(live->job->target, NULL);
+    keeper_free(&live->keeper);
+    state_close(&live->state);
+}

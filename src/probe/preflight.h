@@ -1,0 +1,25 @@
+/* What is found out by trying before a copy starts, so that what cannot work is said at once and in
+ * one line. */
+#ifndef LONGHAUL_PROBE_PREFLIGHT_H
+#define LONGHAUL_PROBE_PREFLIGHT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "copy/lane.h"
+#include "server/deployment.h"
+
+/* The databases to copy: those asked for, all that hold keys on the source, or the one its endpoint
+ * names. The result is an array that the caller frees; never empty on success. */
+bool preflight_databases(struct deployment *source, bool all, const int *asked, size_t n_asked,
+                         int **dbs, size_t *n_dbs, struct err *err);
+
+/* Refuses what cannot end well: source and target are the same, the target is a replica, slots of
+ * the target have no owner, a database cannot be selected on one side, a command that copying needs
+ * is refused. Fills *can. */
+bool preflight_check(struct deployment *source, struct deployment *target, const int *dbs,
+                     size_t n_dbs, int target_db, bool dry_run, struct copy_abilities *can,
+                     struct err *err);
+
+#endif

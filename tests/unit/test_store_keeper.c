@@ -1,0 +1,623 @@
+/* Lease and record on real servers: one holder at a time whatever happens to it or to the server,
+ * and a holder that was stopped does not write. All keepers of a test hang on one loop, but for the
+ * one that is stopped. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/slot.h"
+#include "server/call.h"
+#include "store/keeper.h"
+#include "support/redis_process.h"
+#include "support/run_until.h"
+
+enum { LEASE_MS = 1500, LONG_LEASE_MS = 60000, PATIENCE_MS = 30000 };
+
+static const char *const plain_args[] = { "--rename-command", "EVAL", "",  "--rename-command",
+                                          "CLIENT",           "",     NULL };
+static const char *const cluster_args[] = { "--cluster-enabled", "yes", "--cluster-node-timeout",
+                                            "5000", NULL };
+
+static struct redis_process server, other;
+static struct loop *loop;
+static struct deployment *target;
+
+/* What a keeper told. */
+struct told {
+    int waits, releases, losses;
+    char holder[160];
+};
+
+static void on_wait(void *ctx, const char *holder) {
+    struct told *t = ctx;
+    t->waits++;
+    snprintf(t->holder, sizeof(t->holder), "%s", holder);
+}
+
+static void on_release(void *ctx) {
+    struct told *t = ctx;
+    t->releases++;
+}
+
+static void on_lost(void *ctx, const char *holder) {
+    struct told *t = ctx;
+    t->losses++;
+    snprintf(t->holder, sizeof(t->holder), "%s", holder);
+}
+
+static void run_for(int64_t ms) {
+    for (int64_t until_ms = clock_mono_ms() + ms; clock_mono_ms() < until_ms;)
+        loop_run_once(loop, 10);
+}
+
+static struct deployment *open_target(struct loop *on) {
+    struct endpoint endpoint;
+    struct err err;
+    char uri[64], text[1024];
+    const struct deployment_settings settings = { .connect_timeout_ms = 5000,
+                                                  .reply_timeout_ms = 10000,
+                                                  .startup_timeout_ms = 10000,
+                                                  .writes = true };
+    snprintf(uri, sizeof(uri), "127.0.0.1:%u", server.port);
+    assert_true(endpoint_parse(&endpoint, "target", uri, &err));
+    struct deployment *d = deployment_open(on, &endpoint, &settings, &err);
+    if (d == NULL) fail_msg("%s", err_format(&err, text, sizeof(text)));
+    endpoint_fini(&endpoint);
+    return d;
+}
+
+static void open_all(void) {
+    struct err err;
+    loop = loop_new(&err);
+    target = open_target(loop);
+}
+
+static int setup(void **state) {
+    redis_start(&server, NULL);
+    open_all();
+    return 0;
+}
+
+static int setup_plain(void **state) {
+    redis_start(&server, plain_args);
+    open_all();
+    return 0;
+}
+
+static int teardown(void **state) {
+    call_set_interrupt(NULL);
+    deployment_free(&target);
+    loop_run_once(loop, 0);
+    loop_free(&loop);
+    redis_stop(&server);
+    return 0;
+}
+
+static uint64_t acquire(struct keeper *k, const char *predecessor, struct told *told) {
+    uint64_t epoch = 0;
+    struct err err;
+    char text[1024];
+    if (!keeper_acquire(k, predecessor, on_wait, told, &epoch, &err))
+        fail_msg("%s", err_format(&err, text, sizeof(text)));
+    assert_true(keeper_may_write(k));
+    return epoch;
+}
+
+static struct keeper *hold(const char *owner, int64_t lease_ms, struct told *told) {
+    struct keeper *k = keeper_new(target, 0, "orders", owner, lease_ms);
+    assert_false(keeper_may_write(k));
+    acquire(k, NULL, told);
+    keeper_start(k, on_release, on_lost, told);
+    return k;
+}
+
+static void put(struct keeper *k, const char *phase, int64_t watermark_us) {
+    struct job_record *r = mem_zalloc(sizeof(*r));
+    strcpy(r->job, "orders");
+    strcpy(r->source, "a:1");
+    strcpy(r->target, "b:2");
+    snprintf(r->phase, sizeof(r->phase), "%s", phase);
+    r->watermark_us = watermark_us;
+    r->updated_us = clock_wall_us();
+    keeper_put(k, r);
+    free(r);
+}
+
+static const char *lease(void) {
+    static char value[256];
+    /* The first line of a bulk string is its length. */
+    snprintf(value, sizeof(value), "%s", redis_do(&server, "TTL longhaul:{orders}:lease"));
+    return strcmp(value, ":-2") == 0 ? "" : "held";
+}
+
+static bool is_value(const char *key, const char *value) {
+    char expected[24];
+    snprintf(expected, sizeof(expected), "$%zu", strlen(value));
+    if (strcmp(redis_do(&server, "GET %s", key), expected) != 0) return false;
+    /* SET ... GET is not needed: a comparison that the server makes. */
+    redis_do(&server, "SET longhaul-test:value \"%s\"", value);
+    const char *lcs = redis_do(&server, "LCS %s longhaul-test:value LEN", key);
+    return atoi(lcs + 1) == (int)strlen(value);
+}
+
+static struct job_record *read_record(bool *found) {
+    struct job_record *r = mem_zalloc(sizeof(*r));
+    struct err err;
+    char text[1024];
+    if (!keeper_read(target, 0, "orders", r, found, &err))
+        fail_msg("%s", err_format(&err, text, sizeof(text)));
+    return r;
+}
+
+static int64_t read_watermark(void) {
+    bool found;
+    struct job_record *r = read_record(&found);
+    int64_t us = found ? r->watermark_us : -1;
+    free(r);
+    return us;
+}
+
+/* ---- one holder ---- */
+
+static void test_acquired(void **state) {
+    struct told told = { 0 };
+    struct keeper *k = hold("host:1:a", LEASE_MS, &told);
+    assert_string_equal(keeper_client_name(k), "longhaul:orders:1");
+    assert_true(is_value("longhaul:{orders}:lease", "1 host:1:a"));
+    assert_true(is_value("longhaul:{orders}:epoch", "1"));
+    assert_int_equal(keeper_written_us(k), 0);
+    assert_int_equal(read_watermark(), -1);
+    put(k, "live", 1234);
+    RUN_UNTIL(keeper_written_us(k) == 1234);
+    assert_int_equal(read_watermark(), 1234);
+    /* It stays ours for longer than a lease, without a moment in which it is not. */
+    for (int64_t until_ms = clock_mono_ms() + 2 * LEASE_MS; clock_mono_ms() < until_ms;) {
+        loop_run_once(loop, 10);
+        assert_true(keeper_may_write(k));
+    }
+    assert_int_equal(told.losses, 0);
+    assert_true(is_value("longhaul:{orders}:epoch", "1"));
+    keeper_free(&k);
+    assert_null(k);
+}
+
+static void test_given_back(void **state) {
+    struct told told = { 0 };
+    struct keeper *k = hold("host:1:a", LONG_LEASE_MS, &told);
+    struct job_record *last = mem_zalloc(sizeof(*last));
+    put(k, "live", 1);
+    RUN_UNTIL(keeper_written_us(k) == 1);
+    strcpy(last->job, "orders");
+    strcpy(last->source, "a:1");
+    strcpy(last->target, "b:2");
+    strcpy(last->phase, "stopped");
+    last->watermark_us = 2;
+    keeper_end(k, last, 5000);
+    assert_false(keeper_may_write(k));
+    assert_string_equal(lease(), "");
+    keeper_free(&k);
+    free(last);
+    bool found;
+    struct job_record *r = read_record(&found);
+    assert_true(found);
+    assert_string_equal(r->phase, "stopped");
+    assert_int_equal(r->watermark_us, 2);
+    free(r);
+    k = hold("host:2:b", LONG_LEASE_MS, &told);
+    assert_int_equal(told.waits, 0);
+    assert_string_equal(keeper_client_name(k), "longhaul:orders:2");
+    keeper_free(&k);
+}
+
+/* Nobody gives the lease back: it has to run out. */
+static void test_standby(void **state) {
+    struct told first = { 0 }, second = { 0 };
+    struct keeper *a = hold("host:1:a", LEASE_MS, &first);
+    struct keeper *b = keeper_new(target, 0, "orders", "host:2:b", LEASE_MS);
+    volatile bool stop = true;
+    uint64_t epoch;
+    struct err err;
+    call_set_interrupt(&stop);
+    assert_false(keeper_acquire(b, NULL, on_wait, &second, &epoch, &err));
+    assert_int_equal(err.code, ERR_INTERRUPTED);
+    call_set_interrupt(NULL);
+    run_for(2 * LEASE_MS); /* what was interrupted has taken nothing */
+    assert_true(keeper_may_write(a));
+    assert_int_equal(first.losses, 0);
+    keeper_free(&a);
+    int64_t began_ms = clock_mono_ms();
+    assert_int_equal(acquire(b, "host:3:somebody", &second), 2);
+    assert_true(clock_mono_ms() - began_ms > LEASE_MS / 3);
+    assert_int_equal(second.waits, 1);
+    assert_string_equal(second.holder, "host:1:a");
+    keeper_free(&b);
+}
+
+/* ---- a former holder ---- */
+
+static struct client *open_named(const char *name) {
+    struct client_settings s = {
+        .role = "target", .protocol = 2, .connect_timeout_ms = 5000, .reply_timeout_ms = 10000
+    };
+    struct err err;
+    struct call_reply reply;
+    address_set(&s.address, BYTES_LITERAL("127.0.0.1"), server.port);
+    struct client *client = call_open(loop, &s, 5000, &err);
+    assert_non_null(client);
+    const struct bytes words[] = { BYTES_LITERAL("CLIENT"), BYTES_LITERAL("SETNAME"),
+                                   bytes_of_str(name) };
+    assert_true(call_send(loop, client, 5000, &reply, &err, 3, words));
+    call_reply_fini(&reply);
+    return client;
+}
+
+/* A dead one's lease is taken at once, and its connections end; others do not. */
+static void test_predecessor(void **state) {
+    struct told told = { 0 };
+    struct keeper *k = hold("host:1:a", LONG_LEASE_MS, &told);
+    struct client *former = open_named(keeper_client_name(k)),
+                  *later = open_named("longhaul:orders:2");
+    struct client *foreign = open_named("longhaul:orders2:1"), *plain = open_named("longhaul");
+    keeper_free(&k);
+    k = keeper_new(target, 0, "orders", "host:2:b", LONG_LEASE_MS);
+    int64_t began_ms = clock_mono_ms();
+    assert_int_equal(acquire(k, "host:1:a", &told), 2);
+    assert_true(clock_mono_ms() - began_ms < LONG_LEASE_MS / 4);
+    assert_int_equal(told.waits, 0);
+    RUN_UNTIL(!client_is_ready(former) && !client_is_ready(later));
+    run_for(50);
+    assert_true(client_is_ready(foreign));
+    assert_true(client_is_ready(plain));
+    /* Its own are named before they write. */
+    keeper_start(k, on_release, on_lost, &told);
+    put(k, "live", 5);
+    RUN_UNTIL(keeper_written_us(k) == 5);
+    assert_int_equal(told.losses, 0);
+    client_close(&former);
+    client_close(&later);
+    client_close(&foreign);
+    client_close(&plain);
+    keeper_free(&k);
+}
+
+/* The child holds the lease, is stopped for longer than that, and goes on: from then on it must not
+ * write. */
+static int be_stopped(int ready) {
+    struct told told = { 0 };
+    struct err err;
+    uint64_t epoch;
+    loop = loop_new(&err);
+    target = open_target(loop);
+    struct keeper *k = keeper_new(target, 0, "orders", "host:1:stopped", LEASE_MS);
+    if (!keeper_acquire(k, NULL, NULL, NULL, &epoch, &err)) return 2;
+    keeper_start(k, on_release, on_lost, &told);
+    put(k, "live", 1);
+    while (keeper_written_us(k) != 1) loop_run_once(loop, 10);
+    bool stopped = false;
+    /* before the parent knows, as it stops this process at once */
+    int64_t seen_ms = clock_boot_ms();
+    if (write(ready, "", 1) != 1) return 3;
+    while (told.losses == 0) {
+        put(k, "back from the dead", 99);
+        if (clock_boot_ms() - seen_ms > LEASE_MS) stopped = true;
+        if (stopped && keeper_may_write(k)) return 4;
+        seen_ms = clock_boot_ms();
+        loop_run_once(loop, 10);
+    }
+    if (!stopped) return 5;
+    run_for(200);
+    return strcmp(told.holder, "host:2:b") == 0 && !keeper_may_write(k) ? 0 : 6;
+}
+
+static void test_stopped(void **state) {
+    int ready[2], status;
+    char byte;
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    if (pid == 0) _exit(be_stopped(ready[1]));
+    close(ready[1]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    kill(pid, SIGSTOP);
+    struct told told = { 0 };
+    struct keeper *k = keeper_new(target, 0, "orders", "host:2:b", LEASE_MS);
+    assert_int_equal(acquire(k, NULL, &told), 2);
+    assert_string_equal(told.holder, "host:1:stopped");
+    keeper_start(k, on_release, on_lost, &told);
+    put(k, "live", 2);
+    RUN_UNTIL(keeper_written_us(k) == 2);
+    run_for(LEASE_MS); /* so that the child sees that it was stopped for longer than a lease */
+    kill(pid, SIGCONT);
+    pid_t ended = 0;
+    RUN_UNTIL(ended == pid || (ended = waitpid(pid, &status, WNOHANG)) == pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_int_equal(read_watermark(), 2);
+    assert_int_equal(told.losses, 0);
+    keeper_free(&k);
+}
+
+/* ---- losing it ---- */
+
+static void test_lost(void **state) {
+    struct told told = { 0 };
+    struct keeper *k = hold("host:1:a", LEASE_MS, &told);
+    put(k, "live", 1);
+    RUN_UNTIL(keeper_written_us(k) == 1);
+    redis_do(&server, "SET longhaul:{orders}:lease \"2 host:9:z\"");
+    RUN_UNTIL(told.losses == 1);
+    assert_string_equal(told.holder, "host:9:z");
+    assert_false(keeper_may_write(k));
+    put(k, "live", 2);
+    run_for(LEASE_MS);
+    assert_int_equal(read_watermark(), 1);
+    assert_int_equal(told.losses, 1);
+    keeper_free(&k);
+}
+
+/* Whoever has it prepares its job for longer than a lease; what happens meanwhile is told once it
+ * starts. */
+static void test_before_start(void **state) {
+    struct told told = { 0 };
+    struct keeper *k = keeper_new(target, 0, "orders", "host:1:a", LEASE_MS);
+    acquire(k, NULL, &told);
+    run_for(2 * LEASE_MS);
+    assert_true(keeper_may_write(k));
+    assert_true(is_value("longhaul:{orders}:lease", "1 host:1:a"));
+    redis_do(&server, "SET longhaul:{orders}:lease \"2 host:9:z\"");
+    RUN_UNTIL(!keeper_may_write(k));
+    assert_int_equal(told.losses, 0);
+    keeper_start(k, on_release, on_lost, &told);
+    RUN_UNTIL(told.losses == 1);
+    run_for(LEASE_MS);
+    assert_int_equal(told.losses, 1);
+    assert_string_equal(told.holder, "host:9:z");
+    keeper_free(&k);
+}
+
+/* Somebody had it and has given it back. */
+static void test_lost_meanwhile(void **state) {
+    struct told told = { 0 };
+    struct keeper *k = hold("host:1:a", LEASE_MS, &told);
+    redis_do(&server, "MSET longhaul:{orders}:epoch 2");
+    redis_do(&server, "DEL longhaul:{orders}:lease");
+    RUN_UNTIL(told.losses == 1);
+    assert_false(keeper_may_write(k));
+    keeper_free(&k);
+}
+
+static void test_gone_and_taken_again(void **state) {
+    struct told told = { 0 };
+    struct keeper *k = hold("host:1:a", LEASE_MS, &told);
+    put(k, "live", 1);
+    RUN_UNTIL(keeper_written_us(k) == 1);
+    redis_do(&server, "FLUSHALL");
+    RUN_UNTIL(lease()[0] != '\0');
+    assert_true(is_value("longhaul:{orders}:lease", "1 host:1:a"));
+    assert_true(is_value("longhaul:{orders}:epoch", "1"));
+    RUN_UNTIL(read_watermark() == 1);
+    assert_int_equal(told.losses, 0);
+    assert_true(keeper_may_write(k));
+    keeper_free(&k);
+}
+
+/* Down for longer than the lease, and empty after it. */
+static void test_target_down(void **state) {
+    struct told told = { 0 };
+    struct keeper *k = hold("host:1:a", LEASE_MS, &told);
+    put(k, "live", 1);
+    RUN_UNTIL(keeper_written_us(k) == 1);
+    kill(server.pid, SIGKILL);
+    RUN_UNTIL(!keeper_may_write(k));
+    assert_int_equal(keeper_written_us(k), 0);
+    put(k, "live", 2);
+    run_for(LEASE_MS / 2);
+    assert_false(keeper_may_write(k));
+    redis_restart(&server, NULL);
+    RUN_UNTIL(keeper_may_write(k) && keeper_written_us(k) == 2);
+    assert_true(is_value("longhaul:{orders}:lease", "1 host:1:a"));
+    assert_int_equal(told.losses, 0);
+    keeper_free(&k);
+}
+
+/* A server that takes nothing that needs memory still renews. */
+static void test_out_of_memory(void **state) {
+    struct told told = { 0 };
+    struct keeper *k = hold("host:1:a", LEASE_MS, &told);
+    redis_do(&server, "CONFIG SET maxmemory 1");
+    put(k, "live", 1);
+    for (int64_t until_ms = clock_mono_ms() + 2 * LEASE_MS; clock_mono_ms() < until_ms;) {
+        loop_run_once(loop, 10);
+        assert_true(keeper_may_write(k));
+    }
+    assert_int_equal(keeper_written_us(k), 0);
+    redis_do(&server, "CONFIG SET maxmemory 0");
+    RUN_UNTIL(keeper_written_us(k) == 1);
+    keeper_free(&k);
+}
+
+static void test_database_refused(void **state) {
+    struct keeper *k = keeper_new(target, 999, "orders", "host:1:a", LEASE_MS);
+    struct err err;
+    uint64_t epoch;
+    assert_false(keeper_acquire(k, NULL, NULL, NULL, &epoch, &err));
+    assert_non_null(strstr(err.text, "database 999 cannot be selected"));
+    keeper_free(&k);
+}
+
+/* ---- orders and reading ---- */
+
+static void test_release(void **state) {
+    struct told told = { 0 };
+    struct err err;
+    struct keeper *k = hold("host:1:a", LEASE_MS, &told);
+    assert_false(keeper_order_release(target, 0, "orders", &err));
+    assert_non_null(strstr(err.text, "knows no job \"orders\""));
+    put(k, "held", 1);
+    RUN_UNTIL(keeper_written_us(k) == 1);
+    for (int i = 1; i <= 2; i++) {
+        assert_true(keeper_order_release(target, 0, "orders", &err));
+        RUN_UNTIL(told.releases == i);
+        RUN_UNTIL(strcmp(redis_do(&server, "EXISTS longhaul:{orders}:order"), ":0") == 0);
+    }
+    run_for(1500);
+    assert_int_equal(told.releases, 2);
+    keeper_free(&k);
+}
+
+struct seen {
+    int jobs, held;
+    char names[64];
+};
+
+static void on_job(void *ctx, const struct job_record *record, bool lease_held) {
+    struct seen *seen = ctx;
+    seen->jobs++;
+    seen->held += lease_held;
+    size_t used = strlen(seen->names);
+    snprintf(seen->names + used, sizeof(seen->names) - used, "%s ", record->job);
+}
+
+static void test_read_all(void **state) {
+    struct seen seen = { 0 };
+    struct told told = { 0 };
+    char tag[SLOT_TAG_MAX];
+    assert_true(keeper_read_all(target, 0, on_job, &seen, NULL));
+    assert_int_equal(seen.jobs, 0);
+    struct keeper *k = hold("host:1:a", LEASE_MS, &told);
+    put(k, "live", 1);
+    RUN_UNTIL(keeper_written_us(k) == 1);
+    slot_tag(0, tag);
+    redis_do(
+        &server,
+        "HSET longhaul:{%s}:state b '{\"job\":\"b\",\"source\":\"a\",\"target\":\"b\",\"phase\":\"ended\"}' c '{broken'",
+        tag);
+    assert_true(keeper_read_all(target, 0, on_job, &seen, NULL));
+    assert_int_equal(seen.jobs, 2);
+    assert_int_equal(seen.held, 1);
+    assert_string_equal(seen.names, "b orders ");
+    keeper_free(&k);
+}
+
+/* ---- a cluster of two ---- */
+
+static bool cluster_is_up(const struct redis_process *p) {
+    char line[4096];
+    snprintf(line, sizeof(line),
+             "redis-cli -p %u cluster info | grep -q 'cluster_state:ok' && redis-cli -p %u cluster "
+             "info | grep -q 'cluster_slots_assigned:16384'",
+             p->port, p->port);
+    return system(line) == 0;
+}
+
+static void id_of(const struct redis_process *p, char id[64]) {
+    char line[128];
+    snprintf(line, sizeof(line), "redis-cli -p %u cluster myid", p->port);
+    FILE *out = popen(line, "r");
+    assert_non_null(fgets(id, 64, out));
+    id[strcspn(id, "\n")] = '\0';
+    pclose(out);
+}
+
+static int setup_cluster(void **state) {
+    redis_start(&server, cluster_args);
+    redis_start(&other, cluster_args);
+    redis_do(&server, "CLUSTER ADDSLOTSRANGE 0 8191");
+    redis_do(&other, "CLUSTER ADDSLOTSRANGE 8192 16383");
+    redis_do(&other, "CLUSTER SET-CONFIG-EPOCH 2");
+    redis_do(&other, "CLUSTER MEET 127.0.0.1 %u", server.port);
+    int64_t deadline_ms = clock_mono_ms() + PATIENCE_MS;
+    while (!(cluster_is_up(&server) && cluster_is_up(&other)) && clock_mono_ms() < deadline_ms)
+        usleep(50000);
+    open_all();
+    return 0;
+}
+
+static int teardown_cluster(void **state) {
+    teardown(state);
+    redis_stop(&other);
+    return 0;
+}
+
+static void test_cluster(void **state) {
+    struct told told = { 0 };
+    struct err err;
+    char tag[SLOT_TAG_MAX], id[64];
+    struct keeper *k = hold("host:1:a", LEASE_MS, &told);
+    put(k, "live", 10);
+    RUN_UNTIL(keeper_written_us(k) == 10);
+    assert_int_equal(read_watermark(), 10);
+    assert_string_equal(redis_do(&server, "EXISTS longhaul:{%s}:state", slot_tag(0, tag)), ":1");
+    assert_string_equal(redis_do(&other, "EXISTS longhaul:{%s}:state", slot_tag(8192, tag)), ":1");
+
+    /* The record of a slot that leaves is written where the node's lowest slot is now. */
+    id_of(&server, id);
+    redis_do(&other, "DEL longhaul:{%s}:state", slot_tag(8192, tag));
+    redis_do(&other, "CLUSTER SETSLOT 8192 NODE %s", id);
+    redis_do(&server, "CLUSTER SETSLOT 8192 NODE %s", id);
+    redis_do(&server, "CLUSTER BUMPEPOCH");
+    int64_t deadline_ms = clock_mono_ms() + PATIENCE_MS;
+    struct topology *t = deployment_topology(target);
+    while (t->owner[8192] != t->owner[0] && clock_mono_ms() < deadline_ms) {
+        topology_unref(&t);
+        run_for(50);
+        assert_true(deployment_refresh(target, &err));
+        t = deployment_topology(target);
+    }
+    topology_unref(&t);
+    assert_int_equal(read_watermark(), 0);
+    keeper_update(k);
+    assert_int_equal(keeper_written_us(k), 0);
+    RUN_UNTIL(keeper_written_us(k) == 10);
+    assert_int_equal(read_watermark(), 10);
+    assert_string_equal(redis_do(&other, "EXISTS longhaul:{%s}:state", slot_tag(8193, tag)), ":1");
+
+    /* One of them loses what it had: the oldest counts. */
+    keeper_free(&k);
+    redis_do(&other, "DEL longhaul:{%s}:state", slot_tag(8193, tag));
+    assert_int_equal(read_watermark(), 0);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define TEST_PLAIN(fn)                                                                             \
+    { #fn " (without EVAL and CLIENT)", fn, setup_plain, teardown, NULL }
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_acquired),
+        TEST(test_given_back),
+        TEST(test_standby),
+        TEST(test_predecessor),
+        TEST(test_stopped),
+        TEST(test_lost),
+        TEST(test_before_start),
+        TEST(test_lost_meanwhile),
+        TEST(test_gone_and_taken_again),
+        TEST(test_target_down),
+        TEST(test_out_of_memory),
+        TEST(test_database_refused),
+        TEST(test_release),
+        TEST(test_read_all),
+        TEST_PLAIN(test_acquired),
+        TEST_PLAIN(test_given_back),
+        TEST_PLAIN(test_standby),
+        TEST_PLAIN(test_lost),
+        TEST_PLAIN(test_lost_meanwhile),
+        TEST_PLAIN(test_gone_and_taken_again),
+        TEST_PLAIN(test_out_of_memory),
+        cmocka_unit_test_setup_teardown(test_cluster, setup_cluster, teardown_cluster),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

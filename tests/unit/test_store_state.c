@@ -1,0 +1,302 @@
+/* The state directory: for one job, for one process, there again after a kill, and clear words
+ * where it cannot be used. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "store/state.h"
+
+enum { NOBODY = 65534 };
+
+static char root[32], dir[64];
+static struct job_record record, kept;
+
+static int setup(void **state) {
+    strcpy(root, "/tmp/longhaul-test-XXXXXX");
+    if (mkdtemp(root) == NULL) return -1;
+    snprintf(dir, sizeof(dir), "%s/state", root);
+    record = (struct job_record){ .watermark_us = 5, .updated_us = 6 };
+    strcpy(record.job, "orders");
+    strcpy(record.source, "a:1");
+    strcpy(record.target, "b:2");
+    strcpy(record.settings, "databases 0");
+    strcpy(record.phase, "live");
+    strcpy(record.owner, "host:1:first");
+    return 0;
+}
+
+static int teardown(void **state) {
+    char line[128];
+    snprintf(line, sizeof(line), "chmod -R u+rwx %s; rm -rf %s", root, root);
+    return system(line);
+}
+
+static struct state *open_it(bool *found, char *predecessor) {
+    struct err err;
+    char text[1024];
+    struct state *s = state_open(dir, &record, &kept, found, predecessor, &err);
+    if (s == NULL) fail_msg("%s", err_format(&err, text, sizeof(text)));
+    return s;
+}
+
+static void assert_refused(const char *says) {
+    struct err err = { 0 };
+    bool found;
+    char text[1024];
+    assert_null(state_open(dir, &record, &kept, &found, NULL, &err));
+    err_format(&err, text, sizeof(text));
+    if (strstr(text, says) == NULL) fail_msg("\"%s\" is not in: %s", says, text);
+    assert_null(strchr(text, '\n'));
+}
+
+static int64_t number(const char *sql) {
+    char path[128];
+    sqlite3 *db;
+    sqlite3_stmt *stmt;
+    snprintf(path, sizeof(path), "%s/longhaul.db", dir);
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    int64_t n = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return n;
+}
+
+static void test_kept(void **state) {
+    bool found = true;
+    char predecessor[128] = "x";
+    struct state *s = open_it(&found, predecessor);
+    assert_false(found);
+    assert_string_equal(predecessor, "");
+    assert_true(state_put(s, &record, NULL));
+    record.watermark_us = 77;
+    assert_true(state_put(s, &record, NULL));
+    state_close(&s);
+    assert_null(s);
+
+    strcpy(record.owner, "host:2:second");
+    s = open_it(&found, predecessor);
+    assert_true(found);
+    assert_int_equal(kept.watermark_us, 77);
+    assert_string_equal(kept.owner, "host:1:first");
+    assert_string_equal(predecessor, "host:1:first");
+    state_close(&s);
+}
+
+static void test_other_job(void **state) {
+    bool found;
+    struct state *s = open_it(&found, NULL);
+    state_close(&s);
+    strcpy(record.source, "elsewhere:1");
+    strcpy(record.job, "other");
+    assert_refused(
+        "belongs to job orders from a:1 to b:2; its source: \"a:1\", but now \"elsewhere:1\"");
+    strcpy(record.source, "a:1");
+    assert_refused("its job: \"orders\", but now \"other\"");
+    strcpy(record.job, "orders");
+    strcpy(record.settings, "databases 1");
+    assert_refused("its keys: \"databases 0\", but now \"databases 1\"");
+}
+
+static void test_locked(void **state) {
+    bool found, locked;
+    struct err err;
+    struct state *s = open_it(&found, NULL);
+    assert_false(state_read(dir, &kept, &locked, &err));
+    assert_true(locked);
+    assert_non_null(strstr(err.text, "holds no record yet"));
+    assert_true(state_put(s, &record, NULL));
+    assert_refused("is in use by host:1:first");
+    assert_true(state_read(dir, &kept, &locked, &err));
+    assert_true(locked);
+    assert_string_equal(kept.job, "orders");
+    state_close(&s);
+    assert_true(state_read(dir, &kept, &locked, &err));
+    assert_false(locked);
+}
+
+/* The child writes until it is killed; whatever it was doing, the next one finds a record and the
+ * lock free. */
+static void test_killed(void **state) {
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        bool found;
+        struct state *s = state_open(dir, &record, &kept, &found, NULL, NULL);
+        if (s == NULL) _exit(1);
+        for (int i = 1;; i++) {
+            record.watermark_us = i;
+            if (!state_put(s, &record, NULL) || !state_audit(s, "put", "again", NULL)) _exit(1);
+            if (i == 50 && write(ready[1], "", 1) != 1) _exit(1);
+        }
+    }
+    char byte;
+    close(ready[1]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    strcpy(record.owner, "host:2:second");
+    assert_refused("is in use by host:1:first");
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    bool found, locked;
+    char predecessor[128];
+    assert_true(state_read(dir, &kept, &locked, NULL));
+    assert_false(locked);
+    struct state *s = open_it(&found, predecessor);
+    assert_true(found);
+    assert_true(kept.watermark_us >= 50);
+    assert_string_equal(predecessor, "host:1:first");
+    state_close(&s);
+}
+
+static void test_tables(void **state) {
+    bool found;
+    int64_t run;
+    struct state *s = open_it(&found, NULL);
+    struct bytes key = bytes_of("a\0\xff", 3);
+    assert_true(state_give_up(s, 3, key, "too large", NULL));
+    assert_true(state_give_up(s, 3, key, "still too large", NULL));
+    assert_true(state_run_begin(s, "full", &run, NULL));
+    assert_true(state_finding(s, run, &(struct state_finding){ 3, key, "missing", NULL }, NULL));
+    assert_true(state_run_end(s, run, 10, 1, "different", NULL));
+    for (int i = 0; i < 3; i++) assert_true(state_audit(s, "gap", "why", NULL));
+    assert_int_equal(
+        number(
+            "SELECT count(*) FROM given_up WHERE db=3 AND length(key)=3 AND reason LIKE 'still%'"),
+        1);
+    assert_int_equal(
+        number("SELECT count(*) FROM finding JOIN run ON run.id=run WHERE kind='missing'"), 1);
+    assert_int_equal(
+        number("SELECT compared FROM run WHERE outcome='different' AND ended_us >= began_us"), 10);
+    assert_int_equal(number("SELECT count(*) FROM audit WHERE event='gap'"), 3);
+    state_close(&s);
+}
+
+static void test_release(void **state) {
+    bool found;
+    struct err err;
+    assert_false(state_order_release(dir, &err));
+    struct state *s = open_it(&found, NULL);
+    assert_false(state_take_release(s));
+    assert_true(state_order_release(dir, &err));
+    assert_true(state_order_release(dir, &err));
+    assert_true(state_take_release(s));
+    assert_false(state_take_release(s));
+    state_close(&s);
+}
+
+/* In a process without rights over the directory. */
+static void test_not_writable(void **state) {
+    bool found;
+    struct state *s = open_it(&found, NULL);
+    assert_true(state_put(s, &record, NULL));
+    state_close(&s);
+    char line[256];
+    snprintf(line, sizeof(line), "chmod 755 %s; chmod 555 %s; chmod 444 %s/*", root, dir, dir);
+    assert_int_equal(system(line), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct err err = { 0 };
+        bool locked = true;
+        if (geteuid() == 0 && setuid(NOBODY) != 0) _exit(2);
+        if (state_open(dir, &record, &kept, &found, NULL, &err) != NULL) _exit(3);
+        if (strstr(err.text, "cannot be opened for writing: Permission denied") == NULL) _exit(4);
+        if (!state_read(dir, &kept, &locked, &err) || locked || strcmp(kept.job, "orders") != 0)
+            _exit(5);
+        if (state_order_release(dir, &err)) _exit(6);
+        snprintf(dir, sizeof(dir), "%s/state/deeper", root);
+        if (state_open(dir, &record, &kept, &found, NULL, &err) != NULL) _exit(7);
+        _exit(strstr(err.text, "cannot be made: Permission denied") != NULL ? 0 : 8);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* A limit on the size of files stands in for a full disk; what was there stays good. */
+static void test_full_disk(void **state) {
+    pid_t pid = fork();
+    if (pid == 0) {
+        bool found;
+        struct err err = { 0 };
+        struct state *s = state_open(dir, &record, &kept, &found, NULL, NULL);
+        if (s == NULL || !state_put(s, &record, NULL)) _exit(2);
+        signal(SIGXFSZ, SIG_IGN);
+        const struct rlimit limit = { 300000, 300000 };
+        setrlimit(RLIMIT_FSIZE, &limit);
+        char text[5000];
+        memset(text, 'x', sizeof(text) - 1);
+        text[sizeof(text) - 1] = '\0';
+        int i = 0;
+        while (i < 1000 && state_audit(s, "fill", text, &err)) i++;
+        if (i == 1000 || strstr(err.place, "longhaul.db") == NULL || err.text[0] == '\0') _exit(3);
+        if (strchr(err.text, '\n') != NULL) _exit(4);
+        _exit(0);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    assert_int_equal(WEXITSTATUS(status), 0);
+    bool found;
+    struct state *s = open_it(&found, NULL);
+    assert_true(found);
+    assert_true(state_put(s, &record, NULL));
+    state_close(&s);
+}
+
+static void test_broken(void **state) {
+    bool found;
+    struct state *s = open_it(&found, NULL);
+    state_close(&s);
+    char line[256];
+    snprintf(line, sizeof(line),
+             "echo 'this is no database, however long it may be' >%s/longhaul.db", dir);
+    assert_int_equal(system(line), 0);
+    assert_refused("file is not a database");
+    struct err err;
+    bool locked;
+    assert_false(state_read(dir, &kept, &locked, &err));
+    snprintf(line, sizeof(line), "rm %s/longhaul.db", dir);
+    assert_int_equal(system(line), 0);
+    assert_false(state_read(dir, &kept, &locked, &err));
+    assert_non_null(strstr(err.text, "No such file"));
+}
+
+static void test_newer(void **state) {
+    bool found;
+    struct state *s = open_it(&found, NULL);
+    state_close(&s);
+    char path[128];
+    sqlite3 *db;
+    snprintf(path, sizeof(path), "%s/longhaul.db", dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version=99", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    assert_refused("was written by a newer longhaul");
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_kept),   TEST(test_other_job), TEST(test_locked),    TEST(test_killed),
+        TEST(test_tables), TEST(test_release),   TEST(test_full_disk), TEST(test_not_writable),
+        TEST(test_broken), TEST(test_newer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
