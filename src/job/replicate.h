@@ -23,6 +23,9 @@
 #include "copy/stats.h"
 #include "server/deployment.h"
 
+/* --extra: keys of the target that this job never copied and the source does not have. */
+enum live_extra { LIVE_EXTRA_HOLD, LIVE_EXTRA_DELETE, LIVE_EXTRA_KEEP };
+
 enum live_capture { LIVE_CAPTURE_AUTO, LIVE_CAPTURE_TRACKING, LIVE_CAPTURE_NOTIFICATIONS };
 
 /* What a live job is told beside. */
@@ -36,9 +39,14 @@ struct live_settings {
     const char *name;            /* of the job; NULL: made from what it copies */
     const char *source, *target; /* labels of the endpoints */
     const char *words;           /* databases and filters, for people and to tell jobs apart */
-    double max_delete_percent;   /* the deletion guard */
-    bool release_deletions;      /* held ones may go on */
-    bool resync_whole;           /* never leave a key out because it was idle */
+    /* Canonical JSON of every option that decides what is on the target; two jobs with the same
+     * source, target and scope are the same job. */
+    const char *scope;
+    const char *beside; /* --beside: a job that may write to the same keys; NULL: none */
+    enum live_extra extra;
+    double max_delete_percent; /* the deletion guard */
+    bool release_deletions;    /* held ones may go on */
+    bool resync_whole;         /* never leave a key out because it was idle */
     int64_t lease_ms;
     int64_t idle_timeout_ms; /* without changes for so long, the job ends; 0: never */
 };
