@@ -116,7 +116,7 @@ static struct live_settings live_settings_of(struct replicate_run *run) {
     const struct options *o = run->options;
     describe(o, run->words, sizeof(run->words));
     return (struct live_settings){ .only = o->mode == OPT_MODE_LIVEONLY,
-                                   .capture = (enum live_capture)o->capture,
+                                   .capture = (enum capture_wish)o->capture,
                                    .poll_ms = o->poll_ms,
                                    .gather_ms = o->gather_ms,
                                    .state_dir = o->state_dir,
