@@ -7,9 +7,9 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cli/json_out.h"
 #include "cli/side.h"
 #include "cli/signals.h"
+#include "output/json_out.h"
 #include "store/keeper.h"
 #include "store/state.h"
 

@@ -171,8 +171,8 @@ static void on_feed_start(void *ctx) {
     const struct live *live = node->live;
     struct feed_settings settings = { .client = deployment_client_settings(live->job->source,
                                                                            &node->reader),
-                                      .kind = live->kind,
-                                      .resp2 = live->resp2,
+                                      .kind = live->capture.kind,
+                                      .resp2 = live->capture.resp2,
                                       .ask_databases = live->job->settings->all_databases };
     struct client_settings primary = deployment_client_settings(live->job->source, &node->primary);
     if (!address_equal(&node->primary, &node->reader)) settings.primary = &primary;
@@ -245,7 +245,7 @@ static void take_silent_commands(struct live_node *node, const struct watch_look
         live_gap(live, node, &slots, since_us, true, "databases were swapped");
         live_gap_behind(live, &slots, since_us, true);
     }
-    if (live->kind == FEED_NOTIFICATIONS && known &&
+    if (live->capture.kind == FEED_NOTIFICATIONS && known &&
         before->calls[WATCH_FLUSH] != look->calls[WATCH_FLUSH])
         live_gap_behind(live, &slots, since_us, true);
 }
@@ -493,7 +493,7 @@ static void node_established(struct live *live, struct live_node *node,
     live_node_trust(node);
     char where[RECORD_LABEL_MAX];
     address_format(&node->reader, where, sizeof(where));
-    log_debug(where, "changes are listened to by %s", feed_kind_name(live->kind));
+    log_debug(where, "changes are listened to by %s", feed_kind_name(live->capture.kind));
 }
 
 /* More changes wait than the lanes can keep: a scan now would find them no room either. */
@@ -524,7 +524,7 @@ static void node_set_since(struct live *live, const struct live_node *node, int6
 /* Once it can be scanned: what its gap needs. */
 static void node_open_gap(struct live *live, struct live_node *node) {
     if (!node->gap_open || !node->ready || lanes_are_full(live)) return;
-    bool sound = live->idle_time_allowed && !node->policy_is_lfu &&
+    bool sound = live->capture.idle_time_allowed && !node->policy_is_lfu &&
                  node->gap_since_us != LIVE_NEVER && node->quiet_since_us <= node->gap_since_us;
     if (!sound || node->gap_whole) node->resumes = false;
     bool resumes = node->resumes;

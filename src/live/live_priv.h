@@ -12,6 +12,7 @@
 #include "engine/spool.h"
 #include "job/replicate_priv.h"
 #include "live/live.h"
+#include "probe/capture.h"
 #include "server/watch.h"
 #include "store/keeper.h"
 #include "store/state.h"
@@ -138,8 +139,7 @@ struct live {
     struct job *job;
     const struct live_settings *settings;
     pthread_mutex_t lock;
-    enum feed_kind kind;
-    bool resp2, idle_time_allowed;
+    struct capture_answers capture;
 
     _Atomic int feeds;                /* not ended yet */
     struct live_node *nodes, *former; /* former: kept until the workers have ended */
