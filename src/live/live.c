@@ -369,7 +369,7 @@ static void open_first_gap(struct live *live) {
         live_gap(live, n, &wanted, since_us, !goes_on || live->settings->resync_whole,
                  goes_on ? "longhaul was not running" : "the first copy");
         if (live->resumed) live_gap_behind(live, &wanted, since_us, false);
-        n->resumes = !goes_on && live->n_begun > 0 && !live->settings->resync_whole;
+        n->resumes = !goes_on && live->begun.n_cursors > 0 && !live->settings->resync_whole;
         if (n->resumes) n->gap_since_us = live->begun_us;
         if (n->resumes) n->gap_whole = false;
     }

@@ -114,8 +114,7 @@ struct checkpoint {
     int64_t taken_us, next_ms;
     _Atomic int marks_left;
     struct lane_mark marks[JOB_THREADS_MAX];
-    struct record_cursor cursors[RECORD_LIST_MAX];
-    size_t n;
+    struct job_record noted; /* only its cursors */
 };
 
 /* Backward: see live_behind.c. */
@@ -150,8 +149,7 @@ struct live {
     struct target_node *target_owner[SLOT_COUNT];
     struct behind behind;
     struct checkpoint checkpoint;
-    struct record_cursor begun[RECORD_LIST_MAX]; /* cursors that this run begins with */
-    size_t n_begun;
+    struct job_record begun;                   /* only the cursors that this run begins with */
     int64_t begun_us;                          /* monotonic: when they were good */
     _Atomic int64_t slot_since_ms[SLOT_COUNT]; /* of gaps, for HOW_IF_USED */
 
