@@ -576,10 +576,11 @@ void lane_free(struct lane **lane) {
     *lane = NULL;
     if (l == NULL) return;
     l->stopping = l->failed = l->closing = true;
+    loop_undefer(l->loop, l);
+    l->kicked = true; /* no more work is deferred */
     pool_free(&l->source);
     pool_free(&l->target);
     transfers_free(&l->transfers);
-    loop_undefer(l->loop, l);
     loop_timer_free(&l->retry);
     loop_timer_free(&l->tick);
     loop_timer_free(&l->pace);

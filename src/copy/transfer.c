@@ -489,6 +489,7 @@ void transfers_free(struct transfers **transfers) {
     *transfers = NULL;
     if (all == NULL) return;
     client_close(&all->reader);
+    loop_settle(all->lane->loop);
     while (all->running != NULL) transfer_free(all->running);
     free(all);
 }

@@ -348,6 +348,10 @@ struct live *live_new(struct job *job, struct err *err) {
     return NULL;
 }
 
+bool live_choose_capture(struct live *live, struct err *err) {
+    return capture_choose(live->job->source, live->settings->capture, &live->capture, err);
+}
+
 bool live_is_resumed(const struct live *live) {
     return live->resumed;
 }
@@ -365,7 +369,7 @@ static void open_first_gap(struct live *live) {
         live_gap(live, n, &wanted, since_us, !goes_on || live->settings->resync_whole,
                  goes_on ? "longhaul was not running" : "the first copy");
         if (live->resumed) live_gap_behind(live, &wanted, since_us, false);
-        n->resumes = !goes_on && live->n_begun > 0 && !live->settings->resync_whole;
+        n->resumes = !goes_on && live->begun.n_cursors > 0 && !live->settings->resync_whole;
         if (n->resumes) n->gap_since_us = live->begun_us;
         if (n->resumes) n->gap_whole = false;
     }
@@ -413,7 +417,7 @@ static void summarize(struct live *live) {
     struct live_summary *s = &live->job->result->summary;
     live->job->result->live = true;
     snprintf(s->job, sizeof(s->job), "%s", live->record.job);
-    snprintf(s->capture, sizeof(s->capture), "%s", feed_kind_name(live->kind));
+    snprintf(s->capture, sizeof(s->capture), "%s", feed_kind_name(live->capture.kind));
     s->watermark_us = live->watermark_us == LIVE_NEVER ? 0 : live_to_wall_us(live->watermark_us);
     s->lag_p50_us = (int64_t)hist_percentile(live->lag, 50);
     s->lag_p99_us = (int64_t)hist_percentile(live->lag, 99);

@@ -12,6 +12,7 @@
 #include "engine/spool.h"
 #include "job/replicate_priv.h"
 #include "live/live.h"
+#include "probe/capture.h"
 #include "server/watch.h"
 #include "store/keeper.h"
 #include "store/state.h"
@@ -113,8 +114,7 @@ struct checkpoint {
     int64_t taken_us, next_ms;
     _Atomic int marks_left;
     struct lane_mark marks[JOB_THREADS_MAX];
-    struct record_cursor cursors[RECORD_LIST_MAX];
-    size_t n;
+    struct job_record noted; /* only its cursors */
 };
 
 /* Backward: see live_behind.c. */
@@ -140,8 +140,7 @@ struct live {
     struct job *job;
     const struct live_settings *settings;
     pthread_mutex_t lock;
-    enum feed_kind kind;
-    bool resp2, idle_time_allowed;
+    struct capture_answers capture;
 
     _Atomic int feeds;                /* not ended yet */
     struct live_node *nodes, *former; /* former: kept until the workers have ended */
@@ -151,8 +150,7 @@ struct live {
     struct target_node *target_owner[SLOT_COUNT];
     struct behind behind;
     struct checkpoint checkpoint;
-    struct record_cursor begun[RECORD_LIST_MAX]; /* cursors that this run begins with */
-    size_t n_begun;
+    struct job_record begun;                   /* only the cursors that this run begins with */
     int64_t begun_us;                          /* monotonic: when they were good */
     _Atomic int64_t slot_since_ms[SLOT_COUNT]; /* of gaps, for REASON_IF_USED */
 
