@@ -9,13 +9,13 @@
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/complain.h"
-#include "cli/json_out.h"
 #include "cli/progress.h"
 #include "cli/replicate_report.h"
 #include "cli/report.h"
 #include "cli/side.h"
 #include "cli/signals.h"
 #include "job/replicate.h"
+#include "output/json_out.h"
 #include "verify/compare.h"
 
 struct replicate_run {
@@ -116,7 +116,7 @@ static struct live_settings live_settings_of(struct replicate_run *run) {
     const struct options *o = run->options;
     describe(o, run->words, sizeof(run->words));
     return (struct live_settings){ .only = o->mode == OPT_MODE_LIVEONLY,
-                                   .capture = (enum live_capture)o->capture,
+                                   .capture = (enum capture_wish)o->capture,
                                    .poll_ms = o->poll_ms,
                                    .gather_ms = o->gather_ms,
                                    .state_dir = o->state_dir,

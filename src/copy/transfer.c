@@ -53,7 +53,7 @@ static void drop_name(struct transfer *t) {
     const struct copy_plan *plan = t->lane->plan;
     if (!t->holds_name || plan->dry_run || t->lane->closing) return;
     if (client == NULL || !client_is_ready(client) || !lane_may_write(t->lane)) {
-        if (plan->live) lane_name(t->lane, t->db, bytes_of_str(t->name), t->slot, HOW_COPY);
+        if (plan->live) lane_name(t->lane, t->db, bytes_of_str(t->name), t->slot, REASON_DELETE);
         return;
     }
     const struct bytes words[] = { BYTES_LITERAL("UNLINK"), bytes_of_str(t->name) };
@@ -116,7 +116,7 @@ void transfer_gone(struct transfer *t) {
     if (t->entry == NULL) return;
     drop_name(t);
     struct key_entry *entry = transfer_end(t);
-    apply_deletion(t->lane, entry, t->reader);
+    lane_key_missing(t->lane, entry, t->reader);
 }
 
 void transfer_enlarge(struct transfer *t) {
@@ -500,6 +500,7 @@ void transfers_free(struct transfers **transfers) {
     *transfers = NULL;
     if (all == NULL) return;
     client_close(&all->reader);
+    loop_settle(all->lane->loop);
     while (all->running != NULL) transfer_free(all->running);
     free(all);
 }

@@ -21,17 +21,16 @@
 #include "copy/filter.h"
 #include "copy/giveup.h"
 #include "copy/stats.h"
+#include "probe/capture.h"
 #include "server/deployment.h"
 
 /* --extra: keys of the target that this job never copied and the source does not have. */
 enum live_extra { LIVE_EXTRA_HOLD, LIVE_EXTRA_DELETE, LIVE_EXTRA_KEEP };
 
-enum live_capture { LIVE_CAPTURE_AUTO, LIVE_CAPTURE_TRACKING, LIVE_CAPTURE_NOTIFICATIONS };
-
 /* What a live job is told beside. */
 struct live_settings {
     bool only; /* follow changes; what is there already is not copied */
-    enum live_capture capture;
+    enum capture_wish capture;
     int64_t poll_ms; /* for what no capture announces */
     /* how long changes of a busy source are gathered at most; 0: never */
     int64_t gather_ms;

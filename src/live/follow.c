@@ -25,7 +25,7 @@ static void name_in_database(struct live_node *node, int db, const struct bytes 
     for (size_t i = 0; i < n; i++) {
         uint16_t slot = slot_of_key(keys[i]);
         if (key_filter_wants(job->settings->filter, keys[i], slot))
-            naming_add(&naming, keys[i], slot, HOW_COPY);
+            naming_add(&naming, keys[i], slot, REASON_CHANGED);
     }
     naming_end(&naming);
 }
@@ -171,8 +171,8 @@ static void on_feed_start(void *ctx) {
     const struct live *live = node->live;
     struct feed_settings settings = { .client = deployment_client_settings(live->job->source,
                                                                            &node->reader),
-                                      .kind = live->kind,
-                                      .resp2 = live->resp2,
+                                      .kind = live->capture.kind,
+                                      .resp2 = live->capture.resp2,
                                       .ask_databases = live->job->settings->all_databases };
     struct client_settings primary = deployment_client_settings(live->job->source, &node->primary);
     if (!address_equal(&node->primary, &node->reader)) settings.primary = &primary;
@@ -245,7 +245,7 @@ static void take_silent_commands(struct live_node *node, const struct watch_look
         live_gap(live, node, &slots, since_us, true, "databases were swapped");
         live_gap_behind(live, &slots, since_us, true);
     }
-    if (live->kind == FEED_NOTIFICATIONS && known &&
+    if (live->capture.kind == FEED_NOTIFICATIONS && known &&
         before->calls[WATCH_FLUSH] != look->calls[WATCH_FLUSH])
         live_gap_behind(live, &slots, since_us, true);
 }
@@ -297,6 +297,12 @@ static const struct record_node *recorded(const struct live *live, const struct 
     return NULL;
 }
 
+/* -1: the record does not say. */
+static int64_t recorded_count(const struct record_node *known, const char *name) {
+    const json_t *count = json_object_get(known->evidence, name);
+    return json_is_integer(count) ? json_integer_value(count) : -1;
+}
+
 static void node_watch(struct live_node *node) {
     static const struct watch_events events = { on_look, on_silent };
     const struct live *live = node->live;
@@ -324,9 +330,10 @@ static struct live_node *node_new(struct live *live, const struct address *prima
     if (first && known != NULL) {
         snprintf(node->run_id, sizeof(node->run_id), "%s", known->run_id);
         snprintf(node->replid, sizeof(node->replid), "%s", known->replid);
-        node->forks = (uint64_t)known->forks;
-        node->recorded_swaps = known->swaps;
-        if (known->forks >= 0) node->quiet_since_us = LIVE_NEVER;
+        int64_t forks = recorded_count(known, "forks");
+        node->forks = (uint64_t)forks;
+        node->recorded_swaps = recorded_count(known, "swaps");
+        if (forks >= 0) node->quiet_since_us = LIVE_NEVER;
     } else if (!first || live->resumed) {
         /* a process that nobody has seen before: what it lacks may be its own loss */
         node->run_id[0] = '?';
@@ -486,7 +493,7 @@ static void node_established(struct live *live, struct live_node *node,
     live_node_trust(node);
     char where[RECORD_LABEL_MAX];
     address_format(&node->reader, where, sizeof(where));
-    log_debug(where, "changes are listened to by %s", feed_kind_name(live->kind));
+    log_debug(where, "changes are listened to by %s", feed_kind_name(live->capture.kind));
 }
 
 /* More changes wait than the lanes can keep: a scan now would find them no room either. */
@@ -517,7 +524,7 @@ static void node_set_since(struct live *live, const struct live_node *node, int6
 /* Once it can be scanned: what its gap needs. */
 static void node_open_gap(struct live *live, struct live_node *node) {
     if (!node->gap_open || !node->ready || lanes_are_full(live)) return;
-    bool sound = live->idle_time_allowed && !node->policy_is_lfu &&
+    bool sound = live->capture.idle_time_allowed && !node->policy_is_lfu &&
                  node->gap_since_us != LIVE_NEVER && node->quiet_since_us <= node->gap_since_us;
     if (!sound || node->gap_whole) node->resumes = false;
     bool resumes = node->resumes;

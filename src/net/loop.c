@@ -39,6 +39,7 @@ struct loop_signal {
 struct loop {
     struct event_base *base;
     bool stopped;
+    bool in_round; /* callbacks are running */
     int64_t rest_us;
     struct work_list deferred;
     size_t deferred_next; /* the first that has not run */
@@ -158,9 +159,18 @@ void loop_run(struct loop *loop) {
     while (!loop->stopped) loop_run_once(loop, -1);
 }
 
+void loop_settle(struct loop *loop) {
+    assert(!loop->in_round);
+    loop->in_round = true;
+    loop_run_deferred(loop);
+    loop->in_round = false;
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *arg) {}
 
 void loop_run_once(struct loop *loop, int64_t timeout_ms) {
+    assert(!loop->in_round);
+    loop->in_round = true;
     /* What was deferred before the round may be all that was waited for: then nothing is waited
      * for. */
     if (loop_run_deferred(loop)) timeout_ms = 0;
@@ -177,6 +187,7 @@ void loop_run_once(struct loop *loop, int64_t timeout_ms) {
         event_base_loop(loop->base, EVLOOP_ONCE);
     }
     loop_run_deferred(loop);
+    loop->in_round = false;
 }
 
 void loop_stop(struct loop *loop) {

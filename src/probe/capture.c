@@ -1,0 +1,247 @@
+/* See capture.h. */
+#include "probe/capture.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "server/call.h"
+
+enum {
+    CAPTURE_EVENT_MS = 2000, /* how long an event of longhaul's own key is waited for */
+    OWN_KEY_MAX = 64,
+};
+
+/* What is asked, and of whom. */
+struct capture_probe {
+    struct deployment *source;
+    enum capture_wish wish;
+    struct capture_answers *answers;
+    struct topology *topology; /* borrowed */
+    struct loop *loop;
+    int64_t timeout_ms;
+};
+
+/* The server that is read for primary i: itself, or a replica. */
+static const struct address *capture_reader(const struct capture_probe *p, int i) {
+    const struct topology *t = p->topology;
+    return &t->nodes[t->nodes[i].reader].address;
+}
+
+/* A key of longhaul's own, in a slot of this node's. */
+static void own_key(const struct topology *t, int node, char key[OWN_KEY_MAX]) {
+    char tag[SLOT_TAG_MAX];
+    int slot = 0;
+    while (slot < SLOT_COUNT && t->owner[slot] != node) slot++;
+    snprintf(key, OWN_KEY_MAX, "longhaul:{%s}:order", slot_tag((uint16_t)(slot % SLOT_COUNT), tag));
+}
+
+/* ---- tracking ---- */
+
+/* *tracks: the server speaks RESP3 and accepts CLIENT TRACKING. *resp2: it does not know HELLO. */
+static bool try_tracking(const struct capture_probe *p, const struct address *node, bool *tracks,
+                         bool *resp2, struct err *err) {
+    struct client_settings settings = deployment_client_settings(p->source, node);
+    settings.protocol = 3;
+    settings.reconnect = false;
+    struct client *client =
+        call_open(p->loop, &settings, settings.connect_timeout_ms + settings.reply_timeout_ms, err);
+    *tracks = *resp2 = false;
+    if (client == NULL) {
+        *resp2 = err->code == ERR_UNSUPPORTED;
+        return *resp2;
+    }
+    struct call_reply reply;
+    bool ok = call_ok(p->loop, client, p->timeout_ms, &reply, err, "CLIENT TRACKING ON BCAST");
+    if (ok) call_reply_fini(&reply);
+    *tracks = ok;
+    client_close(&client);
+    return ok || err_class_of(err->code) == ERR_CLASS_KEY;
+}
+
+static bool ask_tracking(const struct capture_probe *p, int i, struct err *err) {
+    bool tracks, resp2;
+    if (!try_tracking(p, capture_reader(p, i), &tracks, &resp2, err)) return false;
+    p->answers->resp2 = p->answers->resp2 || resp2;
+    if (resp2 && p->topology->nodes[i].reader != i)
+        return err_set(
+            err, ERR_UNSUPPORTED, "--source-read-from",
+            "following changes on a replica needs HELLO 3, which the source does not have; use primary");
+    if (tracks) return true;
+    p->answers->kind = FEED_NOTIFICATIONS;
+    return p->wish != CAPTURE_TRACKING ||
+           err_set(err, ERR_UNSUPPORTED, "--capture",
+                   "the source has no CLIENT TRACKING, or refuses it; use --capture notifications");
+}
+
+/* ---- notifications ---- */
+
+struct listener {
+    const char *key;
+    bool established, heard, final;
+    struct err err;
+};
+
+static void listener_on_established(void *ctx, const struct server_info *info) {
+    ((struct listener *)ctx)->established = true;
+}
+
+static void listener_on_keys(void *ctx, int db, const struct bytes *keys, size_t n) {
+    struct listener *l = ctx;
+    for (size_t i = 0; i < n; i++) l->heard = l->heard || bytes_equal_str(keys[i], l->key);
+}
+
+static void listener_on_flush(void *ctx) {}
+
+static void listener_on_barrier(void *ctx, int64_t sent_us, const int *dbs, size_t n_dbs) {}
+
+static void listener_on_lost(void *ctx, const struct err *err, bool final) {
+    struct listener *l = ctx;
+    l->err = *err;
+    l->final = final;
+}
+
+static void listener_wait(struct loop *loop, const struct listener *l, const bool *event,
+                          int64_t timeout_ms) {
+    int64_t deadline_ms = clock_mono_ms() + timeout_ms;
+    while (!*event && !l->final && clock_mono_ms() < deadline_ms) loop_run_once(loop, 10);
+}
+
+/* Writes a key of longhaul's own for a moment and listens for its event. *wrote: the server
+ * accepted the SET. */
+static bool hears_itself(const struct capture_probe *p, int i, bool *wrote, struct err *err) {
+    static const struct feed_events events = { listener_on_established, listener_on_keys,
+                                               listener_on_flush, listener_on_barrier,
+                                               listener_on_lost };
+    const struct address *node = capture_reader(p, i);
+    char key[OWN_KEY_MAX], command[OWN_KEY_MAX + 32];
+    own_key(p->topology, i, key);
+    snprintf(command, sizeof(command), "SET %s probe PX 500", key);
+    struct listener listener = { .key = key };
+    struct feed_settings settings = { .client = deployment_client_settings(p->source, node),
+                                      .kind = FEED_NOTIFICATIONS,
+                                      .resp2 = p->answers->resp2 };
+    struct feed *feed = feed_start(p->loop, &settings, &events, &listener);
+    listener_wait(p->loop, &listener, &listener.established, p->timeout_ms);
+    struct client *client =
+        listener.established ? deployment_call_open(p->source, node, err) : NULL;
+    struct call_reply reply;
+    *wrote = client != NULL && call_ok(p->loop, client, p->timeout_ms, &reply, err, command);
+    if (*wrote) {
+        call_reply_fini(&reply);
+        listener_wait(p->loop, &listener, &listener.heard, CAPTURE_EVENT_MS);
+    } else if (!listener.established) {
+        *err = listener.err;
+    }
+    client_close(&client);
+    feed_free(&feed);
+    loop_run_once(p->loop, 0);
+    return listener.heard;
+}
+
+static bool not_switched_on(const struct address *node, struct err *err) {
+    char where[ADDRESS_HOST_MAX + 32];
+    address_format(node, where, sizeof(where));
+    return err_set(
+        err, ERR_UNSUPPORTED, where,
+        "keyspace notifications are not switched on; set notify-keyspace-events to AE (CONFIG SET, or in the "
+        "parameter group of an ElastiCache cluster)");
+}
+
+/* *told: the server says its flags; then *suffices. False: it cannot be reached. */
+static bool ask_flags(const struct capture_probe *p, const struct address *node, bool *told,
+                      bool *suffices, struct err *err) {
+    struct client *client = deployment_call_open(p->source, node, err);
+    *told = *suffices = false;
+    if (client == NULL) return false;
+    struct call_reply reply;
+    *told =
+        call_ok(p->loop, client, p->timeout_ms, &reply, err, "CONFIG GET notify-keyspace-events");
+    bool refused = !*told && err_class_of(err->code) == ERR_CLASS_KEY;
+    if (*told) {
+        struct resp_cursor c = reply.cursor;
+        struct resp_item name, flags;
+        *told = resp_next(&c, &name) && resp_next(&c, &flags);
+        *suffices = *told && feed_flags_suffice(flags.str);
+        refused = !*told;
+        call_reply_fini(&reply);
+    }
+    client_close(&client);
+    return *told || refused;
+}
+
+static bool ask_notifications(const struct capture_probe *p, int i, struct err *err) {
+    const struct address *node = capture_reader(p, i);
+    bool told, suffices, wrote;
+    if (!ask_flags(p, node, &told, &suffices, err)) return false;
+    if (told) return suffices || not_switched_on(node, err);
+    if (hears_itself(p, i, &wrote, err)) return true;
+    if (wrote) return not_switched_on(node, err);
+    if (err_class_of(err->code) != ERR_CLASS_KEY && err->code != ERR_READONLY) return false;
+    log_warn(
+        err->place,
+        "whether keyspace notifications are switched on cannot be tried here (%s); they are relied upon",
+        err->text);
+    return true;
+}
+
+/* ---- what else a live job may ask ---- */
+
+static bool is_allowed(const struct capture_probe *p, struct client *client, const char *command) {
+    struct err err;
+    struct call_reply reply;
+    bool allowed = call_ok(p->loop, client, p->timeout_ms, &reply, &err, command);
+    if (allowed) call_reply_fini(&reply);
+    return allowed;
+}
+
+static bool ask_rights(const struct capture_probe *p, int i, struct err *err) {
+    struct client *client = deployment_call_open(p->source, capture_reader(p, i), err);
+    if (client == NULL) return false;
+    struct capture_answers *a = p->answers;
+    char key[OWN_KEY_MAX], command[OWN_KEY_MAX + 32];
+    own_key(p->topology, i, key);
+    snprintf(command, sizeof(command), "OBJECT IDLETIME %s", key);
+    a->idle_time_allowed = a->idle_time_allowed && is_allowed(p, client, command);
+    a->config_get_allowed =
+        a->config_get_allowed && is_allowed(p, client, "CONFIG GET notify-keyspace-events");
+    client_close(&client);
+    return true;
+}
+
+/* ---- choosing ---- */
+
+typedef bool capture_ask_fn(const struct capture_probe *p, int i, struct err *err);
+
+static bool ask_primaries(const struct capture_probe *p, capture_ask_fn *ask, struct err *err) {
+    for (int i = 0; i < p->topology->n_nodes; i++) {
+        int tries = 0;
+        struct err last;
+        if (!topology_is_primary(p->topology, i)) continue;
+        while (!ask(p, i, &last)) {
+            if (call_again(p->loop, &last, &tries)) continue;
+            *err = last;
+            return false;
+        }
+    }
+    return true;
+}
+
+bool capture_choose(struct deployment *source, enum capture_wish wish,
+                    struct capture_answers *answers, struct err *err) {
+    struct topology *t = deployment_topology(source);
+    struct capture_probe p = {
+        source, wish, answers, t, deployment_loop(source), deployment_reply_timeout_ms(source)
+    };
+    *answers = (struct capture_answers){
+        .kind = wish == CAPTURE_NOTIFICATIONS ? FEED_NOTIFICATIONS : FEED_TRACKING,
+        .idle_time_allowed = true,
+        .config_get_allowed = true,
+    };
+    bool ok = ask_primaries(&p, ask_tracking, err) &&
+              (answers->kind == FEED_TRACKING || ask_primaries(&p, ask_notifications, err)) &&
+              ask_primaries(&p, ask_rights, err);
+    topology_unref(&t);
+    if (ok) log_info("source", "changes are captured by %s", feed_kind_name(answers->kind));
+    return ok;
+}
