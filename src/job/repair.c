@@ -118,7 +118,7 @@ static bool name_some(struct repair *r, struct err *err) {
         if ((r->settings->tags >> one.tag & 1) == 0) continue;
         if (batch != NULL && one.db != db) worker_name(r->worker, batch, &r->in_transit);
         if (batch == NULL || one.db != db) batch = name_batch_new(db = one.db);
-        name_batch_add(batch, one.key, slot_of_key(one.key), HOW_COPY);
+        name_batch_add(batch, one.key, slot_of_key(one.key), REASON_CHANGED);
     }
     if (batch != NULL) worker_name(r->worker, batch, &r->in_transit);
     return more;
