@@ -257,8 +257,8 @@ static void settles_what_is_deferred(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(waits_until_done_or_late_or_stopped),
-        cmocka_unit_test(settles_what_is_deferred),
+        TEST(waits_until_done_or_late_or_stopped),
+        TEST(settles_what_is_deferred),
         TEST(timers_in_order),
         TEST(timer_freed_in_its_callback),
         TEST(deferred_in_one_round),
