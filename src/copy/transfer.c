@@ -81,7 +81,7 @@ static struct key_entry *transfer_end(struct transfer *t) {
     } else {
         t->all->n_small--;
     }
-    t->lane->reading_bytes -= t->reserved;
+    t->lane->flight.estimate.reading_bytes -= t->reserved;
     t->reserved = 0;
     release_name(t);
     lane_kick(t->lane);
@@ -405,7 +405,7 @@ static void transfer_start(struct transfers *all, struct key_entry *entry, bool 
     } else {
         all->n_small++;
         t->reserved = expected_bytes(entry);
-        lane->reading_bytes += t->reserved;
+        lane->flight.estimate.reading_bytes += t->reserved;
     }
     transfer_begin(t);
     transfer_settle(t);
