@@ -8,6 +8,7 @@
 #   make fuzz               every fuzz target for FUZZ_SECONDS
 #   make bench              the benchmarks, into build/bench.json; QUICK=1 in two minutes, BENCH_ARGS='--only ROW'
 #   make check              room order, headers, format, tree
+#   make measure            the measures of the code, each with its limit (tools/measure-code --help)
 #   make install            to PREFIX, below DESTDIR
 
 BUILD ?= build
@@ -19,7 +20,7 @@ BENCH_ARGS ?=
 SEEDS ?= 10
 
 .NOTPARALLEL:
-.PHONY: all demo test test-long unit e2e chaos fuzz bench format check install clean
+.PHONY: all demo test test-long unit e2e chaos fuzz bench format check measure install clean
 
 all:
 	@tools/bootstrap build
@@ -67,6 +68,10 @@ check:
 	@tools/bootstrap build test
 	@failed=; for check in tools/check-*; do $$check || failed="$$failed $$check"; done; \
 	if [ -n "$$failed" ]; then echo "check: failed:$$failed" >&2; exit 1; fi
+
+measure: all
+	@tools/bootstrap test
+	@tools/measure-code --build $(BUILD)
 
 install: all
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)

@@ -50,6 +50,14 @@ static bool parse_number(const struct option *option, void *field, const char *t
     return true;
 }
 
+static bool parse_count(const struct option *option, void *field, const char *text,
+                        const char *place, struct err *err) {
+    int64_t number;
+    if (!parse_number(option, &number, text, place, err)) return false;
+    *(uint64_t *)field = (uint64_t)number;
+    return true;
+}
+
 static bool check_size(const struct option *option, uint64_t bytes, const char *text,
                        const char *place, struct err *err) {
     const struct option_limits *limits = &option->limits;
@@ -184,14 +192,14 @@ static bool parse_types(const struct option *option, void *field, const char *te
 }
 
 /* "A-B" or "A" alone, where `parse` turns one end into a number. */
-static bool parse_ends(const struct option *option, struct opt_range *range, const char *text,
+static bool parse_ends(const struct option *option, struct int_range *range, const char *text,
                        const char *place, parse_fn *parse, struct err *err) {
     char buf[QUOTE_MAX];
     struct bytes last = bytes_of_str(text);
     struct bytes first = bytes_split(&last, '-');
     bool single = first.len == strlen(text);
     char *first_text = bytes_dup(first), *last_text = bytes_dup(single ? first : last);
-    struct opt_range parsed = { 0 };
+    struct int_range parsed = { 0 };
     bool good = parse(option, &parsed.first, first_text, place, err) &&
                 parse(option, &parsed.last, last_text, place, err);
     free(first_text);
@@ -244,7 +252,7 @@ static bool add_databases(const struct option *option, void *field, const char *
                           const char *place, struct err *err) {
     char buf[QUOTE_MAX];
     struct option number = { .limits = { .ranged = true, .min = 0, .max = DB_MAX } };
-    struct opt_range range;
+    struct int_range range;
     if (!parse_ends(&number, &range, text, place, parse_number, NULL))
         return err_set(err, ERR_USAGE, place,
                        "\"%s\" is not a list of databases; expected all, or e.g. 0,3,5-9",
@@ -266,14 +274,14 @@ static bool parse_databases(const struct option *option, void *field, const char
 bool option_value_parse(const struct option *option, void *field, const char *text,
                         const char *place, struct err *err) {
     static parse_fn *const parsers[] = {
-        [OPTION_FLAG] = parse_flag,           [OPTION_NUMBER] = parse_number,
-        [OPTION_SIZE] = parse_size,           [OPTION_DURATION] = parse_duration,
-        [OPTION_CHOICE] = parse_choice,       [OPTION_STRING] = parse_string,
-        [OPTION_SECRET] = parse_string,       [OPTION_LIST] = parse_list,
-        [OPTION_TYPES] = parse_types,         [OPTION_CHOICES] = parse_choices,
-        [OPTION_RANGE] = parse_range,         [OPTION_SIZES] = parse_sizes,
-        [OPTION_DURATIONS] = parse_durations, [OPTION_SLOTS] = parse_slots,
-        [OPTION_DATABASES] = parse_databases,
+        [OPTION_FLAG] = parse_flag,         [OPTION_NUMBER] = parse_number,
+        [OPTION_COUNT] = parse_count,       [OPTION_SIZE] = parse_size,
+        [OPTION_DURATION] = parse_duration, [OPTION_CHOICE] = parse_choice,
+        [OPTION_STRING] = parse_string,     [OPTION_SECRET] = parse_string,
+        [OPTION_LIST] = parse_list,         [OPTION_TYPES] = parse_types,
+        [OPTION_CHOICES] = parse_choices,   [OPTION_RANGE] = parse_range,
+        [OPTION_SIZES] = parse_sizes,       [OPTION_DURATIONS] = parse_durations,
+        [OPTION_SLOTS] = parse_slots,       [OPTION_DATABASES] = parse_databases,
     };
     return parsers[option->type](option, field, text, place, err);
 }

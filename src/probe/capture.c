@@ -130,7 +130,7 @@ static bool ask_notifications(const struct capture_probe *p, int i, struct err *
         err_set(&listener.err, ERR_TIMEOUT, feed_place(feed),
                 "whether keyspace notifications arrive was not found out in time (see --timeout)");
     feed_free(&feed);
-    loop_run_once(p->loop, 0);
+    loop_settle(p->loop);
     if (!listener.established) *err = listener.err;
     return listener.established;
 }
