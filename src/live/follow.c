@@ -25,7 +25,7 @@ static void name_in_database(struct live_node *node, int db, const struct bytes 
     for (size_t i = 0; i < n; i++) {
         uint16_t slot = slot_of_key(keys[i]);
         if (key_filter_wants(job->settings->filter, keys[i], slot))
-            naming_add(&naming, keys[i], slot, HOW_COPY);
+            naming_add(&naming, keys[i], slot, REASON_CHANGED);
     }
     naming_end(&naming);
 }

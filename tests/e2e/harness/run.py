@@ -16,7 +16,7 @@ from typing import IO, Any, Dict, List, Optional, Sequence
 from . import wait
 
 TREE = Path(__file__).resolve().parents[3]
-EQUAL, DIFFERENT, TROUBLE = 0, 1, 2
+EQUAL, DIFFERENT, TROUBLE, USAGE = 0, 1, 2, 64
 BROKEN = re.compile(r".*(?:(?:Address|Leak|Memory|Thread|UndefinedBehavior)Sanitizer|: runtime error: |Assertion .* failed"
                     r"|stack smashing detected|buffer overflow detected|double free|free\(\): |malloc\(\): ).*")
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
