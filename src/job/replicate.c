@@ -13,6 +13,7 @@
 #include "live/live.h"
 #include "probe/functions.h"
 #include "probe/preflight.h"
+#include "server/demand.h"
 
 enum {
     BATCH_KEYS_AUTO = 100,
@@ -305,6 +306,7 @@ static bool run_to_the_end(struct job *job, struct err *err) {
 /* They connect; what they do is begun by begin_workers(). */
 static bool start_workers(struct job *job, struct err *err) {
     make_plan(job);
+    if (!demand_is_met(job->source, job->target, job->result->threads, err)) return false;
     job->source_epoch = deployment_epoch(job->source);
     job->target_epoch = deployment_epoch(job->target);
     for (int i = 0; i < job->plan.lanes; i++) {
