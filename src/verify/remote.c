@@ -9,9 +9,13 @@
  *   nothing is extra. Otherwise the target is scanned as without --digest.
  *
  * Digests only prove equality. They are SHA1, cut to 128 bits, with a salt drawn for the run.
- * Expiry within the tolerance must not make a batch differ, so it is digested apart, divided by the
- * tolerance, at two roundings half a step away from each other: either being equal proves that no
- * expiry of the batch is off by more.
+ *
+ * Expiry within the tolerance must not make a batch differ, so it is told apart from the values: as
+ * a character per key, which is its position in steps of half the tolerance on a ring of RING steps,
+ * and as digests of all expiries in units of half the ring, at two roundings. One of these two being
+ * equal proves that no expiry is off by half the ring or more; then the characters, one step apart at
+ * most, prove that none is off by more than the tolerance. A clock that is a few milliseconds off
+ * moves a character by one step at most, and rarely both digests.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -28,7 +32,18 @@ enum { REMOTE_BATCH = 100, KEY_HEX = 32, NUMBER_MAX = 24, FILLING_MAX = 64, NAME
 
 struct answer {
     char *text; /* all parts, owned; NULL: none came */
+    /* expiries: a number per key, or a character per key; see digest.lua */
     struct bytes digests, near, far, left, expiries;
+};
+
+/* As in digest.lua. */
+enum { RING = 92, NO_EXPIRY = '!' };
+
+/* How expiry is told: steps of so many milliseconds, and how many of them apart two expiries may be.
+ */
+struct expiry_grid {
+    int64_t step_ms;
+    int reach;
 };
 
 struct remote_batch {
@@ -151,10 +166,28 @@ static void end_each(struct remote_batch *b) {
     }
 }
 
+static struct expiry_grid grid_of(const struct comparison *cmp) {
+    int64_t tolerance_ms = cmp->settings->ttl_tolerance_ms;
+    if (tolerance_ms <= 0) return (struct expiry_grid){ .step_ms = 1, .reach = 0 };
+    return (struct expiry_grid){ .step_ms = (tolerance_ms + 1) / 2, .reach = 1 };
+}
+
+/* Are all positions on the ring as close as the grid allows? */
+static bool positions_are_close(struct bytes a, struct bytes b, int reach) {
+    if (a.len != b.len) return false;
+    for (size_t i = 0; i < a.len; i++) {
+        int apart = abs(a.ptr[i] - b.ptr[i]);
+        if ((a.ptr[i] == NO_EXPIRY) != (b.ptr[i] == NO_EXPIRY)) return false;
+        if (apart > reach && RING - apart > reach) return false;
+    }
+    return true;
+}
+
 static bool batch_is_equal(const struct remote_batch *b) {
     const struct answer *s = &b->answer[SOURCE], *t = &b->answer[TARGET];
     return bytes_equal(s->digests, t->digests) && bytes_equal(s->left, t->left) &&
-           (bytes_equal(s->near, t->near) || bytes_equal(s->far, t->far));
+           (bytes_equal(s->near, t->near) || bytes_equal(s->far, t->far)) &&
+           positions_are_close(s->expiries, t->expiries, grid_of(b->cmp).reach);
 }
 
 static void end_equal(struct remote_batch *b) {
@@ -265,7 +298,7 @@ static void ask(struct remote_batch *b, int side) {
     link->knows_script = true;
     if (declared) write_names(out, b);
     resp_write_arg(out, bytes_of_str(cmp->salt));
-    resp_write_arg_i64(out, s->ttl_tolerance_ms > 0 ? s->ttl_tolerance_ms : 1);
+    resp_write_arg_i64(out, grid_of(cmp).step_ms);
     resp_write_arg_i64(out, b->each);
     resp_write_arg_i64(out, fields && cmp->side[side].has_field_expiry);
     resp_write_arg_i64(out, s->no_ttl);
