@@ -49,8 +49,8 @@ void digest_add(struct digest *sum, struct digest element) {
 struct digest digest_of_string(struct bytes value) {
     if (!hyperloglog_is_valid(value) || !hyperloglog_cache_is_right(value)) return digest_of(value);
     struct digest header = digest_of(bytes_of(value.ptr, HYPERLOGLOG_CACHE_AT));
-    return digest_chain(header, bytes_of(value.ptr + HYPERLOGLOG_CACHE_END,
-                                         value.len - HYPERLOGLOG_CACHE_END));
+    return digest_chain(
+        header, bytes_of(value.ptr + HYPERLOGLOG_CACHE_END, value.len - HYPERLOGLOG_CACHE_END));
 }
 
 struct digest digest_chain_score(struct digest before, struct bytes score) {
