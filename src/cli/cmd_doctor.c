@@ -1,5 +1,5 @@
-/* longhaul doctor: what would fail or hurt, before it does. Asks both sides (doctor_probe.c),
- * judges (doctor_judge.c), and shows the findings by side. */
+/* longhaul doctor: what would fail or hurt, before it does. Asks both sides (doctor/probe.c),
+ * judges (doctor/judge.c), and shows the findings by side. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,10 +7,11 @@
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/complain.h"
-#include "cli/doctor.h"
 #include "cli/help.h"
-#include "cli/json_out.h"
+#include "cli/side.h"
 #include "cli/signals.h"
+#include "doctor/doctor.h"
+#include "output/json_out.h"
 
 /* Columns of the first words of a line: "  problem  eviction   ". */
 enum {
@@ -23,14 +24,16 @@ enum {
 struct doctor {
     const struct options *options;
     struct loop *loop;
-    struct doctor_side sides[2]; /* by OPT_SOURCE, OPT_TARGET */
+    struct doctor_side sides[2]; /* by enum doctor_side_id */
+    struct doctor_access access[2];
+    bool accessible[2]; /* access is filled */
     struct doctor_findings findings;
 };
 
 /* ---- text ---- */
 
 /* Words of `text` in lines that end before `width`; the first line goes on where the cursor is. */
-static void print_wrapped(const char *text, size_t width) {
+static void doctor_print_wrapped(const char *text, size_t width) {
     size_t column = 0,
            room = width > TEXT_INDENT + TEXT_WIDTH_MIN ? width - TEXT_INDENT : TEXT_WIDTH_MIN;
     while (*text != '\0') {
@@ -47,33 +50,34 @@ static void print_wrapped(const char *text, size_t width) {
     fputc('\n', stdout);
 }
 
-static void print_finding(const struct doctor_finding *finding, size_t width) {
+static void doctor_print_finding(const struct doctor_finding *finding, size_t width) {
     printf("  %-*s  %-*s  ", MARK_WIDTH, doctor_severity_name(finding->severity), TOPIC_WIDTH,
            finding->topic);
-    print_wrapped(finding->text, width);
+    doctor_print_wrapped(finding->text, width);
     if (finding->advice == NULL) return;
     printf("%*s-> ", TEXT_INDENT - 3, "");
-    print_wrapped(finding->advice, width);
+    doctor_print_wrapped(finding->advice, width);
 }
 
-static void print_group(const struct doctor *d, const char *side, const char *label, size_t width) {
+static void doctor_print_group(const struct doctor *d, const char *side, const char *label,
+                               size_t width) {
     bool any = false;
     for (size_t i = 0; i < d->findings.n; i++) {
         const struct doctor_finding *finding = &d->findings.items[i];
         if (strcmp(finding->side, side) != 0) continue;
         if (!any) printf("%s%s%s\n", side, label[0] != '\0' ? " " : "", label);
         any = true;
-        print_finding(finding, width);
+        doctor_print_finding(finding, width);
     }
     if (any) fputc('\n', stdout);
 }
 
-static void print_text(const struct doctor *d) {
+static void doctor_print_text(const struct doctor *d) {
     size_t width = help_width(stdout);
     const unsigned *count = d->findings.count;
-    print_group(d, "source", d->sides[OPT_SOURCE].label, width);
-    print_group(d, "target", d->sides[OPT_TARGET].label, width);
-    print_group(d, "both", "", width);
+    doctor_print_group(d, "source", d->sides[DOCTOR_SOURCE].label, width);
+    doctor_print_group(d, "target", d->sides[DOCTOR_TARGET].label, width);
+    doctor_print_group(d, "both", "", width);
     printf("%u problem%s, %u warning%s\n", count[DOCTOR_PROBLEM],
            count[DOCTOR_PROBLEM] == 1 ? "" : "s", count[DOCTOR_WARNING],
            count[DOCTOR_WARNING] == 1 ? "" : "s");
@@ -81,7 +85,7 @@ static void print_text(const struct doctor *d) {
 
 /* ---- JSON ---- */
 
-static json_t *findings_json(const struct doctor *d) {
+static json_t *doctor_findings_json(const struct doctor *d) {
     json_t *all = json_array();
     for (size_t i = 0; i < d->findings.n; i++) {
         const struct doctor_finding *f = &d->findings.items[i];
@@ -93,13 +97,13 @@ static json_t *findings_json(const struct doctor *d) {
     return all;
 }
 
-static int print_json(const struct doctor *d, int status) {
+static int doctor_print_json(const struct doctor *d, int status) {
     json_t *document = json_pack("{s:s}", "command", "doctor");
-    for (int id = OPT_SOURCE; id <= OPT_TARGET; id++)
+    for (int id = DOCTOR_SOURCE; id <= DOCTOR_TARGET; id++)
         if (d->sides[id].given)
             json_object_set_new(document, doctor_side_name(&d->sides[id]),
                                 doctor_side_json(&d->sides[id]));
-    json_object_set_new(document, "findings", findings_json(d));
+    json_object_set_new(document, "findings", doctor_findings_json(d));
     json_object_set_new(document, "problems", json_integer(d->findings.count[DOCTOR_PROBLEM]));
     json_object_set_new(document, "warnings", json_integer(d->findings.count[DOCTOR_WARNING]));
     struct err err;
@@ -108,27 +112,35 @@ static int print_json(const struct doctor *d, int status) {
 
 /* ---- the command ---- */
 
-static void examine(struct doctor *d) {
-    struct doctor_side *source = &d->sides[OPT_SOURCE], *target = &d->sides[OPT_TARGET];
-    doctor_probe(source, d->loop, d->options, OPT_SOURCE);
-    if (d->options->side[OPT_TARGET].uri != NULL && !*signals_stop_flag())
-        doctor_probe(target, d->loop, d->options, OPT_TARGET);
-    if (source->reached && target->reached)
-        doctor_probe_databases(target, d->loop, d->options, source);
+static void doctor_examine_side(struct doctor *d, enum doctor_side_id id) {
+    enum opt_side_id side = id == DOCTOR_SOURCE ? OPT_SOURCE : OPT_TARGET;
+    d->sides[id].given = true;
+    d->accessible[id] = side_describe(d->options, side, 0, &d->access[id].endpoint,
+                                      &d->access[id].settings, &d->sides[id].err);
+    if (d->accessible[id]) doctor_probe(&d->sides[id], d->loop, &d->access[id], id);
 }
 
-static int report(struct doctor *d) {
+static void doctor_examine(struct doctor *d) {
+    struct doctor_side *source = &d->sides[DOCTOR_SOURCE], *target = &d->sides[DOCTOR_TARGET];
+    doctor_examine_side(d, DOCTOR_SOURCE);
+    if (d->options->side[OPT_TARGET].uri != NULL && !*signals_stop_flag())
+        doctor_examine_side(d, DOCTOR_TARGET);
+    if (source->reached && target->reached)
+        doctor_probe_databases(target, d->loop, &d->access[DOCTOR_TARGET], source);
+}
+
+static int doctor_report(struct doctor *d) {
     struct err err;
     if (*signals_stop_flag()) {
         err_set(&err, ERR_INTERRUPTED, NULL, "%s", err_sentence(ERR_INTERRUPTED));
         return complain(&err);
     }
-    doctor_judge_side(&d->findings, &d->sides[OPT_SOURCE]);
-    doctor_judge_side(&d->findings, &d->sides[OPT_TARGET]);
-    doctor_judge_both(&d->findings, &d->sides[OPT_SOURCE], &d->sides[OPT_TARGET]);
+    doctor_judge_side(&d->findings, &d->sides[DOCTOR_SOURCE]);
+    doctor_judge_side(&d->findings, &d->sides[DOCTOR_TARGET]);
+    doctor_judge_both(&d->findings, &d->sides[DOCTOR_SOURCE], &d->sides[DOCTOR_TARGET]);
     int status = d->findings.count[DOCTOR_PROBLEM] > 0 ? STATUS_TROUBLE : STATUS_DONE;
-    if (d->options->output == OPT_OUTPUT_JSON) return print_json(d, status);
-    print_text(d);
+    if (d->options->output == OPT_OUTPUT_JSON) return doctor_print_json(d, status);
+    doctor_print_text(d);
     return status;
 }
 
@@ -140,13 +152,15 @@ int cmd_doctor(const struct options *options) {
     struct doctor *d = mem_zalloc(sizeof(*d));
     d->options = options;
     d->loop = loop;
-    d->sides[OPT_SOURCE].id = OPT_SOURCE;
-    d->sides[OPT_TARGET].id = OPT_TARGET;
-    examine(d);
-    int status = report(d);
+    d->sides[DOCTOR_SOURCE].id = DOCTOR_SOURCE;
+    d->sides[DOCTOR_TARGET].id = DOCTOR_TARGET;
+    doctor_examine(d);
+    int status = doctor_report(d);
     doctor_findings_fini(&d->findings);
-    doctor_side_fini(&d->sides[OPT_SOURCE]);
-    doctor_side_fini(&d->sides[OPT_TARGET]);
+    doctor_side_fini(&d->sides[DOCTOR_SOURCE]);
+    doctor_side_fini(&d->sides[DOCTOR_TARGET]);
+    for (int id = DOCTOR_SOURCE; id <= DOCTOR_TARGET; id++)
+        if (d->accessible[id]) endpoint_fini(&d->access[id].endpoint);
     free(d);
     signals_uninstall();
     loop_run_once(loop, 0);

@@ -12,10 +12,10 @@
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/complain.h"
-#include "cli/json_out.h"
 #include "cli/side.h"
 #include "cli/signals.h"
-#include "cli/table.h"
+#include "output/json_out.h"
+#include "output/table.h"
 #include "server/deployment.h"
 
 /* How long one wait of the loop may last before the stop flag is looked at again. */

@@ -9,13 +9,13 @@
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/complain.h"
-#include "cli/json_out.h"
 #include "cli/progress.h"
 #include "cli/replicate_report.h"
 #include "cli/report.h"
 #include "cli/side.h"
 #include "cli/signals.h"
 #include "job/replicate.h"
+#include "output/json_out.h"
 #include "verify/compare.h"
 
 struct replicate_run {

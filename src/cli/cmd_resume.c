@@ -11,8 +11,8 @@
 #include "cli/commands.h"
 #include "cli/complain.h"
 #include "cli/jobs.h"
-#include "cli/json_out.h"
 #include "cli/report.h"
+#include "output/json_out.h"
 #include "store/keeper.h"
 #include "store/state.h"
 
@@ -69,7 +69,7 @@ static int print_json(const struct jobs *jobs, const struct job_seen *job, bool 
     json_object_set_new(document, "alive", json_boolean(job != NULL && job->alive));
     json_object_set(document, "holds",
                     record != NULL ? json_object_get(record, "holds") : json_null());
-    json_object_set_new(document, "error", report_error(error));
+    json_object_set_new(document, "error", json_of_error(error));
     json_decref(record);
     struct err err;
     return json_out(document, status, &err) ? status : complain(&err);

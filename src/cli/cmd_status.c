@@ -11,9 +11,9 @@
 #include "cli/commands.h"
 #include "cli/complain.h"
 #include "cli/jobs.h"
-#include "cli/json_out.h"
 #include "cli/report.h"
-#include "cli/table.h"
+#include "output/json_out.h"
+#include "output/table.h"
 
 enum { NUMBER_MAX = 32, LINE_MAX_LEN = 1024 };
 
@@ -171,7 +171,7 @@ static int print_json(const struct jobs *jobs, int status, const struct err *err
     json_t *document = jobs_document(jobs, "status"), *list = json_array();
     for (size_t i = 0; i < jobs->n; i++) json_array_append_new(list, job_json(jobs, jobs->list[i]));
     json_object_set_new(document, "jobs", list);
-    json_object_set_new(document, "error", report_error(error));
+    json_object_set_new(document, "error", json_of_error(error));
     struct err err;
     return json_out(document, status, &err) ? status : complain(&err);
 }

@@ -78,6 +78,7 @@ int64_t compare_live_watermark_us(void *ctx) {
 
 void compare_live_free(struct compare_live **live) {
     if (*live == NULL) return;
+    record_fini((*live)->record);
     free((*live)->record);
     free(*live);
     *live = NULL;

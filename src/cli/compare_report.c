@@ -3,6 +3,7 @@
 
 #include "base/units.h"
 #include "cli/report.h"
+#include "output/json_out.h"
 
 enum { NUMBER_MAX = 32 };
 
@@ -30,7 +31,7 @@ json_t *compare_report_json(const struct compare_report *r) {
     return json_pack("{ss ss so so ss so sI so so}", "command", "compare", "version",
                      LONGHAUL_VERSION, "source", report_side(r->source_endpoint, r->source),
                      "target", report_side(r->target_endpoint, r->target), "result",
-                     report_result(r->error), "error", report_error(r->error), "duration_ms",
+                     report_result(r->error), "error", json_of_error(r->error), "duration_ms",
                      (json_int_t)(r->found.duration_ms + r->left.duration_ms), "compare",
                      r->began ? report_compare(r->mode, &r->found) : json_null(), "repair",
                      json_repair(r));

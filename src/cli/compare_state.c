@@ -23,7 +23,8 @@ static void identify(struct job_record *identity, const char *dir, const char *s
     if (state_read(dir, identity, &locked, &no_record) && strcmp(identity->source, source) == 0 &&
         strcmp(identity->target, target) == 0)
         return;
-    *identity = (struct job_record){ .settings = "compare" };
+    record_fini(identity);
+    snprintf(identity->settings, sizeof(identity->settings), "compare");
     snprintf(identity->source, sizeof(identity->source), "%s", source);
     snprintf(identity->target, sizeof(identity->target), "%s", target);
     snprintf(identity->owner, sizeof(identity->owner), "compare, process %ld", (long)getpid());
@@ -32,14 +33,13 @@ static void identify(struct job_record *identity, const char *dir, const char *s
 
 struct compare_state *compare_state_open(const char *dir, const char *source, const char *target,
                                          struct err *err) {
-    struct job_record *identity = mem_zalloc(sizeof(*identity)),
-                      *record = mem_zalloc(sizeof(*record));
+    struct job_record identity = { 0 }, record = { 0 };
     struct compare_state *s = mem_zalloc(sizeof(*s));
     bool found;
-    identify(identity, dir, source, target);
-    s->state = state_open(dir, identity, record, &found, NULL, err);
-    free(identity);
-    free(record);
+    identify(&identity, dir, source, target);
+    s->state = state_open(dir, &identity, &record, &found, NULL, err);
+    record_fini(&identity);
+    record_fini(&record);
     if (s->state == NULL) compare_state_close(&s);
     return s;
 }

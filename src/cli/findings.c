@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "cli/json_out.h"
+#include "output/json_out.h"
 
 struct findings {
     FILE *file;

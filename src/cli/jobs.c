@@ -7,9 +7,9 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cli/json_out.h"
 #include "cli/side.h"
 #include "cli/signals.h"
+#include "output/json_out.h"
 #include "store/keeper.h"
 #include "store/state.h"
 
@@ -17,7 +17,7 @@ static void add_job(void *ctx, const struct job_record *record, bool held) {
     struct jobs *jobs = ctx;
     if (jobs->only[0] != '\0' && strcmp(jobs->only, record->job) != 0) return;
     struct job_seen *job = mem_zalloc(sizeof(*job));
-    job->record = *record;
+    record_copy(&job->record, record);
     job->held = held;
     job->seen_us = clock_wall_us();
     job->alive = held && job->seen_us - record->updated_us < (int64_t)JOBS_FRESH_MS * 1000;
@@ -29,14 +29,14 @@ static void add_job(void *ctx, const struct job_record *record, bool held) {
 
 /* Its record tells the name of the job that the target is asked about, or is all there is. */
 static bool read_directory(struct jobs *jobs, bool alone, struct err *err) {
-    struct job_record *record = mem_alloc(sizeof(*record));
-    bool locked, ok = state_read(jobs->options->state_dir, record, &locked, err);
-    if (ok && jobs->only[0] != '\0' && strcmp(jobs->only, record->job) != 0)
+    struct job_record record = { 0 };
+    bool locked, ok = state_read(jobs->options->state_dir, &record, &locked, err);
+    if (ok && jobs->only[0] != '\0' && strcmp(jobs->only, record.job) != 0)
         ok = err_set(err, ERR_USAGE, jobs->options->state_dir, "belongs to job %s, not to %s",
-                     record->job, jobs->only);
-    if (ok && alone) add_job(jobs, record, locked);
-    if (ok) snprintf(jobs->only, sizeof(jobs->only), "%s", record->job);
-    free(record);
+                     record.job, jobs->only);
+    if (ok && alone) add_job(jobs, &record, locked);
+    if (ok) snprintf(jobs->only, sizeof(jobs->only), "%s", record.job);
+    record_fini(&record);
     return ok;
 }
 
@@ -65,7 +65,10 @@ bool jobs_open(struct jobs *jobs, const struct options *options, struct err *err
 }
 
 void jobs_close(struct jobs *jobs) {
-    for (size_t i = 0; i < jobs->n; i++) free(jobs->list[i]);
+    for (size_t i = 0; i < jobs->n; i++) {
+        record_fini(&jobs->list[i]->record);
+        free(jobs->list[i]);
+    }
     free(jobs->list);
     deployment_free(&jobs->target);
     if (jobs->loop == NULL) return;

@@ -43,9 +43,9 @@ enum option_type {
     OPTION_LIST,      /* struct opt_list; repeatable */
     OPTION_TYPES,     /* struct opt_list of types of keys; repeatable */
     OPTION_CHOICES,   /* uint64_t: bit mask of words; repeatable */
-    OPTION_RANGE,     /* struct opt_range of numbers */
-    OPTION_SIZES,     /* struct opt_range of bytes */
-    OPTION_DURATIONS, /* struct opt_range of milliseconds */
+    OPTION_RANGE,     /* struct int_range of numbers */
+    OPTION_SIZES,     /* struct int_range of bytes */
+    OPTION_DURATIONS, /* struct int_range of milliseconds */
     OPTION_SLOTS,     /* struct opt_slots */
     OPTION_DATABASES, /* struct opt_databases */
 };

@@ -48,9 +48,9 @@ const size_t option_count = sizeof(option_table) / sizeof(option_table[0]);
 #define C_LIST struct opt_list
 #define C_TYPES struct opt_list
 #define C_CHOICES uint64_t
-#define C_RANGE struct opt_range
-#define C_SIZES struct opt_range
-#define C_DURATIONS struct opt_range
+#define C_RANGE struct int_range
+#define C_SIZES struct int_range
+#define C_DURATIONS struct int_range
 #define C_SLOTS struct opt_slots
 #define C_DATABASES struct opt_databases
 #define OPTION(name, letter, value, type, field, limits, text, section, commands, help)            \

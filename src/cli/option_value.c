@@ -184,14 +184,14 @@ static bool parse_types(const struct option *option, void *field, const char *te
 }
 
 /* "A-B" or "A" alone, where `parse` turns one end into a number. */
-static bool parse_ends(const struct option *option, struct opt_range *range, const char *text,
+static bool parse_ends(const struct option *option, struct int_range *range, const char *text,
                        const char *place, parse_fn *parse, struct err *err) {
     char buf[QUOTE_MAX];
     struct bytes last = bytes_of_str(text);
     struct bytes first = bytes_split(&last, '-');
     bool single = first.len == strlen(text);
     char *first_text = bytes_dup(first), *last_text = bytes_dup(single ? first : last);
-    struct opt_range parsed = { 0 };
+    struct int_range parsed = { 0 };
     bool good = parse(option, &parsed.first, first_text, place, err) &&
                 parse(option, &parsed.last, last_text, place, err);
     free(first_text);
@@ -244,7 +244,7 @@ static bool add_databases(const struct option *option, void *field, const char *
                           const char *place, struct err *err) {
     char buf[QUOTE_MAX];
     struct option number = { .limits = { .ranged = true, .min = 0, .max = DB_MAX } };
-    struct opt_range range;
+    struct int_range range;
     if (!parse_ends(&number, &range, text, place, parse_number, NULL))
         return err_set(err, ERR_USAGE, place,
                        "\"%s\" is not a list of databases; expected all, or e.g. 0,3,5-9",

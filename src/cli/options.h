@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/slot.h"
 #include "cli/command.h"
+#include "generate/settings.h"
 #include "server/endpoint.h"
 
 /* The bounds that options.def uses. */
@@ -57,29 +58,9 @@ enum opt_read_from { OPT_READ_FROM_PRIMARY, OPT_READ_FROM_REPLICA };
 enum opt_progress { OPT_PROGRESS_AUTO, OPT_PROGRESS_BAR, OPT_PROGRESS_LOG, OPT_PROGRESS_NONE };
 enum opt_output { OPT_OUTPUT_TEXT, OPT_OUTPUT_JSON };
 enum opt_unit { OPT_UNIT_MS, OPT_UNIT_US };
-enum opt_gen_type {
-    OPT_GEN_STRING,
-    OPT_GEN_LIST,
-    OPT_GEN_HASH,
-    OPT_GEN_SET,
-    OPT_GEN_ZSET,
-    OPT_GEN_STREAM,
-    OPT_GEN_HYPERLOGLOG,
-    OPT_GEN_BITMAP,
-    OPT_GEN_GEO,
-    OPT_GEN_COUNTER,
-    OPT_GEN_COUNT
-};
-
 struct opt_list {
     char **items;
     size_t n;
-};
-
-/* first <= last. */
-struct opt_range {
-    int64_t first;
-    int64_t last;
 };
 
 struct opt_slots {
@@ -177,6 +158,7 @@ struct options {
     int64_t rounds, interval_ms;
     char *key_file, *report_file; /* NULL: none */
     int64_t sample;               /* 0: all */
+    int64_t seed;                 /* of the sample; 0: another one each time */
     bool repair, delete_extra;
     int64_t max_delete; /* percent of the target's keys; replicate, compare */
 
@@ -184,17 +166,8 @@ struct options {
     int64_t count;      /* ping: round trips of one iteration */
     int unit;           /* enum opt_unit */
 
-    struct opt_range keys; /* generate: first and last number; demo: 1 to N */
-    char *key_prefix;
-    uint64_t gen_types; /* bit 1 << enum opt_gen_type */
-    struct opt_range value_size_bytes;
-    struct opt_range elements;
-    int64_t expire_share; /* percent of keys */
-    struct opt_range expire_ms;
-    int64_t seed;
-    bool forever;
-    int64_t duration_ms; /* 0: until all keys are written */
-    bool binary_keys;
+    /* key_prefix is owned here; of demo: keys from 1 to N */
+    struct gen_settings generate;
     bool keep;
 
     int progress;  /* enum opt_progress */

@@ -148,13 +148,22 @@ static bool settle_generate(struct options *options, struct err *err) {
         return false;
     bool share_given = options_origin(options, "expire-share") > ORIGIN_DEFAULT;
     if (options_origin(options, "expire") > ORIGIN_DEFAULT && !share_given)
-        options->expire_share = 100;
-    if (options->gen_types == 0) options->gen_types = (UINT64_C(1) << OPT_GEN_COUNT) - 1;
+        options->generate.expire_share = 100;
+    struct gen_settings *generate = &options->generate;
+    if (generate->types == 0) generate->types = GEN_TYPES_ALL;
+    generate->rate = options->rate;
+    generate->pipeline = options->pipeline;
+    generate->batch = options->batch;
+    generate->max_args = options->max_args;
+    generate->timeout_ms = options->timeout_ms;
+    generate->outage_timeout_ms = options->outage_timeout_ms;
+    generate->mixed_sizes = !options_is_given(options, "value-size");
+    generate->mixed_elements = !options_is_given(options, "elements");
     return true;
 }
 
 static bool check_demo(const struct options *options, struct err *err) {
-    if (options->keys.first == 1) return true;
+    if (options->generate.keys.first == 1) return true;
     return err_set(err, ERR_USAGE, "--keys", "demo takes a number of keys, not a range");
 }
 

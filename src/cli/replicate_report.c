@@ -5,7 +5,8 @@
 
 #include "base/units.h"
 #include "cli/report.h"
-#include "cli/table.h"
+#include "output/json_out.h"
+#include "output/table.h"
 
 enum { GIVEN_UP_SHOWN = 20, GIVEN_UP_IN_JSON = 1000 };
 
@@ -199,7 +200,7 @@ json_t *replicate_report_json(const struct replicate_report *report) {
         json_pack("{ss ss so so ss ss so}", "command", "replicate", "version", LONGHAUL_VERSION,
                   "source", report_side(report->source_endpoint, report->source), "target",
                   report_side(report->target_endpoint, report->target), "mode", "scan", "result",
-                  report_result(report->error), "error", report_error(report->error));
+                  report_result(report->error), "error", json_of_error(report->error));
     if (report->result != NULL) add_result(doc, report->result);
     json_object_set_new(doc, "dry_run", json_boolean(report->options->dry_run));
     json_object_set_new(doc, "compare",

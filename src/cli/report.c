@@ -8,8 +8,8 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "base/units.h"
-#include "cli/json_out.h"
-#include "cli/table.h"
+#include "output/json_out.h"
+#include "output/table.h"
 
 enum { NUMBER_MAX = 32 };
 
@@ -50,14 +50,6 @@ void report_side_text(FILE *out, const char *name, const struct endpoint *endpoi
 }
 
 /* ---- errors ---- */
-
-json_t *report_error(const struct err *error) {
-    char message[ERR_PLACE_MAX + ERR_TEXT_MAX + 4];
-    if (error->code == ERR_NONE) return json_null();
-    err_format(error, message, sizeof(message));
-    return json_pack("{ss so}", "code", err_label(error->code), "message",
-                     json_of_bytes(bytes_of_str(message)));
-}
 
 const char *report_result(const struct err *error) {
     if (error->code == ERR_NONE) return "done";

@@ -14,9 +14,6 @@
  * not be opened) all but the endpoint are null. */
 json_t *report_side(const struct endpoint *endpoint, struct deployment *deployment);
 
-/* {"code", "message"}, or null without error. */
-json_t *report_error(const struct err *error);
-
 /* "done", "interrupted" or "failed". */
 const char *report_result(const struct err *error);
 

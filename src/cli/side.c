@@ -1,19 +1,27 @@
 /* See side.h. */
 #include "cli/side.h"
 
-struct deployment *side_open(struct loop *loop, const struct options *options, enum opt_side_id id,
-                             int64_t startup_timeout_ms, struct err *err) {
-    struct endpoint endpoint;
-    if (!options_endpoint(options, id, &endpoint, err)) return NULL;
-    bool uri_decides = endpoint.uri_timeout_ms > 0 && !options_is_given(options, "timeout");
-    struct deployment_settings settings = {
+bool side_describe(const struct options *options, enum opt_side_id id, int64_t startup_timeout_ms,
+                   struct endpoint *endpoint, struct deployment_settings *settings,
+                   struct err *err) {
+    if (!options_endpoint(options, id, endpoint, err)) return false;
+    bool uri_decides = endpoint->uri_timeout_ms > 0 && !options_is_given(options, "timeout");
+    *settings = (struct deployment_settings){
         .connect_timeout_ms = options->connect_timeout_ms,
-        .reply_timeout_ms = uri_decides ? endpoint.uri_timeout_ms : options->timeout_ms,
+        .reply_timeout_ms = uri_decides ? endpoint->uri_timeout_ms : options->timeout_ms,
         .startup_timeout_ms = startup_timeout_ms,
         .read_from_replica = id == OPT_SOURCE && options->read_from == OPT_READ_FROM_REPLICA,
         .no_touch = id == OPT_SOURCE,
         .writes = id == OPT_TARGET,
     };
+    return true;
+}
+
+struct deployment *side_open(struct loop *loop, const struct options *options, enum opt_side_id id,
+                             int64_t startup_timeout_ms, struct err *err) {
+    struct endpoint endpoint;
+    struct deployment_settings settings;
+    if (!side_describe(options, id, startup_timeout_ms, &endpoint, &settings, err)) return NULL;
     struct deployment *deployment = deployment_open(loop, &endpoint, &settings, err);
     endpoint_fini(&endpoint);
     return deployment;

@@ -333,17 +333,7 @@ void apply_values(struct lane *lane, const struct fetched *const *values, size_t
     free(g.values);
 }
 
-void apply_deletion(struct lane *lane, struct key_entry *entry, const struct client *source) {
-    if (!lane_trusts(lane, source)) {
-        lane_owe_deferred(lane, entry->slot);
-        lane_key_done(lane, entry);
-        return;
-    }
-    if (key_is_temporary(key_entry_bytes(entry)) &&
-        transfers_use_name(lane->transfers, entry->db, entry->slot)) {
-        lane_key_done(lane, entry);
-        return;
-    }
+void apply_deletion(struct lane *lane, struct key_entry *entry) {
     entry->flags |= KEY_GONE;
     if (lane->plan->dry_run || lane->plan->never_delete) {
         apply_acknowledged(lane, entry);

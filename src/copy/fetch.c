@@ -119,7 +119,7 @@ static void key_failed(struct batch *b, struct fetch_key *key) {
 }
 
 static void key_gone(struct batch *b, struct key_entry *entry) {
-    apply_deletion(b->lane, entry, b->client);
+    lane_key_missing(b->lane, entry, b->client);
 }
 
 static void key_unchanged(struct lane *lane, struct key_entry *entry) {
@@ -149,25 +149,15 @@ static void key_use_known(struct batch *b, struct fetch_key *key) {
 /* After EXISTS. */
 static void key_looked_at(struct batch *b, struct fetch_key *key) {
     struct lane *lane = b->lane;
-    const struct copy_plan *plan = lane->plan;
     struct key_entry *entry = key->f.entry;
-    bool gone = key->result == RESULT_VALUE && key->expiry == 0;
-    if (entry->flags & KEY_PROBE) {
-        if (gone) {
-            key_gone(b, entry);
-        } else {
-            lane_park(lane, entry);
-        }
-        return;
-    }
-    if (!gone) {
+    if (key->result == RESULT_VALUE && key->expiry == 0) {
+        key_gone(b, entry);
+    } else if (entry->flags & KEY_PROBE) {
+        lane_park(lane, entry);
+    } else {
         stat_add(&lane->stats.looked, 1);
-    } else if (!lane_expects(lane, b->client)) {
-        lane_owe_deferred(lane, entry->slot);
-    } else if (plan->on_gone != NULL) {
-        plan->on_gone(plan->ctx, entry->db, key_entry_bytes(entry), entry->slot);
+        lane_key_done(lane, entry);
     }
-    lane_key_done(lane, entry);
 }
 
 /* After XINFO STREAM. */

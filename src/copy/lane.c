@@ -98,21 +98,24 @@ static enum stage copy_stage(const struct lane *lane, const struct key_entry *en
 }
 
 static enum stage first_stage(const struct lane *lane, const struct key_entry *entry) {
-    switch ((enum key_how)entry->how) {
-    case HOW_IF_USED:
+    switch ((enum key_reason)entry->reason) {
+    case REASON_IF_USED:
         return STAGE_USED;
-    case HOW_IF_GONE:
+    case REASON_IF_MISSING:
         return STAGE_EXISTS;
-    case HOW_IF_GROUPS:
+    case REASON_GROUPS:
         return STAGE_GROUPS;
-    case HOW_COPY:
+    case REASON_CHANGED:
+    case REASON_DELETE:
+    case REASON_RESYNC:
+    case KEY_REASONS:
         break;
     }
     return copy_stage(lane, entry);
 }
 
 void lane_copy_after_all(struct lane *lane, struct key_entry *entry) {
-    entry->how = HOW_COPY;
+    entry->reason = (uint8_t)keyset_merge_reasons((enum key_reason)entry->reason, REASON_RESYNC);
     lane_stage(lane, entry, copy_stage(lane, entry));
 }
 
@@ -203,7 +206,7 @@ static bool lane_take(struct lane *lane, bool probe) {
     if (entry == NULL) return false;
     window_take(&lane->window, entry);
     key_set_stage(entry, first_stage(lane, entry));
-    if (probe && entry->how != HOW_IF_GONE) {
+    if (probe && entry->reason != REASON_IF_MISSING) {
         entry->flags |= KEY_PROBE;
         key_set_stage(entry, STAGE_EXISTS);
     }
@@ -273,6 +276,36 @@ void lane_key_done(struct lane *lane, struct key_entry *entry) {
     window_done(&lane->window, entry);
     keyset_done(lane->keys, &entry);
     lane_kick(lane);
+}
+
+static bool deletion_is_ordered(const struct lane *lane, const struct key_entry *entry) {
+    return entry->reason == REASON_CHANGED || entry->reason == REASON_DELETE ||
+           lane->plan->on_missing == NULL;
+}
+
+/* An ordered deletion is made, where deletions of this process are allowed; a concluded one is
+ * handed over to be counted. */
+void lane_key_missing(struct lane *lane, struct key_entry *entry, const struct client *source) {
+    const struct copy_plan *plan = lane->plan;
+    bool ordered = deletion_is_ordered(lane, entry);
+    if (ordered ? !lane_trusts(lane, source) : !lane_expects(lane, source)) {
+        lane_defer_deletion(lane, entry->slot);
+        lane_key_done(lane, entry);
+        return;
+    }
+    bool temporary = key_is_temporary(key_entry_bytes(entry));
+    if (temporary && transfers_use_name(lane->transfers, entry->db, entry->slot)) {
+        lane_key_done(lane, entry);
+    } else if (ordered) {
+        apply_deletion(lane, entry);
+    } else {
+        entry->flags |= KEY_GONE;
+        lane_note_type(lane, entry);
+        if (!plan->on_missing(plan->ctx, entry->db, key_entry_bytes(entry), entry->slot,
+                              client_run_id(source)))
+            lane_defer_deletion(lane, entry->slot);
+        lane_key_done(lane, entry);
+    }
 }
 
 static void lane_fail(struct lane *lane, const struct err *err) {
@@ -543,10 +576,11 @@ void lane_free(struct lane **lane) {
     *lane = NULL;
     if (l == NULL) return;
     l->stopping = l->failed = l->closing = true;
+    loop_undefer(l->loop, l);
+    l->kicked = true; /* no more work is deferred */
     pool_free(&l->source);
     pool_free(&l->target);
     transfers_free(&l->transfers);
-    loop_undefer(l->loop, l);
     loop_timer_free(&l->retry);
     loop_timer_free(&l->tick);
     loop_timer_free(&l->pace);
@@ -566,15 +600,15 @@ int lane_of_slot(const struct copy_plan *plan, uint16_t slot) {
     return slot * plan->lanes / SLOT_COUNT;
 }
 
-void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot, enum key_how how) {
+void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot, enum key_reason reason) {
     const struct copy_plan *plan = lane->plan;
     bool full = plan->live && plan->names_bytes_max > 0 &&
                 keyset_memory_bytes(lane->keys) >= plan->names_bytes_max;
     if (full && keyset_find(lane->keys, db, key) == NULL) {
-        lane_owe_unnamed(lane, slot);
+        lane_lose_name(lane, slot);
         return;
     }
-    keyset_name(lane->keys, db, key, slot, how);
+    keyset_name(lane->keys, db, key, slot, reason);
     /* That something waits must be seen at once; how much, at the end of the round. */
     if (stat_get(&lane->stats.waiting) == 0) lane_publish_waiting(lane);
     lane_kick(lane);

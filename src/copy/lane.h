@@ -80,7 +80,7 @@ struct copy_plan {
     struct giveup *giveup;
     /* changes are captured: streams and reconnections are kept track of, see below */
     bool live;
-    /* live: memory for waiting names per lane; beyond it new ones become debts */
+    /* live: memory for waiting names per lane; beyond it new ones are dropped */
     uint64_t names_bytes_max;
 
     /* Called from lane threads; those behind `live` only then. */
@@ -88,12 +88,16 @@ struct copy_plan {
     bool (*may_write)(void *ctx);
     /* how long changes are gathered; 0: the source is not busy */
     int64_t (*gather_ms)(void *ctx);
-    /* HOW_IF_USED: monotonic ms at which the slot's gap began */
+    /* REASON_IF_USED: monotonic ms at which the slot's gap began */
     int64_t (*gap_since_ms)(void *ctx, uint16_t slot);
-    /* HOW_IF_GONE: the source has it no more */
-    void (*on_gone)(void *ctx, int db, struct bytes key, uint16_t slot);
-    /* lane_take_debts() has something new */
-    void (*on_debts)(void *ctx);
+    /* A named key is missing on the source, and neither a change nor an order asks for its
+     * deletion (see enum key_reason). The lane does not delete it: the callee counts it, and names
+     * it as REASON_DELETE later. False: the name could not be kept; the lane then reports the slot
+     * as one with deferred deletions. run_id: of the process that lacks the key. NULL (nothing is
+     * counted): the lane deletes it. */
+    bool (*on_missing)(void *ctx, int db, struct bytes key, uint16_t slot, const char *run_id);
+    /* lane_take_losses() has something new */
+    void (*on_losses)(void *ctx);
     void (*request_refresh)(void *ctx, struct deployment *side);
     void (*on_failed)(void *ctx, const struct err *err);
     void *ctx;
@@ -113,12 +117,12 @@ void lane_free(struct lane **lane);
 /* Which lane a slot belongs to. */
 int lane_of_slot(const struct copy_plan *plan, uint16_t slot);
 
-/* Names a key: it will be copied as it is found then, or looked at as `how` says. On the lane's
- * thread. */
-void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot, enum key_how how);
+/* Names a key: it is copied as it is found then, or only checked, as the reason says. On the
+ * lane's thread. */
+void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot, enum key_reason reason);
 
 /* A mark among the names: reached(ctx) is called on the lane's thread once every name given before
- * it has been served and the lane has no untaken debts. In order. Owned by the lane's caller until
+ * it has been served and the lane has no untaken losses. In order. Owned by the lane's caller until
  * then. */
 struct lane_mark {
     void (*reached)(struct lane_mark *mark);
@@ -128,15 +132,15 @@ struct lane_mark {
 };
 void lane_put_mark(struct lane *lane, struct lane_mark *mark);
 
-/* What a live lane could not do by itself, by slot. Whoever takes them must see to it. Any thread.
- */
-struct lane_debts {
-    struct slot_set unnamed; /* names were dropped here: the budget was full */
-    /* keys were found gone on a server process that is not trusted: not deleted */
+/* Work that a live lane had to drop, by slot. Taking it is a duty to do it: no mark is reached
+ * before. Any thread. */
+struct lane_losses {
+    struct slot_set dropped; /* changes were dropped here: their names had no room in memory */
+    /* keys are missing on a server process whose deletions are not allowed: not deleted */
     struct slot_set deferred;
     bool any;
 };
-bool lane_take_debts(struct lane *lane, struct lane_debts *debts);
+bool lane_take_losses(struct lane *lane, struct lane_losses *losses);
 
 /* The server process that is to be read at this address of the source. A connection to another
  * process is broken and made anew. What is found gone is deferred, unless it is this process that
@@ -144,7 +148,7 @@ bool lane_take_debts(struct lane *lane, struct lane_debts *debts);
 void lane_trust(struct lane *lane, const struct address *address, const char *run_id,
                 bool deletions);
 
-/* Looks at the groups of all streams known to the lane (HOW_IF_GROUPS): some consumer group may
+/* Looks at the groups of all streams known to the lane (REASON_GROUPS): some consumer group may
  * have been used. On the lane's thread. */
 void lane_check_groups(struct lane *lane);
 

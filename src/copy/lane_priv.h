@@ -45,9 +45,9 @@ enum stage {
     STAGE_MEASURE,
     STAGE_DUMP,
     STAGE_TYPE,
-    STAGE_USED,   /* HOW_IF_USED */
-    STAGE_EXISTS, /* HOW_IF_GONE, KEY_PROBE */
-    STAGE_GROUPS, /* HOW_IF_GROUPS */
+    STAGE_USED,   /* REASON_IF_USED */
+    STAGE_EXISTS, /* REASON_IF_MISSING, KEY_PROBE */
+    STAGE_GROUPS, /* REASON_GROUPS */
     STAGE_TRANSFER
 };
 _Static_assert((int)STAGE_TRANSFER <= (int)POOL_STAGES, "pool_node.building has a place per stage");
@@ -90,8 +90,8 @@ struct lane {
     struct transfers *transfers;
     struct copy_stats stats;
     struct lane_mark *marks, *last_mark; /* not reached yet */
-    pthread_mutex_t debts_lock;
-    struct lane_debts debts; /* under debts_lock */
+    pthread_mutex_t losses_lock;
+    struct lane_losses losses; /* under losses_lock */
     struct trusted *trusted;
     int64_t trust_checked_ms;
     struct streams *streams; /* NULL unless live */
@@ -172,6 +172,9 @@ void lane_requeue(struct lane *lane, struct key_entry *entry);
 void lane_park(struct lane *lane, struct key_entry *entry);
 /* The key is copied, deleted or skipped. */
 void lane_key_done(struct lane *lane, struct key_entry *entry);
+/* The key is missing on the source, as this connection says: the one place that decides whether it
+ * is deleted. */
+void lane_key_missing(struct lane *lane, struct key_entry *entry, const struct client *source);
 /* The one place where errors of a key are decided. node may be NULL. */
 void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_node *node,
                      const struct err *err);
@@ -188,8 +191,9 @@ void lane_node_deleted(struct lane *lane, const struct pool_node *node);
 void lane_live_init(struct lane *lane);
 void lane_live_fini(struct lane *lane);
 void lane_serve_marks(struct lane *lane);
-void lane_owe_unnamed(struct lane *lane, uint16_t slot);
-void lane_owe_deferred(struct lane *lane, uint16_t slot);
+/* A change of this slot was dropped, a deletion there was put off: see struct lane_losses. */
+void lane_lose_name(struct lane *lane, uint16_t slot);
+void lane_defer_deletion(struct lane *lane, uint16_t slot);
 /* Is what this connection does not find to be deleted on the target? */
 bool lane_trusts(const struct lane *lane, const struct client *source);
 /* Does it lead to the process that is to be read? Then what it does not find is counted, before
@@ -227,7 +231,7 @@ void apply_values(struct lane *lane, const struct fetched *const *values, size_t
 /* The target has acknowledged the key: it is counted, by type and size (KEY_TYPE_SHIFT, data), and
  * done. */
 void apply_acknowledged(struct lane *lane, struct key_entry *entry);
-/* The key is gone on the source, as this connection to it says. */
-void apply_deletion(struct lane *lane, struct key_entry *entry, const struct client *source);
+/* Deletes the key on the target; takes it over. */
+void apply_deletion(struct lane *lane, struct key_entry *entry);
 
 #endif

@@ -19,22 +19,22 @@ struct pool {
     struct pool_node **ask; /* by slot; made when the first ASK comes */
     uint64_t reconnects_before;
     int bounded; /* connections of the job to a node; 0: none */
-    bool identify, freeing;
+    bool identify;
 };
 
 static void on_ready(void *ctx) {
     struct pool_node *node = ctx;
-    if (!node->pool->freeing) node->pool->events.on_ready(node->pool->ctx, node);
+    if (!node->closing) node->pool->events.on_ready(node->pool->ctx, node);
 }
 
 static void on_down(void *ctx, const struct err *err, bool final) {
     struct pool_node *node = ctx;
-    if (!node->pool->freeing) node->pool->events.on_down(node->pool->ctx, node, err, final);
+    if (!node->closing) node->pool->events.on_down(node->pool->ctx, node, err, final);
 }
 
 static void on_bounded_lost(void *ctx) {
     struct pool_node *node = ctx;
-    if (!node->pool->freeing) node->pool->events.on_bounded_lost(node->pool->ctx, node);
+    if (!node->closing) node->pool->events.on_bounded_lost(node->pool->ctx, node);
 }
 
 static void pool_bound_node(struct pool *pool, struct pool_node *node) {
@@ -69,6 +69,13 @@ static struct pool_node *pool_find(struct pool *pool, const struct address *addr
     return NULL;
 }
 
+static void pool_node_release(void *ctx) {
+    struct pool_node *node = ctx;
+    node->pool->events.on_gone(node->pool->ctx, node);
+    client_close(&node->client);
+    free(node);
+}
+
 static void pool_close_node(struct pool *pool, struct pool_node *node) {
     for (struct pool_node **p = &pool->nodes; *p != NULL; p = &(*p)->next) {
         if (*p != node) continue;
@@ -81,11 +88,14 @@ static void pool_close_node(struct pool *pool, struct pool_node *node) {
         if (pool->ask != NULL && pool->ask[s] == node) pool->ask[s] = NULL;
     }
     pool->reconnects_before += client_reconnects(node->client);
-    /* Their pending callbacks run in here and still find the node. */
+    /* Pending callbacks still find the node at the end of the round, and its client not ready. */
+    struct err err;
+    err_set(&err, ERR_CLOSED, client_place(node->client),
+            "the node is no longer part of the deployment");
+    node->closing = true;
+    client_break(node->client, &err);
     bounded_free(&node->bounded);
-    client_close(&node->client);
-    pool->events.on_gone(pool->ctx, node);
-    free(node);
+    loop_defer(pool->loop, pool_node_release, node);
 }
 
 static void pool_take_routes(struct pool *pool, const struct topology *t) {
@@ -136,8 +146,8 @@ void pool_free(struct pool **pool) {
     struct pool *p = *pool;
     *pool = NULL;
     if (p == NULL) return;
-    p->freeing = true;
     while (p->nodes != NULL) pool_close_node(p, p->nodes);
+    loop_settle(p->loop);
     free(p->ask);
     free(p);
 }

@@ -27,7 +27,8 @@ struct pool_node {
     /* a second connection, see copy/bounded.h; NULL where the pool has none */
     struct bounded *bounded;
     struct address address;
-    bool listed;                         /* in the present picture */
+    bool listed;                         /* in the present topology */
+    bool closing;                        /* released at the end of the round */
     struct batch *building[POOL_STAGES]; /* for copy/fetch: batches being filled for this node */
     /* Of the target, for copy/transfer_clean: databases left to be cleaned; of those, under way;
      * answers that are due. */

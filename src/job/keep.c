@@ -49,23 +49,24 @@ static void on_wait(void *ctx, const char *holder) {
 /* The newer one of what the target knows and what the state directory knows counts. The watermark
  * is the target's: it may have lost what the directory remembers. */
 static bool read_target(struct live *live, const struct job_record *identity, struct err *err) {
-    struct job_record record;
+    struct job_record record = { 0 };
     bool found;
     if (!keeper_read(live->job->target, target_db(live), identity->job, &record, &found, err))
         return false;
     if (!found) {
         if (live->resumed)
             log_warn("target", "it knows nothing of this job any more; everything is copied again");
-        live->record.watermark_us = 0;
+        record_drop_proof(&live->record);
         return true;
     }
     bool known = live->resumed;
     live->resumed = true;
     if (!known || record.updated_us >= live->record.updated_us) {
-        live->record = record;
+        record_move(&live->record, &record);
     } else if (record.watermark_us < live->record.watermark_us) {
-        live->record.watermark_us = record.watermark_us;
+        record_take_proof(&live->record, &record);
     }
+    record_fini(&record);
     return true;
 }
 
@@ -84,7 +85,7 @@ static bool check_identity(const struct live *live, const struct job_record *min
 static void take_over_record(struct live *live, const struct job_record *identity) {
     struct job_record *r = &live->record;
     if (!live->resumed) {
-        *r = *identity;
+        record_copy(r, identity);
         return;
     }
     live->copied_before = r->copied;
@@ -147,43 +148,42 @@ static void fill_nodes(const struct live *live, struct job_record *r) {
     int64_t proved_us = live->copied_once      ? live->watermark_us
                         : r->checkpoint_us > 0 ? live_to_mono_us(r->checkpoint_us)
                                                : LIVE_NEVER;
-    r->n_nodes = 0;
-    for (const struct live_node *n = live->nodes; n != NULL && r->n_nodes < RECORD_LIST_MAX;
-         n = n->next) {
-        struct record_node *to = &r->nodes[r->n_nodes];
+    record_clear_nodes(r);
+    for (const struct live_node *n = live->nodes; n != NULL; n = n->next) {
         int64_t passed_us = atomic_load(&((struct live_node *)n)->passed_us);
         if (n->run_id[0] == '\0' || n->run_id[0] == '?' || n->trust_round != 0) continue;
-        *to = (struct record_node){ .forks = -1 };
+        struct record_node *to = record_add_node(r);
+        to->evidence = json_object();
         address_format(&n->reader, to->address, sizeof(to->address));
         snprintf(to->run_id, sizeof(to->run_id), "%s", n->run_id);
         snprintf(to->replid, sizeof(to->replid), "%s", n->replid);
         to->watermark_us = passed_us == LIVE_NEVER ? 0 : live_to_wall_us(passed_us);
-        to->swaps = n->taken.calls_known ? (int64_t)n->taken.calls[WATCH_SWAPDB] : -1;
+        if (n->taken.calls_known)
+            json_object_set_new(to->evidence, "swaps",
+                                json_integer((json_int_t)n->taken.calls[WATCH_SWAPDB]));
         if (n->quiet_since_us != LIVE_NO_GAP && n->quiet_since_us <= proved_us)
-            to->forks = (int64_t)n->forks;
-        r->n_nodes++;
+            json_object_set_new(to->evidence, "forks", json_integer((json_int_t)n->forks));
     }
 }
 
 static void fill_gaps(const struct live *live, struct job_record *r) {
-    r->n_gaps = r->n_holds = 0;
+    record_clear_gaps(r);
+    record_clear_holds(r);
     if (live->limit_us != LIVE_NO_GAP) {
         const struct live_node *told = NULL;
         for (const struct live_node *n = live->nodes; n != NULL; n = n->next)
             if (n->gap_why[0] != '\0' && (told == NULL || n->gap_open)) told = n;
-        struct record_gap *gap = &r->gaps[r->n_gaps++];
-        *gap = (struct record_gap){ .since_us = live->limit_us == LIVE_NEVER
-                                                    ? 0
-                                                    : live_to_wall_us(live->limit_us) };
+        struct record_gap *gap = record_add_gap(r);
+        gap->since_us = live->limit_us == LIVE_NEVER ? 0 : live_to_wall_us(live->limit_us);
         snprintf(gap->place, sizeof(gap->place), "source");
         if (told != NULL) address_format(&told->reader, gap->place, sizeof(gap->place));
         snprintf(gap->why, sizeof(gap->why), "%s",
                  told != NULL ? told->gap_why : "keys are deleted on the target");
     }
     if (slot_set_count(&live->behind.held) > 0) {
-        struct record_hold *hold = &r->holds[r->n_holds++];
-        *hold = (struct record_hold){ .deletions = live->behind.hold_gone,
-                                      .seen = live->behind.hold_seen };
+        struct record_hold *hold = record_add_hold(r);
+        hold->deletions = live->behind.hold_gone;
+        hold->seen = live->behind.hold_seen;
         snprintf(hold->place, sizeof(hold->place), "%s", r->target);
         snprintf(hold->why, sizeof(hold->why),
                  "more keys are gone on the source than --max-delete allows");
@@ -205,6 +205,7 @@ void keep_fill(struct live *live) {
     struct job_record *r = &live->record;
     fill_counts(live);
     r->copied_once = live->copied_once;
+    r->only = live->settings->only;
     /* A watermark that was there stays until this run has one of its own. */
     if (live->watermark_us != LIVE_NEVER) {
         r->watermark_us = live_to_wall_us(live->watermark_us);
@@ -284,4 +285,7 @@ void keep_close(struct live *live) {
     deployment_set_client_name(live->job->target, NULL);
     keeper_free(&live->keeper);
     state_close(&live->state);
+    record_fini(&live->record);
+    record_fini(&live->begun);
+    record_fini(&live->checkpoint.noted);
 }

@@ -124,8 +124,8 @@ static void make_plan(struct job *job) {
         job->plan.may_write = live_may_write;
         job->plan.gather_ms = live_gather_ms;
         job->plan.gap_since_ms = live_gap_since_ms;
-        job->plan.on_gone = live_on_gone;
-        job->plan.on_debts = live_on_debts;
+        job->plan.on_missing = live_on_missing;
+        job->plan.on_losses = live_on_losses;
     }
     /* A window that is given, or that batches are too large for, does not grow. */
     bool fixed = s->pipeline > 0 || job->plan.batch_keys > WINDOW_KEYS_BASE;

@@ -23,16 +23,19 @@ static uint64_t hash_of(const struct slot_set *slots) {
 
 /* ---- noting ---- */
 
-static bool note_pass(struct checkpoint *c, const struct pass *pass) {
-    struct record_cursor *to = &c->cursors[c->n];
-    if (c->n == RECORD_LIST_MAX) return false;
-    *to = (struct record_cursor){ .db = pass->db, .slots = hash_of(&pass->slots) };
+static void note_pass(struct checkpoint *c, const struct pass *pass) {
+    struct record_cursor *to = record_add_cursor(&c->noted);
+    to->db = pass->db;
+    to->slots = hash_of(&pass->slots);
     address_format(&pass->primary, to->address, sizeof(to->address));
     snprintf(to->run_id, sizeof(to->run_id), "%s", pass->run_id);
     snprintf(to->cursor, sizeof(to->cursor), "%s",
              strcmp(pass->cursor, "0") == 0 ? "end" : pass->cursor);
-    c->n++;
-    return true;
+}
+
+static void copy_cursors(struct job_record *to, const struct job_record *from) {
+    record_clear_cursors(to);
+    for (size_t i = 0; i < from->n_cursors; i++) *record_add_cursor(to) = from->cursors[i];
 }
 
 /* Passes that have ended well are in the list of those that are over; a later one of the same slots
@@ -40,7 +43,7 @@ static bool note_pass(struct checkpoint *c, const struct pass *pass) {
 static void note(struct live *live) {
     struct checkpoint *c = &live->checkpoint;
     struct job *job = live->job;
-    c->n = 0;
+    record_clear_cursors(&c->noted);
     pthread_mutex_lock(&job->lock);
     for (const struct pass *p = job->forward.passes; p != NULL; p = p->next)
         if (p->cursor[0] != '\0' && slot_set_count(&p->whole) > 0) note_pass(c, p);
@@ -73,7 +76,7 @@ void checkpoint_step(struct live *live) {
     struct job_record *r = &live->record;
     if (live->copied_once) {
         r->checkpoint_us = 0;
-        r->n_cursors = 0;
+        record_clear_cursors(r);
         return;
     }
     if (!c->under_way) {
@@ -84,8 +87,7 @@ void checkpoint_step(struct live *live) {
     c->under_way = false;
     c->next_ms = clock_mono_ms() + CHECKPOINT_MS;
     if (!is_undisturbed(live)) return;
-    memcpy(r->cursors, c->cursors, c->n * sizeof(c->cursors[0]));
-    r->n_cursors = c->n;
+    copy_cursors(r, &c->noted);
     r->checkpoint_us = live_to_wall_us(c->taken_us);
 }
 
@@ -94,16 +96,15 @@ void checkpoint_step(struct live *live) {
 void checkpoint_load(struct live *live) {
     struct job_record *r = &live->record;
     if (!live->resumed || r->copied_once || r->checkpoint_us == 0) return;
-    live->n_begun = r->n_cursors;
     live->begun_us = live_to_mono_us(r->checkpoint_us);
-    memcpy(live->begun, r->cursors, r->n_cursors * sizeof(r->cursors[0]));
+    copy_cursors(&live->begun, r);
 }
 
 static struct record_cursor *begun_of(struct live *live, const struct pass *pass) {
     char where[RECORD_LABEL_MAX];
     address_format(&pass->primary, where, sizeof(where));
-    for (size_t i = 0; i < live->n_begun; i++) {
-        struct record_cursor *b = &live->begun[i];
+    for (size_t i = 0; i < live->begun.n_cursors; i++) {
+        struct record_cursor *b = &live->begun.cursors[i];
         if (b->db == pass->db && strcmp(b->address, where) == 0 &&
             b->slots == hash_of(&pass->slots))
             return b;

@@ -25,7 +25,7 @@ static void name_in_database(struct live_node *node, int db, const struct bytes 
     for (size_t i = 0; i < n; i++) {
         uint16_t slot = slot_of_key(keys[i]);
         if (key_filter_wants(job->settings->filter, keys[i], slot))
-            naming_add(&naming, keys[i], slot, HOW_COPY);
+            naming_add(&naming, keys[i], slot, REASON_CHANGED);
     }
     naming_end(&naming);
 }
@@ -297,6 +297,12 @@ static const struct record_node *recorded(const struct live *live, const struct 
     return NULL;
 }
 
+/* -1: the record does not say. */
+static int64_t recorded_count(const struct record_node *known, const char *name) {
+    const json_t *count = json_object_get(known->evidence, name);
+    return json_is_integer(count) ? json_integer_value(count) : -1;
+}
+
 static void node_watch(struct live_node *node) {
     static const struct watch_events events = { on_look, on_silent };
     const struct live *live = node->live;
@@ -324,9 +330,10 @@ static struct live_node *node_new(struct live *live, const struct address *prima
     if (first && known != NULL) {
         snprintf(node->run_id, sizeof(node->run_id), "%s", known->run_id);
         snprintf(node->replid, sizeof(node->replid), "%s", known->replid);
-        node->forks = (uint64_t)known->forks;
-        node->recorded_swaps = known->swaps;
-        if (known->forks >= 0) node->quiet_since_us = LIVE_NEVER;
+        int64_t forks = recorded_count(known, "forks");
+        node->forks = (uint64_t)forks;
+        node->recorded_swaps = recorded_count(known, "swaps");
+        if (forks >= 0) node->quiet_since_us = LIVE_NEVER;
     } else if (!first || live->resumed) {
         /* a process that nobody has seen before: what it lacks may be its own loss */
         node->run_id[0] = '?';

@@ -114,8 +114,7 @@ struct checkpoint {
     int64_t taken_us, next_ms;
     _Atomic int marks_left;
     struct lane_mark marks[JOB_THREADS_MAX];
-    struct record_cursor cursors[RECORD_LIST_MAX];
-    size_t n;
+    struct job_record noted; /* only its cursors */
 };
 
 /* Backward: see live_behind.c. */
@@ -129,6 +128,7 @@ struct behind {
     struct slot_set guarded; /* of the present round */
     struct slot_set round;   /* of the present round, all */
     uint64_t rounds;         /* begun */
+    bool counting;           /* under the lock: the spool takes further names */
     struct spool *spool;     /* under the live job's lock while a round runs */
     uint64_t gone, gone_guarded, seen_before, seen_guarded_before;
     uint64_t hold_gone, hold_seen;
@@ -150,10 +150,9 @@ struct live {
     struct target_node *target_owner[SLOT_COUNT];
     struct behind behind;
     struct checkpoint checkpoint;
-    struct record_cursor begun[RECORD_LIST_MAX]; /* cursors that this run begins with */
-    size_t n_begun;
+    struct job_record begun;                   /* only the cursors that this run begins with */
     int64_t begun_us;                          /* monotonic: when they were good */
-    _Atomic int64_t slot_since_ms[SLOT_COUNT]; /* of gaps, for HOW_IF_USED */
+    _Atomic int64_t slot_since_ms[SLOT_COUNT]; /* of gaps, for REASON_IF_USED */
 
     /* Databases that names are given in; grows only. */
     int dbs[FEED_DATABASES_MAX];
@@ -166,7 +165,7 @@ struct live {
     int64_t watermark_us; /* LIVE_NEVER: none yet */
     int64_t topology_us;  /* the source's picture was asked for last, with success */
     bool copied_once, held_told;
-    _Atomic bool debts, released;
+    _Atomic bool losses, released;
     _Atomic int64_t changed_us; /* the last change that was named */
     _Atomic int64_t gather_ms;  /* how long lanes gather changes now */
     struct hist *lag;           /* microseconds */

@@ -4,7 +4,8 @@
  *                                     └─▶ failed: what retrying cannot mend (wrong password, TLS refused)
  *
  * Any number of commands is in flight; each has one callback, called exactly once, in order: with
- * the reply, or with the error that ended the connection. Lost connections are made anew by the
+ * the reply, or with the error that ended the connection. Such failures are reported at the end of
+ * the loop's round, never through the stack of whoever broke or closed the client. Lost connections are made anew by the
  * client itself with growing pauses, names resolved anew each time; commands are never sent again
  * by it: what was not answered is the caller's to decide. One thread, one loop.
  */
@@ -84,7 +85,9 @@ typedef void client_reply_fn(void *ctx, void *arg, const struct reply *reply);
 
 struct client *client_open(struct loop *loop, const struct client_settings *settings,
                            const struct client_events *events, void *ctx);
-/* Pending callbacks are called with ERR_CLOSED before. Also from within callbacks. Leaves NULL. */
+/* Pending callbacks are called with ERR_CLOSED at the end of the round, so their contexts must last
+ * until then: release them by loop_defer() after this call, or call loop_settle() first. Allowed
+ * from within callbacks. Leaves NULL. */
 void client_close(struct client **client);
 
 bool client_is_ready(const struct client *client);
@@ -114,7 +117,8 @@ void client_select(struct client *client, int db);
 void client_asking(struct client *client);
 
 /* Breaks the connection, which is then made anew: to have the name resolved again, or because the
- * server's state makes it useless. The reason is what pending commands get. */
+ * server's state makes it useless. The client is not ready any more on return; pending commands are
+ * failed with this reason at the end of the round. Allowed from within callbacks. */
 void client_break(struct client *client, const struct err *reason);
 /* Tries now instead of at the end of the present pause. */
 void client_hurry(struct client *client);

@@ -28,7 +28,10 @@ struct reading {
 };
 
 static void reading_reset(struct reading *r) {
-    for (size_t i = 0; i < r->n_jobs; i++) free(r->jobs[i]);
+    for (size_t i = 0; i < r->n_jobs; i++) {
+        record_fini(&r->jobs[i]->record);
+        free(r->jobs[i]);
+    }
     free(r->jobs);
     r->jobs = NULL;
     r->n_jobs = 0;
@@ -67,25 +70,31 @@ static struct found_job *job_of(struct reading *r, const char *job) {
     return r->jobs[r->n_jobs++] = mem_zalloc(sizeof(struct found_job));
 }
 
-/* The newest tells all but the watermark. */
-static void merge(struct found_job *job, const struct job_record *record) {
-    int64_t oldest_us = job->record.watermark_us;
-    bool first = job->primaries++ == 0;
-    if (first || record->watermark_us < oldest_us) oldest_us = record->watermark_us;
-    if (first || record->updated_us > job->record.updated_us) job->record = *record;
-    job->record.watermark_us = oldest_us;
+/* The newest record tells all but the proof, which is that of the oldest watermark. */
+static void merge(struct found_job *job, struct job_record *record) {
+    struct job_record *newest = &job->record;
+    if (job->primaries++ == 0) {
+        record_move(newest, record);
+        return;
+    }
+    bool is_newer = record->updated_us > newest->updated_us;
+    struct job_record other = { 0 };
+    record_move(&other, is_newer ? newest : record);
+    if (is_newer) record_move(newest, record);
+    if (other.watermark_us < newest->watermark_us) record_take_proof(newest, &other);
+    record_fini(&other);
 }
 
 static void take_record(struct reading *r, const char *place, struct bytes text) {
-    struct job_record *record = mem_alloc(sizeof(*record));
+    struct job_record record = { 0 };
     struct err err;
-    if (!record_from_text(record, text, &err)) {
+    if (!record_from_text(&record, text, &err)) {
         log_warn(place, "a job's record cannot be read: %s", err.text);
     } else {
-        struct found_job *job = job_of(r, record->job);
-        if (job != NULL) merge(job, record);
+        struct found_job *job = job_of(r, record.job);
+        if (job != NULL) merge(job, &record);
     }
-    free(record);
+    record_fini(&record);
 }
 
 static bool read_with(struct reading *r, struct client *client, const char *key, struct err *err) {
@@ -122,7 +131,7 @@ static bool read_all(struct reading *r, struct err *err) {
     }
     topology_unref(&t);
     for (size_t i = 0; i < r->n_jobs; i++)
-        if (r->jobs[i]->primaries < r->primaries) r->jobs[i]->record.watermark_us = 0;
+        if (r->jobs[i]->primaries < r->primaries) record_drop_proof(&r->jobs[i]->record);
     return ok;
 }
 
@@ -151,7 +160,7 @@ bool keeper_read(struct deployment *target, int db, const char *job, struct job_
     struct reading r = { .target = target, .db = db, .job = job };
     bool ok = reading_run(&r, err);
     *found = ok && r.n_jobs > 0 && strcmp(r.jobs[0]->record.job, job) == 0;
-    if (*found) *record = r.jobs[0]->record;
+    if (*found) record_move(record, &r.jobs[0]->record);
     reading_reset(&r);
     return ok;
 }
@@ -213,11 +222,11 @@ bool keeper_read_all(struct deployment *target, int db, keeper_job_fn *fn, void 
 }
 
 bool keeper_order_release(struct deployment *target, int db, const char *job, struct err *err) {
-    struct job_record *record = mem_alloc(sizeof(*record));
+    struct job_record record = { 0 };
     char key[KEEPER_KEY_MAX], order[64], life[16];
     struct call_reply reply;
-    bool found = false, ok = keeper_read(target, db, job, record, &found, err);
-    free(record);
+    bool found = false, ok = keeper_read(target, db, job, &record, &found, err);
+    record_fini(&record);
     if (!ok) return false;
     if (!found) return err_set(err, ERR_USAGE, deployment_role(target), "knows no job \"%s\"", job);
     snprintf(order, sizeof(order), "release %lld", (long long)clock_wall_us());

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from conftest import Deployments
-from harness import cluster, data, debian, elasticache, oracle, reading, sentinel, skew, wait
+from harness import clock, cluster, data, debian, elasticache, oracle, reading, sentinel, wait
 from harness.faults import Killer, Stranger
 from harness.proxy import Proxy
 from harness.servers import Fleet, Options, Server
@@ -307,7 +307,7 @@ def test_expiry_of_old_servers_is_read_within_the_tolerance(matrix: dict[str, Se
 
 @pytest.mark.parametrize("ahead", [600, -600])
 def test_clock_is_shifted(fleet: Fleet, ahead: int) -> None:
-    server = skew.server(fleet, ahead)
+    server = clock.server(fleet, ahead)
     server.command("SET", "k", "v", "PX", 5000)
     assert 0 < server.command("PTTL", "k") <= 5000
     assert abs(server.command("PEXPIRETIME", "k") / 1000 - time.time() - ahead) < 10

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from conftest import Deployments
-from harness import data, oracle, skew, wait
+from harness import clock, data, oracle, wait
 from harness.checks import assert_copies, assert_found_equal
 from harness.run import EQUAL, is_sanitized, replicate
 from harness.servers import Fleet, Server
@@ -48,7 +48,7 @@ def test_expiry_of_the_target_is_replaced(source: Server, target: Server) -> Non
 @pytest.mark.parametrize("ahead", [600, -600])
 def test_clocks_that_differ(fleet: Fleet, source: Server, ahead: int) -> None:
     """The expiry is a moment on the source's clock, whatever the target's clock says."""
-    target = skew.server(fleet, ahead)
+    target = clock.server(fleet, ahead)
     keys = data.load(source, data.mixed(63, 220, expiring=1))
     result = replicate(source, target).expect(EQUAL)
     assert result.json["keys"]["copied"] == keys

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "cli/doctor.h"
+#include "doctor/doctor.h"
 
 #define N(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -85,10 +85,10 @@ static void pair_init(struct pair *p) {
     snprintf(p->b.info.run_id, RUN_ID_MAX, "b");
     snprintf(p->a.info.maxmemory_policy, sizeof(p->a.info.maxmemory_policy), "noeviction");
     p->source = (struct doctor_side){
-        .id = OPT_SOURCE, .given = true, .reached = true, .kind = "standalone"
+        .id = DOCTOR_SOURCE, .given = true, .reached = true, .kind = "standalone"
     };
     p->target = (struct doctor_side){
-        .id = OPT_TARGET, .given = true, .reached = true, .kind = "standalone"
+        .id = DOCTOR_TARGET, .given = true, .reached = true, .kind = "standalone"
     };
     p->source.nodes = &p->a;
     p->target.nodes = &p->b;

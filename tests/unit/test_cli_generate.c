@@ -11,9 +11,9 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "cli/generate_key.h"
-#include "cli/generate_random.h"
 #include "cli/options.h"
+#include "generate/key.h"
+#include "generate/random.h"
 
 /* Reference: xoshiro256** from its own state {1, 2, 3, 4}, as published with the algorithm. */
 static void test_generator_is_the_published_one(void **state) {
@@ -133,9 +133,9 @@ static void test_same_seed_same_commands(void **state) {
     parse(&options_other, "longhaul generate localhost --expire 1h-2h --seed 6");
     const int db = 0;
     struct gen_plan plan, plan_other;
-    gen_plan_init(&plan, &options, &db, 1);
-    gen_plan_init(&plan_other, &options_other, &db, 1);
-    assert_int_equal(plan.n_types, OPT_GEN_COUNT);
+    gen_plan_init(&plan, &options.generate, &db, 1);
+    gen_plan_init(&plan_other, &options_other.generate, &db, 1);
+    assert_int_equal(plan.n_types, GEN_TYPES);
     for (uint64_t number = 1; number <= 200; number++) {
         expect_equal(&plan, &plan, number, true);
         expect_equal(&plan, &plan_other, number, false);
@@ -149,18 +149,18 @@ static void test_types_and_databases_are_spread_evenly(void **state) {
     parse(&options, "longhaul generate localhost --type hash --type list");
     const int dbs[] = { 0, 3 };
     struct gen_plan plan;
-    gen_plan_init(&plan, &options, dbs, 2);
-    int seen[OPT_GEN_COUNT][4] = { 0 };
+    gen_plan_init(&plan, &options.generate, dbs, 2);
+    int seen[GEN_TYPES][4] = { 0 };
     for (uint64_t number = 1; number <= 400; number++) {
         struct gen_key key;
         gen_key_init(&key, &plan, number, 0);
         seen[key.type][key.db]++;
         gen_key_fini(&key);
     }
-    assert_int_equal(seen[OPT_GEN_HASH][0], 100);
-    assert_int_equal(seen[OPT_GEN_HASH][3], 100);
-    assert_int_equal(seen[OPT_GEN_LIST][0], 100);
-    assert_int_equal(seen[OPT_GEN_LIST][3], 100);
+    assert_int_equal(seen[GEN_HASH][0], 100);
+    assert_int_equal(seen[GEN_HASH][3], 100);
+    assert_int_equal(seen[GEN_LIST][0], 100);
+    assert_int_equal(seen[GEN_LIST][3], 100);
     options_fini(&options);
 }
 

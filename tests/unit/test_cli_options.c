@@ -141,7 +141,7 @@ static void test_other_commands(void **state) {
     assert_null(options.side[OPT_TARGET].uri);
     options_fini(&options);
     options = parse("demo --keys 5 --keep");
-    assert_int_equal(options.keys.last, 5);
+    assert_int_equal(options.generate.keys.last, 5);
     assert_true(options.keep);
     options_fini(&options);
     options = parse("replicate --help --bogus");
@@ -153,25 +153,24 @@ static void test_generate(void **state) {
     struct options options =
         parse("generate a --keys 1001-2000 --type string,geo --type counter --value-size 10-4KB "
               "--elements 5 --expire 10s-2d --seed 7 --databases all");
-    assert_int_equal(options.keys.first, 1001);
-    assert_int_equal(options.keys.last, 2000);
-    assert_int_equal(options.gen_types,
-                     1 << OPT_GEN_STRING | 1 << OPT_GEN_GEO | 1 << OPT_GEN_COUNTER);
-    assert_int_equal(options.value_size_bytes.first, 10);
-    assert_int_equal(options.value_size_bytes.last, 4096);
-    assert_int_equal(options.elements.first, 5);
-    assert_int_equal(options.elements.last, 5);
-    assert_int_equal(options.expire_ms.first, 10000);
-    assert_int_equal(options.expire_ms.last, 2 * 86400000);
-    assert_int_equal(options.expire_share, 100);
+    assert_int_equal(options.generate.keys.first, 1001);
+    assert_int_equal(options.generate.keys.last, 2000);
+    assert_int_equal(options.generate.types, 1 << GEN_STRING | 1 << GEN_GEO | 1 << GEN_COUNTER);
+    assert_int_equal(options.generate.value_size_bytes.first, 10);
+    assert_int_equal(options.generate.value_size_bytes.last, 4096);
+    assert_int_equal(options.generate.elements.first, 5);
+    assert_int_equal(options.generate.elements.last, 5);
+    assert_int_equal(options.generate.expire_ms.first, 10000);
+    assert_int_equal(options.generate.expire_ms.last, 2 * 86400000);
+    assert_int_equal(options.generate.expire_share, 100);
     assert_true(options.databases.all);
     options_fini(&options);
     options = parse("generate a --keys 50");
-    assert_int_equal(options.keys.first, 1);
-    assert_int_equal(options.keys.last, 50);
-    assert_int_equal(options.gen_types, (1 << OPT_GEN_COUNT) - 1);
-    assert_int_equal(options.expire_share, 0);
-    assert_string_equal(options.key_prefix, "gen:");
+    assert_int_equal(options.generate.keys.first, 1);
+    assert_int_equal(options.generate.keys.last, 50);
+    assert_int_equal(options.generate.types, (1 << GEN_TYPES) - 1);
+    assert_int_equal(options.generate.expire_share, 0);
+    assert_string_equal(options.generate.key_prefix, "gen:");
     options_fini(&options);
 }
 
@@ -189,7 +188,7 @@ static void test_choices(void **state) {
         { "progress", COMMAND_REPLICATE, OPT_PROGRESS_NONE + 1 },
         { "output", COMMAND_REPLICATE, OPT_OUTPUT_JSON + 1 },
         { "unit", COMMAND_PING, OPT_UNIT_US + 1 },
-        { "type", COMMAND_GENERATE, OPT_GEN_COUNT },
+        { "type", COMMAND_GENERATE, GEN_TYPES },
         { "log-level", COMMAND_REPLICATE, LOG_DEBUG + 1 },
     };
     char word[OPTION_WORD_MAX];

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "cli/table.h"
+#include "output/table.h"
 
 static void expect_printed(struct table *t, int indent, const char *expected) {
     char *text = NULL;

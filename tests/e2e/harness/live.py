@@ -44,11 +44,13 @@ class Live:
     how to reach the target for `longhaul status` when the job itself goes through a proxy."""
 
     def __init__(self, source: object, target: object, *args: object, state_dir: Optional[Path] = None,
-                 mode: str = "live", watched: object = None, start: bool = True) -> None:
+                 mode: str = "live", watched: object = None, start: bool = True,
+                 env: Optional[Dict[str, str]] = None) -> None:
         self.source, self.target = source, target
         self.args = args
         self.mode = mode
         self.state_dir = state_dir
+        self.env = env  # further variables of its processes, for example those of a clock.Clock
         self.watched = target if watched is None else watched
         self.past: List[Result] = []  # of the processes that have ended
         self.running: Optional[Running] = None
@@ -68,7 +70,8 @@ class Live:
     def start(self) -> "Live":
         assert not self.running, "it runs already"
         kept = ["--state-dir", self.state_dir] if self.state_dir else []
-        self.running = start_replicate(self.source, self.target, "--mode", self.mode, *kept, *self.args)
+        self.running = start_replicate(self.source, self.target, "--mode", self.mode, *kept, *self.args,
+                                       env=self.env)
         return self
 
     @property

@@ -99,7 +99,7 @@ def free_port(also: int = 0) -> int:
 @dataclass
 class Options:
     """How a server differs from the plain one. `renamed` maps a command to its secret name; `config` holds further
-    lines of the configuration, `users` the rules of ACL users by name."""
+    lines of the configuration, `users` the rules of ACL users by name, `env` variables of the process (clock.Clock)."""
     password: Optional[str] = None
     users: Dict[str, str] = field(default_factory=dict)
     tls: Optional[Certificates] = None
@@ -110,6 +110,7 @@ class Options:
     renamed: Dict[str, str] = field(default_factory=dict)
     default_user: str = "on nopass ~* &* +@all"
     config: Dict[str, str] = field(default_factory=dict)
+    env: Dict[str, str] = field(default_factory=dict)
 
 
 class Server:
@@ -313,7 +314,8 @@ class Server:
         role = ["--sentinel"] if self.sentinel else []
         with open(self.directory / "output.log", "ab") as output:
             self.process = subprocess.Popen([*guard, self.binary.path, str(file), *role], stdin=subprocess.DEVNULL,
-                                            stdout=output, stderr=output, cwd=self.directory)
+                                            stdout=output, stderr=output, cwd=self.directory,
+                                            env={**os.environ, **self.options.env})
 
     def _came_up(self) -> bool:
         """Whether this process (not somebody else on the port) answers."""
