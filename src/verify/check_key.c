@@ -74,7 +74,7 @@ static void check_redirected(struct link *link, struct check *check, const struc
     if (err->code == ERR_ASK) {
         check->name->ask[link->side] = link_to(cmp, link->side, text, link);
     } else {
-        cmp->side[link->side].refresh_wanted = true;
+        sight_want(cmp->side[link->side].sight);
     }
 }
 
@@ -98,7 +98,7 @@ static void check_refused(struct link *link, struct check *check, const struct e
     case ERR_CLASS_HERE:
     case ERR_CLASS_WAIT:
         if (err->code == ERR_CLUSTERDOWN || err->code == ERR_MASTERDOWN)
-            link->cmp->side[link->side].refresh_wanted = true;
+            sight_want(link->cmp->side[link->side].sight);
         link_troubled(link, err);
         break;
     case ERR_CLASS_KEY:

@@ -212,14 +212,13 @@ static void check_sample(struct comparison *cmp) {
 static void cleanup(struct comparison *cmp) {
     cmp->state = RUN_CLOSING;
     passes_end(cmp);
-    for (int side = 0; side < SIDES; side++) links_close(cmp, side);
+    links_close(cmp);
     checks_free(cmp);
     name_queue_clear(&cmp->fresh);
     name_queue_clear(&cmp->retries);
     name_queue_clear(&cmp->suspects);
     digest_set_free(&cmp->unreadable);
     for (int side = 0; side < SIDES; side++) free(cmp->tally[side]);
-    loop_run_once(cmp->loop, 0); /* closed connections are released at the end of a round */
 }
 
 static struct comparison *comparison_new(struct deployment *source, struct deployment *target,

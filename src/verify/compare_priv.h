@@ -21,6 +21,7 @@
 #include "copy/window.h"
 #include "net/loop.h"
 #include "server/info.h"
+#include "server/sight.h"
 #include "verify/compare.h"
 #include "verify/digest.h"
 #include "verify/script.h"
@@ -70,15 +71,16 @@ struct link {
 };
 
 struct side {
+    struct comparison *cmp;
+    int index; /* SOURCE or TARGET */
     struct deployment *deployment;
+    struct sight *sight;
     struct topology *topology;
-    uint64_t epoch;
     struct link **links; /* all that were ever opened */
     size_t n_links;
     struct link **of_node; /* per node of the topology; NULL for those that are not read */
     bool no_pexpiretime, no_memory, no_dump, has_field_expiry;
-    bool refresh_wanted;
-    int64_t refreshed_ms, unowned_since_ms;
+    int64_t unowned_since_ms; /* since when a slot has no owner; 0: all have */
 };
 
 /* A key that waits. */
@@ -300,7 +302,8 @@ void links_open(struct comparison *cmp, int side, struct deployment *deployment)
 /* Until both sides' connections are there, but not for long: keys of a node without a connection
  * are checked one by one. stop may be NULL. */
 void links_await(struct comparison *cmp, const volatile bool *stop);
-void links_close(struct comparison *cmp, int side);
+/* Ends all connections; commands under way have called back when it returns. */
+void links_close(struct comparison *cmp);
 /* The link that a key is to be read through; NULL (and a refresh is wanted) when nobody owns it. */
 struct link *link_route(struct comparison *cmp, int side, struct name *name);
 /* The links of a key to both sides; false when one of them is not ready. */

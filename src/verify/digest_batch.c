@@ -248,7 +248,7 @@ static void digest_batch_refused(struct remote_batch *b, struct link *link,
         cmp->scripts_refused)
         return;
     if (memmem(reply->item.str.ptr, reply->item.str.len, "non local key", 13) != NULL) {
-        cmp->side[link->side].refresh_wanted = true; /* a slot has moved, or is being moved */
+        sight_want(cmp->side[link->side].sight); /* a slot has moved, or is being moved */
         return;
     }
     cmp->scripts_refused = true;

@@ -5,11 +5,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/units.h"
 #include "verify/compare_priv.h"
 
 enum {
-    REFRESH_PAUSE_MS = 250,
     DOWN_REFRESH_MS = 1000,
     LOOK_AFTER_MS = 100,
     NOTE_AFTER_MS = 1000,
@@ -85,32 +83,42 @@ static struct link *link_open(struct comparison *cmp, int side, const struct add
 }
 
 /* Primaries are known by their own index; their keys may be read from a replica. */
-static void side_adopt(struct comparison *cmp, int side) {
-    struct side *s = &cmp->side[side];
-    s->epoch = deployment_epoch(s->deployment);
-    struct topology *fresh = deployment_topology(s->deployment);
-    if (s->topology != NULL) cmp->on_topology(cmp, side, s->topology, fresh);
-    topology_unref(&s->topology);
-    s->topology = fresh;
-    s->unowned_since_ms = 0;
+static void side_connect(struct side *s) {
     free(s->of_node);
     s->of_node = mem_zalloc((size_t)s->topology->n_nodes * sizeof(struct link *));
     for (int i = 0; i < s->topology->n_nodes; i++) {
         if (!topology_is_primary(s->topology, i)) continue;
         int reader = s->topology->nodes[i].reader;
-        s->of_node[i] = link_open(cmp, side, &s->topology->nodes[reader].address);
+        s->of_node[i] = link_open(s->cmp, s->index, &s->topology->nodes[reader].address);
     }
+}
+
+static void on_changed(void *ctx, const struct topology *before, const struct topology *now,
+                       int64_t asked_us) {
+    struct side *s = ctx;
+    struct topology *fresh = deployment_topology(s->deployment);
+    s->cmp->on_topology(s->cmp, s->index, s->topology, fresh);
+    topology_unref(&s->topology);
+    s->topology = fresh;
+    s->unowned_since_ms = 0;
+    side_connect(s);
 }
 
 void links_open(struct comparison *cmp, int side, struct deployment *deployment) {
     struct side *s = &cmp->side[side];
     const struct server_info *info = deployment_info(deployment);
     bool valkey = info->flavour == SERVER_VALKEY;
+    static const struct sight_events events = { .on_changed = on_changed };
+    const struct sight_settings settings = { .pause_ms = SIGHT_PAUSE_MS };
+    s->cmp = cmp;
+    s->index = side;
     s->deployment = deployment;
+    s->sight = sight_new(deployment, &settings, &events, s);
+    s->topology = deployment_topology(deployment);
     s->no_pexpiretime = info->redis_version < SERVER_VERSION(7, 0, 0);
     s->has_field_expiry =
         info->version >= (valkey ? SERVER_VERSION(9, 0, 0) : SERVER_VERSION(7, 4, 0));
-    side_adopt(cmp, side);
+    side_connect(s);
 }
 
 static bool links_are_ready(const struct comparison *cmp) {
@@ -128,18 +136,23 @@ void links_await(struct comparison *cmp, const volatile bool *stop) {
     }
 }
 
-void links_close(struct comparison *cmp, int side) {
-    struct side *s = &cmp->side[side];
-    for (size_t i = 0; i < s->n_links; i++) {
-        bounded_free(&s->links[i]->bounded);
-        client_close(&s->links[i]->client);
+void links_close(struct comparison *cmp) {
+    for (int side = 0; side < SIDES; side++) {
+        for (size_t i = 0; i < cmp->side[side].n_links; i++) {
+            struct link *link = cmp->side[side].links[i];
+            bounded_free(&link->bounded);
+            client_close(&link->client);
+        }
     }
-    loop_settle(cmp->loop); /* pending callbacks still find their links */
-    for (size_t i = 0; i < s->n_links; i++) free(s->links[i]);
-    free(s->links);
-    free(s->of_node);
-    topology_unref(&s->topology);
-    *s = (struct side){ 0 };
+    loop_settle(cmp->loop); /* pending commands have called back then, with their links */
+    for (int side = 0; side < SIDES; side++) {
+        struct side *s = &cmp->side[side];
+        for (size_t i = 0; i < s->n_links; i++) free(s->links[i]);
+        free(s->links);
+        free(s->of_node);
+        sight_free(&s->sight);
+        topology_unref(&s->topology);
+    }
 }
 
 struct link *link_route(struct comparison *cmp, int side, struct name *name) {
@@ -148,7 +161,7 @@ struct link *link_route(struct comparison *cmp, int side, struct name *name) {
     name->ask[side] = NULL;
     int owner = s->topology->owner[name->slot];
     if (owner >= 0) return s->of_node[owner];
-    s->refresh_wanted = true;
+    sight_want(s->sight);
     if (s->unowned_since_ms == 0) s->unowned_since_ms = clock_mono_ms();
     return NULL;
 }
@@ -218,17 +231,13 @@ int64_t link_expiry_ms(const struct link *link, int64_t answer, int64_t *error_m
 /* ---- looking after them ---- */
 
 void outage_check(struct comparison *cmp, const char *place, int64_t since_ms, const char *cause) {
-    int64_t limit_ms = cmp->settings->outage_timeout_ms, passed_ms = clock_mono_ms() - since_ms;
+    struct compare_progress *progress = cmp->progress;
     struct err err;
     if (since_ms == 0) return;
-    if (passed_ms > NOTE_AFTER_MS && cmp->progress != NULL && cmp->progress->note[0] == '\0')
-        snprintf(cmp->progress->note, sizeof(cmp->progress->note), "waiting for %s: %.100s", place,
-                 cause);
-    if (limit_ms <= 0 || passed_ms < limit_ms) return;
-    char text[32];
-    err_set(&err, ERR_OUTAGE, place, "unusable for %s (--outage-timeout): %s",
-            units_format_duration(passed_ms, text, sizeof(text)), cause);
-    comparison_fail(cmp, &err);
+    if (clock_mono_ms() - since_ms > NOTE_AFTER_MS && progress != NULL && progress->note[0] == '\0')
+        snprintf(progress->note, sizeof(progress->note), "waiting for %s: %.100s", place, cause);
+    if (sight_outage_since(place, since_ms, cmp->settings->outage_timeout_ms, cause, &err))
+        comparison_fail(cmp, &err);
 }
 
 static bool link_is_used(const struct side *s, const struct link *link) {
@@ -248,7 +257,7 @@ static void side_find_outages(struct comparison *cmp, int side) {
         if (clock_mono_ms() - link->trouble_last_ms > TROUBLE_OVER_MS) link->trouble_since_ms = 0;
         outage_check(cmp, client_place(link->client), link->trouble_since_ms, link->trouble.text);
         /* After a failover another address may have the keys. */
-        if (down_ms != 0 && clock_mono_ms() - down_ms > DOWN_REFRESH_MS) s->refresh_wanted = true;
+        if (down_ms != 0 && clock_mono_ms() - down_ms > DOWN_REFRESH_MS) sight_want(s->sight);
     }
     outage_check(cmp, deployment_role(s->deployment), s->unowned_since_ms,
                  "slots of the cluster have no owner");
@@ -266,23 +275,9 @@ static void links_tell_changes(struct comparison *cmp) {
     }
 }
 
-static void side_refresh(struct comparison *cmp, int side) {
-    struct side *s = &cmp->side[side];
-    int64_t now_ms = clock_mono_ms();
-    if (!s->refresh_wanted || now_ms - s->refreshed_ms < REFRESH_PAUSE_MS) return;
-    bool fixed = deployment_endpoint(s->deployment)->kind != ENDPOINT_SENTINEL &&
-                 !deployment_is_cluster(s->deployment);
-    struct err ignored; /* the old topology stays, and the links find the outage */
-    s->refresh_wanted = false;
-    if (!fixed) deployment_refresh(s->deployment, &ignored);
-    s->refreshed_ms = clock_mono_ms();
-    if (deployment_epoch(s->deployment) != s->epoch) side_adopt(cmp, side);
-}
-
 void side_refresh_now(struct comparison *cmp, int side) {
-    cmp->side[side].refresh_wanted = true;
-    cmp->side[side].refreshed_ms = 0;
-    side_refresh(cmp, side);
+    sight_want_now(cmp->side[side].sight);
+    sight_step(cmp->side[side].sight);
 }
 
 void sides_look_after(struct comparison *cmp) {
@@ -293,6 +288,6 @@ void sides_look_after(struct comparison *cmp) {
     if (cmp->progress != NULL) cmp->progress->note[0] = '\0';
     for (int side = 0; side < SIDES; side++) {
         side_find_outages(cmp, side);
-        side_refresh(cmp, side);
+        sight_step(cmp->side[side].sight);
     }
 }
