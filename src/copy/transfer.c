@@ -81,7 +81,7 @@ static struct key_entry *transfer_end(struct transfer *t) {
     } else {
         t->all->n_small--;
     }
-    t->lane->reading_bytes -= t->reserved;
+    t->lane->flight.estimate.reading_bytes -= t->reserved;
     t->reserved = 0;
     release_name(t);
     lane_kick(t->lane);
@@ -344,9 +344,15 @@ static void on_reader_down(void *ctx, const struct err *err, bool final) {
     transfer_settle(t);
 }
 
+static void on_reader_redirect(void *ctx, const struct redirect *redirect) {
+    struct transfers *all = ctx;
+    pool_follow(all->lane->flight.source, redirect);
+}
+
 static void open_reader(struct transfers *all, const struct pool_node *node) {
     static const struct client_events events = { .on_ready = on_reader_ready,
-                                                 .on_down = on_reader_down };
+                                                 .on_down = on_reader_down,
+                                                 .on_redirect = on_reader_redirect };
     if (all->reader != NULL && address_equal(client_address(all->reader), &node->address)) return;
     client_close(&all->reader);
     struct client_settings settings =
@@ -405,7 +411,7 @@ static void transfer_start(struct transfers *all, struct key_entry *entry, bool 
     } else {
         all->n_small++;
         t->reserved = expected_bytes(entry);
-        lane->reading_bytes += t->reserved;
+        lane->flight.estimate.reading_bytes += t->reserved;
     }
     transfer_begin(t);
     transfer_settle(t);
