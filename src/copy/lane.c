@@ -352,7 +352,7 @@ static void lane_give_up(struct lane *lane, struct key_entry *entry, const struc
 
 /* The target (or a command of the source) cannot work until somebody acts: nothing new is started
  * for a while. */
-static void lane_hold(struct lane *lane, const struct err *err) {
+static void lane_hold(struct lane *lane, const struct pool_node *node, const struct err *err) {
     int64_t now_ms = clock_mono_ms();
     if (lane->trouble_since_ms == 0) {
         lane->trouble_since_ms = now_ms;
@@ -366,15 +366,14 @@ static void lane_hold(struct lane *lane, const struct err *err) {
         lane->hold_ms = lane->hold_ms * 2 > LANE_HOLD_MAX_MS ? LANE_HOLD_MAX_MS : lane->hold_ms * 2;
     }
     lane->trouble = *err;
+    lane->trouble_node = err->code == ERR_CLUSTERDOWN ? NULL : node;
     if (now_ms >= lane->hold_until_ms) lane->hold_until_ms = now_ms + lane->hold_ms;
 }
 
 void lane_node_works(struct lane *lane, const struct pool_node *node) {
     if (lane->trouble_since_ms == 0) return;
     /* Another node of the target's cluster may work while this one does not. */
-    if (lane->trouble.code != ERR_CLUSTERDOWN &&
-        strcmp(lane->trouble.place, client_place(node->client)) != 0)
-        return;
+    if (lane->trouble_node != NULL && lane->trouble_node != node) return;
     if (lane->trouble_told)
         log_info(lane->trouble.place, "works again after %lld ms",
                  (long long)(clock_mono_ms() - lane->trouble_since_ms));
@@ -398,31 +397,24 @@ void lane_park_unowned(struct lane *lane, struct key_entry *entry, struct pool *
     struct err err;
     err_set(&err, ERR_CLUSTERDOWN, deployment_role(pool_deployment(side)), "no node owns slot %u",
             entry->slot);
-    lane_hold(lane, &err);
+    lane_hold(lane, NULL, &err);
     lane->flight.plan->request_refresh(lane->flight.plan->ctx, pool_deployment(side));
     lane_park(lane, entry);
 }
 
-/* "MOVED 3999 127.0.0.1:6381", "ASK ...": the node that has the slot. The text of the error has it,
- * because the reply itself is gone by now; the server's words come first in it. */
+/* MOVED or ASK; the pool has followed it already, where it could. */
 static void lane_redirect(struct lane *lane, struct key_entry *entry, struct pool_node *node,
-                          const struct err *err) {
-    struct bytes rest = bytes_of_str(err->text);
-    bytes_split(&rest, ' ');
-    bytes_split(&rest, ' ');
-    struct bytes where = bytes_split(&rest, ' ');
-    if (where.len > 0 && where.ptr[where.len - 1] == ':') where.len--;
-    struct pool_node *to = pool_node_for_redirect(node->pool, node, where);
+                          enum err_code code) {
+    bool source = node->pool == lane->flight.source, followed;
     stat_add(&lane->flight.stats.redirects, 1);
-    bool source = node->pool == lane->flight.source;
-    if (to != NULL && err->code == ERR_MOVED) {
-        pool_set_route(node->pool, entry->slot, to);
+    if (code == ERR_MOVED) {
+        followed = pool_route(node->pool, entry->slot) != node;
         lane->flight.plan->request_refresh(lane->flight.plan->ctx, pool_deployment(node->pool));
-    } else if (to != NULL) {
-        pool_set_ask(node->pool, entry->slot, to);
-        entry->flags |= source ? KEY_ASK_SOURCE : KEY_ASK_TARGET;
+    } else {
+        followed = pool_ask(node->pool, entry->slot) != NULL;
+        if (followed) entry->flags |= source ? KEY_ASK_SOURCE : KEY_ASK_TARGET;
     }
-    if (to == NULL || ++entry->attempts % REDIRECTS_IN_A_ROW == 0) {
+    if (!followed || ++entry->attempts % REDIRECTS_IN_A_ROW == 0) {
         lane_park(lane, entry);
     } else {
         lane_requeue(lane, entry);
@@ -458,7 +450,7 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
         stat_add(&lane->flight.stats.retries, 1);
         entry->attempts++;
         if (err->code == ERR_TRYAGAIN) entry->flags |= KEY_ALONE;
-        if (is_of_whole_node(err->code)) lane_hold(lane, err);
+        if (is_of_whole_node(err->code)) lane_hold(lane, node, err);
         lane_check_patience(lane, entry, err);
         if (side != NULL && err->code != ERR_LOADING && err->code != ERR_TRYAGAIN &&
             err->code != ERR_BUSY)
@@ -466,11 +458,11 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
         lane_park(lane, entry);
         return;
     case ERR_CLASS_THERE:
-        lane_redirect(lane, entry, node, err);
+        lane_redirect(lane, entry, node, err->code);
         return;
     case ERR_CLASS_WAIT:
         stat_add(&lane->flight.stats.retries, 1);
-        lane_hold(lane, err);
+        lane_hold(lane, node, err);
         lane_park(lane, entry);
         /* A demoted primary: its name may lead elsewhere by now. */
         if (err->code == ERR_READONLY && node != NULL && client_is_ready(node->client)) {
@@ -485,7 +477,7 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
         lane_park(lane, entry);
         if (lane->flight.plan->live && node != NULL &&
             (err->code == ERR_NOAUTH || err->code == ERR_WRONGPASS)) {
-            lane_hold(lane, err); /* the login may be accepted again */
+            lane_hold(lane, node, err); /* the login may be accepted again */
             if (client_is_ready(node->client)) client_break(node->client, err);
             return;
         }
@@ -527,6 +519,7 @@ static void on_bounded_lost(void *ctx, struct pool_node *node) {
 
 static void on_node_gone(void *ctx, struct pool_node *node) {
     struct lane *lane = ctx;
+    if (lane->trouble_node == node) lane->trouble_node = NULL;
     fetch_forget_node(&lane->flight, node);
     transfers_clean_forget(lane, node);
     transfers_forget_node(lane->flight.transfers, node);

@@ -75,6 +75,8 @@ struct lane {
     /* what keeps the target from taking writes */
     int64_t hold_until_ms, hold_ms, trouble_since_ms, trouble_logged_ms;
     struct err trouble;
+    /* the node that is in trouble; NULL: any node that works ends the trouble */
+    const struct pool_node *trouble_node;
     bool trouble_told;
 };
 
