@@ -142,9 +142,22 @@ static bool take_value(struct args *args, const struct option *option, const cha
     return true;
 }
 
+/* "--help", "--help all" or "--help=all". */
+static bool take_help(struct args *args, const char *value, struct err *err) {
+    char quoted[QUOTE_MAX];
+    if (value == NULL && args->at < args->argc && strcmp(args->argv[args->at], "all") == 0)
+        value = args->argv[args->at++];
+    args->options->help = true;
+    args->options->help_all = value != NULL;
+    if (value == NULL || strcmp(value, "all") == 0) return true;
+    return err_set(err, ERR_USAGE, "--help", "\"%s\" is unknown; expected all, or nothing",
+                   bytes_escape(bytes_of_str(value), quoted, sizeof(quoted)));
+}
+
 static bool take_option(struct args *args, const struct option *option, const char *value,
                         struct err *err) {
     char place[PLACE_MAX];
+    if (strcmp(option->name, "help") == 0) return take_help(args, value, err);
     snprintf(place, sizeof(place), "--%s", option->name);
     if (value == NULL && option->type == OPTION_FLAG) value = "true";
     if (value == NULL && !take_value(args, option, &value, err)) return false;

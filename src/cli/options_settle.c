@@ -72,7 +72,7 @@ static bool settle_compare(struct options *options, struct err *err) {
     }
     if (!settle_choice(options, "quick", "compare", &options->compare, OPT_COMPARE_QUICK, err))
         return false;
-    if (!options->dry_run || options->compare == OPT_COMPARE_NONE) return true;
+    if (!options->copy.dry_run || options->compare == OPT_COMPARE_NONE) return true;
     if (options_origin(options, "compare") == ORIGIN_COMMAND_LINE ||
         options_origin(options, "quick") == ORIGIN_COMMAND_LINE)
         return err_set(err, ERR_USAGE, NULL,
@@ -97,22 +97,37 @@ static bool refuse_pair(const struct options *options, const char *a, const char
     return err_set(err, ERR_USAGE, NULL, "--%s and --%s contradict each other: %s", a, b, why);
 }
 
-/* It becomes part of keys on the target, between braces, and a field of the record. */
+#define JOB_NAME_RULE "a name has 1 to %d letters, digits, '.', '_' and '-'"
+
+/* The name becomes part of keys on the target, between braces, and a field of the record. */
+static bool is_job_name(const char *name) {
+    size_t plain =
+        strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+    return name[0] != '\0' && name[plain] == '\0' && plain < RECORD_JOB_MAX;
+}
+
 static bool check_job(const struct options *options, struct err *err) {
-    const char *job = options->job;
-    if (job == NULL) return true;
-    size_t plain = strspn(job, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
-    if (job[0] != '\0' && job[plain] == '\0' && plain < RECORD_JOB_MAX) return true;
-    return err_set(err, ERR_USAGE, "--job", "a name has 1 to %d letters, digits, '.', '_' and '-'",
-                   RECORD_JOB_MAX - 1);
+    if (options->job == NULL || is_job_name(options->job)) return true;
+    return err_set(err, ERR_USAGE, "--job", JOB_NAME_RULE, RECORD_JOB_MAX - 1);
+}
+
+/* Options that the mode leaves without effect. */
+static bool check_live(const struct options *options, struct err *err) {
+    if (options->copy.dry_run)
+        return err_set(err, ERR_USAGE, "--dry-run",
+                       "a live job has no end to report at; use --mode scan with it");
+    if (options->beside != NULL && !is_job_name(options->beside))
+        return err_set(err, ERR_USAGE, "--beside", JOB_NAME_RULE, RECORD_JOB_MAX - 1);
+    return check_job(options, err);
 }
 
 static bool settle_live(const struct options *options, struct err *err) {
     static const char *const of_live[] = {
-        "--capture",    "--poll",  "--state-dir",         "--job",          "--resync",
-        "--max-delete", "--lease", "--release-deletions", "--idle-timeout", "--gather"
+        "--capture",      "--poll",       "--state-dir", "--job",
+        "--resync",       "--max-delete", "--lease",     "--release-deletions",
+        "--idle-timeout", "--gather",     "--extra",     "--beside"
     };
-    if (options->mode != OPT_MODE_SCAN) return check_job(options, err);
+    if (options->mode != OPT_MODE_SCAN) return check_live(options, err);
     for (size_t i = 0; i < sizeof(of_live) / sizeof(of_live[0]); i++)
         if (options_origin(options, of_live[i] + 2) == ORIGIN_COMMAND_LINE)
             return err_set(err, ERR_USAGE, of_live[i], "is for following changes; add --mode live");
@@ -122,6 +137,7 @@ static bool settle_live(const struct options *options, struct err *err) {
 static bool settle_replicate(struct options *options, struct err *err) {
     if (!settle_choice(options, "struct", "type", &options->type, OPT_TYPE_STRUCT, err))
         return false;
+    options->copy.structured = options->type == OPT_TYPE_STRUCT;
     if (options->compare == OPT_COMPARE_NONE &&
         !refuse_pair(options, "show-diffs", "compare", "nothing is compared", err))
         return false;
@@ -152,11 +168,11 @@ static bool settle_generate(struct options *options, struct err *err) {
     struct gen_settings *generate = &options->generate;
     if (generate->types == 0) generate->types = GEN_TYPES_ALL;
     generate->rate = options->rate;
-    generate->pipeline = options->pipeline;
-    generate->batch = options->batch;
-    generate->max_args = options->max_args;
+    generate->pipeline = (int64_t)options->copy.pipeline;
+    generate->batch = (int64_t)options->copy.batch_keys;
+    generate->max_args = (int64_t)options->copy.max_args;
     generate->timeout_ms = options->timeout_ms;
-    generate->outage_timeout_ms = options->outage_timeout_ms;
+    generate->outage_timeout_ms = options->copy.outage_timeout_ms;
     generate->mixed_sizes = !options_is_given(options, "value-size");
     generate->mixed_elements = !options_is_given(options, "elements");
     return true;

@@ -22,7 +22,8 @@ struct trusted {
 
 void lane_live_init(struct lane *lane) {
     pthread_mutex_init(&lane->losses_lock, NULL);
-    if (lane->plan->live) lane->streams = streams_new(lane->plan->lane_bytes / STREAMS_SHARE);
+    if (lane->flight.plan->live)
+        lane->flight.streams = streams_new(lane->flight.plan->lane_bytes / STREAMS_SHARE);
 }
 
 void lane_live_fini(struct lane *lane) {
@@ -31,7 +32,7 @@ void lane_live_fini(struct lane *lane) {
         free(lane->trusted);
         lane->trusted = next;
     }
-    streams_free(&lane->streams);
+    streams_free(&lane->flight.streams);
     pthread_mutex_destroy(&lane->losses_lock);
 }
 
@@ -43,7 +44,8 @@ static void lane_note_loss(struct lane *lane, struct slot_set *slots, uint16_t s
     bool news = !lane->losses.any;
     lane->losses.any = true;
     pthread_mutex_unlock(&lane->losses_lock);
-    if (news && lane->plan->on_losses != NULL) lane->plan->on_losses(lane->plan->ctx);
+    if (news && lane->flight.plan->on_losses != NULL)
+        lane->flight.plan->on_losses(lane->flight.plan->ctx);
 }
 
 void lane_lose_name(struct lane *lane, uint16_t slot) {
@@ -107,13 +109,13 @@ static bool is_expected(const struct trusted *t, const struct client *source) {
 }
 
 bool lane_trusts(const struct lane *lane, const struct client *source) {
-    if (!lane->plan->live) return true;
+    if (!lane->flight.plan->live) return true;
     const struct trusted *t = find_trusted(lane, client_address(source));
     return t != NULL && t->deletions && is_expected(t, source);
 }
 
 bool lane_expects(const struct lane *lane, const struct client *source) {
-    if (!lane->plan->live) return true;
+    if (!lane->flight.plan->live) return true;
     const struct trusted *t = find_trusted(lane, client_address(source));
     return t != NULL && is_expected(t, source);
 }
@@ -144,28 +146,29 @@ void lane_trust(struct lane *lane, const struct address *address, const char *ru
 
 /* Again and again: a name may lead to the old process for a while after a failover. */
 void lane_check_trust(struct lane *lane) {
-    if (!lane->plan->live) return;
+    if (!lane->flight.plan->live) return;
     lane->trust_checked_ms = clock_mono_ms();
-    for (struct pool_node *node = pool_first(lane->source); node != NULL; node = node->next)
+    for (struct pool_node *node = pool_first(lane->flight.source); node != NULL; node = node->next)
         lane_break_untrusted(lane, node->client);
-    transfers_check_trust(lane->transfers);
+    struct client *reader = transfers_reader(lane->flight.transfers);
+    if (reader != NULL) lane_break_untrusted(lane, reader);
 }
 
 /* ---- streams ---- */
 
 void lane_note_type(struct lane *lane, const struct key_entry *entry) {
-    if (lane->streams == NULL) return;
+    if (lane->flight.streams == NULL) return;
     bool stream =
         !(entry->flags & KEY_GONE) && ((entry->flags >> KEY_TYPE_SHIFT) & 15) == VALUE_STREAM;
     if (stream) {
-        streams_add(lane->streams, entry->db, key_entry_bytes(entry), entry->slot);
+        streams_add(lane->flight.streams, entry->db, key_entry_bytes(entry), entry->slot);
     } else {
-        streams_remove(lane->streams, entry->db, key_entry_bytes(entry));
+        streams_remove(lane->flight.streams, entry->db, key_entry_bytes(entry));
     }
 }
 
 void lane_check_groups(struct lane *lane) {
-    if (lane->streams == NULL) return;
-    for (struct key_entry *e = streams_first(lane->streams); e != NULL; e = e->next)
+    if (lane->flight.streams == NULL) return;
+    for (struct key_entry *e = streams_first(lane->flight.streams); e != NULL; e = e->next)
         lane_name(lane, e->db, key_entry_bytes(e), e->slot, REASON_GROUPS);
 }

@@ -195,7 +195,7 @@ static void transfer_start_large(struct transfer *t) {
 static void transfer_start_small(struct transfer *t) {
     t->all->n_small++;
     t->reserved = expected_bytes(t->entry);
-    flight_reserve(t->flight, t->reserved);
+    estimate_reserve(&t->flight->estimate, t->reserved);
     transfer_begin(t);
 }
 
@@ -291,14 +291,12 @@ struct transfers *transfers_new(struct flight *flight) {
     return all;
 }
 
-void transfers_close(struct transfers *all) {
-    client_close(&all->reader);
-}
-
 void transfers_free(struct transfers **transfers) {
     struct transfers *all = *transfers;
     *transfers = NULL;
     if (all == NULL) return;
+    client_close(&all->reader);
+    loop_settle(all->flight->loop);
     while (all->running != NULL) transfer_free(all->running);
     free(all);
 }

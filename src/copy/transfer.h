@@ -36,9 +36,7 @@ struct transfers; /* of one lane */
 struct cleaner;   /* of one lane */
 
 struct transfers *transfers_new(struct flight *flight);
-/* Closes the connection for large keys. Its pending replies still come, at the end of the round. */
-void transfers_close(struct transfers *transfers);
-/* After the last reply: the lane's pools and transfers_close() have settled. Leaves NULL. */
+/* When the lane's pools have been freed; not from within callbacks. Leaves NULL. */
 void transfers_free(struct transfers **transfers);
 
 /* Copies a key in flight. The key comes back through flight_copied(), flight_failed() and the like.

@@ -44,12 +44,24 @@ static void cleaner_node_done(struct cleaner *cleaner) {
     cleaner->removed = 0;
 }
 
+static void cleaner_release(struct clean_node *c) {
+    struct clean_node **p = &c->cleaner->nodes;
+    if (c->node != NULL || c->replies_due > 0) return;
+    while (*p != c) p = &(*p)->next;
+    *p = c->next;
+    free(c);
+}
+
 /* Errors are ignored. A migrating slot is cleaned by its next transfer; a user without permission
  * cannot have left such keys; anything worse will also fail the keys that follow. */
 static void on_names_unlinked(void *ctx, void *arg, const struct reply *reply) {
     struct clean_node *c = ctx;
     c->replies_due--;
-    if (reply->err != NULL || c->node == NULL) return;
+    if (c->node == NULL) {
+        cleaner_release(c);
+        return;
+    }
+    if (reply->err != NULL) return;
     if (reply->item.type == RESP_INTEGER) c->cleaner->removed += (uint64_t)reply->item.num;
     if (c->replies_due > 0) return;
     c->dbs_left -= c->dbs_asked;
@@ -147,13 +159,14 @@ void cleaner_work(struct cleaner *cleaner) {
     }
 }
 
-/* Its replies may still come, so the record stays until the end. */
+/* Replies may still be due: the record stays until the last of them. */
 void cleaner_forget_node(struct cleaner *cleaner, const struct pool_node *node) {
     struct clean_node *c = cleaner_find(cleaner, node);
     if (c == NULL) return;
     c->node = NULL;
     if (c->dbs_left > 0) cleaner_node_done(cleaner);
     c->dbs_left = 0;
+    cleaner_release(c);
 }
 
 size_t cleaner_nodes_left(const struct cleaner *cleaner) {

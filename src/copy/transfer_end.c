@@ -13,8 +13,8 @@ bool transfer_may_move(enum transfer_state from, enum transfer_state to) {
     enum { STARTS = 1 << TRANSFER_STARTING, READS = 1 << TRANSFER_READING };
     static const unsigned next[TRANSFER_STATES] = {
         [TRANSFER_OPENING] = STARTS,
-        [TRANSFER_STARTING] = 1 << TRANSFER_WAITING | 1 << TRANSFER_EXPECTING | READS |
-                              1 << TRANSFER_LAST_READ,
+        [TRANSFER_STARTING] =
+            1 << TRANSFER_WAITING | 1 << TRANSFER_EXPECTING | READS | 1 << TRANSFER_LAST_READ,
         [TRANSFER_EXPECTING] = READS | 1 << TRANSFER_LAST_READ,
         [TRANSFER_READING] = 1 << TRANSFER_LAST_READ | 1 << TRANSFER_COMMITTING,
         [TRANSFER_LAST_READ] = READS | 1 << TRANSFER_SEALING,
@@ -82,7 +82,7 @@ static struct key_entry *transfer_end(struct transfer *t) {
     } else {
         t->all->n_small--;
     }
-    flight_release(t->flight, t->reserved);
+    estimate_release(&t->flight->estimate, t->reserved);
     t->reserved = 0;
     transfer_release_name(t);
     transfer_settle(t);
@@ -171,5 +171,9 @@ void transfer_done(struct transfer *t) {
     if (type == VALUE_STREAM) transfer_report_lost_pending(t);
     /* An earlier attempt may have used the name, when the key was of another type. */
     if (t->to.ptr == t->key.ptr) transfer_drop_name(t);
-    flight_copied(t->flight, transfer_end(t), type, t->bytes);
+    struct key_entry *entry = transfer_end(t);
+    key_set_type(entry, type);
+    entry->flags &= ~(uint32_t)KEY_GONE;
+    entry->data = t->bytes;
+    flight_copied(t->flight, entry);
 }

@@ -107,8 +107,8 @@ static void on_group_last_claimed(struct transfer *t, const struct reply *reply)
 }
 
 /* Entries that one consumer was given at the same moment and the same number of times. */
-static void group_write_claim(struct transfer *t, const struct pending *first, const struct bytes *ids,
-                        size_t n, bool last) {
+static void group_write_claim(struct transfer *t, const struct pending *first,
+                              const struct bytes *ids, size_t n, bool last) {
     static const struct transfer_step step = { on_group_claimed, false },
                                       last_step = { on_group_last_claimed, true };
     struct outq *out = transfer_write(t);
@@ -189,7 +189,8 @@ static void on_group_clock(struct transfer *t, const struct reply *reply) {
 }
 
 static void group_ask_pending(struct transfer *t) {
-    static const struct transfer_step clock = { on_group_clock, false }, pending = { on_group_pending, false };
+    static const struct transfer_step clock = { on_group_clock, false },
+                                      pending = { on_group_pending, false };
     char count[24], from[STREAM_ID_TEXT_MAX];
     t->page_asked = true;
     TRANSFER_READ(t, &clock, BYTES_LITERAL("TIME"));

@@ -53,8 +53,8 @@ void places_until(struct transfer *t, struct stream_id end, bool end_is_entry) {
         int order = stream_id_compare(id, end);
         if (order > 0) return;
         if (order == 0 && end_is_entry) continue;
-        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XADD"), t->to, stream_id_text(id, text),
-                      BYTES_LITERAL("gone"), BYTES_LITERAL(""));
+        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XADD"), t->to,
+                      stream_id_text(id, text), BYTES_LITERAL("gone"), BYTES_LITERAL(""));
         p->ids[p->placed++] = id;
     }
 }

@@ -12,13 +12,14 @@
 
 static bool plain_merges(const struct transfer *t) {
     enum value_type type = t->kind->value;
-    return t->flight->plan->merge && (type == VALUE_HASH || type == VALUE_SET || type == VALUE_ZSET);
+    return t->flight->plan->merge &&
+           (type == VALUE_HASH || type == VALUE_SET || type == VALUE_ZSET);
 }
 
 /* ---- writing ---- */
 
 static void plain_write_command(struct transfer *t, struct resp_cursor *elements, size_t words,
-                          struct block *block) {
+                                struct block *block) {
     struct outq *out = transfer_write(t);
     struct resp_item item, score;
     resp_write_head(out, 2 + words);
@@ -35,7 +36,8 @@ static void plain_write_command(struct transfer *t, struct resp_cursor *elements
     }
 }
 
-static bool plain_has_negative_zero(const struct transfer *t, struct resp_cursor elements, size_t words) {
+static bool plain_has_negative_zero(const struct transfer *t, struct resp_cursor elements,
+                                    size_t words) {
     struct resp_item item;
     if (t->kind->value != VALUE_ZSET) return false;
     for (size_t i = 0; i < words && resp_next(&elements, &item); i++)
@@ -58,8 +60,7 @@ static void plain_write(struct transfer *t, struct resp_cursor elements, size_t 
         done += n;
         transfer_written(t, done == words ? last : &transfer_step_none);
     }
-    if (fills)
-        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("ZREM"), t->to, score_filler());
+    if (fills) TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("ZREM"), t->to, score_filler());
     t->keeps_sign |= fills;
 }
 
@@ -183,7 +184,7 @@ static void on_plain_page_times(struct transfer *t, const struct reply *reply) {
 }
 
 static void plain_take_elements(struct transfer *t, struct resp_cursor elements, size_t words,
-                          struct block *block) {
+                                struct block *block) {
     uint64_t before = t->bytes;
     if (words > 0 && field_times_wanted(t)) {
         field_times_ask(t, elements, words / 2, block, on_plain_page_times);
@@ -257,7 +258,8 @@ static void on_plain_seal(struct transfer *t, const struct reply *reply) {
         return;
     }
     transfer_take_expiry(t, &expiry);
-    if (!t->flight->plan->can.source_pexpiretime && resp_next(&c, &clock)) transfer_take_clock(t, &c);
+    if (!t->flight->plan->can.source_pexpiretime && resp_next(&c, &clock))
+        transfer_take_clock(t, &c);
     if (t->expiry_ms == -2) {
         transfer_again(t);
     } else if (t->elements == 0) {

@@ -128,7 +128,7 @@ struct transfer {
     struct key_entry *entry; /* NULL when it has ended */
     bool measured;           /* its size on the source is known: */
     uint64_t measured_bytes;
-    struct bytes key;        /* a copy: replies may still come when the entry has been given back */
+    struct bytes key; /* a copy: replies may still come when the entry has been given back */
     int db;
     uint16_t slot;
     const struct transfer_kind *kind;
@@ -266,6 +266,11 @@ void transfer_write_expiry(struct transfer *t);
 void transfer_end_block(struct transfer *t);
 /* The copy is whole. If it has as many elements as the source, it replaces the key. */
 void transfer_check(struct transfer *t);
+
+/* ---- transfer.c ---- */
+
+/* By the word of TYPE; NULL for types of modules. */
+const struct transfer_kind *transfer_kind_of(struct bytes type);
 
 /* ---- transfer_plain.c ---- */
 

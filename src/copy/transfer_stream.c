@@ -28,7 +28,7 @@ static server_version stream_target_version(const struct transfer *t) {
 
 /* One entry: its ID, then its fields and values. False when the reply has no further entry. */
 static bool stream_write_entry(struct transfer *t, struct resp_cursor *c, struct block *block,
-                        const struct transfer_step *step) {
+                               const struct transfer_step *step) {
     struct resp_item entry, text, fields, word;
     struct stream_id id;
     if (!resp_next(c, &entry) || !resp_next(c, &text) || !resp_next(c, &fields) ||
@@ -51,7 +51,8 @@ static bool stream_write_entry(struct transfer *t, struct resp_cursor *c, struct
     return true;
 }
 
-static void stream_write_entries(struct transfer *t, struct resp_cursor c, size_t n, struct block *block) {
+static void stream_write_entries(struct transfer *t, struct resp_cursor c, size_t n,
+                                 struct block *block) {
     struct stream_copy *s = &t->stream;
     uint64_t before = t->bytes;
     for (size_t i = 0; i < n; i++) {

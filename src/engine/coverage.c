@@ -432,7 +432,7 @@ static bool must_wait_for_moves(struct coverage *c, const struct topology *t) {
     }
     const char *side = deployment_role(c->side);
     if (!c->open_slots_told) c->open_slots_since_ms = now_ms;
-    int64_t limit_ms = job->settings->outage_timeout_ms,
+    int64_t limit_ms = job->settings->copy.outage_timeout_ms,
             waited_ms = now_ms - c->open_slots_since_ms;
     if (limit_ms > 0 && waited_ms >= limit_ms) {
         struct err err;

@@ -168,7 +168,7 @@ static bool add_database(struct live *live, int db) {
     size_t n = atomic_load(&live->n_dbs);
     for (size_t i = 0; i < n; i++)
         if (live->dbs[i] == db) return false;
-    if (n == FEED_DATABASES_MAX) return false;
+    if (n == LIVE_DATABASES_MAX) return false;
     live->dbs[n] = db;
     atomic_store_explicit(&live->n_dbs, n + 1, memory_order_release);
     struct replicate_result *r = job->result;
@@ -182,7 +182,7 @@ static bool add_database(struct live *live, int db) {
 /* It is named first, then read from the beginning. */
 static void take_new_databases(struct live *live) {
     if (!atomic_load(&live->any_new_dbs)) return;
-    for (int db = 0; db < FEED_DATABASES_MAX; db++) {
+    for (int db = 0; db < LIVE_DATABASES_MAX; db++) {
         pthread_mutex_lock(&live->lock);
         bool found = live->new_dbs[db];
         live->new_dbs[db] = false;

@@ -22,6 +22,7 @@
 #define LIVE_NO_GAP INT64_MAX
 
 enum {
+    LIVE_DATABASES_MAX = 1024,
     LIVE_BARRIERS = 16,        /* of one node, on their way through the lanes */
     LIVE_LOOK_MS = 1000,       /* between two looks at a server by INFO, at most */
     LIVE_PUBLISH_MS = 250,     /* between two records handed to the keeper */
@@ -56,13 +57,13 @@ struct live_node {
 
     /* Under the live job's lock, written by the feed's thread. */
     struct server_info info;
-    uint64_t established, lost, flushes;
+    uint64_t established, lost, flushes, waits;
     int64_t established_us;
     int64_t lost_heard_us; /* the last barrier before the first loss that is not dealt with */
     struct err why;
 
     /* Control. */
-    uint64_t seen_established, seen_lost, seen_flushes;
+    uint64_t seen_established, seen_lost, seen_flushes, seen_waits;
     bool listed, hearing;
     int64_t hearing_since_us;
     bool ready; /* hearing, and looked at since then */
@@ -155,9 +156,9 @@ struct live {
     _Atomic int64_t slot_since_ms[SLOT_COUNT]; /* of gaps, for REASON_IF_USED */
 
     /* Databases that names are given in; grows only. */
-    int dbs[FEED_DATABASES_MAX];
+    int dbs[LIVE_DATABASES_MAX];
     _Atomic size_t n_dbs;
-    bool new_dbs[FEED_DATABASES_MAX]; /* under lock: found by a barrier, not yet taken */
+    bool new_dbs[LIVE_DATABASES_MAX]; /* under lock: found by a barrier, not yet taken */
     _Atomic bool any_new_dbs;
 
     int64_t limit_us;     /* beginning of the oldest open gap */

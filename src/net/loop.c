@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 enum { LOOP_SIGNALS_MAX = 8 };
@@ -188,6 +189,25 @@ void loop_run_once(struct loop *loop, int64_t timeout_ms) {
     }
     loop_run_deferred(loop);
     loop->in_round = false;
+}
+
+bool loop_until(struct loop *loop, loop_done_fn *done, void *ctx, int64_t deadline_ms,
+                const volatile bool *stop) {
+    while (!done(ctx)) {
+        int64_t left_ms = deadline_ms - clock_mono_ms();
+        if (left_ms <= 0 || (stop != NULL && *stop)) return false;
+        loop_run_once(loop, left_ms < LOOP_SLICE_MS ? left_ms : LOOP_SLICE_MS);
+    }
+    return true;
+}
+
+static bool loop_never_done(void *ctx) {
+    return false;
+}
+
+bool loop_pause(struct loop *loop, int64_t pause_ms, const volatile bool *stop) {
+    loop_until(loop, loop_never_done, NULL, clock_mono_ms() + pause_ms, stop);
+    return stop == NULL || !*stop;
 }
 
 void loop_stop(struct loop *loop) {

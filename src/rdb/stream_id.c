@@ -27,8 +27,8 @@ bool stream_id_parse(struct bytes text, struct stream_id *id) {
 }
 
 struct bytes stream_id_text(struct stream_id id, char buf[STREAM_ID_TEXT_MAX]) {
-    return bytes_of(buf, (size_t)snprintf(buf, STREAM_ID_TEXT_MAX, "%" PRIu64 "-%" PRIu64, id.ms,
-                                          id.seq));
+    return bytes_of(
+        buf, (size_t)snprintf(buf, STREAM_ID_TEXT_MAX, "%" PRIu64 "-%" PRIu64, id.ms, id.seq));
 }
 
 bool stream_id_advance(struct stream_id *id) {

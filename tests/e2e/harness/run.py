@@ -16,7 +16,7 @@ from typing import IO, Any, Dict, List, Optional, Sequence
 from . import wait
 
 TREE = Path(__file__).resolve().parents[3]
-EQUAL, DIFFERENT, TROUBLE = 0, 1, 2
+EQUAL, DIFFERENT, TROUBLE, USAGE = 0, 1, 2, 64
 BROKEN = re.compile(r".*(?:(?:Address|Leak|Memory|Thread|UndefinedBehavior)Sanitizer|: runtime error: |Assertion .* failed"
                     r"|stack smashing detected|buffer overflow detected|double free|free\(\): |malloc\(\): ).*")
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
@@ -130,6 +130,14 @@ class Running:
         os.kill(self.pid, number)
         wait.until(lambda: not self.alive or not self._pending(), "the signal to be delivered", 30, every=0.002)
 
+    def pause(self) -> None:
+        """SIGSTOP; bytes that were sent are on their way, bytes that come wait."""
+        self.signal(signal.SIGSTOP)
+        wait.until(lambda: any(line.startswith("State:\tT") for line in self._status()), "longhaul to be stopped", 5, every=0.002)
+
+    def resume(self) -> None:
+        self.signal(signal.SIGCONT)
+
     def insist(self, number: int) -> None:
         """Sends it again and again, as somebody who will not wait, until the process has ended."""
         def again() -> bool:
@@ -155,16 +163,17 @@ class Running:
             return again.read().decode(errors="replace")
 
     def wait(self, timeout: float = 60) -> Result:
-        """The result; at the deadline it is killed and the test fails with what it said."""
+        """The result; at the deadline the program is ended and the test fails with its output. The deadline is
+        multiplied as that of wait.until."""
         if self._result:
             return self._result
-        self._late = late = not self._ended(timeout)
+        self._late = late = not self._ended(timeout * wait.PATIENCE)
         if late:
             os.kill(self.pid, signal.SIGABRT)
             if not self._ended(30):
                 os.kill(self.pid, signal.SIGKILL)
         result = self._reap()
-        assert not late, f"still running after {timeout} s\n{result}"
+        assert not late, f"still running after {timeout * wait.PATIENCE:g} s\n{result}"
         return result
 
     def _ended(self, timeout: float) -> bool:
