@@ -463,7 +463,9 @@ static void on_bad_flags(void *ctx, const struct err *err) {
 
 struct feed *feed_start(struct loop *loop, const struct feed_settings *settings,
                         const struct feed_events *events, void *ctx) {
-    static const struct client_events client_events = { on_ready, on_down, on_push };
+    static const struct client_events client_events = { .on_ready = on_ready,
+                                                        .on_down = on_down,
+                                                        .on_push = on_push };
     struct feed *f = mem_zalloc(sizeof(*f));
     f->loop = loop;
     f->settings = *settings;

@@ -89,6 +89,16 @@ static json_t *scope_databases(const struct opt_databases *databases, int source
     return json;
 }
 
+/* [0,3]: what the job writes to, for the search for jobs that write there too; NULL for all. */
+static json_t *scope_target_databases(const struct opt_databases *databases, int target_db) {
+    if (databases->all) return NULL;
+    if (databases->n == 0) return json_pack("[i]", target_db);
+    json_t *json = json_array();
+    for (size_t i = 0; i < databases->n; i++)
+        json_array_append_new(json, json_integer(databases->dbs[i]));
+    return json;
+}
+
 static json_t *scope_word(const struct option *option, int index) {
     char word[OPTION_WORD_MAX] = "";
     const char *words = option->limits.words;
@@ -146,8 +156,11 @@ char *options_scope(const struct options *options, int source_db, int target_db)
         if (option->effect != OPTION_EFFECT_CONTENT || !option_belongs_to(option, options->command))
             continue;
         json_t *value = scope_value(option, (const char *)options + option->offset);
-        if (value != NULL) json_object_set_new(scope, option->name, value);
+        const char *name = option->type == OPTION_SLOTS ? "slots" : option->name;
+        if (value != NULL) json_object_set_new(scope, name, value);
     }
+    json_t *target_databases = scope_target_databases(&options->databases, target_db);
+    if (target_databases != NULL) json_object_set_new(scope, "target_databases", target_databases);
     json_object_set_new(scope, "databases",
                         scope_databases(&options->databases, source_db, target_db));
     char *text = json_dumps(scope, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII);

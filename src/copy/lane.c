@@ -85,16 +85,24 @@ static enum stage copy_stage(const struct lane *lane, const struct key_entry *en
     return STAGE_STRINGS;
 }
 
+/* Does the source have the key, as one that the filters take? */
+static enum stage check_stage(const struct copy_plan *plan) {
+    if (plan->typed) return STAGE_TYPE;
+    return plan->mem_limit_bytes > 0 && plan->can.source_memory_usage ? STAGE_MEASURE
+                                                                      : STAGE_EXISTS;
+}
+
 static enum stage first_stage(const struct lane *lane, const struct key_entry *entry) {
     switch ((enum key_reason)entry->reason) {
     case REASON_IF_USED:
         return STAGE_USED;
     case REASON_IF_MISSING:
-        return STAGE_EXISTS;
+        return check_stage(lane->flight.plan);
     case REASON_GROUPS:
         return STAGE_GROUPS;
     case REASON_CHANGED:
     case REASON_DELETE:
+    case REASON_BOTH_SIDES:
     case REASON_RESYNC:
     case KEY_REASONS:
         break;
@@ -314,6 +322,7 @@ static void lane_acknowledged(struct lane *lane, struct key_entry *entry) {
     struct copy_stats *stats = &lane->flight.stats;
     if (lane->flight.plan->log_keys) log_key(entry);
     lane_note_type(lane, entry);
+    if (lane->foreign != NULL) foreign_remove(lane->foreign, entry->db, key_entry_bytes(entry));
     if (entry->flags & KEY_GONE) {
         stat_add(&stats->vanished, 1);
     } else {
@@ -340,7 +349,7 @@ static void lane_give_up(struct lane *lane, struct key_entry *entry, const struc
 
 /* The target (or a command of the source) cannot work until somebody acts: nothing new is started
  * for a while. */
-static void lane_hold(struct lane *lane, const struct err *err) {
+static void lane_hold(struct lane *lane, const struct pool_node *node, const struct err *err) {
     int64_t now_ms = clock_mono_ms();
     if (lane->trouble_since_ms == 0) {
         lane->trouble_since_ms = now_ms;
@@ -354,15 +363,14 @@ static void lane_hold(struct lane *lane, const struct err *err) {
         lane->hold_ms = lane->hold_ms * 2 > LANE_HOLD_MAX_MS ? LANE_HOLD_MAX_MS : lane->hold_ms * 2;
     }
     lane->trouble = *err;
+    lane->trouble_node = err->code == ERR_CLUSTERDOWN ? NULL : node;
     if (now_ms >= lane->hold_until_ms) lane->hold_until_ms = now_ms + lane->hold_ms;
 }
 
 void lane_node_works(struct lane *lane, const struct pool_node *node) {
     if (lane->trouble_since_ms == 0) return;
     /* Another node of the target's cluster may work while this one does not. */
-    if (lane->trouble.code != ERR_CLUSTERDOWN &&
-        strcmp(lane->trouble.place, client_place(node->client)) != 0)
-        return;
+    if (lane->trouble_node != NULL && lane->trouble_node != node) return;
     if (lane->trouble_told)
         log_info(lane->trouble.place, "works again after %lld ms",
                  (long long)(clock_mono_ms() - lane->trouble_since_ms));
@@ -386,31 +394,24 @@ void lane_park_unowned(struct lane *lane, struct key_entry *entry, struct pool *
     struct err err;
     err_set(&err, ERR_CLUSTERDOWN, deployment_role(pool_deployment(side)), "no node owns slot %u",
             entry->slot);
-    lane_hold(lane, &err);
+    lane_hold(lane, NULL, &err);
     lane->flight.plan->request_refresh(lane->flight.plan->ctx, pool_deployment(side));
     lane_park(lane, entry);
 }
 
-/* "MOVED 3999 127.0.0.1:6381", "ASK ...": the node that has the slot. The text of the error has it,
- * because the reply itself is gone by now; the server's words come first in it. */
+/* MOVED or ASK; the pool has followed it already, where it could. */
 static void lane_redirect(struct lane *lane, struct key_entry *entry, struct pool_node *node,
-                          const struct err *err) {
-    struct bytes rest = bytes_of_str(err->text);
-    bytes_split(&rest, ' ');
-    bytes_split(&rest, ' ');
-    struct bytes where = bytes_split(&rest, ' ');
-    if (where.len > 0 && where.ptr[where.len - 1] == ':') where.len--;
-    struct pool_node *to = pool_node_for_redirect(node->pool, node, where);
+                          enum err_code code) {
+    bool source = node->pool == lane->flight.source, followed;
     stat_add(&lane->flight.stats.redirects, 1);
-    bool source = node->pool == lane->flight.source;
-    if (to != NULL && err->code == ERR_MOVED) {
-        pool_set_route(node->pool, entry->slot, to);
+    if (code == ERR_MOVED) {
+        followed = pool_route(node->pool, entry->slot) != node;
         lane->flight.plan->request_refresh(lane->flight.plan->ctx, pool_deployment(node->pool));
-    } else if (to != NULL) {
-        pool_set_ask(node->pool, entry->slot, to);
-        entry->flags |= source ? KEY_ASK_SOURCE : KEY_ASK_TARGET;
+    } else {
+        followed = pool_ask(node->pool, entry->slot) != NULL;
+        if (followed) entry->flags |= source ? KEY_ASK_SOURCE : KEY_ASK_TARGET;
     }
-    if (to == NULL || ++entry->attempts % REDIRECTS_IN_A_ROW == 0) {
+    if (!followed || ++entry->attempts % REDIRECTS_IN_A_ROW == 0) {
         lane_park(lane, entry);
     } else {
         lane_requeue(lane, entry);
@@ -446,7 +447,7 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
         stat_add(&lane->flight.stats.retries, 1);
         entry->attempts++;
         if (err->code == ERR_TRYAGAIN) entry->flags |= KEY_ALONE;
-        if (is_of_whole_node(err->code)) lane_hold(lane, err);
+        if (is_of_whole_node(err->code)) lane_hold(lane, node, err);
         lane_check_patience(lane, entry, err);
         if (side != NULL && err->code != ERR_LOADING && err->code != ERR_TRYAGAIN &&
             err->code != ERR_BUSY)
@@ -454,11 +455,11 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
         lane_park(lane, entry);
         return;
     case ERR_CLASS_THERE:
-        lane_redirect(lane, entry, node, err);
+        lane_redirect(lane, entry, node, err->code);
         return;
     case ERR_CLASS_WAIT:
         stat_add(&lane->flight.stats.retries, 1);
-        lane_hold(lane, err);
+        lane_hold(lane, node, err);
         lane_park(lane, entry);
         /* A demoted primary: its name may lead elsewhere by now. */
         if (err->code == ERR_READONLY && node != NULL && client_is_ready(node->client)) {
@@ -473,7 +474,7 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
         lane_park(lane, entry);
         if (lane->flight.plan->live && node != NULL &&
             (err->code == ERR_NOAUTH || err->code == ERR_WRONGPASS)) {
-            lane_hold(lane, err); /* the login may be accepted again */
+            lane_hold(lane, node, err); /* the login may be accepted again */
             if (client_is_ready(node->client)) client_break(node->client, err);
             return;
         }
@@ -515,6 +516,7 @@ static void on_bounded_lost(void *ctx, struct pool_node *node) {
 
 static void on_node_gone(void *ctx, struct pool_node *node) {
     struct lane *lane = ctx;
+    if (lane->trouble_node == node) lane->trouble_node = NULL;
     fetch_forget_node(&lane->flight, node);
     cleaner_forget_node(lane->cleaner, node);
     transfers_forget_node(lane->flight.transfers, node);
@@ -595,6 +597,15 @@ static void on_missing(struct flight *flight, struct key_entry *entry,
     lane_key_missing(lane_of(flight), entry, source);
 }
 
+static void on_unwanted(struct flight *flight, struct key_entry *entry,
+                        const struct client *source) {
+    lane_key_unwanted(lane_of(flight), entry, source);
+}
+
+static void on_target_typed(struct flight *flight, struct key_entry *entry, struct bytes type) {
+    lane_target_typed(lane_of(flight), entry, type);
+}
+
 static void on_park(struct flight *flight, struct key_entry *entry) {
     lane_park(lane_of(flight), entry);
 }
@@ -633,6 +644,8 @@ static const struct flight_calls lane_calls = {
     .done = on_done,
     .failed = on_failed,
     .missing = on_missing,
+    .unwanted = on_unwanted,
+    .target_typed = on_target_typed,
     .park = on_park,
     .park_unowned = on_park_unowned,
     .requeue = on_requeue,

@@ -60,12 +60,12 @@ void pool_update(struct pool *pool);
 /* The node for a slot; NULL when nobody owns it. It may be not ready. */
 struct pool_node *pool_route(struct pool *pool, uint16_t slot);
 
-/* The node named by MOVED or ASK, opened when it is not known yet; NULL when the text cannot be
- * understood. */
-struct pool_node *pool_node_for_redirect(struct pool *pool, const struct pool_node *from,
-                                         struct bytes address_text);
-void pool_set_route(struct pool *pool, uint16_t slot, struct pool_node *node);
-void pool_set_ask(struct pool *pool, uint16_t slot, struct pool_node *node);
+/* Where the last ASK for the slot led; NULL: nowhere. MOVED and ASK are followed by the pool itself:
+ * it routes the slot to the node that they name, and opens that node where it is not known, up to
+ * POOL_STRANGERS_MAX nodes that the topology does not have. */
+enum { POOL_STRANGERS_MAX = 64 };
+/* The same for a redirect that another connection to one of its nodes received. */
+void pool_follow(struct pool *pool, const struct redirect *redirect);
 struct pool_node *pool_ask(struct pool *pool, uint16_t slot);
 
 struct pool_node *pool_first(struct pool *pool);

@@ -133,9 +133,15 @@ static void on_reader_down(void *ctx, const struct err *err, bool final) {
     if (t != NULL) transfer_fail(t, t->source, &copy);
 }
 
+static void on_reader_redirect(void *ctx, const struct redirect *redirect) {
+    struct transfers *all = ctx;
+    pool_follow(all->lane->flight.source, redirect);
+}
+
 static void open_reader(struct transfers *all, const struct pool_node *node) {
     static const struct client_events events = { .on_ready = on_reader_ready,
-                                                 .on_down = on_reader_down };
+                                                 .on_down = on_reader_down,
+                                                 .on_redirect = on_reader_redirect };
     if (all->reader != NULL && address_equal(client_address(all->reader), &node->address)) return;
     client_close(&all->reader);
     struct client_settings settings =

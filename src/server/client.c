@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/slot.h"
 #include "net/conn.h"
 #include "server/info.h"
 
@@ -198,6 +199,23 @@ void client_reply_error(const struct client *c, const struct resp_item *item, st
     }
 }
 
+/* "MOVED 3999 127.0.0.1:6381", "ASK 3999 host:6381" (redis 7.0 src/cluster.c
+ * clusterRedirectClient()). */
+bool client_redirect(const struct client *c, const struct resp_item *item,
+                     struct redirect *redirect) {
+    if (!resp_is_error(item)) return false;
+    struct bytes rest = item->str, word = bytes_split(&rest, ' ');
+    struct bytes slot = bytes_split(&rest, ' '), where = bytes_split(&rest, ' ');
+    int64_t number;
+    bool ask = bytes_equal_str(word, "ASK");
+    if ((!ask && !bytes_equal_str(word, "MOVED")) || !bytes_to_i64(slot, &number) || number < 0 ||
+        number >= SLOT_COUNT)
+        return false;
+    redirect->ask = ask;
+    redirect->slot = (uint16_t)number;
+    return address_parse(&redirect->address, where, &c->settings.address);
+}
+
 /* The server does not want this command, now and later; otherwise it only cannot answer at this
  * moment (a script blocks it, data are being loaded), or nobody is logged in. */
 static bool is_refusal(enum err_code code) {
@@ -377,6 +395,9 @@ static void client_dispatch(struct client *c, struct bytes raw) {
         return;
     }
     struct pending p = ring_pop(c);
+    struct redirect redirect;
+    if (c->events.on_redirect != NULL && client_redirect(c, &reply.item, &redirect))
+        c->events.on_redirect(c->ctx, &redirect);
     if (p.fn != NULL) p.fn(p.ctx, p.arg, &reply);
 }
 

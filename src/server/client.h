@@ -58,6 +58,13 @@ struct client_settings {
     int64_t reply_timeout_ms;
 };
 
+/* Where MOVED and ASK send a command; the server's own words are parsed once, here. */
+struct redirect {
+    bool ask; /* once, behind ASKING; false: MOVED, all commands for the slot */
+    uint16_t slot;
+    struct address address;
+};
+
 struct client_events {
     /* The handshake is done; commands may be sent. Also after each reconnection. May be NULL. */
     void (*on_ready)(void *ctx);
@@ -67,6 +74,8 @@ struct client_events {
     /* A push of RESP3; of a subscriber with RESP2, an array that begins with message, pmessage,
      * subscribe, psubscribe, unsubscribe or punsubscribe. May be NULL. */
     void (*on_push)(void *ctx, struct resp_cursor cursor);
+    /* A command was answered by MOVED or ASK; its callback follows. May be NULL. */
+    void (*on_redirect)(void *ctx, const struct redirect *redirect);
 };
 
 /* A reply: a view that is good during the callback. To keep it longer, take a reference to block.
@@ -142,6 +151,11 @@ const struct err *client_last_error(const struct client *client);
 uint64_t client_reconnects(const struct client *client);
 uint64_t client_bytes_in(const struct client *client);
 uint64_t client_bytes_out(const struct client *client);
+
+/* True when the error reply is MOVED or ASK; then *redirect says where to. An address without host
+ * is completed by the client's own. */
+bool client_redirect(const struct client *client, const struct resp_item *item,
+                     struct redirect *redirect);
 
 /* Turns an error reply into *err: its code from the first word, the client's place, the server's
  * own sentence and what to do about it. */

@@ -117,7 +117,7 @@ static int64_t min64(int64_t a, int64_t b) {
 
 /* A connection that hangs must not outlast the lease. */
 static void node_open(struct keeper_node *node) {
-    static const struct client_events events = { on_ready, on_down, NULL };
+    static const struct client_events events = { .on_ready = on_ready, .on_down = on_down };
     struct keeper *k = node->keeper;
     struct client_settings settings = deployment_client_settings(k->target, &node->address);
     settings.db = k->db;

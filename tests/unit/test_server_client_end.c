@@ -146,7 +146,9 @@ static void on_push(void *ctx, struct resp_cursor cursor) {
 }
 
 static void end_in(enum place place, enum deed deed) {
-    static const struct client_events events = { on_ready, on_down, on_push };
+    static const struct client_events events = { .on_ready = on_ready,
+                                                 .on_down = on_down,
+                                                 .on_push = on_push };
     struct seen seen = { 0 };
     struct owner *o = mem_zalloc(sizeof(*o));
     struct client_settings s = { .role = "source",
@@ -179,7 +181,9 @@ static void ended_in_every_callback(void **state) {
 
 /* Outside of the loop too: nothing is called before it runs, or loop_settle() is called. */
 static void closed_outside_of_callbacks(void **state) {
-    static const struct client_events events = { on_ready, on_down, on_push };
+    static const struct client_events events = { .on_ready = on_ready,
+                                                 .on_down = on_down,
+                                                 .on_push = on_push };
     struct seen seen = { 0 };
     struct owner *o = mem_zalloc(sizeof(*o));
     struct client_settings s = { .role = "source",
