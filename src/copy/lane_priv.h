@@ -40,16 +40,9 @@ struct lane {
     struct lane_losses losses; /* under losses_lock */
     struct trusted *trusted;
     int64_t trust_checked_ms;
-<<<<<<< HEAD
-    bool stopping, failed, kicked;
-=======
     struct foreign *foreign; /* keys of the target that are not the job's; NULL unless live */
     int64_t unwanted_told_ms;
-    bool begun, stopping, failed, kicked;
-    /* nodes of the target that may still have what a killed job left; see copy/transfer.h */
-    size_t unclean;
-    uint64_t leftovers; /* that were removed, and not told yet */
->>>>>>> main
+    bool stopping, failed, kicked;
 
     /* parked: in flight, but nothing can be done until something changes */
     struct key_entry *parked;

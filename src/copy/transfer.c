@@ -135,7 +135,7 @@ static void on_reader_down(void *ctx, const struct err *err, bool final) {
 
 static void on_reader_redirect(void *ctx, const struct redirect *redirect) {
     struct transfers *all = ctx;
-    pool_follow(all->lane->flight.source, redirect);
+    pool_follow(all->flight->source, redirect);
 }
 
 static void open_reader(struct transfers *all, const struct pool_node *node) {
