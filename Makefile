@@ -5,6 +5,7 @@
 #   make test               unit tests, then end-to-end tests against real servers
 #   make test-long          the same with the tests that take minutes
 #   make chaos SEEDS=n      writers and faults by seed [FIRST=k] [PAIR=cluster-standalone] [CAPTURE=tracking]
+#                           [DECEPTIVE=1: false clocks, lost leases, foreign writers ...] [ONLY=fault,fault]
 #   make fuzz               every fuzz target for FUZZ_SECONDS
 #   make bench              the benchmarks, into build/bench.json; QUICK=1 in two minutes, BENCH_ARGS='--only ROW'
 #   make check              room order, headers, format, tree
@@ -57,7 +58,8 @@ test-long: unit
 chaos: all
 	@tools/bootstrap test
 	@cd tests/e2e && LONGHAUL_BIN=$(abspath $(BUILD)/longhaul) $(PYTHON) -m chaos --seeds $(SEEDS) \
-		$(if $(FIRST),--first $(FIRST)) $(if $(PAIR),--pair $(PAIR)) $(if $(CAPTURE),--capture $(CAPTURE))
+		$(if $(FIRST),--first $(FIRST)) $(if $(PAIR),--pair $(PAIR)) $(if $(CAPTURE),--capture $(CAPTURE)) \
+		$(if $(DECEPTIVE),--deceptive) $(if $(ONLY),--only "$(ONLY)")
 
 fuzz:
 	@tools/bootstrap build test
