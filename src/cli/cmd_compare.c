@@ -92,6 +92,11 @@ static void on_difference(void *ctx, const struct difference *d) {
     spool_add(run->spool, &one, &run->unwritten);
 }
 
+static void on_unproved(void *ctx, const struct difference *d) {
+    struct compare_run *run = ctx;
+    if (run->findings != NULL) findings_add_unproved(run->findings, run->pass, d);
+}
+
 static void on_taken_back(void *ctx, const struct slot_set *slots, bool backward) {
     struct compare_run *run = ctx;
     if (run->findings != NULL) findings_take_back(run->findings, run->pass, slots, backward);
@@ -121,6 +126,7 @@ static struct compare_settings settings_of(struct compare_run *run) {
     s.sample = (uint64_t)o->sample;
     s.seed = run->seed;
     s.on_difference = on_difference;
+    s.on_unproved = on_unproved;
     s.on_taken_back = on_taken_back;
     s.ctx = run;
     s.watermark_us = compare_live_watermark_us;
@@ -297,8 +303,10 @@ static void repair(struct compare_run *run) {
 static int exit_status_of(struct compare_run *run) {
     const struct compare_report *r = &run->report;
     if (run->error.code != ERR_NONE) return STATUS_TROUBLE;
-    const struct compare_result *last = r->compared_again ? &r->left : &r->found;
-    return compare_result_different(last) > 0 ? STATUS_FINDINGS : STATUS_DONE;
+    /* A repair leaves keys alone that are not proved. */
+    bool equal = r->compared_again ? compare_result_is_equal(&r->left) && r->found.unproved == 0
+                                   : compare_result_is_equal(&r->found);
+    return equal ? STATUS_DONE : STATUS_FINDINGS;
 }
 
 static int report(struct compare_run *run) {

@@ -198,7 +198,7 @@ static void compare(struct replicate_run *run) {
 static int exit_status_of(const struct replicate_run *run) {
     if (run->error.code != ERR_NONE) return STATUS_TROUBLE;
     bool lost = run->result.began && giveup_count(run->result.giveup) > 0;
-    bool different = run->did_compare && compare_result_different(&run->compared) > 0;
+    bool different = run->did_compare && !compare_result_is_equal(&run->compared);
     return lost || different ? STATUS_FINDINGS : STATUS_DONE;
 }
 
