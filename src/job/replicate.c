@@ -14,6 +14,7 @@
 #include "probe/functions.h"
 #include "probe/preflight.h"
 #include "probe/sides.h"
+#include "server/demand.h"
 
 enum {
     BATCH_KEYS_AUTO = 100,
@@ -126,6 +127,7 @@ static void make_plan(struct job *job) {
         job->plan.gather_ms = live_gather_ms;
         job->plan.gap_since_ms = live_gap_since_ms;
         job->plan.on_missing = live_on_missing;
+        job->plan.is_swept = live_is_swept;
         job->plan.on_losses = live_on_losses;
     }
     /* A window that is given, or that batches are too large for, does not grow. */
@@ -306,6 +308,7 @@ static bool run_to_the_end(struct job *job, struct err *err) {
 /* They connect; what they do is begun by begin_workers(). */
 static bool start_workers(struct job *job, struct err *err) {
     make_plan(job);
+    if (!demand_is_met(job->source, job->target, job->result->threads, err)) return false;
     job->source_epoch = deployment_epoch(job->source);
     job->target_epoch = deployment_epoch(job->target);
     for (int i = 0; i < job->plan.lanes; i++) {

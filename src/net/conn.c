@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/descriptors.h"
 #include "net/resolve.h"
 #include "net/tls_priv.h"
 #include <openssl/err.h>
@@ -352,7 +353,7 @@ static bool conn_start_socket(struct conn *c, const struct sockaddr *addr, sockl
     struct err err;
     c->fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0) {
-        err_set_errno(&c->last_err, ERR_CONNECT, c->place, errno, "cannot open a socket");
+        descriptors_set_errno(&c->last_err, ERR_CONNECT, c->place, errno, "cannot open a socket");
         return false;
     }
     conn_tune_socket(c, addr->sa_family);
