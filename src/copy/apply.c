@@ -307,6 +307,32 @@ void apply_values(struct flight *flight, const struct fetched *const *values, si
     free(g.values);
 }
 
+static void on_target_type(void *ctx, void *arg, const struct reply *reply) {
+    struct pool_node *node = ctx;
+    struct key_entry *entry = arg;
+    struct flight *flight = flight_of_node(node);
+    struct err err;
+    if (reply->err != NULL) {
+        flight_failed(flight, entry, node, reply->err);
+    } else if (resp_is_error(&reply->item)) {
+        client_reply_error(node->client, &reply->item, &err);
+        flight_failed(flight, entry, node, &err);
+    } else {
+        flight_target_typed(flight, entry, reply->item.str);
+    }
+}
+
+void apply_ask_type(struct flight *flight, struct key_entry *entry) {
+    bool asking;
+    struct pool_node *node = target_node(flight, entry, &asking);
+    if (node == NULL) return;
+    struct outq *out = begin_command(flight, node, entry, asking);
+    resp_write_head(out, 2);
+    resp_write_literal(out, "TYPE");
+    resp_write_arg(out, key_entry_bytes(entry));
+    client_end_command(node->client, on_target_type, node, entry);
+}
+
 void apply_deletion(struct flight *flight, struct key_entry *entry) {
     entry->flags |= KEY_GONE;
     if (flight->plan->dry_run || flight->plan->never_delete) {

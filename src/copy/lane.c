@@ -88,16 +88,24 @@ static enum stage copy_stage(const struct lane *lane, const struct key_entry *en
     return STAGE_STRINGS;
 }
 
+/* Does the source have the key, as one that the filters take? */
+static enum stage check_stage(const struct copy_plan *plan) {
+    if (plan->typed) return STAGE_TYPE;
+    return plan->mem_limit_bytes > 0 && plan->can.source_memory_usage ? STAGE_MEASURE
+                                                                      : STAGE_EXISTS;
+}
+
 static enum stage first_stage(const struct lane *lane, const struct key_entry *entry) {
     switch ((enum key_reason)entry->reason) {
     case REASON_IF_USED:
         return STAGE_USED;
     case REASON_IF_MISSING:
-        return STAGE_EXISTS;
+        return check_stage(lane->flight.plan);
     case REASON_GROUPS:
         return STAGE_GROUPS;
     case REASON_CHANGED:
     case REASON_DELETE:
+    case REASON_BOTH_SIDES:
     case REASON_RESYNC:
     case KEY_REASONS:
         break;
@@ -317,6 +325,7 @@ void apply_acknowledged(struct lane *lane, struct key_entry *entry) {
     struct copy_stats *stats = &lane->flight.stats;
     if (lane->flight.plan->log_keys) log_key(entry);
     lane_note_type(lane, entry);
+    if (lane->foreign != NULL) foreign_remove(lane->foreign, entry->db, key_entry_bytes(entry));
     if (entry->flags & KEY_GONE) {
         stat_add(&stats->vanished, 1);
     } else {
@@ -591,6 +600,15 @@ static void on_missing(struct flight *flight, struct key_entry *entry,
     lane_key_missing(lane_of(flight), entry, source);
 }
 
+static void on_unwanted(struct flight *flight, struct key_entry *entry,
+                        const struct client *source) {
+    lane_key_unwanted(lane_of(flight), entry, source);
+}
+
+static void on_target_typed(struct flight *flight, struct key_entry *entry, struct bytes type) {
+    lane_target_typed(lane_of(flight), entry, type);
+}
+
 static void on_park(struct flight *flight, struct key_entry *entry) {
     lane_park(lane_of(flight), entry);
 }
@@ -629,6 +647,8 @@ static const struct flight_calls lane_calls = {
     .done = on_done,
     .failed = on_failed,
     .missing = on_missing,
+    .unwanted = on_unwanted,
+    .target_typed = on_target_typed,
     .park = on_park,
     .park_unowned = on_park_unowned,
     .requeue = on_requeue,

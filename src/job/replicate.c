@@ -127,6 +127,7 @@ static void make_plan(struct job *job) {
         job->plan.gather_ms = live_gather_ms;
         job->plan.gap_since_ms = live_gap_since_ms;
         job->plan.on_missing = live_on_missing;
+        job->plan.is_swept = live_is_swept;
         job->plan.on_losses = live_on_losses;
     }
     /* A window that is given, or that batches are too large for, does not grow. */
