@@ -26,18 +26,26 @@ SEEDS ?= 10
 all:
 	@tools/bootstrap build
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --prefix $(PREFIX) -Dtests=false
-	@ninja -C $(BUILD)
+	@ninja -C $(BUILD) --quiet
 
-demo: all
-	@tools/bootstrap demo
-	@$(BUILD)/longhaul demo
+# $(call timed,NAME,COMMAND): runs COMMAND, and says how long it took.
+timed = @began=$$(date +%s); status=0; { $(2); } || status=$$?; took=$$(($$(date +%s) - began)); \
+	echo "make $(1): $$(test $$status -eq 0 && echo passed || echo FAILED) after $$((took / 60)) min $$((took % 60)) s"; \
+	exit $$status
 
-test: unit e2e
+demo:
+	@echo "make demo: builds the program (two minutes at the first time), then shows it for half a minute"
+	$(call timed,demo,$(MAKE) --no-print-directory all && tools/bootstrap demo && $(BUILD)/longhaul demo)
+
+test:
+	@echo "make test: unit tests in a minute, end-to-end tests in about 20 minutes on two processors"
+	$(call timed,test,$(MAKE) --no-print-directory unit e2e)
 
 unit: all
 	@tools/bootstrap test
 	@test -d $(BUILD)/tests/unit || meson configure $(BUILD) -Dtests=true
-	meson test -C $(BUILD) --print-errorlogs
+	@ninja -C $(BUILD) --quiet
+	meson test -C $(BUILD) --no-rebuild --print-errorlogs
 
 e2e: all
 	@tools/bootstrap test

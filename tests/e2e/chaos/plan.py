@@ -1,4 +1,4 @@
-"""What a seed means. Everything random is drawn here or from generators seeded here."""
+"""The meaning of a seed. Everything random is drawn here or from generators seeded here."""
 from __future__ import annotations
 
 import random
@@ -129,7 +129,7 @@ def draw(seed: int, pair: Optional[str] = None, capture: Optional[str] = None, f
         plan.databases = (0, 1, 2, 5)
     plan.deceptive, plan.only = deceptive or bool(only), list(only)
     plan.rows = [_heavy(rng, plan.shapes, faults, plan.deceptive, only), _quick(rng, plan.shapes, faults)]
-    if plan.deceptive and plan.shapes[0] in REPLICATED and rng.random() < 0.4:
+    if plan.deceptive and plan.shapes[0] in SENTINEL and rng.random() < 0.4:  # not every primary of a cluster has a replica
         plan.options += ["--source-read-from", "replica"]
     return plan
 
