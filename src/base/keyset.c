@@ -292,37 +292,43 @@ static void drop(struct keyset *set, struct key_entry *e) {
     shrink_if_nearly_empty(set);
 }
 
-static uint8_t merge_how(uint8_t a, uint8_t b) {
-    return a == b ? a : HOW_COPY;
+/* The first two are in the order of their strength; see keyset.h. */
+enum key_reason keyset_merge_reasons(enum key_reason a, enum key_reason b) {
+    enum key_reason stronger = a < b ? a : b;
+    return a == b || stronger <= REASON_DELETE ? stronger : REASON_RESYNC;
 }
 
-static void name_again(struct keyset *set, struct key_entry *e, enum key_how how) {
+static uint8_t merge(uint8_t a, enum key_reason b) {
+    return (uint8_t)keyset_merge_reasons((enum key_reason)a, b);
+}
+
+static void name_again(struct keyset *set, struct key_entry *e, enum key_reason reason) {
     switch ((enum key_state)e->state) {
     case KEY_QUEUED:
-        e->how = merge_how(e->how, (uint8_t)how);
+        e->reason = merge(e->reason, reason);
         return;
     case KEY_IN_FLIGHT:
         e->state = KEY_IN_FLIGHT_DIRTY;
-        e->how_again = (uint8_t)how;
+        e->reason_again = (uint8_t)reason;
         e->epoch_again = arise(set);
         return;
     case KEY_IN_FLIGHT_DIRTY:
-        e->how_again = merge_how(e->how_again, (uint8_t)how);
+        e->reason_again = merge(e->reason_again, reason);
         return;
     }
 }
 
 bool keyset_name(struct keyset *set, int32_t db, struct bytes key, uint16_t slot,
-                 enum key_how how) {
+                 enum key_reason reason) {
     uint64_t hash = hash_key(set, db, key);
     size_t i = find_cell(set, hash, db, key);
     struct key_entry *e = set->cells[i].entry;
     if (e != NULL) {
-        name_again(set, e, how);
+        name_again(set, e, reason);
         return false;
     }
     e = new_entry(set, hash, db, key, slot);
-    e->how = (uint8_t)how;
+    e->reason = (uint8_t)reason;
     e->epoch = arise(set);
     set->cells[i] = (struct cell){ .hash = hash, .entry = e };
     set->n_entries++;
@@ -356,7 +362,7 @@ bool keyset_done(struct keyset *set, struct key_entry **entry) {
     if (e->state == KEY_IN_FLIGHT_DIRTY) {
         /* It was named anew, so it starts anew: the attempts of the flight that succeeded do not
          * count. */
-        e->how = e->how_again;
+        e->reason = e->reason_again;
         e->epoch = e->epoch_again;
         e->attempts = 0;
         e->flags = 0;
@@ -374,7 +380,7 @@ void keyset_requeue(struct keyset *set, struct key_entry **entry) {
     *entry = NULL;
     assert(e->state != KEY_QUEUED);
     if (e->state == KEY_IN_FLIGHT_DIRTY) {
-        e->how = merge_how(e->how, e->how_again);
+        e->reason = merge(e->reason, (enum key_reason)e->reason_again);
         release(set, e->epoch_again);
     }
     enqueue(set, e);

@@ -24,14 +24,28 @@ struct keyset;
 
 enum key_state { KEY_QUEUED, KEY_IN_FLIGHT, KEY_IN_FLIGHT_DIRTY };
 
-/* What is to be done about a named key. Named for two different reasons at once, it is copied. */
-enum key_how {
-    HOW_COPY, /* as it is found */
-    /* only if it was used since its slot's gap began; deleted on the target if it is gone */
-    HOW_IF_USED,
-    HOW_IF_GONE,   /* only looked at: is it still on the source? */
-    HOW_IF_GROUPS, /* a stream: only if its groups changed since they were last looked at */
+/* Why a key is named. The reason decides whether the key is copied, and whether its deletion is an
+ * order of the source or only a conclusion, which must be counted before it is followed. Named for
+ * two reasons at once, a key gets the stronger obligation: see keyset_merge_reasons(). */
+enum key_reason {
+    /* Capture announced a change, or the user ordered the copy: copied, or deleted if missing. */
+    REASON_CHANGED,
+    /* The deletion was counted and allowed: deleted if still missing, copied if it is back. */
+    REASON_DELETE,
+    /* A scan found the key: copied; if it is missing by now, that is a conclusion. */
+    REASON_RESYNC,
+    /* As REASON_RESYNC, but only if the key was accessed since the gap of its slot began. */
+    REASON_IF_USED,
+    /* A scan of the target found the key: copied never, asked whether it is missing. */
+    REASON_IF_MISSING,
+    /* A stream: copied only if its groups changed since the last poll. */
+    REASON_GROUPS,
+    KEY_REASONS
 };
+
+/* The one reason that stands for both. REASON_CHANGED and REASON_DELETE, which copy and delete, are
+ * stronger than all others; two different ones of the rest copy the key. */
+enum key_reason keyset_merge_reasons(enum key_reason a, enum key_reason b);
 
 /* One key. Its address is stable while it is in the set. The fields below `attempts` are for the
  * user of the set, zero when the key is named; the set itself never looks at them. */
@@ -42,8 +56,8 @@ struct key_entry {
     uint32_t len;
     int32_t db;
     uint8_t state;        /* enum key_state */
-    uint8_t how;          /* enum key_how, of the present obligation */
-    uint8_t how_again;    /* of the next one, while in flight and dirty */
+    uint8_t reason;       /* enum key_reason, of the present obligation */
+    uint8_t reason_again; /* of the next one, while in flight and dirty */
     uint32_t epoch;       /* in which the present obligation arose; see keyset_mark() */
     uint32_t epoch_again; /* of the next one */
     uint16_t attempts;
@@ -75,10 +89,11 @@ bool keyset_reached(const struct keyset *set, uint32_t mark);
 void keyset_start_at(struct keyset *set, uint32_t epoch);
 
 /* Names a key: clean becomes queued (at the tail), in flight becomes in flight and dirty. A key
- * that is queued or dirty already keeps its place and its epoch; only `how` is merged: HOW_COPY
- * unless it is the same. True when the key was clean, so that the caller can count. slot is stored
+ * that is queued or dirty already keeps its place and its epoch; only the reason is merged.
+ * True when the key was clean, so that the caller can count. slot is stored
  * for the user's convenience. */
-bool keyset_name(struct keyset *set, int32_t db, struct bytes key, uint16_t slot, enum key_how how);
+bool keyset_name(struct keyset *set, int32_t db, struct bytes key, uint16_t slot,
+                 enum key_reason reason);
 
 /* The key's entry, in whatever state; NULL when it is clean. */
 struct key_entry *keyset_find(const struct keyset *set, int32_t db, struct bytes key);
@@ -90,12 +105,12 @@ struct key_entry *keyset_peek(struct keyset *set);
 struct key_entry *keyset_take(struct keyset *set);
 
 /* Ends a flight. Acknowledged and not dirty: the key is clean, the entry freed, false is returned.
- * Dirty, it is queued again with the `how` and the epoch of its second naming (attempts, flags,
+ * Dirty, it is queued again with the reason and the epoch of its second naming (attempts, flags,
  * extra and data are zero) and true is returned. *entry is NULL afterwards in both cases. */
 bool keyset_done(struct keyset *set, struct key_entry **entry);
 
 /* Ends a flight without success: the key is queued again, at the tail. attempts, flags and data are
- * kept. Was it dirty, the two obligations become one: of the older epoch, `how` merged. */
+ * kept. Was it dirty, the two obligations become one: of the older epoch, their reasons merged. */
 void keyset_requeue(struct keyset *set, struct key_entry **entry);
 
 /* Takes a queued key from wherever it stands out of the set, whatever happens to be its place;

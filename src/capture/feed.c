@@ -9,10 +9,17 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "capture/barrier.h"
+#include "capture/flags.h"
 
-enum { FEED_PRIMARY_RETRY_MS = 50 };
+enum {
+    FEED_PRIMARY_RETRY_MS = 50,
+    FEED_FEEDER_RETRY_MS = 250,
+    FEED_TELL_MS = 10 * 1000, /* between two on_waiting */
+    FEED_WORD_MAX = 24,
+};
 
-enum feed_step { FEED_INFO, FEED_TRACK, FEED_SUBSCRIBE, FEED_NARROW };
+enum feed_step { FEED_INFO, FEED_TRACK, FEED_SUBSCRIBE, FEED_NARROW, FEED_FEEDER };
 
 struct feed {
     struct loop *loop;
@@ -20,34 +27,48 @@ struct feed {
     struct feed_events events;
     void *ctx;
     struct client *client, *primary; /* primary: of a replica, else NULL */
-    int64_t wanted_offset;           /* of the primary when it was asked; 0: ask it */
+    struct flags *flags;             /* notifications, else NULL */
     struct loop_timer *timer;
     struct server_info info; /* of the process behind the connection */
-    bool closed, established, narrow_refused, role_refused, flush_unproved;
-    int64_t sent_us;
-    int dbs[FEED_DATABASES_MAX];
-    size_t n_dbs;
+    /* listening: the handshake is over; established: and the flags were found to suffice */
+    bool closed, subscribed, listening, established;
+    bool narrow_refused, role_refused, flush_unproved;
+    bool feeder_refused, feeder_by_type, feeder_no_id; /* how CLIENT LIST is used */
+    int64_t told_ms;                                   /* on_waiting was called; 0: not yet */
+    struct barrier barrier;
+    int *dbs;
+    size_t n_dbs, dbs_cap;
     struct bytes *keys; /* of one push */
     size_t keys_cap;
 };
 
 static const struct bytes ping_words[] = { BYTES_LITERAL("PING") };
+static const struct bytes role_words[] = { BYTES_LITERAL("ROLE") };
 
 const char *feed_kind_name(enum feed_kind kind) {
     return kind == FEED_TRACKING ? "tracking" : "notifications";
 }
 
-bool feed_flags_suffice(struct bytes flags) {
-    static const char classes[] = "g$lshzxet";
-    bool event = false, all = false;
-    size_t found = 0;
-    for (size_t i = 0; i < flags.len; i++) {
-        event = event || flags.ptr[i] == 'E';
-        all = all || flags.ptr[i] == 'A';
+/* Ends the connection, which is then made anew. */
+static void feed_fail(struct feed *f, const struct err *err) {
+    struct err copy = *err;
+    f->subscribed = f->listening = false;
+    client_break(f->client, &copy);
+}
+
+/* The server proves nothing now. What was established is lost. */
+static void feed_reject(struct feed *f, const char *why) {
+    struct err err;
+    err_set(&err, ERR_CLOSED, client_place(f->client), "%s", why);
+    if (f->established) {
+        feed_fail(f, &err);
+        return;
     }
-    for (const char *c = classes; *c != '\0' && flags.len > 0; c++)
-        found += memchr(flags.ptr, *c, flags.len) != NULL;
-    return event && (all || found == sizeof(classes) - 1);
+    int64_t now_ms = clock_mono_ms();
+    if (f->events.on_waiting == NULL || (f->told_ms != 0 && now_ms - f->told_ms < FEED_TELL_MS))
+        return;
+    f->told_ms = now_ms;
+    f->events.on_waiting(f->ctx, &err);
 }
 
 /* ---- what comes by itself ---- */
@@ -56,12 +77,24 @@ static void feed_name(struct feed *f, int db, const struct bytes *keys, size_t n
     if (!f->closed && n > 0) f->events.on_keys(f->ctx, db, keys, n);
 }
 
+/* On a primary a database was emptied, once the next barrier shows that the process kept its role.
+ * A replica says the same when all of its data are replaced. */
+static void take_null(struct feed *f) {
+    struct err err;
+    f->flush_unproved = !f->info.replica;
+    if (f->info.replica && f->subscribed) {
+        err_set(&err, ERR_CLOSED, client_place(f->client),
+                "the replica was resynchronised from its primary, or a database was flushed");
+        feed_fail(f, &err);
+    }
+}
+
 /* >2 invalidate, and the names; a null instead of them says that a database was emptied. */
 static void on_invalidate(struct feed *f, struct resp_cursor c) {
     struct resp_item list, key;
     if (!resp_next(&c, &list)) return;
     if (!resp_is_aggregate(&list)) {
-        f->flush_unproved = true; /* until the next barrier shows that the process kept its role */
+        take_null(f);
         return;
     }
     size_t n = (size_t)list.num, got = 0;
@@ -73,8 +106,8 @@ static void on_invalidate(struct feed *f, struct resp_cursor c) {
     feed_name(f, FEED_ANY_DB, f->keys, got);
 }
 
-/* "__keyevent@5__:set": the database, and whether the event is a change. */
-static bool parse_channel(struct bytes channel, int *db) {
+/* "__keyevent@5__:set": the database, the event, and whether it is a change. */
+static bool parse_channel(struct bytes channel, int *db, struct bytes *event) {
     static const char prefix[] = "__keyevent@";
     size_t skip = sizeof(prefix) - 1;
     if (channel.len < skip || memcmp(channel.ptr, prefix, skip) != 0) return false;
@@ -83,15 +116,19 @@ static bool parse_channel(struct bytes channel, int *db) {
     int64_t value;
     if (number.len < 3 || !bytes_to_i64(bytes_of(number.ptr, number.len - 2), &value)) return false;
     *db = (int)value;
+    *event = rest;
     return value >= 0 && value < INT32_MAX && !bytes_equal_str(rest, "keymiss");
 }
 
 static void on_event(struct feed *f, struct resp_cursor c, bool pattern) {
     struct resp_item item, channel, key;
+    struct bytes event;
     int db;
     if (pattern && !resp_next(&c, &item)) return;
     if (!resp_next(&c, &channel) || !resp_next(&c, &key)) return;
-    if (parse_channel(channel.str, &db)) feed_name(f, db, &key.str, 1);
+    if (!parse_channel(channel.str, &db, &event)) return;
+    if (f->flags != NULL && flags_take_event(f->flags, key.str, event)) return;
+    feed_name(f, db, &key.str, 1);
 }
 
 static void on_push(void *ctx, struct resp_cursor c) {
@@ -109,118 +146,173 @@ static void on_push(void *ctx, struct resp_cursor c) {
 
 /* ---- barriers ---- */
 
-static void feed_fail(struct feed *f, const struct err *err) {
-    struct err copy = *err;
-    client_break(f->client, &copy);
-}
-
 static void on_keyspace(void *ctx, void *arg, const struct reply *reply) {
     struct feed *f = ctx;
     f->n_dbs = 0;
     if (reply->err != NULL || !resp_is_string(&reply->item)) return;
-    f->n_dbs = (size_t)info_databases(reply->item.str, f->dbs, FEED_DATABASES_MAX);
-}
-
-/* "master" or "slave" first. */
-static bool role_is_kept(struct feed *f, const struct reply *reply) {
-    struct resp_cursor c = reply->cursor;
-    struct resp_item role;
-    if (!resp_is_aggregate(&reply->item) || !resp_next(&c, &role)) return true;
-    return bytes_equal_str(role.str, "slave") == f->info.replica;
-}
-
-/* The number of words in front of the offset differs: "master" offset ...; "slave" host port state
- * offset. */
-static int64_t offset_of(const struct reply *reply) {
-    struct resp_cursor c = reply->cursor;
-    struct resp_item item;
-    int64_t offset = 0;
-    if (!resp_is_aggregate(&reply->item) || !resp_next(&c, &item)) return 0;
-    int skip = bytes_equal_str(item.str, "slave") ? 3 : 0;
-    while (skip-- > 0) resp_next(&c, &item);
-    if (!resp_next(&c, &item)) return 0;
-    return item.type == RESP_INTEGER ? item.num : bytes_to_i64(item.str, &offset) ? offset : 0;
-}
-
-/* False: the replica is not as far as its primary was; it is asked again. */
-static bool has_followed(struct feed *f, const struct reply *reply) {
-    if (f->primary == NULL) return true;
-    if (offset_of(reply) < f->wanted_offset) return false;
-    f->wanted_offset = 0;
-    return true;
-}
-
-static void feed_ask(struct feed *f);
-
-static void on_primary_role(void *ctx, void *arg, const struct reply *reply) {
-    struct feed *f = ctx;
-    struct resp_cursor c = reply->cursor;
-    struct resp_item role;
-    if (f->closed || !f->established) return;
-    bool told = reply->err == NULL && resp_is_aggregate(&reply->item) && resp_next(&c, &role);
-    if (told && bytes_equal_str(role.str, "master")) {
-        f->wanted_offset = offset_of(reply);
-        feed_ask(f);
-    } else {
-        loop_timer_start(f->timer, FEED_PRIMARY_RETRY_MS);
+    struct bytes text = reply->item.str;
+    for (int db; info_next_database(&text, &db); f->n_dbs++) {
+        if (f->n_dbs == f->dbs_cap) {
+            f->dbs_cap = f->dbs_cap * 2 + 16;
+            f->dbs = mem_array(f->dbs, f->dbs_cap, sizeof(*f->dbs));
+        }
+        f->dbs[f->n_dbs] = db;
     }
 }
 
-static void on_barrier(void *ctx, void *arg, const struct reply *reply) {
+/* The replica's client of its primary is asked for by its id, which is cheap however many clients
+ * there are; by its type where that finds none. */
+static void on_feeder(void *ctx, void *arg, const struct reply *reply) {
     struct feed *f = ctx;
-    if (f->closed || reply->err != NULL) return;
     struct err err;
-    bool role_asked = arg != NULL;
+    bool by_id = arg != NULL;
+    if (f->closed || reply->err != NULL || !f->listening) return;
     if (resp_is_error(&reply->item)) {
-        client_reply_error(f->client, &reply->item, &err);
-        bool refused = role_asked && err_class_of(err.code) == ERR_CLASS_KEY;
-        if (refused && f->primary != NULL)
-            err_set(
-                &err, ERR_UNSUPPORTED, client_place(f->client),
-                "ROLE is refused, without which nobody knows how far a replica is; allow it, or read from primaries");
-        if (!refused || f->primary != NULL) {
-            feed_fail(f, &err);
-            return;
-        }
-        f->role_refused = true; /* a look by INFO tells, later */
-    } else if (role_asked && !role_is_kept(f, reply)) {
-        err_set(&err, ERR_CLOSED, client_place(f->client), "the server is a %s now",
-                f->info.replica ? "primary" : "replica");
-        feed_fail(f, &err);
+        f->feeder_no_id = f->feeder_no_id || by_id; /* before 6.2 */
+        if (!by_id)
+            feed_break(f, &(struct err){ .code = ERR_CLOSED, .text = "CLIENT LIST is refused" });
         return;
     }
-    if (!has_followed(f, reply)) {
-        loop_timer_start(f->timer, FEED_BARRIER_MS);
+    uint64_t id = barrier_feeder_parse(reply->item.str);
+    f->feeder_by_type = id == 0;
+    if (!barrier_take_feeder(&f->barrier, id, &err)) feed_break(f, &err);
+}
+
+static void ask_feeder(struct feed *f) {
+    static const struct bytes by_type[] = { BYTES_LITERAL("CLIENT"), BYTES_LITERAL("LIST"),
+                                            BYTES_LITERAL("TYPE"), BYTES_LITERAL("master") };
+    if (f->feeder_by_type || f->feeder_no_id) {
+        client_command(f->client, on_feeder, f, NULL, 4, by_type);
+        return;
+    }
+    char id[FEED_WORD_MAX];
+    snprintf(id, sizeof(id), "%llu", (unsigned long long)f->barrier.feeder);
+    const struct bytes by_id[] = { BYTES_LITERAL("CLIENT"), BYTES_LITERAL("LIST"),
+                                   BYTES_LITERAL("ID"), bytes_of_str(id) };
+    client_command(f->client, on_feeder, f, f, 4, by_id);
+}
+
+/* Once the flags are proved where they matter, the feed is established. */
+static void feed_proved(struct feed *f, int64_t since_us) {
+    if (f->flags != NULL) {
+        flags_passed(f->flags, since_us);
+        if (f->closed || !f->listening) return;
+        int64_t flags_us = flags_proved_us(f->flags);
+        if (flags_us == FLAGS_NEVER) return;
+        if (flags_us < since_us) since_us = flags_us;
+    }
+    if (!f->established) {
+        f->established = true;
+        f->told_ms = 0;
+        f->events.on_established(f->ctx, &f->info);
         return;
     }
     if (f->flush_unproved) {
         f->flush_unproved = false;
         f->events.on_flush(f->ctx);
     }
-    if (!f->closed) f->events.on_barrier(f->ctx, f->sent_us, f->dbs, f->n_dbs);
-    if (!f->closed) loop_timer_start(f->timer, FEED_BARRIER_MS);
+    if (!f->closed) f->events.on_barrier(f->ctx, since_us, f->dbs, f->n_dbs);
 }
 
-static const struct bytes role[] = { BYTES_LITERAL("ROLE") };
+static void feed_ask(struct feed *f);
+
+static void feed_take_role(struct feed *f, const struct barrier_role *role) {
+    struct err err;
+    switch (barrier_take_role(&f->barrier, role, &err)) {
+    case BARRIER_BROKEN:
+        feed_break(f, &err);
+        return;
+    case BARRIER_ASK_AGAIN:
+        feed_ask(f);
+        return;
+    case BARRIER_PROVED:
+        feed_proved(f, f->barrier.since_us);
+        break;
+    case BARRIER_WAIT:
+        break;
+    }
+    if (!f->closed && f->listening) loop_timer_start(f->timer, FEED_BARRIER_MS);
+}
+
+/* False: the connection ends. */
+static bool take_role_error(struct feed *f, const struct reply *reply, bool role_asked) {
+    struct err err;
+    client_reply_error(f->client, &reply->item, &err);
+    bool refused = role_asked && err_class_of(err.code) == ERR_CLASS_KEY;
+    if (refused && f->primary == NULL) {
+        f->role_refused = true; /* INFO tells the role, a second later */
+        return true;
+    }
+    if (refused)
+        err_set(
+            &err, ERR_UNSUPPORTED, client_place(f->client),
+            "ROLE is refused, without which nobody knows how far a replica is; allow it, or read "
+            "from primaries");
+    feed_fail(f, &err);
+    return false;
+}
+
+static void on_role(void *ctx, void *arg, const struct reply *reply) {
+    struct feed *f = ctx;
+    if (f->closed || reply->err != NULL || !f->listening) return;
+    struct barrier_role role = { 0 };
+    if (resp_is_error(&reply->item)) {
+        if (!take_role_error(f, reply, arg != NULL)) return;
+    } else if (arg != NULL) {
+        role = barrier_role_parse(&reply->item, reply->cursor);
+    }
+    feed_take_role(f, &role);
+}
 
 static void feed_ask(struct feed *f) {
     static const struct bytes keyspace[] = { BYTES_LITERAL("INFO"), BYTES_LITERAL("keyspace") };
     if (!client_is_ready(f->client)) return;
     bool by_role = (!f->settings.resp2 && !f->role_refused) || f->primary != NULL;
-    if (f->primary == NULL) f->sent_us = clock_mono_us();
-    if (f->settings.ask_databases && !f->settings.resp2)
+    bool confirming = f->barrier.state == BARRIER_CONFIRMING;
+    if (confirming && f->info.replica && !f->feeder_refused) ask_feeder(f);
+    if (confirming && f->settings.ask_databases && !f->settings.resp2)
         client_command(f->client, on_keyspace, f, NULL, 2, keyspace);
-    client_command(f->client, on_barrier, f, by_role ? f : NULL, 1, by_role ? role : ping_words);
+    client_command(f->client, on_role, f, by_role ? f : NULL, 1, by_role ? role_words : ping_words);
+}
+
+static void feed_send(struct feed *f, enum feed_step step);
+
+static void feed_begin(struct feed *f, int64_t now_us, int64_t primary_offset) {
+    struct err err;
+    if (barrier_begin(&f->barrier, now_us, primary_offset, &err)) {
+        feed_ask(f);
+    } else {
+        feed_break(f, &err);
+    }
+}
+
+static void on_primary_role(void *ctx, void *arg, const struct reply *reply) {
+    struct feed *f = ctx;
+    if (f->closed || !f->listening) return;
+    struct barrier_role role = { 0 };
+    if (reply->err == NULL) role = barrier_role_parse(&reply->item, reply->cursor);
+    if (role.known && !role.replica) {
+        feed_begin(f, (int64_t)(intptr_t)arg, role.offset);
+    } else {
+        loop_timer_start(f->timer, FEED_PRIMARY_RETRY_MS);
+    }
 }
 
 static void on_timer(void *ctx) {
     struct feed *f = ctx;
-    if (f->closed || !f->established) return;
-    if (f->primary == NULL || f->wanted_offset > 0) {
+    if (f->closed || !f->subscribed) return;
+    if (!f->listening) {
+        feed_send(f, FEED_FEEDER);
+        return;
+    }
+    if (f->flags != NULL) flags_step(f->flags);
+    int64_t now_us = clock_mono_us();
+    if (f->barrier.state != BARRIER_IDLE) {
         feed_ask(f);
+    } else if (f->primary == NULL) {
+        feed_begin(f, now_us, 0);
     } else if (client_is_ready(f->primary)) {
-        f->sent_us = clock_mono_us();
-        client_command(f->primary, on_primary_role, f, NULL, 1, role);
+        client_command(f->primary, on_primary_role, f, (void *)(intptr_t)now_us, 1, role_words);
     } else {
         loop_timer_start(f->timer, FEED_PRIMARY_RETRY_MS);
     }
@@ -228,14 +320,31 @@ static void on_timer(void *ctx) {
 
 /* ---- handshake ---- */
 
-static void feed_send(struct feed *f, enum feed_step step);
-
-static void feed_established(struct feed *f) {
-    f->established = true;
+/* Flags are found to suffice by the first rounds of barriers. */
+static void feed_listen(struct feed *f) {
+    f->subscribed = f->listening = true;
+    f->established = f->flags == NULL;
     f->flush_unproved = false;
-    f->wanted_offset = 0;
-    f->events.on_established(f->ctx, &f->info);
-    if (!f->closed) on_timer(f);
+    if (f->flags != NULL) flags_reset(f->flags, f->info.run_id);
+    if (f->established) f->events.on_established(f->ctx, &f->info);
+    if (!f->closed && f->listening) on_timer(f);
+}
+
+/* Which client of its primary's a replica has: from now on it must keep it. */
+static void take_first_feeder(struct feed *f, const struct reply *reply) {
+    struct err err;
+    uint64_t id = 0;
+    bool refused = resp_is_error(&reply->item);
+    if (!refused) id = barrier_feeder_parse(reply->item.str);
+    f->subscribed = true;
+    f->feeder_refused = refused;
+    if (!refused && id == 0) {
+        feed_reject(f, "the replica is not connected to its primary");
+        if (!f->closed) loop_timer_start(f->timer, FEED_FEEDER_RETRY_MS);
+        return;
+    }
+    barrier_take_feeder(&f->barrier, id, &err);
+    feed_listen(f);
 }
 
 static void feed_refused(struct feed *f, enum feed_step step, const struct resp_item *item) {
@@ -265,11 +374,19 @@ static void on_step(void *ctx, void *arg, const struct reply *reply) {
     struct feed *f = ctx;
     enum feed_step step = (enum feed_step)(intptr_t)arg;
     if (f->closed || reply->err != NULL) return;
+    if (step == FEED_FEEDER) {
+        take_first_feeder(f, reply);
+        return;
+    }
     if (resp_is_error(&reply->item)) {
         feed_refused(f, step, &reply->item);
         return;
     }
-    if (step == FEED_INFO) server_info_parse(&f->info, reply->item.str);
+    if (step == FEED_INFO) {
+        server_info_parse(&f->info, reply->item.str);
+        barrier_reset(&f->barrier, f->info.replica);
+        f->feeder_by_type = f->feeder_refused = false;
+    }
     bool tracks = f->settings.kind == FEED_TRACKING;
     if (step == FEED_INFO && tracks) {
         feed_send(f, FEED_TRACK);
@@ -277,8 +394,10 @@ static void on_step(void *ctx, void *arg, const struct reply *reply) {
         feed_send(f, FEED_SUBSCRIBE);
     } else if (step == FEED_SUBSCRIBE && tracks && !f->narrow_refused) {
         feed_send(f, FEED_NARROW);
+    } else if (f->info.replica && !f->settings.resp2) {
+        feed_send(f, FEED_FEEDER);
     } else {
-        feed_established(f);
+        feed_listen(f);
     }
 }
 
@@ -300,19 +419,25 @@ static void feed_send(struct feed *f, enum feed_step step) {
     static const struct bytes narrow[] = { BYTES_LITERAL("PSUBSCRIBE"),
                                            BYTES_LITERAL(FEED_PATTERN_GROUPS),
                                            BYTES_LITERAL(FEED_PATTERN_SETID) };
+    static const struct bytes feeder[] = { BYTES_LITERAL("CLIENT"), BYTES_LITERAL("LIST"),
+                                           BYTES_LITERAL("TYPE"), BYTES_LITERAL("master") };
     bool tracks = f->settings.kind == FEED_TRACKING;
+    void *arg = (void *)(intptr_t)step;
     switch (step) {
     case FEED_INFO:
-        client_command(f->client, on_step, f, (void *)(intptr_t)step, 1, info);
+        client_command(f->client, on_step, f, arg, 1, info);
         return;
     case FEED_TRACK:
-        client_command(f->client, on_step, f, (void *)(intptr_t)step, 4, track);
+        client_command(f->client, on_step, f, arg, 4, track);
         return;
     case FEED_SUBSCRIBE:
         feed_subscribe(f, step, 2, tracks ? unused : all);
         return;
     case FEED_NARROW:
         feed_subscribe(f, step, 3, narrow);
+        return;
+    case FEED_FEEDER:
+        client_command(f->client, on_step, f, arg, 4, feeder);
         return;
     }
 }
@@ -324,16 +449,23 @@ static void on_ready(void *ctx) {
 static void on_down(void *ctx, const struct err *err, bool final) {
     struct feed *f = ctx;
     bool was = f->established;
-    f->established = false;
+    f->established = f->listening = f->subscribed = false;
     loop_timer_stop(f->timer);
     if (was || final) f->events.on_lost(f->ctx, err, final);
 }
 
 /* ---- life ---- */
 
+static void on_bad_flags(void *ctx, const struct err *err) {
+    struct feed *f = ctx;
+    if (!f->closed && f->listening) feed_reject(f, err->text);
+}
+
 struct feed *feed_start(struct loop *loop, const struct feed_settings *settings,
                         const struct feed_events *events, void *ctx) {
-    static const struct client_events client_events = { on_ready, on_down, on_push };
+    static const struct client_events client_events = { .on_ready = on_ready,
+                                                        .on_down = on_down,
+                                                        .on_push = on_push };
     struct feed *f = mem_zalloc(sizeof(*f));
     f->loop = loop;
     f->settings = *settings;
@@ -350,6 +482,10 @@ struct feed *feed_start(struct loop *loop, const struct feed_settings *settings,
         primary.readonly = primary.fence = false;
         f->primary = client_open(loop, &primary, NULL, f);
     }
+    if (settings->kind == FEED_NOTIFICATIONS) {
+        struct flags_settings flags = { settings->client, settings->primary, settings->source };
+        f->flags = flags_new(loop, &flags, on_bad_flags, f);
+    }
     f->settings.primary = NULL;
     return f;
 }
@@ -358,6 +494,7 @@ static void feed_release(void *ctx) {
     struct feed *f = ctx;
     loop_timer_free(&f->timer);
     free(f->keys);
+    free(f->dbs);
     free(f);
 }
 
@@ -369,11 +506,14 @@ void feed_free(struct feed **feed) {
     loop_timer_stop(f->timer);
     client_close(&f->client);
     client_close(&f->primary);
+    flags_free(&f->flags);
     loop_defer(f->loop, feed_release, f);
 }
 
 void feed_break(struct feed *feed, const struct err *why) {
-    feed_fail(feed, why);
+    struct err err;
+    err_set(&err, ERR_CLOSED, client_place(feed->client), "%s", why->text);
+    feed_fail(feed, &err);
 }
 
 const char *feed_place(const struct feed *feed) {

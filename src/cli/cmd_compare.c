@@ -82,17 +82,6 @@ static bool choose_databases(struct compare_run *run) {
 
 /* ---- steps ---- */
 
-static struct key_filter filter_of(const struct options *o) {
-    return (struct key_filter){ .pattern = o->key_pattern,
-                                .include = o->key_include.items,
-                                .n_include = o->key_include.n,
-                                .exclude = o->key_exclude.items,
-                                .n_exclude = o->key_exclude.n,
-                                .slots = o->key_slots.given ? &o->key_slots.set : NULL,
-                                .types = o->key_types.items,
-                                .n_types = o->key_types.n };
-}
-
 static void on_difference(void *ctx, const struct difference *d) {
     struct compare_run *run = ctx;
     if (run->findings != NULL) findings_add(run->findings, run->pass, d);
@@ -113,7 +102,7 @@ static struct compare_settings settings_of(struct compare_run *run) {
     struct compare_settings s = compare_settings_default();
     s.mode = run->mode;
     s.ttl_tolerance_ms = o->ttl_tolerance_ms;
-    s.no_ttl = o->no_ttl;
+    s.no_ttl = o->copy.no_ttl;
     s.filter = &run->filter;
     s.dbs = run->dbs;
     s.n_dbs = run->n_dbs;
@@ -121,11 +110,11 @@ static struct compare_settings settings_of(struct compare_run *run) {
     s.scan_count = o->scan_count;
     s.sleep_ms = o->sleep_ms;
     s.rate = o->rate;
-    s.pipeline = o->pipeline;
-    s.max_args = (size_t)o->max_args;
-    s.mem_limit_bytes = o->mem_limit_bytes;
+    s.pipeline = o->copy.pipeline;
+    s.max_args = (size_t)o->copy.max_args;
+    s.mem_limit_bytes = o->copy.mem_limit_bytes;
     s.buffer_bytes = o->buffer_memory_bytes;
-    s.outage_timeout_ms = o->outage_timeout_ms;
+    s.outage_timeout_ms = o->copy.outage_timeout_ms;
     s.rounds = (int)o->rounds;
     s.interval_ms = o->interval_ms;
     s.names = run->key_file != NULL ? key_file_names(run->key_file) : NULL;
@@ -143,9 +132,9 @@ static bool open_sides(struct compare_run *run) {
     const struct options *o = run->options;
     if (!options_endpoint(o, OPT_SOURCE, &run->source_endpoint, &run->error)) return false;
     if (!options_endpoint(o, OPT_TARGET, &run->target_endpoint, &run->error)) return false;
-    run->source = side_open(run->loop, o, OPT_SOURCE, o->outage_timeout_ms, &run->error);
+    run->source = side_open(run->loop, o, OPT_SOURCE, o->copy.outage_timeout_ms, &run->error);
     if (run->source == NULL) return false;
-    run->target = side_open(run->loop, o, OPT_TARGET, o->outage_timeout_ms, &run->error);
+    run->target = side_open(run->loop, o, OPT_TARGET, o->copy.outage_timeout_ms, &run->error);
     return run->target != NULL && choose_databases(run);
 }
 
@@ -243,10 +232,10 @@ static bool repair_some(struct compare_run *run, uint64_t tags, bool may_delete)
                                         .n_dbs = run->n_dbs,
                                         .target_db = run->target_db,
                                         .buffer_bytes = o->buffer_memory_bytes,
-                                        .big_key_bytes = o->big_key_bytes,
-                                        .max_args = (size_t)o->max_args,
-                                        .no_ttl = o->no_ttl,
-                                        .outage_timeout_ms = o->outage_timeout_ms };
+                                        .big_key_bytes = o->copy.big_key_bytes,
+                                        .max_args = (size_t)o->copy.max_args,
+                                        .no_ttl = o->copy.no_ttl,
+                                        .outage_timeout_ms = o->copy.outage_timeout_ms };
     bool ok =
         repair_run(run->source, run->target, &settings, signals_stop_flag(), &result, &run->error);
     run->report.copied += stat_get(&result.stats.copied);
@@ -295,7 +284,7 @@ static void repair(struct compare_run *run) {
     run->report.repairs = true;
     bool may_delete = !guard_holds(run) && o->delete_extra;
     run->report.may_delete = may_delete;
-    if (o->dry_run) return;
+    if (o->copy.dry_run) return;
     if (!repair_some(run, ~extra & ~unreadable, false)) return;
     if (may_delete && run->report.found.count[DIFFERENCE_EXTRA] > 0 &&
         !repair_some(run, extra, true))
@@ -319,7 +308,7 @@ static int report(struct compare_run *run) {
     r->source = run->source;
     r->target = run->target;
     r->mode = run->mode;
-    r->dry_run = run->options->dry_run;
+    r->dry_run = run->options->copy.dry_run;
     r->error = &run->error;
     int status = exit_status_of(run);
     json_t *document = compare_report_json(r);
@@ -357,7 +346,7 @@ static void release(struct compare_run *run) {
 
 int cmd_compare(const struct options *options) {
     struct compare_run run = { .options = options,
-                               .filter = filter_of(options),
+                               .filter = options_filter(options),
                                .mode = options->compare == OPT_COMPARE_QUICK    ? COMPARE_QUICK
                                        : options->compare == OPT_COMPARE_DIGEST ? COMPARE_DIGEST
                                                                                 : COMPARE_FULL };

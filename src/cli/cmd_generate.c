@@ -23,7 +23,8 @@ struct generate {
     const struct options *options;
     struct loop *loop;
     struct deployment *deployment;
-    struct gen_run *run;
+    struct gen_run *run; /* NULL: the server could not be written to */
+    struct err failure;
     int databases[OPTIONS_DATABASES_MAX];
 };
 
@@ -109,61 +110,61 @@ static json_t *generate_types_json(const struct gen_stats *stats) {
     return types;
 }
 
-static int generate_print_json(const struct generate *g, const struct gen_stats *stats,
-                               int64_t took_ms, int status, const struct err *failure) {
+static json_t *generate_json(const struct generate *g, const struct gen_stats *stats) {
     json_t *document = json_pack(
-        "{s:s, s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "command",
-        "generate", "endpoint", deployment_endpoint(g->deployment)->label, "seed",
+        "{s:s, s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "command", "generate",
+        "endpoint", side_label_json(g->options, OPT_SERVER), "seed",
         (json_int_t)g->options->generate.seed, "keys", (json_int_t)stats->keys, "types",
         generate_types_json(stats), "changed", (json_int_t)stats->actions[GEN_CHANGE], "expired",
         (json_int_t)stats->actions[GEN_EXPIRE], "deleted", (json_int_t)stats->actions[GEN_DELETE],
         "refused", (json_int_t)stats->refused, "retries", (json_int_t)stats->retries, "reconnects",
-        (json_int_t)stats->reconnects, "bytes", (json_int_t)stats->bytes_out, "duration_ms",
-        (json_int_t)took_ms, "interrupted", *signals_stop_flag());
-    json_object_set_new(document, "error", json_of_error(failure));
-    struct err err;
-    return json_out(document, status, &err) ? status : complain(&err);
+        (json_int_t)stats->reconnects, "bytes", (json_int_t)stats->bytes_out, "interrupted",
+        *signals_stop_flag());
+    json_object_set_new(document, "duration_ms",
+                        json_integer(g->run != NULL ? gen_run_took_ms(g->run) : 0));
+    json_object_set_new(document, "error", json_of_error(&g->failure));
+    return document;
 }
 
-static int generate_status(const struct generate *g, const struct gen_stats *stats,
-                           const struct err *failure) {
-    if (failure->code != ERR_NONE) return complain(failure);
-    /* Asked to go on until interrupted, an interruption is the proper end. */
+static int generate_status(const struct generate *g, const struct gen_stats *stats) {
+    if (g->failure.code != ERR_NONE) return complain(&g->failure);
+    /* An interruption is the proper end of a run that has no other. */
     if (*signals_stop_flag() && !g->options->generate.forever) return STATUS_TROUBLE;
     return stats->refused > 0 ? STATUS_FINDINGS : STATUS_DONE;
 }
 
-static void generate_write(struct generate *g, int n_databases, struct err *failure) {
+static void generate_write(struct generate *g) {
+    int n_databases;
+    g->deployment = side_open(g->loop, g->options, OPT_SERVER, GENERATE_STARTUP_MS, &g->failure);
+    if (g->deployment == NULL) return;
+    err_clear(&g->failure);
+    if (!generate_choose_databases(g, &n_databases, &g->failure)) return;
     g->run = gen_run_new(g->deployment, &g->options->generate, g->databases, n_databases,
                          signals_stop_flag());
     struct progress *progress = progress_new(g->options->progress);
     progress_drive(progress, g->loop, generate_fill_progress, g);
-    gen_run_to_end(g->run, failure);
+    gen_run_to_end(g->run, &g->failure);
     progress_end(&progress);
 }
 
-static int generate_run(struct generate *g) {
-    struct err failure = { 0 };
-    int n_databases;
-    if (!generate_choose_databases(g, &n_databases, &failure)) return complain(&failure);
-    generate_write(g, n_databases, &failure);
-    struct gen_stats stats = gen_run_stats(g->run);
-    int64_t took_ms = gen_run_took_ms(g->run);
-    int status = generate_status(g, &stats, &failure);
+static int generate_report(struct generate *g) {
+    struct gen_stats stats = { 0 };
+    struct err err;
+    if (g->run != NULL) stats = gen_run_stats(g->run);
+    int status = generate_status(g, &stats);
     if (g->options->output == OPT_OUTPUT_JSON)
-        return generate_print_json(g, &stats, took_ms, status, &failure);
-    generate_print_text(g, &stats, took_ms);
+        return json_out(generate_json(g, &stats), status, &err) ? status : complain(&err);
+    if (g->run != NULL) generate_print_text(g, &stats, gen_run_took_ms(g->run));
     return status;
 }
 
 int cmd_generate(const struct options *options) {
     struct generate g = { .options = options };
-    struct err err;
-    g.loop = loop_new(&err);
-    if (g.loop == NULL) return complain(&err);
+    g.loop = loop_new(&g.failure);
+    if (g.loop == NULL) return complain(&g.failure);
     signals_install(g.loop);
-    g.deployment = side_open(g.loop, options, OPT_SERVER, GENERATE_STARTUP_MS, &err);
-    int status = g.deployment != NULL ? generate_run(&g) : complain(&err);
+    generate_write(&g);
+    int status = generate_report(&g);
     gen_run_free(&g.run);
     deployment_free(&g.deployment);
     signals_uninstall();

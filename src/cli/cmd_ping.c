@@ -45,15 +45,16 @@ struct ping {
     int64_t sent_us, left;
     bool failed;
     struct err err;
+    struct err failure; /* why the last node was lost, or none could be reached */
 };
 
-static bool stopped(void) {
+static bool ping_is_stopped(void) {
     return *signals_stop_flag();
 }
 
 /* ---- measuring ---- */
 
-static void send_one(struct ping *p);
+static void ping_send(struct ping *p);
 
 static void on_pong(void *ctx, void *arg, const struct reply *reply) {
     struct ping *p = ctx;
@@ -67,49 +68,50 @@ static void on_pong(void *ctx, void *arg, const struct reply *reply) {
         client_reply_error(p->node->client, &reply->item, &p->err);
     } else {
         hist_add(p->node->now, (uint64_t)(took_us < 0 ? 0 : took_us));
-        if (p->left > 0 && !stopped()) send_one(p);
+        if (p->left > 0 && !ping_is_stopped()) ping_send(p);
     }
 }
 
-static void send_one(struct ping *p) {
+static void ping_send(struct ping *p) {
     const struct bytes words[] = { BYTES_LITERAL("PING") };
     p->sent_us = clock_mono_us();
     client_command(p->node->client, on_pong, p, NULL, 1, words);
 }
 
-static bool node_connect(struct ping *p, struct ping_node *node) {
+static bool ping_connect_node(struct ping *p, struct ping_node *node) {
     if (node->client != NULL && client_is_ready(node->client)) return true;
     client_close(&node->client);
     node->client = deployment_call_open(p->deployment, &node->address, &p->err);
     return node->client != NULL;
 }
 
-static void node_lost(struct ping *p, struct ping_node *node) {
+static void ping_lose_node(struct ping *p, struct ping_node *node) {
     if (p->err.code == ERR_INTERRUPTED) return;
     node->lost++;
+    p->failure = p->err;
     p->status = complain(&p->err);
     client_close(&node->client);
 }
 
-static void node_measure(struct ping *p, struct ping_node *node) {
+static void ping_measure_node(struct ping *p, struct ping_node *node) {
     hist_reset(node->now);
     p->node = node;
     p->left = p->options->count;
     p->failed = false;
-    if (!node_connect(p, node)) {
-        node_lost(p, node);
+    if (!ping_connect_node(p, node)) {
+        ping_lose_node(p, node);
         return;
     }
-    send_one(p);
-    while (!p->failed && p->left > 0 && !(stopped() && client_pending(node->client) == 0)) {
+    ping_send(p);
+    while (!p->failed && p->left > 0 && !(ping_is_stopped() && client_pending(node->client) == 0)) {
         loop_run_once(p->loop, PING_SLICE_MS);
         /* A server that has stopped answering is not waited for once the user has had enough. */
-        if (stopped()) break;
+        if (ping_is_stopped()) break;
     }
-    if (p->failed) node_lost(p, node);
+    if (p->failed) ping_lose_node(p, node);
     hist_merge(node->all, node->now);
     /* A reply that is still due would be taken for that of the next iteration. */
-    if (stopped()) client_close(&node->client);
+    if (ping_is_stopped()) client_close(&node->client);
 }
 
 /* ---- text ---- */
@@ -118,7 +120,7 @@ static const double percentiles[] = { 50, 95, 99, 99.9 };
 static const char *const percentile_names[] = { "p50", "p95", "p99", "p99.9" };
 enum { PERCENTILES = sizeof(percentiles) / sizeof(percentiles[0]) };
 
-static void table_duration(struct ping *p, double us) {
+static void ping_add_duration(struct ping *p, double us) {
     if (p->options->unit == OPT_UNIT_US) {
         table_number(p->table, "%.0f", us);
     } else {
@@ -126,7 +128,7 @@ static void table_duration(struct ping *p, double us) {
     }
 }
 
-static void print_head(struct ping *p) {
+static void ping_print_head(struct ping *p) {
     const char *unit = p->options->unit == OPT_UNIT_US ? "us" : "ms";
     table_text(p->table, "%s", deployment_is_cluster(p->deployment) ? "primary" : "server");
     table_number(p->table, "count");
@@ -138,38 +140,38 @@ static void print_head(struct ping *p) {
     table_end_row(p->table);
 }
 
-static void print_row(struct ping *p, const char *name, const struct hist *hist) {
+static void ping_print_row(struct ping *p, const char *name, const struct hist *hist) {
     table_text(p->table, "%s", name);
     table_number(p->table, "%" PRIu64, hist_count(hist));
     if (hist_count(hist) > 0) {
-        table_duration(p, (double)hist_min(hist));
-        table_duration(p, hist_mean(hist));
+        ping_add_duration(p, (double)hist_min(hist));
+        ping_add_duration(p, hist_mean(hist));
         for (int i = 0; i < PERCENTILES; i++)
-            table_duration(p, (double)hist_percentile(hist, percentiles[i]));
-        table_duration(p, (double)hist_max(hist));
+            ping_add_duration(p, (double)hist_percentile(hist, percentiles[i]));
+        ping_add_duration(p, (double)hist_max(hist));
     }
     table_end_row(p->table);
 }
 
-static void print_iteration(struct ping *p) {
+static void ping_print_iteration(struct ping *p) {
     if (p->options->output != OPT_OUTPUT_TEXT) return;
-    if (p->iteration == 0) print_head(p);
-    for (int i = 0; i < p->n_nodes; i++) print_row(p, p->nodes[i].name, p->nodes[i].now);
+    if (p->iteration == 0) ping_print_head(p);
+    for (int i = 0; i < p->n_nodes; i++) ping_print_row(p, p->nodes[i].name, p->nodes[i].now);
     table_print(p->table, stdout, 0);
     fflush(stdout);
 }
 
 /* The sum over iterations, where there were several. */
-static void print_total(struct ping *p) {
+static void ping_print_total(struct ping *p) {
     if (p->iteration < 2) return;
     fputs("all measurements\n", stdout);
-    for (int i = 0; i < p->n_nodes; i++) print_row(p, p->nodes[i].name, p->nodes[i].all);
+    for (int i = 0; i < p->n_nodes; i++) ping_print_row(p, p->nodes[i].name, p->nodes[i].all);
     table_print(p->table, stdout, 0);
 }
 
 /* ---- JSON ---- */
 
-static json_t *node_json(const struct ping_node *node) {
+static json_t *ping_node_json(const struct ping_node *node) {
     const struct hist *h = node->all;
     json_t *json = json_pack("{s:s, s:I, s:I}", "address", node->name, "count",
                              (json_int_t)hist_count(h), "lost", (json_int_t)node->lost);
@@ -186,20 +188,23 @@ static json_t *node_json(const struct ping_node *node) {
     return json;
 }
 
-static void print_json(struct ping *p, bool interrupted) {
+/* Also when the server could not be reached: then there are no nodes. */
+static void ping_print_json(struct ping *p) {
     json_t *nodes = json_array();
-    for (int i = 0; i < p->n_nodes; i++) json_array_append_new(nodes, node_json(&p->nodes[i]));
-    json_t *document = json_pack(
-        "{s:s, s:s, s:s, s:I, s:b, s:o}", "command", "ping", "endpoint",
-        deployment_endpoint(p->deployment)->label, "kind", deployment_kind(p->deployment),
-        "iterations", (json_int_t)p->iteration, "interrupted", interrupted, "nodes", nodes);
+    for (int i = 0; i < p->n_nodes; i++) json_array_append_new(nodes, ping_node_json(&p->nodes[i]));
+    const char *kind = p->deployment != NULL ? deployment_kind(p->deployment) : NULL;
+    json_t *document =
+        json_pack("{s:s, s:o, s:s?, s:I, s:b, s:o, s:o}", "command", "ping", "endpoint",
+                  side_label_json(p->options, OPT_SERVER), "kind", kind, "iterations",
+                  (json_int_t)p->iteration, "interrupted", ping_is_stopped(), "nodes", nodes,
+                  "error", json_of_error(&p->failure));
     struct err err;
     if (!json_out(document, p->status, &err)) p->status = complain(&err);
 }
 
 /* ---- the command ---- */
 
-static void load_nodes(struct ping *p) {
+static void ping_load_nodes(struct ping *p) {
     struct topology *t = deployment_topology(p->deployment);
     p->nodes = mem_zalloc(sizeof(*p->nodes) * (size_t)t->n_primaries);
     for (int i = 0; i < t->n_nodes && p->n_nodes < t->n_primaries; i++) {
@@ -213,29 +218,29 @@ static void load_nodes(struct ping *p) {
     topology_unref(&t);
 }
 
-static void wait_between(struct ping *p) {
+static void ping_wait_between(struct ping *p) {
     int64_t until_ms = clock_mono_ms() + p->options->sleep_ms;
-    for (int64_t left; !stopped() && (left = until_ms - clock_mono_ms()) > 0;)
+    for (int64_t left; !ping_is_stopped() && (left = until_ms - clock_mono_ms()) > 0;)
         loop_run_once(p->loop, left);
 }
 
-static void measure(struct ping *p) {
+static void ping_measure(struct ping *p) {
     int64_t wanted = p->options->iterations;
-    while (!stopped() && (wanted == 0 || p->iteration < wanted)) {
-        if (p->iteration > 0) wait_between(p);
-        if (stopped()) break;
+    while (!ping_is_stopped() && (wanted == 0 || p->iteration < wanted)) {
+        if (p->iteration > 0) ping_wait_between(p);
+        if (ping_is_stopped()) break;
         for (int i = 0; i < p->n_nodes; i++) {
-            if (stopped()) {
+            if (ping_is_stopped()) {
                 hist_reset(p->nodes[i].now);
             } else {
-                node_measure(p, &p->nodes[i]);
+                ping_measure_node(p, &p->nodes[i]);
             }
         }
-        print_iteration(p);
+        ping_print_iteration(p);
         p->iteration++;
     }
     /* Asked to go on until interrupted, an interruption is the proper end. */
-    if (stopped() && wanted != 0) p->status = STATUS_TROUBLE;
+    if (ping_is_stopped() && wanted != 0) p->status = STATUS_TROUBLE;
 }
 
 static void ping_close(struct ping *p) {
@@ -254,22 +259,22 @@ static void ping_close(struct ping *p) {
 
 int cmd_ping(const struct options *options) {
     struct ping p = { .options = options };
-    struct err err;
-    p.loop = loop_new(&err);
-    if (p.loop == NULL) return complain(&err);
+    p.loop = loop_new(&p.failure);
+    if (p.loop == NULL) return complain(&p.failure);
     signals_install(p.loop);
     p.table = table_new();
-    p.deployment = side_open(p.loop, options, OPT_SERVER, options->timeout_ms, &err);
+    p.deployment = side_open(p.loop, options, OPT_SERVER, options->timeout_ms, &p.failure);
     if (p.deployment == NULL) {
-        p.status = complain(&err);
+        p.status = complain(&p.failure);
     } else {
-        load_nodes(&p);
-        measure(&p);
-        if (options->output == OPT_OUTPUT_JSON) {
-            print_json(&p, stopped());
-        } else {
-            print_total(&p);
-        }
+        err_clear(&p.failure);
+        ping_load_nodes(&p);
+        ping_measure(&p);
+    }
+    if (options->output == OPT_OUTPUT_JSON) {
+        ping_print_json(&p);
+    } else {
+        ping_print_total(&p);
     }
     ping_close(&p);
     return p.status;

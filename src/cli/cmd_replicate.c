@@ -30,48 +30,33 @@ struct replicate_run {
     bool did_compare;
     struct progress *progress;
     char words[256];
+    char *scope;      /* owned */
     struct err error; /* ERR_NONE while all is well */
 };
 
 /* ---- settings ---- */
 
-static struct key_filter filter_of(const struct options *o) {
-    return (struct key_filter){ .pattern = o->key_pattern,
-                                .include = o->key_include.items,
-                                .n_include = o->key_include.n,
-                                .exclude = o->key_exclude.items,
-                                .n_exclude = o->key_exclude.n,
-                                .slots = o->key_slots.given ? &o->key_slots.set : NULL,
-                                .types = o->key_types.items,
-                                .n_types = o->key_types.n };
+/* A live job waits for an outage to end, unless a limit was asked for. */
+static int64_t replicate_outage_timeout_ms(const struct options *o) {
+    bool asked = options_is_given(o, "outage-timeout");
+    return o->mode == OPT_MODE_SCAN || asked ? o->copy.outage_timeout_ms : 0;
 }
 
-static struct replicate_settings settings_of(struct replicate_run *run) {
+static struct replicate_settings replicate_settings_of(struct replicate_run *run) {
     const struct options *o = run->options;
-    return (struct replicate_settings){ .filter = &run->filter,
-                                        .all_databases = o->databases.all,
-                                        .dbs = o->databases.dbs,
-                                        .n_dbs = o->databases.n,
-                                        .threads = (int)o->threads,
-                                        .batch_keys = (size_t)o->batch,
-                                        .pipeline = (size_t)o->pipeline,
-                                        .scan_count = o->scan_count,
-                                        .max_args = (size_t)o->max_args,
-                                        .buffer_bytes = o->buffer_memory_bytes,
-                                        .mem_limit_bytes = o->mem_limit_bytes,
-                                        .big_key_bytes = o->big_key_bytes,
-                                        .structured = o->type == OPT_TYPE_STRUCT,
-                                        .merge = o->merge,
-                                        .no_stream_id = o->no_stream_id,
-                                        .stream_prune = o->stream_prune,
-                                        .rate = (double)o->rate,
-                                        .sleep_ms = o->sleep_ms,
-                                        .outage_timeout_ms = o->outage_timeout_ms,
-                                        .no_ttl = o->no_ttl,
-                                        .no_functions = o->no_functions,
-                                        .preserve_idle = o->preserve_idle,
-                                        .dry_run = o->dry_run,
-                                        .log_keys = o->log_keys };
+    struct replicate_settings settings = { .copy = o->copy,
+                                           .filter = &run->filter,
+                                           .all_databases = o->databases.all,
+                                           .dbs = o->databases.dbs,
+                                           .n_dbs = o->databases.n,
+                                           .threads = (int)o->threads,
+                                           .scan_count = o->scan_count,
+                                           .buffer_bytes = o->buffer_memory_bytes,
+                                           .rate = (double)o->rate,
+                                           .sleep_ms = o->sleep_ms,
+                                           .no_functions = o->no_functions };
+    settings.copy.outage_timeout_ms = replicate_outage_timeout_ms(o);
+    return settings;
 }
 
 static struct compare_settings compare_settings_of(struct replicate_run *run) {
@@ -80,20 +65,20 @@ static struct compare_settings compare_settings_of(struct replicate_run *run) {
     s.mode = o->compare == OPT_COMPARE_FULL ? COMPARE_FULL : COMPARE_QUICK;
     s.both_directions = false;
     s.ttl_tolerance_ms = o->ttl_tolerance_ms;
-    s.no_ttl = o->no_ttl;
+    s.no_ttl = o->copy.no_ttl;
     s.filter = &run->filter;
     s.dbs = run->result.dbs;
     s.n_dbs = run->result.n_dbs;
     s.target_db_override = run->result.target_db;
     s.scan_count = o->scan_count;
-    s.mem_limit_bytes = o->mem_limit_bytes;
-    s.max_args = (size_t)o->max_args;
+    s.mem_limit_bytes = o->copy.mem_limit_bytes;
+    s.max_args = (size_t)o->copy.max_args;
     s.buffer_bytes = o->buffer_memory_bytes;
-    s.outage_timeout_ms = o->outage_timeout_ms;
+    s.outage_timeout_ms = o->copy.outage_timeout_ms;
     return s;
 }
 
-/* What tells one job from another, beside its two ends; shown by status. */
+/* The databases and filters of the job in words, for `longhaul status`. */
 static void describe(const struct options *o, char *text, size_t size) {
     FILE *out = fmemopen(text, size, "w");
     if (out == NULL) return;
@@ -115,6 +100,7 @@ static void describe(const struct options *o, char *text, size_t size) {
 static struct live_settings live_settings_of(struct replicate_run *run) {
     const struct options *o = run->options;
     describe(o, run->words, sizeof(run->words));
+    run->scope = options_scope(o, run->source_endpoint.db, run->target_endpoint.db);
     return (struct live_settings){ .only = o->mode == OPT_MODE_LIVEONLY,
                                    .capture = (enum capture_wish)o->capture,
                                    .poll_ms = o->poll_ms,
@@ -124,18 +110,14 @@ static struct live_settings live_settings_of(struct replicate_run *run) {
                                    .source = run->source_endpoint.label,
                                    .target = run->target_endpoint.label,
                                    .words = run->words,
+                                   .scope = run->scope,
+                                   .beside = o->beside,
+                                   .extra = (enum live_extra)o->extra,
                                    .max_delete_percent = (double)o->max_delete,
                                    .release_deletions = o->release_deletions,
                                    .resync_whole = o->resync == OPT_RESYNC_FULL,
                                    .lease_ms = o->lease_ms,
                                    .idle_timeout_ms = o->idle_timeout_ms };
-}
-
-static bool check_supported(const struct options *o, struct err *err) {
-    if (o->mode != OPT_MODE_SCAN && o->dry_run)
-        return err_set(err, ERR_USAGE, "--dry-run",
-                       "a live job has no end to report at; use --mode scan with it");
-    return true;
 }
 
 /* ---- progress ---- */
@@ -149,9 +131,9 @@ static void on_replicate_progress(void *ctx, const struct replicate_progress *p)
                  run->filter.n_exclude == 0 && run->filter.slots == NULL &&
                  run->filter.n_types == 0;
     bool copies = !p->live || strcmp(p->phase, "copying") == 0;
-    struct progress_state state = { .phase = run->options->dry_run ? "reading"
-                                             : p->live             ? p->phase
-                                                                   : "copying",
+    struct progress_state state = { .phase = run->options->copy.dry_run ? "reading"
+                                             : p->live                  ? p->phase
+                                                                        : "copying",
                                     .keys = done,
                                     .total = whole && copies ? p->keys_total : 0,
                                     .bytes = stat_get(&s->bytes),
@@ -177,23 +159,16 @@ static bool open_sides(struct replicate_run *run) {
     const struct options *o = run->options;
     if (!options_endpoint(o, OPT_SOURCE, &run->source_endpoint, &run->error)) return false;
     if (!options_endpoint(o, OPT_TARGET, &run->target_endpoint, &run->error)) return false;
-    run->source = side_open(run->loop, o, OPT_SOURCE, o->outage_timeout_ms, &run->error);
+    run->source = side_open(run->loop, o, OPT_SOURCE, o->copy.outage_timeout_ms, &run->error);
     if (run->source == NULL) return false;
-    run->target = side_open(run->loop, o, OPT_TARGET, o->outage_timeout_ms, &run->error);
+    run->target = side_open(run->loop, o, OPT_TARGET, o->copy.outage_timeout_ms, &run->error);
     return run->target != NULL;
 }
 
-/* A live job waits for whatever may pass, unless a limit was asked for. */
-static int64_t outage_timeout_of(const struct options *o) {
-    bool asked = options_is_given(o, "outage-timeout");
-    return o->mode == OPT_MODE_SCAN || asked ? o->outage_timeout_ms : 0;
-}
-
 static void copy(struct replicate_run *run) {
-    struct replicate_settings settings = settings_of(run);
+    struct replicate_settings settings = replicate_settings_of(run);
     struct live_settings live = live_settings_of(run);
     if (run->options->mode != OPT_MODE_SCAN) settings.live = &live;
-    settings.outage_timeout_ms = outage_timeout_of(run->options);
     run->progress = progress_new(run->options->progress);
     /* Who has lost the lease becomes the standby of who has it now. */
     do {
@@ -208,7 +183,7 @@ static void copy(struct replicate_run *run) {
 
 static void compare(struct replicate_run *run) {
     const struct options *o = run->options;
-    if (o->compare == OPT_COMPARE_NONE || o->dry_run || run->error.code != ERR_NONE) return;
+    if (o->compare == OPT_COMPARE_NONE || o->copy.dry_run || run->error.code != ERR_NONE) return;
     /* stopped: the source goes on changing */
     if (run->result.live && !run->result.summary.idle) return;
     struct compare_settings settings = compare_settings_of(run);
@@ -257,6 +232,7 @@ static void release(struct replicate_run *run) {
     compare_result_fini(&run->compared);
     deployment_free(&run->source);
     deployment_free(&run->target);
+    free(run->scope);
     endpoint_fini(&run->source_endpoint);
     endpoint_fini(&run->target_endpoint);
     signals_uninstall();
@@ -265,8 +241,7 @@ static void release(struct replicate_run *run) {
 }
 
 int cmd_replicate(const struct options *options) {
-    struct replicate_run run = { .options = options, .filter = filter_of(options) };
-    if (!check_supported(options, &run.error)) return complain(&run.error);
+    struct replicate_run run = { .options = options, .filter = options_filter(options) };
     run.loop = loop_new(&run.error);
     if (run.loop == NULL) return complain(&run.error);
     signals_install(run.loop);

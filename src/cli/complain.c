@@ -19,3 +19,8 @@ int complain(const struct err *err) {
     int status = err_exit_status(err->code);
     return status == STATUS_DONE ? STATUS_TROUBLE : status;
 }
+
+int complain_usage(const struct err *err) {
+    int status = complain(err);
+    return err->code == ERR_USAGE ? STATUS_USAGE : status;
+}

@@ -12,7 +12,9 @@ enum {
     WIDTH_DEFAULT = 80,
     INDENT = 2,
     HELP_COLUMN = 28,
+    STATUS_COLUMN = 6,
     LINE_MAX_LEN = 256,
+    SHORT_HELP_OPTIONS = 30, /* a command with more options shows those of level BASIC */
 };
 
 const char help_version[] = "longhaul " LONGHAUL_VERSION;
@@ -103,16 +105,37 @@ static void print_option(FILE *out, const struct option *option, size_t width) {
     print_entry(out, term, text, HELP_COLUMN, width);
 }
 
-static void print_section(FILE *out, enum command_id id, enum option_section section,
+static bool is_shown(const struct option *option, enum command_id id, bool all) {
+    return option_belongs_to(option, id) && (all || option->level == OPTION_LEVEL_BASIC);
+}
+
+static unsigned count_options(enum command_id id, bool all) {
+    unsigned n = 0;
+    for (size_t i = 0; i < option_count; i++) n += is_shown(&option_table[i], id, all);
+    return n;
+}
+
+static void print_section(FILE *out, enum command_id id, enum option_section section, bool all,
                           size_t width) {
     bool any = false;
     for (size_t i = 0; i < option_count; i++) {
         const struct option *option = &option_table[i];
-        if (option->section != section || !option_belongs_to(option, id)) continue;
+        if (option->section != section || !is_shown(option, id, all)) continue;
         if (!any) fprintf(out, "\n%s:\n", option_section_title(section));
         any = true;
         print_option(out, option, width);
     }
+}
+
+static void print_more(FILE *out, enum command_id id, size_t width) {
+    char text[LINE_MAX_LEN];
+    unsigned more = count_options(id, true) - count_options(id, false);
+    snprintf(text, sizeof(text), "%u more options, for special cases, are shown by: %s", more,
+             "longhaul ");
+    fputc('\n', out);
+    size_t used = strlen(text);
+    snprintf(text + used, sizeof(text) - used, "%s --help all", commands[id].name);
+    wrap(out, text, 0, 0, width);
 }
 
 static void print_paragraphs(FILE *out, const char *text, size_t width) {
@@ -136,21 +159,39 @@ static void print_examples(FILE *out, const char *text) {
     }
 }
 
+/* Lines "N meaning". */
+static void print_statuses(FILE *out, const char *text, size_t width) {
+    char status[8], meaning[LINE_MAX_LEN];
+    if (text == NULL) return;
+    fputs("\nExit status:\n", out);
+    while (*text != '\0') {
+        size_t len = strcspn(text, "\n"), word = strcspn(text, " ");
+        snprintf(status, sizeof(status), "%.*s", (int)word, text);
+        snprintf(meaning, sizeof(meaning), "%.*s", (int)(len - word - 1), text + word + 1);
+        print_entry(out, status, meaning, STATUS_COLUMN, width);
+        text += len + (text[len] == '\n');
+    }
+    print_entry(out, "64", "the command line is wrong; nothing was done", STATUS_COLUMN, width);
+}
+
 static void print_endpoints(FILE *out, size_t width) {
     fputs("\nEndpoints:\n", out);
     for (const char *const *form = help_endpoint_forms; *form != NULL; form += 2)
         print_entry(out, form[0], form[1], HELP_COLUMN, width);
 }
 
-void help_print_command(FILE *out, enum command_id id, size_t width) {
+void help_print_command(FILE *out, enum command_id id, bool all, size_t width) {
     char usage[LINE_MAX_LEN];
+    bool short_form = !all && count_options(id, true) > SHORT_HELP_OPTIONS;
     fprintf(out, "Usage: %s\n", command_usage(id, usage, sizeof(usage)));
     print_paragraphs(out, commands[id].description, width);
     print_examples(out, commands[id].examples);
     if (help_has_endpoints(id)) print_endpoints(out, width);
+    print_statuses(out, commands[id].statuses, width);
     for (int section = 0; section < OPTION_SECTION_COUNT; section++)
-        print_section(out, id, (enum option_section)section, width);
+        print_section(out, id, (enum option_section)section, !short_form, width);
     if (!command_has_options(id)) return;
+    if (short_form) print_more(out, id, width);
     fputc('\n', out);
     wrap(
         out,
@@ -171,6 +212,8 @@ void help_print(FILE *out, size_t width) {
                         "longhaul replicate source:6379 target:6379\n"
                         "See it work without a server of your own\n"
                         "longhaul demo\n"
-                        "All options of a command\n"
-                        "longhaul replicate --help");
+                        "The options of a command that matter most\n"
+                        "longhaul replicate --help\n"
+                        "All of its options\n"
+                        "longhaul replicate --help all");
 }

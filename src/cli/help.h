@@ -18,7 +18,8 @@ extern const char *const help_endpoint_forms[];
 
 /* `longhaul --help` and `longhaul COMMAND --help`, wrapped to `width` columns. */
 void help_print(FILE *out, size_t width);
-void help_print_command(FILE *out, enum command_id command, size_t width);
+/* all: also options of level MORE, which are left out where a command has many. */
+void help_print_command(FILE *out, enum command_id command, bool all, size_t width);
 
 /* Columns of the terminal behind `out`, within what reads well; 80 where there is none. */
 size_t help_width(FILE *out);

@@ -1,7 +1,6 @@
 /* longhaul: the command line is read, secrets are taken out of sight, and the command is called.
  *
- * Exit status: 0 done, 1 done with findings, 2 trouble; a wrong command line is trouble, in one
- * line. */
+ * Exit status: 0 done, 1 done with findings, 2 trouble, 64 a wrong command line. */
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -15,22 +14,39 @@
 #include "cli/options.h"
 #include "cli/secrets.h"
 
+static int show_help_all(void) {
+    help_print(stdout, help_width(stdout));
+    for (int id = 0; id < COMMAND_COUNT; id++) {
+        fputc('\n', stdout);
+        help_print_command(stdout, (enum command_id)id, true, help_width(stdout));
+    }
+    return STATUS_DONE;
+}
+
 static int show_help(const struct options *options) {
-    if (options->words[0] == NULL) {
+    const char *name = options->words[0];
+    bool all = options->words[1] != NULL && strcmp(options->words[1], "all") == 0;
+    struct err err;
+    if (name == NULL) {
         help_print(stdout, help_width(stdout));
         return STATUS_DONE;
     }
-    const struct command *command = command_find(options->words[0]);
+    if (strcmp(name, "all") == 0) return show_help_all();
+    const struct command *command = command_find(name);
     if (command == NULL) {
-        struct err err;
-        const char *near = command_suggest(options->words[0]);
+        const char *near = command_suggest(name);
         err_set(&err, ERR_USAGE, NULL,
                 near != NULL ? "unknown command \"%.40s\"; did you mean %s?"
                              : "unknown command \"%.40s\"; see longhaul --help",
-                options->words[0], near);
-        return complain(&err);
+                name, near);
+        return complain_usage(&err);
     }
-    help_print_command(stdout, (enum command_id)(command - commands), help_width(stdout));
+    if (options->words[1] != NULL && !all) {
+        err_set(&err, ERR_USAGE, NULL, "\"%.40s\" is unknown; expected all, or nothing",
+                options->words[1]);
+        return complain_usage(&err);
+    }
+    help_print_command(stdout, (enum command_id)(command - commands), all, help_width(stdout));
     return STATUS_DONE;
 }
 
@@ -46,7 +62,7 @@ static int show_manual(void) {
 
 static int show_completion(const struct options *options) {
     struct err err;
-    return completion_print(stdout, options->words[0], &err) ? STATUS_DONE : complain(&err);
+    return completion_print(stdout, options->words[0], &err) ? STATUS_DONE : complain_usage(&err);
 }
 
 static int dispatch(const struct options *options) {
@@ -92,13 +108,13 @@ static int run(struct options *options, int argc, char **argv) {
     struct err err = { 0 };
     bool good = options_parse(options, argc, argv, environ, &err);
     secrets_hide(argc, argv);
-    if (!good) return complain(&err);
+    if (!good) return complain_usage(&err);
     if (options->help) {
-        help_print_command(stdout, options->command, help_width(stdout));
+        help_print_command(stdout, options->command, options->help_all, help_width(stdout));
         return STATUS_DONE;
     }
     log_set_level((enum log_level)options->log_level);
-    if (!options_load_secrets(options, &err)) return complain(&err);
+    if (!options_load_secrets(options, &err)) return complain_usage(&err);
     return dispatch(options);
 }
 
@@ -114,7 +130,7 @@ int main(int argc, char **argv) {
     tune_allocator();
     if (argc < 2) {
         help_print(stderr, help_width(stderr));
-        return STATUS_TROUBLE;
+        return STATUS_USAGE;
     }
     static char help[] = "help", version[] = "version";
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) argv[1] = help;

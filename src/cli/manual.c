@@ -191,7 +191,9 @@ static void print_surroundings(FILE *out) {
     fputs(
         ".Sh EXIT STATUS\n.Bl -tag -width 2n\n.It 0\nDone, and nothing to complain about.\n.It 1\n"
         "Done, with findings: keys given up, differences, or problems found.\n.It 2\n"
-        "Trouble: a wrong command line, a side that cannot be used, or an interruption.\n.El\n",
+        "Trouble: a side that cannot be used, a result that cannot be written, or an interruption.\n"
+        ".It 64\nThe command line, a variable of the environment or the configuration file is wrong; "
+        "nothing was done.\n.El\n",
         out);
 }
 

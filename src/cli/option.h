@@ -35,6 +35,7 @@ enum option_section {
 enum option_type {
     OPTION_FLAG,      /* bool */
     OPTION_NUMBER,    /* int64_t */
+    OPTION_COUNT,     /* uint64_t */
     OPTION_SIZE,      /* uint64_t, bytes */
     OPTION_DURATION,  /* int64_t, milliseconds */
     OPTION_CHOICE,    /* int: index of the word */
@@ -48,6 +49,19 @@ enum option_type {
     OPTION_DURATIONS, /* struct int_range of milliseconds */
     OPTION_SLOTS,     /* struct opt_slots */
     OPTION_DATABASES, /* struct opt_databases */
+};
+
+/* Does the option decide what is on the target? Each row of options.def says it, so that a new
+ * option cannot be left out of a live job's identity unnoticed. */
+enum option_effect {
+    OPTION_EFFECT_CONTENT, /* which keys are there, or what they hold; part of the job's scope */
+    OPTION_EFFECT_MANNER,  /* how the copy is made or shown */
+    OPTION_EFFECT_ALIAS    /* another way to write an option with a row of its own */
+};
+
+enum option_level {
+    OPTION_LEVEL_BASIC, /* in `longhaul COMMAND --help` */
+    OPTION_LEVEL_MORE   /* only in `longhaul COMMAND --help all` */
 };
 
 struct option_limits {
@@ -70,6 +84,8 @@ struct option {
     const char *text; /* the default; NULL: none */
     enum option_section section;
     unsigned commands;
+    enum option_effect effect;
+    enum option_level level;
     const char *help;
 };
 

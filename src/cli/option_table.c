@@ -21,7 +21,8 @@
     { .words = (list) }
 
 const struct option option_table[] = {
-#define OPTION(name_, letter_, value_, type_, field_, limits_, text_, section_, commands_, help_)  \
+#define OPTION(name_, letter_, value_, type_, field_, limits_, text_, section_, commands_,         \
+               effect_, level_, help_)                                                             \
     { .name = name_,                                                                               \
       .letter = letter_,                                                                           \
       .value = value_,                                                                             \
@@ -31,6 +32,8 @@ const struct option option_table[] = {
       .text = text_,                                                                               \
       .section = OPTION_SECTION_##section_,                                                        \
       .commands = commands_,                                                                       \
+      .effect = OPTION_EFFECT_##effect_,                                                           \
+      .level = OPTION_LEVEL_##level_,                                                              \
       .help = help_ },
 #include "cli/options.def"
 #undef OPTION
@@ -40,6 +43,7 @@ const size_t option_count = sizeof(option_table) / sizeof(option_table[0]);
 /* The compiler compares each row's type with that of its field. */
 #define C_FLAG bool
 #define C_NUMBER int64_t
+#define C_COUNT uint64_t
 #define C_SIZE uint64_t
 #define C_DURATION int64_t
 #define C_CHOICE int
@@ -53,7 +57,8 @@ const size_t option_count = sizeof(option_table) / sizeof(option_table[0]);
 #define C_DURATIONS struct int_range
 #define C_SLOTS struct opt_slots
 #define C_DATABASES struct opt_databases
-#define OPTION(name, letter, value, type, field, limits, text, section, commands, help)            \
+#define OPTION(name, letter, value, type, field, limits, text, section, commands, effect, level,   \
+               help)                                                                               \
     _Static_assert(                                                                                \
         __builtin_types_compatible_p(__typeof__(((struct options *)0)->field), C_##type), name);   \
     _Static_assert(sizeof(name) <= OPTION_NAME_MAX, name);

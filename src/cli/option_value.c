@@ -50,6 +50,14 @@ static bool parse_number(const struct option *option, void *field, const char *t
     return true;
 }
 
+static bool parse_count(const struct option *option, void *field, const char *text,
+                        const char *place, struct err *err) {
+    int64_t number;
+    if (!parse_number(option, &number, text, place, err)) return false;
+    *(uint64_t *)field = (uint64_t)number;
+    return true;
+}
+
 static bool check_size(const struct option *option, uint64_t bytes, const char *text,
                        const char *place, struct err *err) {
     const struct option_limits *limits = &option->limits;
@@ -266,14 +274,14 @@ static bool parse_databases(const struct option *option, void *field, const char
 bool option_value_parse(const struct option *option, void *field, const char *text,
                         const char *place, struct err *err) {
     static parse_fn *const parsers[] = {
-        [OPTION_FLAG] = parse_flag,           [OPTION_NUMBER] = parse_number,
-        [OPTION_SIZE] = parse_size,           [OPTION_DURATION] = parse_duration,
-        [OPTION_CHOICE] = parse_choice,       [OPTION_STRING] = parse_string,
-        [OPTION_SECRET] = parse_string,       [OPTION_LIST] = parse_list,
-        [OPTION_TYPES] = parse_types,         [OPTION_CHOICES] = parse_choices,
-        [OPTION_RANGE] = parse_range,         [OPTION_SIZES] = parse_sizes,
-        [OPTION_DURATIONS] = parse_durations, [OPTION_SLOTS] = parse_slots,
-        [OPTION_DATABASES] = parse_databases,
+        [OPTION_FLAG] = parse_flag,         [OPTION_NUMBER] = parse_number,
+        [OPTION_COUNT] = parse_count,       [OPTION_SIZE] = parse_size,
+        [OPTION_DURATION] = parse_duration, [OPTION_CHOICE] = parse_choice,
+        [OPTION_STRING] = parse_string,     [OPTION_SECRET] = parse_string,
+        [OPTION_LIST] = parse_list,         [OPTION_TYPES] = parse_types,
+        [OPTION_CHOICES] = parse_choices,   [OPTION_RANGE] = parse_range,
+        [OPTION_SIZES] = parse_sizes,       [OPTION_DURATIONS] = parse_durations,
+        [OPTION_SLOTS] = parse_slots,       [OPTION_DATABASES] = parse_databases,
     };
     return parsers[option->type](option, field, text, place, err);
 }

@@ -6,6 +6,7 @@
  */
 #include "cli/options.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,39 +16,10 @@
 #include "cli/options_priv.h"
 #include "cli/secrets.h"
 
+#define ENV_PREFIX "LONGHAUL_"
+#define ENV_PREFIX_LEN (sizeof(ENV_PREFIX) - 1)
+
 enum { QUOTE_MAX = 80, PLACE_MAX = 80, USAGE_MAX = 160, OWNERS_MAX = 200 };
-
-static void *field_of(struct options *options, const struct option *option) {
-    return (char *)options + option->offset;
-}
-
-bool options_set(struct options *options, const struct option *option, enum option_origin origin,
-                 const char *text, const char *place, struct err *err) {
-    unsigned char *current = &options->origin[option - option_table];
-    if (*current > origin) return true;
-    if (*current == origin && !option_is_repeatable(option))
-        return err_set(err, ERR_USAGE, place, "given twice");
-    void *field = field_of(options, option);
-    if (*current < origin) {
-        option_value_free(option, field);
-        if (option->type == OPTION_CHOICES) *(uint64_t *)field = 0;
-        if (option->type == OPTION_SLOTS) *(struct opt_slots *)field = (struct opt_slots){ 0 };
-    }
-    *current = (unsigned char)origin;
-    return option_value_parse(option, field, text, place, err);
-}
-
-enum option_origin options_origin(const struct options *options, const char *name) {
-    const struct option *option = option_find(name, strlen(name), options->command);
-    if (option == NULL) return ORIGIN_NONE;
-    const char *field = (const char *)options + option->offset;
-    if (option->type == OPTION_FLAG && !*(const bool *)field) return ORIGIN_NONE;
-    return options->origin[option - option_table];
-}
-
-bool options_is_given(const struct options *options, const char *name) {
-    return options_origin(options, name) > ORIGIN_DEFAULT;
-}
 
 static bool set_defaults(struct options *options, struct err *err) {
     for (size_t i = 0; i < option_count; i++) {
@@ -142,9 +114,22 @@ static bool take_value(struct args *args, const struct option *option, const cha
     return true;
 }
 
+/* "--help", "--help all" or "--help=all". */
+static bool take_help(struct args *args, const char *value, struct err *err) {
+    char quoted[QUOTE_MAX];
+    if (value == NULL && args->at < args->argc && strcmp(args->argv[args->at], "all") == 0)
+        value = args->argv[args->at++];
+    args->options->help = true;
+    args->options->help_all = value != NULL;
+    if (value == NULL || strcmp(value, "all") == 0) return true;
+    return err_set(err, ERR_USAGE, "--help", "\"%s\" is unknown; expected all, or nothing",
+                   bytes_escape(bytes_of_str(value), quoted, sizeof(quoted)));
+}
+
 static bool take_option(struct args *args, const struct option *option, const char *value,
                         struct err *err) {
     char place[PLACE_MAX];
+    if (strcmp(option->name, "help") == 0) return take_help(args, value, err);
     snprintf(place, sizeof(place), "--%s", option->name);
     if (value == NULL && option->type == OPTION_FLAG) value = "true";
     if (value == NULL && !take_value(args, option, &value, err)) return false;
@@ -202,6 +187,35 @@ static const char *env_get(char *const *env, const char *name) {
     return NULL;
 }
 
+/* Some option of any command, or a typing error: what looks like a setting must not be ignored. */
+static bool check_env_name(const struct options *options, const char *variable, struct err *err) {
+    char quoted[QUOTE_MAX], name[OPTION_ENV_MAX] = "";
+    size_t len = strcspn(variable, "=");
+    for (size_t i = 0; i < option_count; i++) {
+        option_env_name(&option_table[i], name);
+        if (strlen(name) == len && memcmp(name, variable, len) == 0) return true;
+    }
+    bytes_escape(bytes_of(variable, len), quoted, sizeof(quoted));
+    char plain[OPTION_ENV_MAX];
+    snprintf(plain, sizeof(plain), "%.*s", (int)(len - ENV_PREFIX_LEN), variable + ENV_PREFIX_LEN);
+    for (char *c = plain; *c != '\0'; c++) *c = *c == '_' ? '-' : (char)tolower((unsigned char)*c);
+    const struct option *near = option_suggest(plain, strlen(plain), options->command);
+    if (near == NULL)
+        return err_set(err, ERR_USAGE, quoted,
+                       "this variable of the environment names no option; remove it");
+    return err_set(err, ERR_USAGE, quoted,
+                   "this variable of the environment names no option; did you mean %s?",
+                   option_env_name(near, name));
+}
+
+static bool check_env(const struct options *options, char *const *env, struct err *err) {
+    if (!command_has_options(options->command)) return true;
+    for (; env != NULL && *env != NULL; env++)
+        if (strncmp(*env, ENV_PREFIX, ENV_PREFIX_LEN) == 0 && !check_env_name(options, *env, err))
+            return false;
+    return true;
+}
+
 static bool read_env(struct options *options, char *const *env, struct err *err) {
     char name[OPTION_ENV_MAX];
     for (size_t i = 0; i < option_count; i++) {
@@ -249,13 +263,13 @@ bool options_parse(struct options *options, int argc, char *const *argv, char *c
     };
     if (!set_defaults(options, err) || !read_args(&args, err)) return false;
     if (options->help) return true;
-    return check_words(&args, err) && read_env(options, env, err) &&
+    return check_words(&args, err) && check_env(options, env, err) && read_env(options, env, err) &&
            options_read_config(options, err) && options_settle(options, err);
 }
 
 void options_fini(struct options *options) {
     for (size_t i = 0; i < option_count; i++)
-        option_value_free(&option_table[i], field_of(options, &option_table[i]));
+        option_value_free(&option_table[i], (char *)options + option_table[i].offset);
     for (size_t i = 0; i < OPT_SIDES; i++) endpoint_wipe(&options->side[i].uri);
     for (size_t i = 0; i < COMMAND_WORDS_MAX; i++) free(options->words[i]);
     free(options->origin);

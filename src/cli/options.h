@@ -19,6 +19,8 @@
 #include "base/log.h"
 #include "base/slot.h"
 #include "cli/command.h"
+#include "copy/filter.h"
+#include "copy/settings.h"
 #include "generate/settings.h"
 #include "server/endpoint.h"
 
@@ -52,6 +54,7 @@ enum {
 enum opt_mode { OPT_MODE_SCAN, OPT_MODE_LIVE, OPT_MODE_LIVEONLY };
 enum opt_capture { OPT_CAPTURE_AUTO, OPT_CAPTURE_TRACKING, OPT_CAPTURE_NOTIFICATIONS };
 enum opt_resync { OPT_RESYNC_AUTO, OPT_RESYNC_FULL };
+enum opt_extra { OPT_EXTRA_HOLD, OPT_EXTRA_DELETE, OPT_EXTRA_KEEP };
 enum opt_type { OPT_TYPE_DUMP, OPT_TYPE_STRUCT };
 enum opt_compare { OPT_COMPARE_QUICK, OPT_COMPARE_FULL, OPT_COMPARE_NONE, OPT_COMPARE_DIGEST };
 enum opt_read_from { OPT_READ_FROM_PRIMARY, OPT_READ_FROM_REPLICA };
@@ -99,7 +102,8 @@ enum opt_side_id { OPT_SOURCE, OPT_TARGET, OPT_SERVER, OPT_SIDES };
 
 struct options {
     enum command_id command;
-    bool help; /* --help was given: nothing else is checked */
+    bool help;     /* --help was given: nothing else is checked */
+    bool help_all; /* --help all */
     /* positional arguments that are no endpoints (help COMMAND, completion SHELL) */
     char *words[COMMAND_WORDS_MAX];
     size_t n_words;
@@ -108,7 +112,6 @@ struct options {
     bool cluster; /* --cluster where a command has two sides */
     int64_t timeout_ms;
     int64_t connect_timeout_ms;
-    int64_t outage_timeout_ms; /* 0: for ever */
 
     int read_from; /* enum opt_read_from */
     struct opt_databases databases;
@@ -118,17 +121,12 @@ struct options {
     struct opt_list key_include;
     struct opt_list key_exclude;
     struct opt_slots key_slots;
-    uint64_t mem_limit_bytes; /* 0: none */
-    bool no_ttl;
-    bool no_functions, preserve_idle;
+    bool no_functions;
 
-    int mode;         /* enum opt_mode */
-    int type;         /* enum opt_type; --struct is in it */
-    bool struct_type; /* --struct as given */
-    bool merge, no_stream_id, stream_prune;
-    uint64_t big_key_bytes; /* 0: never in pieces */
-    bool dry_run;
-    bool log_keys;
+    struct copy_settings copy; /* structured follows from type */
+    int mode;                  /* enum opt_mode */
+    int type;                  /* enum opt_type; --struct is in it */
+    bool struct_type;          /* --struct as given */
 
     int capture; /* enum opt_capture */
     int64_t poll_ms, lease_ms;
@@ -137,12 +135,11 @@ struct options {
     char *state_dir, *job;   /* NULL: none; one made from what is copied */
     int resync;              /* enum opt_resync */
     bool release_deletions;
+    char *beside; /* a job whose keys this one may write too; NULL: none */
+    int extra;    /* enum opt_extra */
 
-    int64_t threads;  /* 0: automatic */
-    int64_t batch;    /* 0: automatic */
-    int64_t pipeline; /* 0: automatic */
+    int64_t threads; /* 0: automatic */
     int64_t scan_count;
-    int64_t max_args;
     uint64_t buffer_memory_bytes;
     int64_t sleep_ms; /* replicate, compare: after each page of a scan; ping: between iterations */
     int64_t rate;     /* keys a second; 0: unlimited */
@@ -198,6 +195,14 @@ bool options_is_given(const struct options *options, const char *name);
  */
 bool options_endpoint(const struct options *options, enum opt_side_id side,
                       struct endpoint *endpoint, struct err *err);
+
+/* Which keys the options choose; borrows from them. */
+struct key_filter options_filter(const struct options *options);
+
+/* The scope of a live job: canonical JSON (an object with sorted keys) of every option that decides
+ * what is on the target, and of the databases. Equal choices give equal text, different choices
+ * different text. To be freed. */
+char *options_scope(const struct options *options, int source_db, int target_db);
 
 /* Frees what it holds; secrets are wiped before. */
 void options_fini(struct options *options);

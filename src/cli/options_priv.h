@@ -23,6 +23,10 @@ bool options_set(struct options *options, const struct option *option, enum opti
 /* Where the option of this name got its value; a flag that was switched off counts as not given. */
 enum option_origin options_origin(const struct options *options, const char *name);
 
+/* Was a value given anywhere, be it that a flag is switched off? Is the flag on? */
+bool options_is_set(const struct options *options, const char *name);
+bool options_is_on(const struct options *options, const char *name);
+
 /* Reads the file that --config names. */
 bool options_read_config(struct options *options, struct err *err);
 

@@ -66,13 +66,43 @@ static bool settle_strength(struct options *options, struct err *err) {
     return true;
 }
 
+struct no_effect {
+    const char *name;
+    const char *why;
+};
+
+/* Refuses options of the command line that would do nothing. */
+static bool refuse_without_effect(const struct options *options, const struct no_effect *list,
+                                  size_t n, struct err *err) {
+    char place[OPTION_NAME_MAX + 2];
+    for (size_t i = 0; i < n; i++) {
+        if (options_origin(options, list[i].name) != ORIGIN_COMMAND_LINE) continue;
+        snprintf(place, sizeof(place), "--%s", list[i].name);
+        return err_set(err, ERR_USAGE, place, "has no effect here: %s", list[i].why);
+    }
+    return true;
+}
+
+#define REFUSE_WITHOUT_EFFECT(options, list, err)                                                  \
+    refuse_without_effect(options, list, sizeof(list) / sizeof((list)[0]), err)
+
+static bool check_sample(const struct options *options, struct err *err) {
+    static const struct no_effect without_sample[] = { { "seed", "add --sample N" } };
+    static const struct no_effect without_ttl[] = {
+        { "ttl-tolerance", "--no-ttl leaves expiry out of the comparison" }
+    };
+    if (options->sample == 0 && !REFUSE_WITHOUT_EFFECT(options, without_sample, err)) return false;
+    return !options->copy.no_ttl || REFUSE_WITHOUT_EFFECT(options, without_ttl, err);
+}
+
 static bool settle_compare(struct options *options, struct err *err) {
     if (options->command == COMMAND_COMPARE) {
-        return settle_strength(options, err) && check_repair(options, err);
+        return settle_strength(options, err) && check_repair(options, err) &&
+               check_sample(options, err);
     }
     if (!settle_choice(options, "quick", "compare", &options->compare, OPT_COMPARE_QUICK, err))
         return false;
-    if (!options->dry_run || options->compare == OPT_COMPARE_NONE) return true;
+    if (!options->copy.dry_run || options->compare == OPT_COMPARE_NONE) return true;
     if (options_origin(options, "compare") == ORIGIN_COMMAND_LINE ||
         options_origin(options, "quick") == ORIGIN_COMMAND_LINE)
         return err_set(err, ERR_USAGE, NULL,
@@ -97,22 +127,61 @@ static bool refuse_pair(const struct options *options, const char *a, const char
     return err_set(err, ERR_USAGE, NULL, "--%s and --%s contradict each other: %s", a, b, why);
 }
 
-/* It becomes part of keys on the target, between braces, and a field of the record. */
+#define JOB_NAME_RULE "a name has 1 to %d letters, digits, '.', '_' and '-'"
+
+/* The name becomes part of keys on the target, between braces, and a field of the record. */
+static bool is_job_name(const char *name) {
+    size_t plain =
+        strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+    return name[0] != '\0' && name[plain] == '\0' && plain < RECORD_JOB_MAX;
+}
+
 static bool check_job(const struct options *options, struct err *err) {
-    const char *job = options->job;
-    if (job == NULL) return true;
-    size_t plain = strspn(job, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
-    if (job[0] != '\0' && job[plain] == '\0' && plain < RECORD_JOB_MAX) return true;
-    return err_set(err, ERR_USAGE, "--job", "a name has 1 to %d letters, digits, '.', '_' and '-'",
-                   RECORD_JOB_MAX - 1);
+    if (options->job == NULL || is_job_name(options->job)) return true;
+    return err_set(err, ERR_USAGE, "--job", JOB_NAME_RULE, RECORD_JOB_MAX - 1);
+}
+
+/* Options that the mode leaves without effect. */
+static bool check_live(const struct options *options, struct err *err) {
+    if (options->copy.dry_run)
+        return err_set(err, ERR_USAGE, "--dry-run",
+                       "a live job has no end to report at; use --mode scan with it");
+    if (options->beside != NULL && !is_job_name(options->beside))
+        return err_set(err, ERR_USAGE, "--beside", JOB_NAME_RULE, RECORD_JOB_MAX - 1);
+    return check_job(options, err);
+}
+
+#define NEVER_COMPARES                                                                             \
+    "a live job compares only when --idle-timeout ends it; add that, or run longhaul compare"
+
+static bool check_effects(const struct options *options, struct err *err) {
+    static const struct no_effect without_end[] = { { "compare", NEVER_COMPARES },
+                                                    { "quick", NEVER_COMPARES },
+                                                    { "show-diffs", NEVER_COMPARES },
+                                                    { "ttl-tolerance", NEVER_COMPARES } };
+    static const struct no_effect liveonly[] = {
+        { "extra", "--mode liveonly makes no first copy, so it knows no keys that are extra" }
+    };
+    static const struct no_effect without_ttl[] = {
+        { "ttl-tolerance", "--no-ttl leaves expiry out of the comparison" }
+    };
+    static const struct no_effect not_compared[] = { { "ttl-tolerance", "nothing is compared" } };
+    bool endless = options->mode != OPT_MODE_SCAN && options->idle_timeout_ms == 0;
+    if (endless && !REFUSE_WITHOUT_EFFECT(options, without_end, err)) return false;
+    if (options->mode == OPT_MODE_LIVEONLY && !REFUSE_WITHOUT_EFFECT(options, liveonly, err))
+        return false;
+    if (options->copy.no_ttl && !REFUSE_WITHOUT_EFFECT(options, without_ttl, err)) return false;
+    return options->compare != OPT_COMPARE_NONE ||
+           REFUSE_WITHOUT_EFFECT(options, not_compared, err);
 }
 
 static bool settle_live(const struct options *options, struct err *err) {
     static const char *const of_live[] = {
-        "--capture",    "--poll",  "--state-dir",         "--job",          "--resync",
-        "--max-delete", "--lease", "--release-deletions", "--idle-timeout", "--gather"
+        "--capture",      "--poll",       "--state-dir", "--job",
+        "--resync",       "--max-delete", "--lease",     "--release-deletions",
+        "--idle-timeout", "--gather",     "--extra",     "--beside"
     };
-    if (options->mode != OPT_MODE_SCAN) return check_job(options, err);
+    if (options->mode != OPT_MODE_SCAN) return check_live(options, err);
     for (size_t i = 0; i < sizeof(of_live) / sizeof(of_live[0]); i++)
         if (options_origin(options, of_live[i] + 2) == ORIGIN_COMMAND_LINE)
             return err_set(err, ERR_USAGE, of_live[i], "is for following changes; add --mode live");
@@ -122,6 +191,7 @@ static bool settle_live(const struct options *options, struct err *err) {
 static bool settle_replicate(struct options *options, struct err *err) {
     if (!settle_choice(options, "struct", "type", &options->type, OPT_TYPE_STRUCT, err))
         return false;
+    options->copy.structured = options->type == OPT_TYPE_STRUCT;
     if (options->compare == OPT_COMPARE_NONE &&
         !refuse_pair(options, "show-diffs", "compare", "nothing is compared", err))
         return false;
@@ -131,7 +201,7 @@ static bool settle_replicate(struct options *options, struct err *err) {
             options_origin(options, structured[i] + 2) == ORIGIN_COMMAND_LINE)
             return err_set(err, ERR_USAGE, structured[i],
                            "is for copies by commands; add --type struct");
-    return settle_live(options, err);
+    return settle_live(options, err) && check_effects(options, err);
 }
 
 /* Of one of both places the job must be known. */
@@ -152,11 +222,11 @@ static bool settle_generate(struct options *options, struct err *err) {
     struct gen_settings *generate = &options->generate;
     if (generate->types == 0) generate->types = GEN_TYPES_ALL;
     generate->rate = options->rate;
-    generate->pipeline = options->pipeline;
-    generate->batch = options->batch;
-    generate->max_args = options->max_args;
+    generate->pipeline = (int64_t)options->copy.pipeline;
+    generate->batch = (int64_t)options->copy.batch_keys;
+    generate->max_args = (int64_t)options->copy.max_args;
     generate->timeout_ms = options->timeout_ms;
-    generate->outage_timeout_ms = options->outage_timeout_ms;
+    generate->outage_timeout_ms = options->copy.outage_timeout_ms;
     generate->mixed_sizes = !options_is_given(options, "value-size");
     generate->mixed_elements = !options_is_given(options, "elements");
     return true;
@@ -175,6 +245,19 @@ static bool check_databases(const struct options *options, const struct endpoint
                    endpoint->role, endpoint->db);
 }
 
+/* Switched off by hand although the URI asks for it: one of both is a mistake. */
+static bool check_tls(const struct options *options, enum opt_side_id side,
+                      const struct endpoint *endpoint, struct err *err) {
+    char name[OPTION_NAME_MAX], place[OPTION_NAME_MAX + 16];
+    snprintf(name, sizeof(name), "%stls", options_side_prefix(side));
+    if (!endpoint->tls.on || options_is_on(options, name) || !options_is_set(options, name))
+        return true;
+    snprintf(place, sizeof(place), "--%s=false", name);
+    return err_set(err, ERR_USAGE, place,
+                   "the URI of the %s asks for TLS; write redis:// there, or leave this option out",
+                   endpoint->role);
+}
+
 static bool is_same_place(const struct endpoint *a, const struct endpoint *b) {
     return a->kind == b->kind && a->db == b->db && strcmp(a->label, b->label) == 0;
 }
@@ -186,7 +269,8 @@ static bool check_sides(const struct options *options, struct err *err) {
     for (int id = 0; id < OPT_SIDES && good; id++) {
         if (!options_has_side(options, (enum opt_side_id)id)) continue;
         good = options_endpoint(options, (enum opt_side_id)id, &endpoints[id], err) &&
-               check_databases(options, &endpoints[id], err);
+               check_databases(options, &endpoints[id], err) &&
+               check_tls(options, (enum opt_side_id)id, &endpoints[id], err);
     }
     if (good && options->command == COMMAND_REPLICATE &&
         is_same_place(&endpoints[OPT_SOURCE], &endpoints[OPT_TARGET]))

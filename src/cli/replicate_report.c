@@ -121,9 +121,9 @@ void replicate_report_text(FILE *out, const struct replicate_report *report) {
     char duration[32], rate[32], bytes[32], number[32];
     uint64_t copied = stat_get(&r->stats.copied);
     fprintf(out, "\n%s %s keys in %s: %s keys/s, %s/s\n",
-            report->options->dry_run ? "dry run: read"
-            : r->complete            ? "copied"
-                                     : "stopped after",
+            report->options->copy.dry_run ? "dry run: read"
+            : r->complete                 ? "copied"
+                                          : "stopped after",
             units_format_number(copied, number, sizeof(number)),
             units_format_duration(r->duration_ms, duration, sizeof(duration)),
             units_format_number((uint64_t)per_second(copied, r->duration_ms), rate, sizeof(rate)),
@@ -202,7 +202,7 @@ json_t *replicate_report_json(const struct replicate_report *report) {
                   report_side(report->target_endpoint, report->target), "mode", "scan", "result",
                   report_result(report->error), "error", json_of_error(report->error));
     if (report->result != NULL) add_result(doc, report->result);
-    json_object_set_new(doc, "dry_run", json_boolean(report->options->dry_run));
+    json_object_set_new(doc, "dry_run", json_boolean(report->options->copy.dry_run));
     json_object_set_new(doc, "compare",
                         report->compared != NULL
                             ? report_compare(report->compare_mode, report->compared)

@@ -1,6 +1,8 @@
 /* See side.h. */
 #include "cli/side.h"
 
+#include "output/json_out.h"
+
 bool side_describe(const struct options *options, enum opt_side_id id, int64_t startup_timeout_ms,
                    struct endpoint *endpoint, struct deployment_settings *settings,
                    struct err *err) {
@@ -25,4 +27,13 @@ struct deployment *side_open(struct loop *loop, const struct options *options, e
     struct deployment *deployment = deployment_open(loop, &endpoint, &settings, err);
     endpoint_fini(&endpoint);
     return deployment;
+}
+
+json_t *side_label_json(const struct options *options, enum opt_side_id id) {
+    struct endpoint endpoint;
+    if (options->side[id].uri == NULL || !options_endpoint(options, id, &endpoint, NULL))
+        return json_null();
+    json_t *label = json_of_bytes(bytes_of_str(endpoint.label));
+    endpoint_fini(&endpoint);
+    return label;
 }

@@ -2,6 +2,8 @@
 #ifndef LONGHAUL_CLI_SIDE_H
 #define LONGHAUL_CLI_SIDE_H
 
+#include <jansson.h>
+
 #include "base/err.h"
 #include "cli/options.h"
 #include "net/loop.h"
@@ -17,5 +19,8 @@ bool side_describe(const struct options *options, enum opt_side_id id, int64_t s
  * and the like are waited out. NULL on error. */
 struct deployment *side_open(struct loop *loop, const struct options *options, enum opt_side_id id,
                              int64_t startup_timeout_ms, struct err *err);
+
+/* The label of the endpoint as JSON, without connecting; null if the options name none. */
+json_t *side_label_json(const struct options *options, enum opt_side_id id);
 
 #endif

@@ -13,45 +13,19 @@
 #include "rdb/decode.h"
 #include "rdb/portable.h"
 
+enum { MSET_VALUE_MAX = 16 * 1024 };
+
 struct mset {
     struct pool_node *node;
     size_t n;
     struct key_entry *entries[];
 };
 
-static struct lane *lane_of_node(const struct pool_node *node) {
+static struct flight *flight_of_node(const struct pool_node *node) {
     return pool_ctx(node->pool);
 }
 
 /* ---- acknowledgements ---- */
-
-static void log_key(const struct key_entry *entry) {
-    char name[256];
-    bytes_escape(key_entry_bytes(entry), name, sizeof(name));
-    if (entry->flags & KEY_GONE) {
-        log_info("key", "db %d \"%s\" gone", entry->db, name);
-        return;
-    }
-    enum value_type type = (enum value_type)((entry->flags >> KEY_TYPE_SHIFT) & 15);
-    log_info("key", "db %d \"%s\" copied (%s, %llu B)", entry->db, name, value_type_name(type),
-             (unsigned long long)entry->data);
-}
-
-void apply_acknowledged(struct lane *lane, struct key_entry *entry) {
-    struct copy_stats *stats = &lane->stats;
-    if (lane->plan->log_keys) log_key(entry);
-    lane_note_type(lane, entry);
-    if (entry->flags & KEY_GONE) {
-        stat_add(&stats->vanished, 1);
-    } else {
-        unsigned type = (entry->flags >> KEY_TYPE_SHIFT) & 15;
-        stat_add(&stats->copied, 1);
-        stat_add(&stats->bytes, entry->data);
-        stat_add(&stats->type_keys[type], 1);
-        stat_add(&stats->type_bytes[type], entry->data);
-    }
-    lane_key_done(lane, entry);
-}
 
 /* In `err`: the target has not the module whose value this is, or not in the source's version. */
 static bool refuse_module(struct err *err, const char *place) {
@@ -64,46 +38,46 @@ static bool refuse_module(struct err *err, const char *place) {
 static void on_applied(void *ctx, void *arg, const struct reply *reply) {
     struct pool_node *node = ctx;
     struct key_entry *entry = arg;
-    struct lane *lane = lane_of_node(node);
+    struct flight *flight = flight_of_node(node);
     if (reply->err != NULL) {
-        lane_key_failed(lane, entry, node, reply->err);
+        flight_failed(flight, entry, node, reply->err);
     } else if (resp_is_error(&reply->item)) {
         struct err err;
         client_reply_error(node->client, &reply->item, &err);
-        bool module = ((entry->flags >> KEY_TYPE_SHIFT) & 15) == VALUE_MODULE;
+        bool module = key_type(entry) == VALUE_MODULE;
         if (module && err.code == ERR_BAD_PAYLOAD) refuse_module(&err, client_place(node->client));
-        lane_key_failed(lane, entry, node, &err);
+        flight_failed(flight, entry, node, &err);
     } else {
         if (entry->flags & KEY_GONE) {
-            lane_node_deleted(lane, node);
+            flight_node_deleted(flight, node);
         } else {
-            lane_node_works(lane, node);
+            flight_node_works(flight, node);
         }
-        apply_acknowledged(lane, entry);
+        flight_copied(flight, entry);
     }
 }
 
 static void on_mset_applied(void *ctx, void *arg, const struct reply *reply) {
     struct mset *mset = ctx;
     struct pool_node *node = mset->node;
-    struct lane *lane = lane_of_node(node);
+    struct flight *flight = flight_of_node(node);
     struct err err;
     const struct err *failed = reply->err;
     if (failed == NULL && resp_is_error(&reply->item)) {
         client_reply_error(node->client, &reply->item, &err);
         failed = &err;
     }
-    if (failed == NULL) lane_node_works(lane, node);
+    if (failed == NULL) flight_node_works(flight, node);
     for (size_t i = 0; i < mset->n; i++) {
         struct key_entry *entry = mset->entries[i];
         if (failed == NULL) {
-            apply_acknowledged(lane, entry);
+            flight_copied(flight, entry);
         } else if (err_class_of(failed->code) == ERR_CLASS_KEY) {
             /* One of them is refused: each tells for itself. */
             entry->flags |= KEY_ALONE;
-            lane_stage(lane, entry, STAGE_STRINGS);
+            flight_stage(flight, entry, STAGE_STRINGS);
         } else {
-            lane_key_failed(lane, entry, node, failed);
+            flight_failed(flight, entry, node, failed);
         }
     }
     free(mset);
@@ -113,30 +87,30 @@ static void on_mset_applied(void *ctx, void *arg, const struct reply *reply) {
 
 /* The node to write to, ready; NULL when there is none now, or nothing may be written (the key is
  * parked: what it was read with must not be written after a pause). */
-static struct pool_node *target_node(struct lane *lane, struct key_entry *entry, bool *asking) {
+static struct pool_node *target_node(struct flight *flight, struct key_entry *entry, bool *asking) {
     *asking = (entry->flags & KEY_ASK_TARGET) != 0;
-    struct pool_node *node = *asking ? pool_ask(lane->target, entry->slot) : NULL;
+    struct pool_node *node = *asking ? pool_ask(flight->target, entry->slot) : NULL;
     if (node == NULL) {
         *asking = false;
-        node = pool_route(lane->target, entry->slot);
+        node = pool_route(flight->target, entry->slot);
     }
     entry->flags &= ~(uint32_t)KEY_ASK_TARGET;
-    if (!lane_may_write(lane)) {
-        lane_park(lane, entry);
+    if (!flight_may_write(flight)) {
+        flight_park(flight, entry);
         return NULL;
     }
     if (node == NULL) {
-        lane_park_unowned(lane, entry, lane->target);
+        flight_park_unowned(flight, entry, flight->target);
         return NULL;
     }
     if (client_is_ready(node->client)) return node;
-    lane_park(lane, entry);
+    flight_park(flight, entry);
     return NULL;
 }
 
-static struct outq *begin_command(struct lane *lane, struct pool_node *node,
+static struct outq *begin_command(struct flight *flight, struct pool_node *node,
                                   const struct key_entry *entry, bool asking) {
-    client_select(node->client, lane->plan->target_db >= 0 ? lane->plan->target_db : entry->db);
+    client_select(node->client, flight->plan->target_db >= 0 ? flight->plan->target_db : entry->db);
     if (asking) client_asking(node->client);
     return client_out(node->client);
 }
@@ -207,13 +181,13 @@ static void send_restore(struct outq *out, const struct fetched *f, enum copy_pr
 static void note_value(const struct fetched *f) {
     struct key_entry *entry = f->entry;
     enum value_type type = f->is_payload ? payload_type(f->value) : VALUE_STRING;
-    entry->flags = (entry->flags & ~(15u << KEY_TYPE_SHIFT) & ~(uint32_t)KEY_GONE) |
-                   (uint32_t)type << KEY_TYPE_SHIFT;
+    key_set_type(entry, type);
+    entry->flags &= ~(uint32_t)KEY_GONE;
     entry->data = f->value.len;
 }
 
 /* The target cannot have this value: said now, before anything is sent that might harm it. */
-static void refuse_value(struct lane *lane, const struct fetched *f) {
+static void refuse_value(struct flight *flight, const struct fetched *f) {
     struct err err;
     if (payload_type(f->value) == VALUE_MODULE) {
         refuse_module(&err, "target");
@@ -222,43 +196,43 @@ static void refuse_value(struct lane *lane, const struct fetched *f) {
                 "the target is too old for this value (encoding %u of RDB version %u)",
                 (unsigned char)f->value.ptr[0], payload_version(f->value));
     }
-    lane_key_failed(lane, f->entry, NULL, &err);
+    flight_failed(flight, f->entry, NULL, &err);
 }
 
 /* How the value travels; false when that is decided otherwise: refused, or fetched again in pieces.
  */
-static bool choose_way(struct lane *lane, const struct fetched *f, bool *by_commands,
+static bool choose_way(struct flight *flight, const struct fetched *f, bool *by_commands,
                        unsigned *stamp) {
     *by_commands = false;
     *stamp = 0;
     if (!f->is_payload) return true;
-    enum accept_how how = accept_how(&lane->plan->can.accept, f->value, stamp);
+    enum accept_how how = accept_how(&flight->plan->can.accept, f->value, stamp);
     if (how == ACCEPT_AS_IS) *stamp = 0;
     if (how == ACCEPT_NEVER || (how == ACCEPT_COMMANDS && !decoder_knows(f->value))) {
-        refuse_value(lane, f);
+        refuse_value(flight, f);
         return false;
     }
-    bool portable = lane->plan->can.same_listpacks || payload_is_portable(f->value);
+    bool portable = flight->plan->can.same_listpacks || payload_is_portable(f->value);
     *by_commands = how == ACCEPT_COMMANDS || (!portable && decoder_knows(f->value));
     if (!*by_commands || f->value.len <= REWRITE_BYTES_MAX) return true;
     f->entry->flags |= KEY_LARGE;
-    lane_stage(lane, f->entry, STAGE_TRANSFER);
+    flight_stage(flight, f->entry, STAGE_TRANSFER);
     return false;
 }
 
-static void apply_one(struct lane *lane, const struct fetched *f) {
+static void apply_one(struct flight *flight, const struct fetched *f) {
     bool asking, by_commands;
     unsigned stamp;
-    if (!choose_way(lane, f, &by_commands, &stamp)) return;
-    struct pool_node *node = target_node(lane, f->entry, &asking);
+    if (!choose_way(flight, f, &by_commands, &stamp)) return;
+    struct pool_node *node = target_node(flight, f->entry, &asking);
     if (node == NULL) return;
-    struct outq *out = begin_command(lane, node, f->entry, asking);
+    struct outq *out = begin_command(flight, node, f->entry, asking);
     if (by_commands) {
-        rewrite_value(lane, node, f);
+        rewrite_value(lane_of(flight), node, f);
         return;
     }
     if (f->is_payload) {
-        send_restore(out, f, lane->plan->preserve, stamp);
+        send_restore(out, f, flight->plan->preserve, stamp);
     } else {
         send_set(out, f);
     }
@@ -272,12 +246,12 @@ static bool fits_mset(const struct fetched *f) {
 }
 
 /* Sends the marked values, all for one node and database. */
-static void send_mset(struct lane *lane, struct pool_node *node,
+static void send_mset(struct flight *flight, struct pool_node *node,
                       const struct fetched *const *values, size_t n) {
     struct mset *mset = mem_alloc(sizeof(*mset) + n * sizeof(mset->entries[0]));
     mset->node = node;
     mset->n = n;
-    struct outq *out = begin_command(lane, node, values[0]->entry, false);
+    struct outq *out = begin_command(flight, node, values[0]->entry, false);
     resp_write_head(out, 1 + 2 * n);
     resp_write_literal(out, "MSET");
     for (size_t i = 0; i < n; i++) {
@@ -292,7 +266,7 @@ static void send_mset(struct lane *lane, struct pool_node *node,
 }
 
 struct gather {
-    struct lane *lane;
+    struct flight *flight;
     const struct fetched **values;
     size_t n;
 };
@@ -301,58 +275,48 @@ static void gather_flush(struct gather *g) {
     size_t n = g->n;
     g->n = 0;
     if (n == 0) return;
-    struct pool_node *node = pool_route(g->lane->target, g->values[0]->entry->slot);
-    if (n == 1 || node == NULL || !client_is_ready(node->client) || !lane_may_write(g->lane)) {
-        for (size_t i = 0; i < n; i++) apply_one(g->lane, g->values[i]);
+    struct pool_node *node = pool_route(g->flight->target, g->values[0]->entry->slot);
+    if (n == 1 || node == NULL || !client_is_ready(node->client) || !flight_may_write(g->flight)) {
+        for (size_t i = 0; i < n; i++) apply_one(g->flight, g->values[i]);
         return;
     }
-    send_mset(g->lane, node, g->values, n);
+    send_mset(g->flight, node, g->values, n);
 }
 
 static void gather_add(struct gather *g, const struct fetched *f) {
-    const struct copy_plan *plan = g->lane->plan;
+    const struct copy_plan *plan = g->flight->plan;
     bool same_slot = g->n > 0 && g->values[0]->entry->slot == f->entry->slot;
     if (g->n > 0 && !plan->can.target_spans_slots && !same_slot) gather_flush(g);
     if (1 + 2 * (g->n + 1) > plan->max_args) gather_flush(g);
     g->values[g->n++] = f;
 }
 
-void apply_values(struct lane *lane, const struct fetched *const *values, size_t n) {
-    struct gather g = { .lane = lane, .values = mem_array(NULL, n, sizeof(*g.values)) };
+void apply_values(struct flight *flight, const struct fetched *const *values, size_t n) {
+    struct gather g = { .flight = flight, .values = mem_array(NULL, n, sizeof(*g.values)) };
     for (size_t i = 0; i < n; i++) {
         note_value(values[i]);
-        if (lane->plan->dry_run) {
-            apply_acknowledged(lane, values[i]->entry);
+        if (flight->plan->dry_run) {
+            flight_copied(flight, values[i]->entry);
         } else if (fits_mset(values[i])) {
             gather_add(&g, values[i]);
         } else {
-            apply_one(lane, values[i]);
+            apply_one(flight, values[i]);
         }
     }
     gather_flush(&g);
     free(g.values);
 }
 
-void apply_deletion(struct lane *lane, struct key_entry *entry, const struct client *source) {
-    if (!lane_trusts(lane, source)) {
-        lane_owe_deferred(lane, entry->slot);
-        lane_key_done(lane, entry);
-        return;
-    }
-    if (key_is_temporary(key_entry_bytes(entry)) &&
-        transfers_use_name(lane->transfers, entry->db, entry->slot)) {
-        lane_key_done(lane, entry);
-        return;
-    }
+void apply_deletion(struct flight *flight, struct key_entry *entry) {
     entry->flags |= KEY_GONE;
-    if (lane->plan->dry_run || lane->plan->never_delete) {
-        apply_acknowledged(lane, entry);
+    if (flight->plan->dry_run || flight->plan->never_delete) {
+        flight_copied(flight, entry);
         return;
     }
     bool asking;
-    struct pool_node *node = target_node(lane, entry, &asking);
+    struct pool_node *node = target_node(flight, entry, &asking);
     if (node == NULL) return;
-    struct outq *out = begin_command(lane, node, entry, asking);
+    struct outq *out = begin_command(flight, node, entry, asking);
     resp_write_head(out, 2);
     resp_write_literal(out, "UNLINK");
     resp_write_arg(out, key_entry_bytes(entry));

@@ -20,6 +20,7 @@ struct bounded {
     struct loop_timer *timer;
     int connections;
     void (*on_lost)(void *ctx);
+    void (*on_redirect)(void *ctx, const struct redirect *redirect);
     void *ctx;
     bool subscribed, has_room, looking, closed;
 };
@@ -89,9 +90,16 @@ static void on_down(void *ctx, const struct err *err, bool final) {
     if (used && !b->closed && b->on_lost != NULL) b->on_lost(b->ctx);
 }
 
+static void bounded_on_redirect(void *ctx, const struct redirect *redirect) {
+    struct bounded *b = ctx;
+    if (!b->closed && b->on_redirect != NULL) b->on_redirect(b->ctx, redirect);
+}
+
 struct bounded *bounded_open(struct loop *loop, const struct client_settings *settings,
                              int connections, void (*on_lost)(void *ctx), void *ctx) {
-    static const struct client_events events = { on_ready, on_down, NULL };
+    static const struct client_events events = { .on_ready = on_ready,
+                                                 .on_down = on_down,
+                                                 .on_redirect = bounded_on_redirect };
     struct client_settings own = *settings;
     struct bounded *b = mem_zalloc(sizeof(*b));
     own.protocol = 3;
@@ -104,6 +112,11 @@ struct bounded *bounded_open(struct loop *loop, const struct client_settings *se
     b->timer = loop_timer_new(loop, on_timer, b);
     b->client = client_open(loop, &own, &events, b);
     return b;
+}
+
+void bounded_set_redirect(struct bounded *b,
+                          void (*on_redirect)(void *ctx, const struct redirect *redirect)) {
+    b->on_redirect = on_redirect;
 }
 
 static void bounded_release(void *ctx) {

@@ -53,7 +53,10 @@ struct bounded;
  * broke while it was in use, perhaps because a reply was too large; may be NULL. */
 struct bounded *bounded_open(struct loop *loop, const struct client_settings *settings,
                              int connections, void (*on_lost)(void *ctx), void *ctx);
-/* What is pending there fails within the call. Leaves NULL. */
+/* Who hears of MOVED and ASK on this connection, with bounded_open()'s ctx. */
+void bounded_set_redirect(struct bounded *b,
+                          void (*on_redirect)(void *ctx, const struct redirect *redirect));
+/* Pending commands fail at the end of the round. Leaves NULL. */
 void bounded_free(struct bounded **bounded);
 
 /* The client to read with: ready, and it leads to the process with this run_id (as client_run_id()

@@ -25,6 +25,14 @@
 #include "copy/lane_priv.h"
 #include "copy/transfer.h"
 
+enum {
+    VALUE_LARGE = ESTIMATE_LARGE_BYTES, /* read with its size known before */
+    VALUE_ALONE = 1024 * 1024,          /* from here on read by a batch of its own */
+    BATCH_BYTES_MAX = 1024 * 1024,      /* of measured values in one batch */
+    /* OBJECT IDLETIME is in whole seconds, by a clock that is up to a second late */
+    IDLE_SLACK_S = 2,
+};
+
 enum key_result { RESULT_NONE, RESULT_NULL, RESULT_VALUE, RESULT_ERROR };
 
 struct fetch_key {
@@ -39,7 +47,7 @@ struct fetch_key {
 };
 
 struct batch {
-    struct lane *lane;
+    struct flight *flight;
     struct pool_node *node;
     struct client *client; /* of the node; set when the batch is sent */
     enum stage stage;
@@ -70,7 +78,7 @@ static void key_take_reply_error(struct batch *b, struct fetch_key *key,
 /* ---- the end of a batch ---- */
 
 static void batch_free(struct batch *b) {
-    b->lane->reading_bytes -= b->bytes;
+    estimate_release(&b->flight->estimate, b->bytes);
     for (size_t i = 0; i < b->n; i++) {
         block_unref(&b->keys[i].f.block);
         free(b->keys[i].err);
@@ -79,59 +87,48 @@ static void batch_free(struct batch *b) {
     free(b);
 }
 
-static void lane_learn(struct lane *lane, bool is_string, size_t len) {
-    lane->string_share += ((is_string ? 1.0 : 0.0) - lane->string_share) / 256;
-    /* Rises fast, falls slowly: the average protects memory. */
-    double weight = (double)len > lane->value_bytes ? 1.0 / 16 : 1.0 / 256;
-    lane->value_bytes += ((double)len - lane->value_bytes) * weight;
-    if (len >= VALUE_LARGE) lane->guarded = GUARDED_AFTER_LARGE;
-    if (!is_string) return;
-    if (len >= VALUE_LARGE) lane_surprised(lane);
-    lane->trust.small++;
-}
-
 static void key_failed(struct batch *b, struct fetch_key *key) {
-    struct lane *lane = b->lane;
+    struct flight *flight = b->flight;
     struct key_entry *entry = key->f.entry;
     if ((b->stage == STAGE_USED || b->stage == STAGE_GROUPS) &&
         err_class_of(key->err->code) == ERR_CLASS_KEY) {
         /* It cannot be told: idle times are not kept, groups not shown whole, or it is no stream
          * any more. */
-        lane_copy_after_all(lane, entry);
+        flight_copy_after_all(flight, entry);
         return;
     }
     if (key->err->code == ERR_WRONGTYPE && b->stage == STAGE_STRINGS) {
-        lane_learn(lane, false, 0);
+        estimate_note_no_string(&flight->estimate);
         entry->flags |= KEY_NOT_STRING;
-        lane_stage(lane, entry,
-                   lane->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED)
-                       ? STAGE_MEASURE
-                       : lane_value_stage(lane));
+        flight_stage(flight, entry,
+                     flight->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED)
+                         ? STAGE_MEASURE
+                         : flight_value_stage(flight));
         return;
     }
     if (key->err->code == ERR_NOPERM && b->stage == STAGE_STRINGS && !(entry->flags & KEY_ALONE)) {
         /* One key of an MGET that the user may not read refuses all of them. */
         entry->flags |= KEY_ALONE;
-        lane_stage(lane, entry, STAGE_STRINGS);
+        flight_stage(flight, entry, STAGE_STRINGS);
         return;
     }
-    lane_key_failed(lane, entry, b->node, key->err);
+    flight_failed(flight, entry, b->node, key->err);
 }
 
 static void key_gone(struct batch *b, struct key_entry *entry) {
-    apply_deletion(b->lane, entry, b->client);
+    flight_missing(b->flight, entry, b->client);
 }
 
-static void key_unchanged(struct lane *lane, struct key_entry *entry) {
-    stat_add(&lane->stats.unchanged, 1);
-    lane_key_done(lane, entry);
+static void key_unchanged(struct flight *flight, struct key_entry *entry) {
+    stat_add(&flight->stats.unchanged, 1);
+    flight_done(flight, entry);
 }
 
 /* After OBJECT IDLETIME (key->expiry, in seconds) and REFCOUNT. Integers that keys share have the idle time of whoever
  * was last to use one of them, or none. */
 static void key_use_known(struct batch *b, struct fetch_key *key) {
-    struct lane *lane = b->lane;
-    const struct copy_plan *plan = lane->plan;
+    struct flight *flight = b->flight;
+    const struct copy_plan *plan = flight->plan;
     struct key_entry *entry = key->f.entry;
     if (key->result == RESULT_NULL) {
         key_gone(b, entry);
@@ -140,103 +137,94 @@ static void key_use_known(struct batch *b, struct fetch_key *key) {
     bool told = key->result == RESULT_VALUE && !key->shared && plan->gap_since_ms != NULL;
     int64_t gap_ms = told ? clock_mono_ms() - plan->gap_since_ms(plan->ctx, entry->slot) : 0;
     if (told && key->expiry > gap_ms / 1000 + IDLE_SLACK_S) {
-        key_unchanged(lane, entry);
+        key_unchanged(flight, entry);
     } else {
-        lane_copy_after_all(lane, entry);
+        flight_copy_after_all(flight, entry);
     }
 }
 
 /* After EXISTS. */
 static void key_looked_at(struct batch *b, struct fetch_key *key) {
-    struct lane *lane = b->lane;
-    const struct copy_plan *plan = lane->plan;
+    struct flight *flight = b->flight;
     struct key_entry *entry = key->f.entry;
-    bool gone = key->result == RESULT_VALUE && key->expiry == 0;
-    if (entry->flags & KEY_PROBE) {
-        if (gone) {
-            key_gone(b, entry);
-        } else {
-            lane_park(lane, entry);
-        }
-        return;
+    if (key->result == RESULT_VALUE && key->expiry == 0) {
+        key_gone(b, entry);
+    } else if (entry->flags & KEY_PROBE) {
+        flight_park(flight, entry);
+    } else {
+        stat_add(&flight->stats.looked, 1);
+        flight_done(flight, entry);
     }
-    if (!gone) {
-        stat_add(&lane->stats.looked, 1);
-    } else if (!lane_expects(lane, b->client)) {
-        lane_owe_deferred(lane, entry->slot);
-    } else if (plan->on_gone != NULL) {
-        plan->on_gone(plan->ctx, entry->db, key_entry_bytes(entry), entry->slot);
-    }
-    lane_key_done(lane, entry);
 }
 
 /* After XINFO STREAM. */
-static void key_groups_seen(struct lane *lane, struct fetch_key *key) {
+static void key_groups_seen(struct flight *flight, struct fetch_key *key) {
     struct key_entry *entry = key->f.entry;
-    bool told = lane->streams != NULL && key->groups != STREAM_UNSEEN;
-    if (told && !streams_changed(lane->streams, entry->db, key_entry_bytes(entry), entry->slot,
+    bool told = flight->streams != NULL && key->groups != STREAM_UNSEEN;
+    if (told && !streams_changed(flight->streams, entry->db, key_entry_bytes(entry), entry->slot,
                                  key->groups)) {
-        key_unchanged(lane, entry);
+        key_unchanged(flight, entry);
     } else {
-        lane_copy_after_all(lane, entry);
+        flight_copy_after_all(flight, entry);
     }
 }
 
 /* After TYPE. */
 static void key_typed(struct batch *b, struct fetch_key *key) {
-    struct lane *lane = b->lane;
+    struct flight *flight = b->flight;
     struct key_entry *entry = key->f.entry;
     if (key->result == RESULT_NULL || bytes_equal_str(key->f.value, "none")) {
         key_gone(b, entry);
-    } else if (!key_filter_wants_type(lane->plan->filter, key->f.value)) {
-        stat_add(&lane->stats.skipped, 1);
-        lane_key_done(lane, entry);
+    } else if (!key_filter_wants_type(flight->plan->filter, key->f.value)) {
+        stat_add(&flight->stats.skipped, 1);
+        flight_done(flight, entry);
     } else {
         bool string = bytes_equal_str(key->f.value, "string");
         entry->flags |= KEY_TYPED | (string ? 0 : KEY_NOT_STRING);
-        bool measure =
-            lane_measures_first(lane, entry) || (!string && lane->plan->can.source_memory_usage);
-        bool dump = !string || !lane->plan->can.target_set_pxat;
-        lane_stage(lane, entry,
-                   measure ? STAGE_MEASURE
-                   : dump  ? lane_value_stage(lane)
-                           : STAGE_STRINGS);
+        bool measure = flight_measures_first(flight, entry) ||
+                       (!string && flight->plan->can.source_memory_usage);
+        bool dump = !string || !flight->plan->can.target_set_pxat;
+        flight_stage(flight, entry,
+                     measure ? STAGE_MEASURE
+                     : dump  ? flight_value_stage(flight)
+                             : STAGE_STRINGS);
     }
 }
 
 /* After MEMORY USAGE: key->expiry holds the size. */
 static void key_measured(struct batch *b, struct fetch_key *key) {
-    struct lane *lane = b->lane;
+    struct flight *flight = b->flight;
     struct key_entry *entry = key->f.entry;
     if (key->result == RESULT_NULL) {
         key_gone(b, entry);
         return;
     }
     uint64_t size = key->expiry > 0 ? (uint64_t)key->expiry : 0;
-    if (lane->plan->mem_limit_bytes > 0 && size > lane->plan->mem_limit_bytes) {
-        stat_add(&lane->stats.skipped, 1);
-        lane_key_done(lane, entry);
+    if (flight->plan->mem_limit_bytes > 0 && size > flight->plan->mem_limit_bytes) {
+        stat_add(&flight->stats.skipped, 1);
+        flight_done(flight, entry);
         return;
     }
-    if (size >= VALUE_LARGE) lane->guarded = GUARDED_AFTER_LARGE;
+    estimate_note_size(&flight->estimate, size);
     entry->flags |= KEY_MEASURED;
     entry->data = size;
-    if (lane->plan->big_key_bytes > 0 && size >= lane->plan->big_key_bytes) {
-        if (!(entry->flags & KEY_NOT_STRING)) lane_surprised(lane);
+    if (flight->plan->big_key_bytes > 0 && size >= flight->plan->big_key_bytes) {
+        if (!(entry->flags & KEY_NOT_STRING)) estimate_note_large_string(&flight->estimate);
         entry->flags |= KEY_LARGE;
-        lane_stage(lane, entry, STAGE_TRANSFER);
+        flight_stage(flight, entry, STAGE_TRANSFER);
         return;
     }
-    bool maybe_string = !(entry->flags & KEY_NOT_STRING) && lane->plan->can.target_set_pxat &&
-                        lane->plan->preserve == PRESERVE_NONE;
-    bool try_string =
-        (entry->flags & KEY_TYPED) || lane->string_share >= 0.3 || size >= VALUE_ALONE;
-    lane_stage(lane, entry, maybe_string && try_string ? STAGE_STRINGS : lane_value_stage(lane));
+    bool maybe_string = !(entry->flags & KEY_NOT_STRING) && flight->plan->can.target_set_pxat &&
+                        flight->plan->preserve == PRESERVE_NONE;
+    bool try_string = (entry->flags & KEY_TYPED) || estimate_expects_strings(&flight->estimate) ||
+                      size >= VALUE_ALONE;
+    flight_stage(flight, entry,
+                 maybe_string && try_string ? STAGE_STRINGS : flight_value_stage(flight));
 }
 
 static int64_t key_absolute_expiry(const struct batch *b, const struct fetch_key *key) {
     if (key->expiry < 0) return key->expiry;
-    return b->lane->plan->can.source_pexpiretime ? key->expiry : b->server_ms + key->expiry;
+    return b->flight->plan->can.source_pexpiretime ? key->expiry : b->server_ms + key->expiry;
 }
 
 /* On the node's usual connection no string is read whole before its size is known: of one that was
@@ -245,36 +233,36 @@ static int64_t key_absolute_expiry(const struct batch *b, const struct fetch_key
 static bool is_read_in_part(const struct batch *b, const struct key_entry *entry) {
     bool usual = b->client == b->node->client;
     return b->stage == STAGE_STRINGS && usual && !(entry->flags & KEY_MEASURED) &&
-           b->lane->plan->can.source_getrange;
+           b->flight->plan->can.source_getrange;
 }
 
-static void key_too_long(struct lane *lane, struct key_entry *entry) {
-    lane_surprised(lane);
-    if (lane->plan->can.source_memory_usage) {
-        lane_stage(lane, entry, STAGE_MEASURE);
+static void key_too_long(struct flight *flight, struct key_entry *entry) {
+    estimate_note_large_string(&flight->estimate);
+    if (flight->plan->can.source_memory_usage) {
+        flight_stage(flight, entry, STAGE_MEASURE);
         return;
     }
     entry->flags |= KEY_MEASURED; /* as far as can be known here */
     entry->data = VALUE_LARGE;
-    lane_stage(lane, entry, STAGE_STRINGS);
+    flight_stage(flight, entry, STAGE_STRINGS);
 }
 
 /* After GET or DUMP; true when the value goes on to the target. */
 static bool key_read(struct batch *b, struct fetch_key *key) {
-    struct lane *lane = b->lane;
+    struct flight *flight = b->flight;
     struct key_entry *entry = key->f.entry;
     int64_t expiry_ms = key_absolute_expiry(b, key);
     if (is_read_in_part(b, entry) && key->f.value.len >= VALUE_LARGE) {
-        key_too_long(lane, entry);
+        key_too_long(flight, entry);
         return false;
     }
     if (key->result == RESULT_NULL && b->stage == STAGE_STRINGS && expiry_ms != -2) {
-        lane_learn(lane, false, 0);
+        estimate_note_no_string(&flight->estimate);
         entry->flags |= KEY_NOT_STRING;
-        lane_stage(lane, entry,
-                   lane->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED)
-                       ? STAGE_MEASURE
-                       : lane_value_stage(lane));
+        flight_stage(flight, entry,
+                     flight->plan->can.source_memory_usage && !(entry->flags & KEY_MEASURED)
+                         ? STAGE_MEASURE
+                         : flight_value_stage(flight));
         return false;
     }
     if (key->result == RESULT_NULL || expiry_ms == -2) {
@@ -282,10 +270,9 @@ static bool key_read(struct batch *b, struct fetch_key *key) {
         return false;
     }
     key->f.is_payload = b->stage == STAGE_DUMP;
-    key->f.expiry_ms = lane->plan->no_ttl ? -1 : expiry_ms;
+    key->f.expiry_ms = flight->plan->no_ttl ? -1 : expiry_ms;
     bool string = !key->f.is_payload || payload_type(key->f.value) == VALUE_STRING;
-    lane_learn(lane, string, key->f.value.len);
-    lane->values_known++;
+    estimate_note_value(&flight->estimate, string, key->f.value.len);
     return true;
 }
 
@@ -305,7 +292,7 @@ static bool key_answered(struct batch *b, struct fetch_key *key) {
         key_looked_at(b, key);
         return false;
     case STAGE_GROUPS:
-        key_groups_seen(b->lane, key);
+        key_groups_seen(b->flight, key);
         return false;
     case STAGE_STRINGS:
     case STAGE_DUMP:
@@ -316,22 +303,22 @@ static bool key_answered(struct batch *b, struct fetch_key *key) {
 }
 
 static void batch_end(struct batch *b) {
-    struct lane *lane = b->lane;
+    struct flight *flight = b->flight;
     const struct fetched **values = mem_array(NULL, b->n, sizeof(*values));
     size_t n_values = 0;
     for (size_t i = 0; i < b->n; i++) {
         struct fetch_key *key = &b->keys[i];
-        if (key->result != RESULT_ERROR) lane_node_works(lane, b->node);
+        if (key->result != RESULT_ERROR) flight_node_works(flight, b->node);
         if (key->result == RESULT_ERROR) {
             key_failed(b, key);
         } else if (key_answered(b, key)) {
             values[n_values++] = &key->f;
         }
     }
-    if (n_values > 0) apply_values(lane, values, n_values);
+    if (n_values > 0) flight_values(flight, values, n_values);
     free(values);
     batch_free(b);
-    lane_kick(lane);
+    flight_schedule(flight);
 }
 
 static void batch_reply_done(struct batch *b) {
@@ -523,7 +510,7 @@ static void send_mget(struct batch *b, size_t first, size_t n) {
 
 /* How many keys from `first` on one MGET may name. */
 static size_t mget_span(const struct batch *b, size_t first) {
-    const struct copy_plan *plan = b->lane->plan;
+    const struct copy_plan *plan = b->flight->plan;
     const struct key_entry *head = b->keys[first].f.entry;
     size_t n = 1;
     if (b->asking || (head->flags & KEY_ALONE)) return n;
@@ -555,7 +542,7 @@ static void send_strings(struct batch *b) {
 enum { EXPIRY_WORDS_MAX = 32 }; /* bytes of the command without its key */
 
 static void send_expiries(struct batch *b) {
-    const struct copy_plan *plan = b->lane->plan;
+    const struct copy_plan *plan = b->flight->plan;
     /* A string that is missing reads as an empty one with GETRANGE: only its expiry tells. */
     if (plan->no_ttl && b->stage != STAGE_STRINGS) return;
     if (b->asking) client_asking(b->client); /* of a batch of one */
@@ -577,7 +564,7 @@ static void send_expiries(struct batch *b) {
 
 /* Before the value is read, which may count as use. */
 static void send_uses(struct batch *b) {
-    enum copy_preserve preserve = b->lane->plan->preserve;
+    enum copy_preserve preserve = b->flight->plan->preserve;
     if (preserve == PRESERVE_NONE) return;
     struct bytes what =
         preserve == PRESERVE_FREQ ? BYTES_LITERAL("FREQ") : BYTES_LITERAL("IDLETIME");
@@ -586,11 +573,10 @@ static void send_uses(struct batch *b) {
 
 /* The bounded connection where strings have been small so far, and gain by it. */
 static struct client *client_for(const struct batch *b) {
-    const struct lane *lane = b->lane;
+    const struct flight *flight = b->flight;
     struct client *usual = b->node->client;
-    if (b->stage != STAGE_STRINGS || b->asking || lane->value_bytes > BOUNDED_VALUE_MAX)
-        return usual;
-    if (!bounded_is_earned(&lane->trust, lane->reading_bytes)) return usual;
+    if (b->stage != STAGE_STRINGS || b->asking) return usual;
+    if (!estimate_allows_unbounded(&flight->estimate)) return usual;
     struct client *bounded = bounded_client(b->node->bounded, client_run_id(usual));
     return bounded != NULL ? bounded : usual;
 }
@@ -637,10 +623,10 @@ static void batch_send(struct batch *b) {
 
 /* ---- filling ---- */
 
-static struct batch *batch_new(struct lane *lane, struct pool_node *node, enum stage stage, int db,
-                               size_t cap) {
+static struct batch *batch_new(struct flight *flight, struct pool_node *node, enum stage stage,
+                               int db, size_t cap) {
     struct batch *b = mem_zalloc(sizeof(*b));
-    b->lane = lane;
+    b->flight = flight;
     b->node = node;
     b->stage = stage;
     b->db = db;
@@ -654,9 +640,9 @@ static void batch_add(struct batch *b, struct key_entry *entry) {
     bool reads_value = b->stage == STAGE_STRINGS || b->stage == STAGE_DUMP;
     uint64_t expected = !reads_value                    ? 0
                         : (entry->flags & KEY_MEASURED) ? entry->data
-                                                        : (uint64_t)b->lane->value_bytes;
+                                                        : estimate_value(&b->flight->estimate);
     b->bytes += expected;
-    b->lane->reading_bytes += expected;
+    estimate_reserve(&b->flight->estimate, expected);
 }
 
 static void send_building(struct pool_node *node, enum stage stage) {
@@ -665,42 +651,42 @@ static void send_building(struct pool_node *node, enum stage stage) {
     if (b != NULL) batch_send(b);
 }
 
-static void fetch_alone(struct lane *lane, struct pool_node *node, struct key_entry *entry,
+static void fetch_alone(struct flight *flight, struct pool_node *node, struct key_entry *entry,
                         bool asking) {
-    struct batch *b = batch_new(lane, node, key_stage(entry), entry->db, 1);
+    struct batch *b = batch_new(flight, node, key_stage(entry), entry->db, 1);
     b->asking = asking;
     batch_add(b, entry);
     batch_send(b);
 }
 
-void fetch_add(struct lane *lane, struct key_entry *entry) {
+void fetch_add(struct flight *flight, struct key_entry *entry) {
     bool asking = (entry->flags & KEY_ASK_SOURCE) != 0;
     struct pool_node *node =
-        asking ? pool_ask(lane->source, entry->slot) : pool_route(lane->source, entry->slot);
-    if (node == NULL && asking) node = pool_route(lane->source, entry->slot);
+        asking ? pool_ask(flight->source, entry->slot) : pool_route(flight->source, entry->slot);
+    if (node == NULL && asking) node = pool_route(flight->source, entry->slot);
     if (node == NULL) {
-        lane_park_unowned(lane, entry, lane->source);
+        flight_park_unowned(flight, entry, flight->source);
         return;
     }
     if (!client_is_ready(node->client)) {
-        lane_park(lane, entry);
+        flight_park(flight, entry);
         return;
     }
     enum stage stage = key_stage(entry);
     if (stage == STAGE_TRANSFER) {
-        transfers_add(lane->transfers, entry);
+        transfers_add(flight->transfers, entry);
         return;
     }
     bool reads_value = stage == STAGE_STRINGS || stage == STAGE_DUMP;
     bool measured = reads_value && (entry->flags & KEY_MEASURED);
     bool large = measured && entry->data >= VALUE_ALONE;
-    if (measured && !lane_has_room_for(lane, entry->data)) {
-        lane_wait_turn(lane, entry);
+    if (measured && !flight_has_room(flight, entry->data)) {
+        flight_wait_turn(flight, entry);
         return;
     }
     if (asking) entry->flags &= ~(uint32_t)KEY_ASK_SOURCE;
     if (asking || large) {
-        fetch_alone(lane, node, entry, asking);
+        fetch_alone(flight, node, entry, asking);
         return;
     }
     struct batch *b = node->building[stage];
@@ -709,30 +695,31 @@ void fetch_add(struct lane *lane, struct key_entry *entry) {
         b = NULL;
     }
     if (b == NULL)
-        b = node->building[stage] = batch_new(lane, node, stage, entry->db, lane->plan->batch_keys);
+        b = node->building[stage] =
+            batch_new(flight, node, stage, entry->db, flight->plan->batch_keys);
     batch_add(b, entry);
     if (b->n == b->cap || b->bytes >= BATCH_BYTES_MAX) send_building(node, stage);
 }
 
-void fetch_flush(struct lane *lane) {
-    for (struct pool_node *node = pool_first(lane->source); node != NULL; node = node->next) {
+void fetch_flush(struct flight *flight) {
+    for (struct pool_node *node = pool_first(flight->source); node != NULL; node = node->next) {
         for (int stage = 0; stage < POOL_STAGES; stage++) {
             if (node->building[stage] == NULL) continue;
             if (client_is_ready(node->client)) {
                 send_building(node, (enum stage)stage);
             } else {
-                fetch_forget_node(lane, node);
+                fetch_forget_node(flight, node);
             }
         }
     }
 }
 
-void fetch_forget_node(struct lane *lane, struct pool_node *node) {
+void fetch_forget_node(struct flight *flight, struct pool_node *node) {
     for (int stage = 0; stage < POOL_STAGES; stage++) {
         struct batch *b = node->building[stage];
         node->building[stage] = NULL;
         if (b == NULL) continue;
-        for (size_t i = 0; i < b->n; i++) lane_park(lane, b->keys[i].f.entry);
+        for (size_t i = 0; i < b->n; i++) flight_park(flight, b->keys[i].f.entry);
         batch_free(b);
     }
 }

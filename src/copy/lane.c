@@ -15,10 +15,10 @@
 static void lane_publish_waiting(struct lane *lane) {
     uint64_t waiting = keyset_queued(lane->keys) + keyset_in_flight(lane->keys) + lane->unclean;
     /* Release: whoever sees nothing waiting also sees what was copied. */
-    atomic_store_explicit(&lane->stats.in_flight, keyset_in_flight(lane->keys),
+    atomic_store_explicit(&lane->flight.stats.in_flight, keyset_in_flight(lane->keys),
                           memory_order_relaxed);
-    atomic_store_explicit(&lane->stats.waiting, waiting, memory_order_release);
-    atomic_store_explicit(&lane->stats.waiting_bytes, keyset_memory_bytes(lane->keys),
+    atomic_store_explicit(&lane->flight.stats.waiting, waiting, memory_order_release);
+    atomic_store_explicit(&lane->flight.stats.waiting_bytes, keyset_memory_bytes(lane->keys),
                           memory_order_relaxed);
 }
 
@@ -66,8 +66,7 @@ void lane_stage(struct lane *lane, struct key_entry *entry, enum stage stage) {
 }
 
 bool lane_has_room_for(const struct lane *lane, uint64_t bytes) {
-    if (lane->target_full) return false;
-    return lane->reading_bytes == 0 || lane->reading_bytes + bytes <= lane->plan->lane_bytes / 2;
+    return flight_has_room(&lane->flight, bytes);
 }
 
 /* Every end of a batch and every acknowledgement kicks the lane, so the turn comes. */
@@ -77,55 +76,50 @@ void lane_wait_turn(struct lane *lane, struct key_entry *entry) {
 
 /* ---- taking keys into flight ---- */
 
-void lane_surprised(struct lane *lane) {
-    lane->guarded = GUARDED_AFTER_LARGE;
-    lane->trust.surprised = true;
-}
-
-/* One that failed before may have failed because of its size. */
-bool lane_measures_first(const struct lane *lane, const struct key_entry *entry) {
-    if (!lane->plan->can.source_memory_usage) return false;
-    return lane->plan->mem_limit_bytes > 0 || lane->guarded > 0 || entry->attempts > 0;
-}
-
 static enum stage copy_stage(const struct lane *lane, const struct key_entry *entry) {
-    if (lane->plan->typed) return STAGE_TYPE;
-    bool preserves = lane->plan->can.source_memory_usage && lane->plan->preserve != PRESERVE_NONE;
-    if (preserves || lane_measures_first(lane, entry)) return STAGE_MEASURE;
-    if (!lane->plan->can.target_set_pxat || lane->string_share < 0.3)
-        return lane->plan->can.source_memory_usage ? STAGE_MEASURE : lane_value_stage(lane);
+    if (lane->flight.plan->typed) return STAGE_TYPE;
+    bool preserves =
+        lane->flight.plan->can.source_memory_usage && lane->flight.plan->preserve != PRESERVE_NONE;
+    if (preserves || flight_measures_first(&lane->flight, entry)) return STAGE_MEASURE;
+    if (!lane->flight.plan->can.target_set_pxat ||
+        !estimate_expects_strings(&lane->flight.estimate))
+        return lane->flight.plan->can.source_memory_usage ? STAGE_MEASURE
+                                                          : flight_value_stage(&lane->flight);
     return STAGE_STRINGS;
 }
 
 static enum stage first_stage(const struct lane *lane, const struct key_entry *entry) {
-    switch ((enum key_how)entry->how) {
-    case HOW_IF_USED:
+    switch ((enum key_reason)entry->reason) {
+    case REASON_IF_USED:
         return STAGE_USED;
-    case HOW_IF_GONE:
+    case REASON_IF_MISSING:
         return STAGE_EXISTS;
-    case HOW_IF_GROUPS:
+    case REASON_GROUPS:
         return STAGE_GROUPS;
-    case HOW_COPY:
+    case REASON_CHANGED:
+    case REASON_DELETE:
+    case REASON_RESYNC:
+    case KEY_REASONS:
         break;
     }
     return copy_stage(lane, entry);
 }
 
 void lane_copy_after_all(struct lane *lane, struct key_entry *entry) {
-    entry->how = HOW_COPY;
+    entry->reason = (uint8_t)keyset_merge_reasons((enum key_reason)entry->reason, REASON_RESYNC);
     lane_stage(lane, entry, copy_stage(lane, entry));
 }
 
 /* How many keys --rate lets through now; starts the timer for the rest. */
 static size_t lane_allowance(struct lane *lane, size_t wanted) {
-    if (lane->plan->rate <= 0) return wanted;
+    if (lane->flight.plan->rate <= 0) return wanted;
     int64_t now_us = clock_mono_us();
-    double burst = lane->plan->rate / 20 < 1 ? 1 : lane->plan->rate / 20;
-    lane->tokens += (double)(now_us - lane->tokens_at_us) * lane->plan->rate / 1e6;
+    double burst = lane->flight.plan->rate / 20 < 1 ? 1 : lane->flight.plan->rate / 20;
+    lane->tokens += (double)(now_us - lane->tokens_at_us) * lane->flight.plan->rate / 1e6;
     if (lane->tokens > burst) lane->tokens = burst;
     lane->tokens_at_us = now_us;
     size_t n = lane->tokens < (double)wanted ? (size_t)lane->tokens : wanted;
-    if (n < wanted) loop_timer_start(lane->pace, (int64_t)(1000 / lane->plan->rate) + 5);
+    if (n < wanted) loop_timer_start(lane->pace, (int64_t)(1000 / lane->flight.plan->rate) + 5);
     lane->tokens -= (double)n;
     return n;
 }
@@ -143,14 +137,14 @@ static void on_linger(void *ctx) {
 /* Changes come a few at a time, and each wakes up three processes. A little later there are more,
  * and some of them the same: the source has less to do for each. */
 static bool lane_lingers(struct lane *lane, size_t queued) {
-    if (!lane->plan->live || lane->lingered || queued >= LANE_LINGER_KEYS) return false;
+    if (!lane->flight.plan->live || lane->lingered || queued >= LANE_LINGER_KEYS) return false;
     if (!loop_timer_is_pending(lane->linger)) loop_timer_start(lane->linger, LANE_LINGER_MS);
     return true;
 }
 
 /* How many of the queued keys may be read now, as far as waiting for company goes. */
 static size_t lane_ripe(struct lane *lane, size_t queued) {
-    const struct copy_plan *plan = lane->plan;
+    const struct copy_plan *plan = lane->flight.plan;
     int64_t gather_ms = plan->live && plan->gather_ms != NULL ? plan->gather_ms(plan->ctx) : 0;
     if (gather_ms == 0) {
         lane->gate = (struct gather_gate){ 0 };
@@ -167,24 +161,24 @@ static size_t lane_ripe(struct lane *lane, size_t queued) {
 
 /* Room in all windows for so many further keys; 0 when it is not worth a batch yet. */
 static size_t lane_room(struct lane *lane) {
-    const struct copy_plan *plan = lane->plan;
+    const struct copy_plan *plan = lane->flight.plan;
+    const struct estimate *e = &lane->flight.estimate;
     size_t queued = keyset_queued(lane->keys), in_flight = keyset_in_flight(lane->keys);
-    size_t window = window_now(&lane->window, lane->values_known, lane->value_bytes);
+    size_t window = window_now(&lane->window, e->values, e->value_bytes);
     if (lane->stopping || lane->failed || queued == 0 || in_flight >= window) return 0;
     size_t ripe = lane_may_write(lane) ? lane_ripe(lane, queued) : 0;
     if (ripe == 0) return 0;
     uint64_t half = plan->lane_bytes / 2;
-    if (lane->target_full || (lane->reading_bytes >= half && in_flight > 0)) return 0;
+    if (lane->flight.target_full || (estimate_free_bytes(e) == 0 && in_flight > 0)) return 0;
     size_t room = window - in_flight;
     /* While the target is in trouble a single batch tries whether it is over. */
     if (lane->trouble_since_ms != 0 && in_flight > 0) return 0;
     if (lane->trouble_since_ms != 0 && room > plan->batch_keys) room = plan->batch_keys;
-    uint64_t free_bytes = lane->reading_bytes < half ? half - lane->reading_bytes : 0;
-    uint64_t by_bytes = (uint64_t)((double)free_bytes / (lane->value_bytes + 1)) + 1;
+    uint64_t by_bytes = estimate_values_in(e, estimate_free_bytes(e));
     if (by_bytes < room) room = (size_t)by_bytes;
     /* A server that is woken for a few keys costs more than they do: wait for a quarter of the
      * window, or of what fits. */
-    uint64_t quantum = (uint64_t)((double)half / (lane->value_bytes + 1) / 4) + 1;
+    uint64_t quantum = estimate_values_in(e, half / 4);
     if (quantum > window / 4) quantum = window / 4;
     if (room < quantum && room < ripe && in_flight > 0) return 0;
     return lane_allowance(lane, room < ripe ? room : ripe);
@@ -195,7 +189,8 @@ static size_t lane_room(struct lane *lane) {
  * those that are gone are deleted. */
 static size_t lane_probes(const struct lane *lane, size_t tried) {
     bool full = lane->trouble_since_ms != 0 && lane->trouble.code == ERR_OOM;
-    return full && lane->plan->live && lane->window.keys > tried ? lane->window.keys - tried : 0;
+    return full && lane->flight.plan->live && lane->window.keys > tried ? lane->window.keys - tried
+                                                                        : 0;
 }
 
 static bool lane_take(struct lane *lane, bool probe) {
@@ -203,21 +198,21 @@ static bool lane_take(struct lane *lane, bool probe) {
     if (entry == NULL) return false;
     window_take(&lane->window, entry);
     key_set_stage(entry, first_stage(lane, entry));
-    if (probe && entry->how != HOW_IF_GONE) {
+    if (probe && entry->reason != REASON_IF_MISSING) {
         entry->flags |= KEY_PROBE;
         key_set_stage(entry, STAGE_EXISTS);
     }
-    if (lane->guarded > 0) lane->guarded--;
-    fetch_add(lane, entry);
+    estimate_note_taken(&lane->flight.estimate);
+    fetch_add(&lane->flight, entry);
     return true;
 }
 
 /* With the first key: before, what the source can is not known. */
 static void lane_bound_source(struct lane *lane) {
-    const struct copy_abilities *can = &lane->plan->can;
+    const struct copy_abilities *can = &lane->flight.plan->can;
     lane->bounded = true;
     if (can->source_memory_usage && can->source_getrange)
-        pool_bound(lane->source, lane->plan->lanes);
+        pool_bound(lane->flight.source, lane->flight.plan->lanes);
 }
 
 static void lane_take_up(struct lane *lane) {
@@ -234,7 +229,7 @@ static void fetch_list(struct lane *lane, struct key_list *list) {
     *list = (struct key_list){ 0 };
     while (entry != NULL) {
         struct key_entry *next = entry->next;
-        fetch_add(lane, entry);
+        fetch_add(&lane->flight, entry);
         entry = next;
     }
 }
@@ -244,25 +239,26 @@ static void lane_work(void *ctx) {
     lane->kicked = false;
     int64_t now_ms = lane->hold_until_ms > 0 ? clock_mono_ms() : 0;
     bool held = lane->hold_until_ms > now_ms;
-    lane->target_full = pool_unsent_bytes(lane->target) >= lane->plan->lane_bytes / 2;
+    lane->flight.target_full =
+        pool_unsent_bytes(lane->flight.target) >= lane->flight.plan->lane_bytes / 2;
     fetch_list(lane, &lane->turn);
     fetch_list(lane, &lane->staged);
-    transfers_work(lane->transfers);
+    transfers_work(lane->flight.transfers);
     if (!held) lane_take_up(lane);
-    fetch_flush(lane);
+    fetch_flush(&lane->flight);
     /* Nothing is left that could find out whether the trouble is over. */
     if (lane->trouble_since_ms != 0 &&
         keyset_queued(lane->keys) + keyset_in_flight(lane->keys) == 0)
         lane->trouble_since_ms = lane->hold_until_ms = 0;
     lane_publish_waiting(lane);
     lane_serve_marks(lane);
-    loop_rest(lane->loop, window_rest_us(&lane->window, keyset_in_flight(lane->keys)));
+    loop_rest(lane->flight.loop, window_rest_us(&lane->window, keyset_in_flight(lane->keys)));
 }
 
 void lane_kick(struct lane *lane) {
     if (lane->kicked) return;
     lane->kicked = true;
-    loop_defer(lane->loop, lane_work, lane);
+    loop_defer(lane->flight.loop, lane_work, lane);
 }
 
 /* ---- ends of a flight ---- */
@@ -275,21 +271,79 @@ void lane_key_done(struct lane *lane, struct key_entry *entry) {
     lane_kick(lane);
 }
 
+static bool deletion_is_ordered(const struct lane *lane, const struct key_entry *entry) {
+    return entry->reason == REASON_CHANGED || entry->reason == REASON_DELETE ||
+           lane->flight.plan->on_missing == NULL;
+}
+
+/* An ordered deletion is made, where deletions of this process are allowed; a concluded one is
+ * handed over to be counted. */
+void lane_key_missing(struct lane *lane, struct key_entry *entry, const struct client *source) {
+    const struct copy_plan *plan = lane->flight.plan;
+    bool ordered = deletion_is_ordered(lane, entry);
+    if (ordered ? !lane_trusts(lane, source) : !lane_expects(lane, source)) {
+        lane_defer_deletion(lane, entry->slot);
+        lane_key_done(lane, entry);
+        return;
+    }
+    bool temporary = key_is_temporary(key_entry_bytes(entry));
+    if (temporary && transfers_use_name(lane->flight.transfers, entry->db, entry->slot)) {
+        lane_key_done(lane, entry);
+    } else if (ordered) {
+        apply_deletion(&lane->flight, entry);
+    } else {
+        entry->flags |= KEY_GONE;
+        lane_note_type(lane, entry);
+        if (!plan->on_missing(plan->ctx, entry->db, key_entry_bytes(entry), entry->slot,
+                              client_run_id(source)))
+            lane_defer_deletion(lane, entry->slot);
+        lane_key_done(lane, entry);
+    }
+}
+
+static void log_key(const struct key_entry *entry) {
+    char name[256];
+    bytes_escape(key_entry_bytes(entry), name, sizeof(name));
+    if (entry->flags & KEY_GONE) {
+        log_info("key", "db %d \"%s\" gone", entry->db, name);
+        return;
+    }
+    enum value_type type = key_type(entry);
+    log_info("key", "db %d \"%s\" copied (%s, %llu B)", entry->db, name, value_type_name(type),
+             (unsigned long long)entry->data);
+}
+
+void apply_acknowledged(struct lane *lane, struct key_entry *entry) {
+    struct copy_stats *stats = &lane->flight.stats;
+    if (lane->flight.plan->log_keys) log_key(entry);
+    lane_note_type(lane, entry);
+    if (entry->flags & KEY_GONE) {
+        stat_add(&stats->vanished, 1);
+    } else {
+        enum value_type type = key_type(entry);
+        stat_add(&stats->copied, 1);
+        stat_add(&stats->bytes, entry->data);
+        stat_add(&stats->type_keys[type], 1);
+        stat_add(&stats->type_bytes[type], entry->data);
+    }
+    lane_key_done(lane, entry);
+}
+
 static void lane_fail(struct lane *lane, const struct err *err) {
     if (lane->failed) return;
     lane->failed = true;
-    lane->plan->on_failed(lane->plan->ctx, err);
+    lane->flight.plan->on_failed(lane->flight.plan->ctx, err);
 }
 
 static void lane_give_up(struct lane *lane, struct key_entry *entry, const struct err *err) {
-    giveup_add(lane->plan->giveup, entry->db, key_entry_bytes(entry), err);
-    stat_add(&lane->stats.given_up, 1);
+    giveup_add(lane->flight.plan->giveup, entry->db, key_entry_bytes(entry), err);
+    stat_add(&lane->flight.stats.given_up, 1);
     lane_key_done(lane, entry);
 }
 
 /* The target (or a command of the source) cannot work until somebody acts: nothing new is started
  * for a while. */
-static void lane_hold(struct lane *lane, const struct err *err) {
+static void lane_hold(struct lane *lane, const struct pool_node *node, const struct err *err) {
     int64_t now_ms = clock_mono_ms();
     if (lane->trouble_since_ms == 0) {
         lane->trouble_since_ms = now_ms;
@@ -303,15 +357,14 @@ static void lane_hold(struct lane *lane, const struct err *err) {
         lane->hold_ms = lane->hold_ms * 2 > LANE_HOLD_MAX_MS ? LANE_HOLD_MAX_MS : lane->hold_ms * 2;
     }
     lane->trouble = *err;
+    lane->trouble_node = err->code == ERR_CLUSTERDOWN ? NULL : node;
     if (now_ms >= lane->hold_until_ms) lane->hold_until_ms = now_ms + lane->hold_ms;
 }
 
 void lane_node_works(struct lane *lane, const struct pool_node *node) {
     if (lane->trouble_since_ms == 0) return;
     /* Another node of the target's cluster may work while this one does not. */
-    if (lane->trouble.code != ERR_CLUSTERDOWN &&
-        strcmp(lane->trouble.place, client_place(node->client)) != 0)
-        return;
+    if (lane->trouble_node != NULL && lane->trouble_node != node) return;
     if (lane->trouble_told)
         log_info(lane->trouble.place, "works again after %lld ms",
                  (long long)(clock_mono_ms() - lane->trouble_since_ms));
@@ -320,7 +373,7 @@ void lane_node_works(struct lane *lane, const struct pool_node *node) {
 }
 
 void lane_node_deleted(struct lane *lane, const struct pool_node *node) {
-    if (lane->trouble_since_ms == 0 || lane->trouble.code != ERR_OOM || !lane->plan->live) {
+    if (lane->trouble_since_ms == 0 || lane->trouble.code != ERR_OOM || !lane->flight.plan->live) {
         lane_node_works(lane, node);
         return;
     }
@@ -335,31 +388,24 @@ void lane_park_unowned(struct lane *lane, struct key_entry *entry, struct pool *
     struct err err;
     err_set(&err, ERR_CLUSTERDOWN, deployment_role(pool_deployment(side)), "no node owns slot %u",
             entry->slot);
-    lane_hold(lane, &err);
-    lane->plan->request_refresh(lane->plan->ctx, pool_deployment(side));
+    lane_hold(lane, NULL, &err);
+    lane->flight.plan->request_refresh(lane->flight.plan->ctx, pool_deployment(side));
     lane_park(lane, entry);
 }
 
-/* "MOVED 3999 127.0.0.1:6381", "ASK ...": the node that has the slot. The text of the error has it,
- * because the reply itself is gone by now; the server's words come first in it. */
+/* MOVED or ASK; the pool has followed it already, where it could. */
 static void lane_redirect(struct lane *lane, struct key_entry *entry, struct pool_node *node,
-                          const struct err *err) {
-    struct bytes rest = bytes_of_str(err->text);
-    bytes_split(&rest, ' ');
-    bytes_split(&rest, ' ');
-    struct bytes where = bytes_split(&rest, ' ');
-    if (where.len > 0 && where.ptr[where.len - 1] == ':') where.len--;
-    struct pool_node *to = pool_node_for_redirect(node->pool, node, where);
-    stat_add(&lane->stats.redirects, 1);
-    bool source = node->pool == lane->source;
-    if (to != NULL && err->code == ERR_MOVED) {
-        pool_set_route(node->pool, entry->slot, to);
-        lane->plan->request_refresh(lane->plan->ctx, pool_deployment(node->pool));
-    } else if (to != NULL) {
-        pool_set_ask(node->pool, entry->slot, to);
-        entry->flags |= source ? KEY_ASK_SOURCE : KEY_ASK_TARGET;
+                          enum err_code code) {
+    bool source = node->pool == lane->flight.source, followed;
+    stat_add(&lane->flight.stats.redirects, 1);
+    if (code == ERR_MOVED) {
+        followed = pool_route(node->pool, entry->slot) != node;
+        lane->flight.plan->request_refresh(lane->flight.plan->ctx, pool_deployment(node->pool));
+    } else {
+        followed = pool_ask(node->pool, entry->slot) != NULL;
+        if (followed) entry->flags |= source ? KEY_ASK_SOURCE : KEY_ASK_TARGET;
     }
-    if (to == NULL || ++entry->attempts % REDIRECTS_IN_A_ROW == 0) {
+    if (!followed || ++entry->attempts % REDIRECTS_IN_A_ROW == 0) {
         lane_park(lane, entry);
     } else {
         lane_requeue(lane, entry);
@@ -375,7 +421,7 @@ static bool is_of_whole_node(enum err_code code) {
 /* A key that only ever is asked to come again ends the job in the end, as an outage. */
 static void lane_check_patience(struct lane *lane, const struct key_entry *entry,
                                 const struct err *err) {
-    int64_t limit_ms = lane->plan->outage_timeout_ms;
+    int64_t limit_ms = lane->flight.plan->outage_timeout_ms;
     if (limit_ms == 0 || (int64_t)entry->attempts * LANE_RETRY_MS < limit_ms ||
         entry->attempts < REDIRECTS_IN_A_ROW)
         return;
@@ -389,29 +435,29 @@ static void lane_check_patience(struct lane *lane, const struct key_entry *entry
 void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_node *node,
                      const struct err *err) {
     struct deployment *side = node != NULL ? pool_deployment(node->pool) : NULL;
-    if (lane->closing) return;
+    if (lane->flight.closing) return;
     switch (err_class_of(err->code)) {
     case ERR_CLASS_HERE:
-        stat_add(&lane->stats.retries, 1);
+        stat_add(&lane->flight.stats.retries, 1);
         entry->attempts++;
         if (err->code == ERR_TRYAGAIN) entry->flags |= KEY_ALONE;
-        if (is_of_whole_node(err->code)) lane_hold(lane, err);
+        if (is_of_whole_node(err->code)) lane_hold(lane, node, err);
         lane_check_patience(lane, entry, err);
         if (side != NULL && err->code != ERR_LOADING && err->code != ERR_TRYAGAIN &&
             err->code != ERR_BUSY)
-            lane->plan->request_refresh(lane->plan->ctx, side);
+            lane->flight.plan->request_refresh(lane->flight.plan->ctx, side);
         lane_park(lane, entry);
         return;
     case ERR_CLASS_THERE:
-        lane_redirect(lane, entry, node, err);
+        lane_redirect(lane, entry, node, err->code);
         return;
     case ERR_CLASS_WAIT:
-        stat_add(&lane->stats.retries, 1);
-        lane_hold(lane, err);
+        stat_add(&lane->flight.stats.retries, 1);
+        lane_hold(lane, node, err);
         lane_park(lane, entry);
         /* A demoted primary: its name may lead elsewhere by now. */
         if (err->code == ERR_READONLY && node != NULL && client_is_ready(node->client)) {
-            lane->plan->request_refresh(lane->plan->ctx, side);
+            lane->flight.plan->request_refresh(lane->flight.plan->ctx, side);
             client_break(node->client, err);
         }
         return;
@@ -420,9 +466,9 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
         return;
     case ERR_CLASS_STOP:
         lane_park(lane, entry);
-        if (lane->plan->live && node != NULL &&
+        if (lane->flight.plan->live && node != NULL &&
             (err->code == ERR_NOAUTH || err->code == ERR_WRONGPASS)) {
-            lane_hold(lane, err); /* the login may be accepted again */
+            lane_hold(lane, node, err); /* the login may be accepted again */
             if (client_is_ready(node->client)) client_break(node->client, err);
             return;
         }
@@ -436,8 +482,8 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
 static void on_node_ready(void *ctx, struct pool_node *node) {
     struct lane *lane = ctx;
     window_reset(&lane->window);
-    window_expect(&lane->window,
-                  pool_round_trip_us(lane->source) + pool_round_trip_us(lane->target));
+    window_expect(&lane->window, pool_round_trip_us(lane->flight.source) +
+                                     pool_round_trip_us(lane->flight.target));
     transfers_clean(lane); /* first of all */
     if (!lane->stopping && lane->parked != NULL && clock_mono_ms() >= lane->hold_until_ms)
         lane_unpark(lane);
@@ -446,33 +492,34 @@ static void on_node_ready(void *ctx, struct pool_node *node) {
 
 static void on_node_down(void *ctx, struct pool_node *node, const struct err *err, bool final) {
     struct lane *lane = ctx;
-    if (lane->closing) return;
+    if (lane->flight.closing) return;
     if (final && node->listed) {
         lane_fail(lane, err);
         return;
     }
-    if (lane->index == 0 && client_last_error(node->client)->code != ERR_NONE)
+    if (lane->flight.index == 0 && client_last_error(node->client)->code != ERR_NONE)
         log_debug(err->place, "%s", err->text);
-    lane->plan->request_refresh(lane->plan->ctx, pool_deployment(node->pool));
+    lane->flight.plan->request_refresh(lane->flight.plan->ctx, pool_deployment(node->pool));
 }
 
 /* Perhaps because of a large string: then measuring finds it, and that is a surprise. */
 static void on_bounded_lost(void *ctx, struct pool_node *node) {
     struct lane *lane = ctx;
-    lane->guarded = GUARDED_AFTER_LARGE;
+    estimate_note_lost_connection(&lane->flight.estimate);
 }
 
 static void on_node_gone(void *ctx, struct pool_node *node) {
     struct lane *lane = ctx;
-    fetch_forget_node(lane, node);
+    if (lane->trouble_node == node) lane->trouble_node = NULL;
+    fetch_forget_node(&lane->flight, node);
     transfers_clean_forget(lane, node);
-    transfers_forget_node(lane->transfers, node);
+    transfers_forget_node(lane->flight.transfers, node);
 }
 
 static void lane_check_outage(struct lane *lane) {
     const struct pool_node *node = NULL, *other = NULL;
-    int64_t since = pool_down_since_ms(lane->source, &node),
-            since_target = pool_down_since_ms(lane->target, &other);
+    int64_t since = pool_down_since_ms(lane->flight.source, &node),
+            since_target = pool_down_since_ms(lane->flight.target, &other);
     if (since == 0 || (since_target != 0 && since_target < since)) {
         since = since_target;
         node = other;
@@ -484,7 +531,7 @@ static void lane_check_outage(struct lane *lane) {
         why = &lane->trouble;
         place = lane->trouble.place;
     }
-    int64_t limit_ms = lane->plan->outage_timeout_ms, now_ms = clock_mono_ms();
+    int64_t limit_ms = lane->flight.plan->outage_timeout_ms, now_ms = clock_mono_ms();
     if (since == 0 || lane->failed) return;
     if (now_ms - lane->trouble_logged_ms > 10000 && now_ms - since > 5000) {
         lane->trouble_logged_ms = now_ms;
@@ -503,13 +550,93 @@ static void on_tick(void *ctx) {
     struct lane *lane = ctx;
     lane_check_outage(lane);
     if (clock_mono_ms() - lane->trust_checked_ms >= LANE_TRUST_MS) lane_check_trust(lane);
-    atomic_store_explicit(&lane->stats.reconnects,
-                          pool_reconnects(lane->source) + pool_reconnects(lane->target),
+    atomic_store_explicit(&lane->flight.stats.reconnects,
+                          pool_reconnects(lane->flight.source) +
+                              pool_reconnects(lane->flight.target),
                           memory_order_relaxed);
     transfers_clean(lane); /* where nothing could be written when the node became ready */
     lane_kick(lane);
     loop_timer_start(lane->tick, LANE_TICK_MS);
 }
+
+/* ---- what reading and writing may call: see flight.h ---- */
+
+static void on_schedule(struct flight *flight) {
+    lane_kick(lane_of(flight));
+}
+
+static void on_stage(struct flight *flight, struct key_entry *entry, enum stage stage) {
+    lane_stage(lane_of(flight), entry, stage);
+}
+
+static void on_wait_turn(struct flight *flight, struct key_entry *entry) {
+    lane_wait_turn(lane_of(flight), entry);
+}
+
+static void on_copied(struct flight *flight, struct key_entry *entry) {
+    apply_acknowledged(lane_of(flight), entry);
+}
+
+static void on_done(struct flight *flight, struct key_entry *entry) {
+    lane_key_done(lane_of(flight), entry);
+}
+
+static void on_failed(struct flight *flight, struct key_entry *entry, struct pool_node *node,
+                      const struct err *err) {
+    lane_key_failed(lane_of(flight), entry, node, err);
+}
+
+static void on_missing(struct flight *flight, struct key_entry *entry,
+                       const struct client *source) {
+    lane_key_missing(lane_of(flight), entry, source);
+}
+
+static void on_park(struct flight *flight, struct key_entry *entry) {
+    lane_park(lane_of(flight), entry);
+}
+
+static void on_park_unowned(struct flight *flight, struct key_entry *entry, struct pool *side) {
+    lane_park_unowned(lane_of(flight), entry, side);
+}
+
+static void on_requeue(struct flight *flight, struct key_entry *entry) {
+    lane_requeue(lane_of(flight), entry);
+}
+
+static void on_copy_after_all(struct flight *flight, struct key_entry *entry) {
+    lane_copy_after_all(lane_of(flight), entry);
+}
+
+static void on_node_works(struct flight *flight, const struct pool_node *node) {
+    lane_node_works(lane_of(flight), node);
+}
+
+static void on_node_deleted(struct flight *flight, const struct pool_node *node) {
+    lane_node_deleted(lane_of(flight), node);
+}
+
+static void on_name(struct flight *flight, int db, struct bytes key, uint16_t slot,
+                    enum key_reason reason) {
+    lane_name(lane_of(flight), db, key, slot, reason);
+}
+
+static const struct flight_calls lane_calls = {
+    .values = apply_values,
+    .schedule = on_schedule,
+    .stage = on_stage,
+    .wait_turn = on_wait_turn,
+    .copied = on_copied,
+    .done = on_done,
+    .failed = on_failed,
+    .missing = on_missing,
+    .park = on_park,
+    .park_unowned = on_park_unowned,
+    .requeue = on_requeue,
+    .copy_after_all = on_copy_after_all,
+    .node_works = on_node_works,
+    .node_deleted = on_node_deleted,
+    .name = on_name,
+};
 
 /* ---- life ---- */
 
@@ -517,23 +644,27 @@ struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index
     static const struct pool_events events = { on_node_ready, on_node_down, on_bounded_lost,
                                                on_node_gone };
     struct lane *lane = mem_zalloc(sizeof(*lane));
+    lane->flight.plan = plan;
+    lane->flight.loop = loop;
+    lane->flight.index = index;
+    lane->keys = keyset_new();
+    estimate_init(&lane->flight.estimate, plan->lane_bytes / 2);
     lane->plan = plan;
     lane->loop = loop;
     lane->index = index;
-    lane->keys = keyset_new();
-    lane->value_bytes = 128;
-    lane->string_share = 1;
-    lane->guarded = GUARDED_AT_START;
+    lane->flight.calls = &lane_calls;
     window_init(&lane->window, plan->window_keys, plan->lane_bytes / 2);
     lane->tokens_at_us = clock_mono_us();
     lane->retry = loop_timer_new(loop, on_retry, lane);
     lane->tick = loop_timer_new(loop, on_tick, lane);
     lane->pace = loop_timer_new(loop, on_pace, lane);
     lane->linger = loop_timer_new(loop, on_linger, lane);
-    lane->transfers = transfers_new(lane);
+    lane->flight.transfers = transfers_new(lane);
     lane_live_init(lane);
-    lane->source = pool_new(loop, plan->source, plan->live, &events, lane);
-    lane->target = pool_new(loop, plan->target, false, &events, lane);
+    lane->flight.source = pool_new(loop, plan->source, plan->live, &events, lane);
+    lane->flight.target = pool_new(loop, plan->target, false, &events, lane);
+    lane->source = lane->flight.source;
+    lane->target = lane->flight.target;
     loop_timer_start(lane->tick, LANE_TICK_MS);
     return lane;
 }
@@ -542,11 +673,12 @@ void lane_free(struct lane **lane) {
     struct lane *l = *lane;
     *lane = NULL;
     if (l == NULL) return;
-    l->stopping = l->failed = l->closing = true;
-    pool_free(&l->source);
-    pool_free(&l->target);
-    transfers_free(&l->transfers);
-    loop_undefer(l->loop, l);
+    l->stopping = l->failed = l->closing = l->flight.closing = true;
+    loop_undefer(l->flight.loop, l);
+    l->kicked = true; /* no more work is deferred */
+    pool_free(&l->flight.source);
+    pool_free(&l->flight.target);
+    transfers_free(&l->flight.transfers);
     loop_timer_free(&l->retry);
     loop_timer_free(&l->tick);
     loop_timer_free(&l->pace);
@@ -557,7 +689,7 @@ void lane_free(struct lane **lane) {
 }
 
 void lane_begin(struct lane *lane) {
-    lane->begun = !lane->plan->dry_run;
+    lane->begun = !lane->flight.plan->dry_run;
     transfers_clean(lane);
     lane_publish_waiting(lane);
 }
@@ -566,23 +698,23 @@ int lane_of_slot(const struct copy_plan *plan, uint16_t slot) {
     return slot * plan->lanes / SLOT_COUNT;
 }
 
-void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot, enum key_how how) {
-    const struct copy_plan *plan = lane->plan;
+void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot, enum key_reason reason) {
+    const struct copy_plan *plan = lane->flight.plan;
     bool full = plan->live && plan->names_bytes_max > 0 &&
                 keyset_memory_bytes(lane->keys) >= plan->names_bytes_max;
     if (full && keyset_find(lane->keys, db, key) == NULL) {
-        lane_owe_unnamed(lane, slot);
+        lane_lose_name(lane, slot);
         return;
     }
-    keyset_name(lane->keys, db, key, slot, how);
+    keyset_name(lane->keys, db, key, slot, reason);
     /* That something waits must be seen at once; how much, at the end of the round. */
-    if (stat_get(&lane->stats.waiting) == 0) lane_publish_waiting(lane);
+    if (stat_get(&lane->flight.stats.waiting) == 0) lane_publish_waiting(lane);
     lane_kick(lane);
 }
 
 void lane_update(struct lane *lane) {
-    pool_update(lane->source);
-    pool_update(lane->target);
+    pool_update(lane->flight.source);
+    pool_update(lane->flight.target);
     transfers_clean(lane);
     if (!lane->stopping && lane->parked != NULL && clock_mono_ms() >= lane->hold_until_ms)
         lane_unpark(lane);
@@ -591,13 +723,13 @@ void lane_update(struct lane *lane) {
 
 void lane_stop(struct lane *lane) {
     lane->stopping = true;
-    transfers_stop(lane->transfers);
+    transfers_stop(lane->flight.transfers);
 }
 
 struct loop *lane_loop(struct lane *lane) {
-    return lane->loop;
+    return lane->flight.loop;
 }
 
 const struct copy_stats *lane_stats(const struct lane *lane) {
-    return &lane->stats;
+    return &lane->flight.stats;
 }

@@ -1,9 +1,9 @@
-/* What a lane keeps track of in live mode: marks among the names, what it owes, which server
- * processes are trusted, and the streams whose groups are looked at.
+/* Live mode's part of a lane: marks among the names, losses (dropped names, deferred deletions), the
+ * server processes that are expected, and the streams whose groups are polled.
  *
  * A mark is reached when all names before it are served. A name that was dropped, or a deletion
- * that was put off, is not: it is a debt, and no mark is reached until the debts have been taken by
- * somebody who sees to them.
+ * that was deferred, is not served: it is a loss, and no mark is reached until somebody has taken
+ * the losses over.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,8 +21,9 @@ struct trusted {
 };
 
 void lane_live_init(struct lane *lane) {
-    pthread_mutex_init(&lane->debts_lock, NULL);
-    if (lane->plan->live) lane->streams = streams_new(lane->plan->lane_bytes / STREAMS_SHARE);
+    pthread_mutex_init(&lane->losses_lock, NULL);
+    if (lane->flight.plan->live)
+        lane->flight.streams = streams_new(lane->flight.plan->lane_bytes / STREAMS_SHARE);
 }
 
 void lane_live_fini(struct lane *lane) {
@@ -31,41 +32,42 @@ void lane_live_fini(struct lane *lane) {
         free(lane->trusted);
         lane->trusted = next;
     }
-    streams_free(&lane->streams);
-    pthread_mutex_destroy(&lane->debts_lock);
+    streams_free(&lane->flight.streams);
+    pthread_mutex_destroy(&lane->losses_lock);
 }
 
-/* ---- debts ---- */
+/* ---- losses ---- */
 
-static void lane_owe(struct lane *lane, struct slot_set *slots, uint16_t slot) {
-    pthread_mutex_lock(&lane->debts_lock);
+static void lane_note_loss(struct lane *lane, struct slot_set *slots, uint16_t slot) {
+    pthread_mutex_lock(&lane->losses_lock);
     slot_set_add(slots, slot);
-    bool news = !lane->debts.any;
-    lane->debts.any = true;
-    pthread_mutex_unlock(&lane->debts_lock);
-    if (news && lane->plan->on_debts != NULL) lane->plan->on_debts(lane->plan->ctx);
+    bool news = !lane->losses.any;
+    lane->losses.any = true;
+    pthread_mutex_unlock(&lane->losses_lock);
+    if (news && lane->flight.plan->on_losses != NULL)
+        lane->flight.plan->on_losses(lane->flight.plan->ctx);
 }
 
-void lane_owe_unnamed(struct lane *lane, uint16_t slot) {
-    lane_owe(lane, &lane->debts.unnamed, slot);
+void lane_lose_name(struct lane *lane, uint16_t slot) {
+    lane_note_loss(lane, &lane->losses.dropped, slot);
 }
 
-void lane_owe_deferred(struct lane *lane, uint16_t slot) {
-    lane_owe(lane, &lane->debts.deferred, slot);
+void lane_defer_deletion(struct lane *lane, uint16_t slot) {
+    lane_note_loss(lane, &lane->losses.deferred, slot);
 }
 
-bool lane_take_debts(struct lane *lane, struct lane_debts *debts) {
-    pthread_mutex_lock(&lane->debts_lock);
-    *debts = lane->debts;
-    lane->debts = (struct lane_debts){ 0 };
-    pthread_mutex_unlock(&lane->debts_lock);
-    return debts->any;
+bool lane_take_losses(struct lane *lane, struct lane_losses *losses) {
+    pthread_mutex_lock(&lane->losses_lock);
+    *losses = lane->losses;
+    lane->losses = (struct lane_losses){ 0 };
+    pthread_mutex_unlock(&lane->losses_lock);
+    return losses->any;
 }
 
-static bool lane_owes(struct lane *lane) {
-    pthread_mutex_lock(&lane->debts_lock);
-    bool any = lane->debts.any;
-    pthread_mutex_unlock(&lane->debts_lock);
+static bool lane_has_losses(struct lane *lane) {
+    pthread_mutex_lock(&lane->losses_lock);
+    bool any = lane->losses.any;
+    pthread_mutex_unlock(&lane->losses_lock);
     return any;
 }
 
@@ -87,7 +89,7 @@ void lane_put_mark(struct lane *lane, struct lane_mark *mark) {
 void lane_serve_marks(struct lane *lane) {
     for (struct lane_mark *last = lane->last_mark, *mark = NULL; mark != last;) {
         mark = lane->marks;
-        if (!keyset_reached(lane->keys, mark->epoch) || lane_owes(lane)) return;
+        if (!keyset_reached(lane->keys, mark->epoch) || lane_has_losses(lane)) return;
         lane->marks = mark->next;
         if (lane->marks == NULL) lane->last_mark = NULL;
         mark->reached(mark);
@@ -107,13 +109,13 @@ static bool is_expected(const struct trusted *t, const struct client *source) {
 }
 
 bool lane_trusts(const struct lane *lane, const struct client *source) {
-    if (!lane->plan->live) return true;
+    if (!lane->flight.plan->live) return true;
     const struct trusted *t = find_trusted(lane, client_address(source));
     return t != NULL && t->deletions && is_expected(t, source);
 }
 
 bool lane_expects(const struct lane *lane, const struct client *source) {
-    if (!lane->plan->live) return true;
+    if (!lane->flight.plan->live) return true;
     const struct trusted *t = find_trusted(lane, client_address(source));
     return t != NULL && is_expected(t, source);
 }
@@ -144,28 +146,28 @@ void lane_trust(struct lane *lane, const struct address *address, const char *ru
 
 /* Again and again: a name may lead to the old process for a while after a failover. */
 void lane_check_trust(struct lane *lane) {
-    if (!lane->plan->live) return;
+    if (!lane->flight.plan->live) return;
     lane->trust_checked_ms = clock_mono_ms();
-    for (struct pool_node *node = pool_first(lane->source); node != NULL; node = node->next)
+    for (struct pool_node *node = pool_first(lane->flight.source); node != NULL; node = node->next)
         lane_break_untrusted(lane, node->client);
-    transfers_check_trust(lane->transfers);
+    transfers_check_trust(lane->flight.transfers);
 }
 
 /* ---- streams ---- */
 
 void lane_note_type(struct lane *lane, const struct key_entry *entry) {
-    if (lane->streams == NULL) return;
+    if (lane->flight.streams == NULL) return;
     bool stream =
         !(entry->flags & KEY_GONE) && ((entry->flags >> KEY_TYPE_SHIFT) & 15) == VALUE_STREAM;
     if (stream) {
-        streams_add(lane->streams, entry->db, key_entry_bytes(entry), entry->slot);
+        streams_add(lane->flight.streams, entry->db, key_entry_bytes(entry), entry->slot);
     } else {
-        streams_remove(lane->streams, entry->db, key_entry_bytes(entry));
+        streams_remove(lane->flight.streams, entry->db, key_entry_bytes(entry));
     }
 }
 
 void lane_check_groups(struct lane *lane) {
-    if (lane->streams == NULL) return;
-    for (struct key_entry *e = streams_first(lane->streams); e != NULL; e = e->next)
-        lane_name(lane, e->db, key_entry_bytes(e), e->slot, HOW_IF_GROUPS);
+    if (lane->flight.streams == NULL) return;
+    for (struct key_entry *e = streams_first(lane->flight.streams); e != NULL; e = e->next)
+        lane_name(lane, e->db, key_entry_bytes(e), e->slot, REASON_GROUPS);
 }

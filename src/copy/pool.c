@@ -19,29 +19,32 @@ struct pool {
     struct pool_node **ask; /* by slot; made when the first ASK comes */
     uint64_t reconnects_before;
     int bounded; /* connections of the job to a node; 0: none */
-    bool identify, freeing;
+    bool identify;
 };
 
 static void on_ready(void *ctx) {
     struct pool_node *node = ctx;
-    if (!node->pool->freeing) node->pool->events.on_ready(node->pool->ctx, node);
+    if (!node->closing) node->pool->events.on_ready(node->pool->ctx, node);
 }
 
 static void on_down(void *ctx, const struct err *err, bool final) {
     struct pool_node *node = ctx;
-    if (!node->pool->freeing) node->pool->events.on_down(node->pool->ctx, node, err, final);
+    if (!node->closing) node->pool->events.on_down(node->pool->ctx, node, err, final);
 }
 
 static void on_bounded_lost(void *ctx) {
     struct pool_node *node = ctx;
-    if (!node->pool->freeing) node->pool->events.on_bounded_lost(node->pool->ctx, node);
+    if (!node->closing) node->pool->events.on_bounded_lost(node->pool->ctx, node);
 }
+
+static void pool_on_redirect(void *ctx, const struct redirect *redirect);
 
 static void pool_bound_node(struct pool *pool, struct pool_node *node) {
     if (pool->bounded == 0 || node->bounded != NULL) return;
     struct client_settings settings = deployment_client_settings(pool->deployment, &node->address);
     settings.identify = pool->identify;
     node->bounded = bounded_open(pool->loop, &settings, pool->bounded, on_bounded_lost, node);
+    bounded_set_redirect(node->bounded, pool_on_redirect);
 }
 
 void pool_bound(struct pool *pool, int connections) {
@@ -49,8 +52,45 @@ void pool_bound(struct pool *pool, int connections) {
     for (struct pool_node *n = pool->nodes; n != NULL; n = n->next) pool_bound_node(pool, n);
 }
 
+static struct pool_node *pool_find(struct pool *pool, const struct address *address) {
+    for (struct pool_node *n = pool->nodes; n != NULL; n = n->next)
+        if (address_equal(&n->address, address)) return n;
+    return NULL;
+}
+
+static struct pool_node *pool_open_node(struct pool *pool, const struct address *address);
+
+/* A node that a redirect names; NULL where a broken server names ever new ones. */
+static struct pool_node *pool_find_or_open_stranger(struct pool *pool,
+                                                    const struct address *address) {
+    struct pool_node *node = pool_find(pool, address);
+    int strangers = 0;
+    if (node != NULL) return node;
+    for (struct pool_node *n = pool->nodes; n != NULL; n = n->next) strangers += !n->listed;
+    return strangers < POOL_STRANGERS_MAX ? pool_open_node(pool, address) : NULL;
+}
+
+void pool_follow(struct pool *pool, const struct redirect *redirect) {
+    struct pool_node *to = pool_find_or_open_stranger(pool, &redirect->address);
+    if (to == NULL) return;
+    if (!redirect->ask) {
+        pool->route[redirect->slot] = to;
+        pool->only = NULL;
+        return;
+    }
+    if (pool->ask == NULL) pool->ask = mem_zalloc(SLOT_COUNT * sizeof(struct pool_node *));
+    pool->ask[redirect->slot] = to;
+}
+
+static void pool_on_redirect(void *ctx, const struct redirect *redirect) {
+    struct pool_node *from = ctx;
+    if (!from->closing) pool_follow(from->pool, redirect);
+}
+
 static struct pool_node *pool_open_node(struct pool *pool, const struct address *address) {
-    static const struct client_events events = { .on_ready = on_ready, .on_down = on_down };
+    static const struct client_events events = { .on_ready = on_ready,
+                                                 .on_down = on_down,
+                                                 .on_redirect = pool_on_redirect };
     struct client_settings settings = deployment_client_settings(pool->deployment, address);
     settings.identify = pool->identify;
     struct pool_node *node = mem_zalloc(sizeof(*node));
@@ -63,10 +103,11 @@ static struct pool_node *pool_open_node(struct pool *pool, const struct address 
     return node;
 }
 
-static struct pool_node *pool_find(struct pool *pool, const struct address *address) {
-    for (struct pool_node *n = pool->nodes; n != NULL; n = n->next)
-        if (address_equal(&n->address, address)) return n;
-    return NULL;
+static void pool_node_release(void *ctx) {
+    struct pool_node *node = ctx;
+    node->pool->events.on_gone(node->pool->ctx, node);
+    client_close(&node->client);
+    free(node);
 }
 
 static void pool_close_node(struct pool *pool, struct pool_node *node) {
@@ -81,11 +122,14 @@ static void pool_close_node(struct pool *pool, struct pool_node *node) {
         if (pool->ask != NULL && pool->ask[s] == node) pool->ask[s] = NULL;
     }
     pool->reconnects_before += client_reconnects(node->client);
-    /* Their pending callbacks run in here and still find the node. */
+    /* Pending callbacks still find the node at the end of the round, and its client not ready. */
+    struct err err;
+    err_set(&err, ERR_CLOSED, client_place(node->client),
+            "the node is no longer part of the deployment");
+    node->closing = true;
+    client_break(node->client, &err);
     bounded_free(&node->bounded);
-    client_close(&node->client);
-    pool->events.on_gone(pool->ctx, node);
-    free(node);
+    loop_defer(pool->loop, pool_node_release, node);
 }
 
 static void pool_take_routes(struct pool *pool, const struct topology *t) {
@@ -136,8 +180,8 @@ void pool_free(struct pool **pool) {
     struct pool *p = *pool;
     *pool = NULL;
     if (p == NULL) return;
-    p->freeing = true;
     while (p->nodes != NULL) pool_close_node(p, p->nodes);
+    loop_settle(p->loop);
     free(p->ask);
     free(p);
 }
@@ -152,24 +196,6 @@ struct deployment *pool_deployment(const struct pool *pool) {
 
 struct pool_node *pool_route(struct pool *pool, uint16_t slot) {
     return pool->only != NULL ? pool->only : pool->route[slot];
-}
-
-struct pool_node *pool_node_for_redirect(struct pool *pool, const struct pool_node *from,
-                                         struct bytes address_text) {
-    struct address address;
-    if (!address_parse(&address, address_text, &from->address)) return NULL;
-    struct pool_node *node = pool_find(pool, &address);
-    return node != NULL ? node : pool_open_node(pool, &address);
-}
-
-void pool_set_route(struct pool *pool, uint16_t slot, struct pool_node *node) {
-    pool->route[slot] = node;
-    pool->only = NULL;
-}
-
-void pool_set_ask(struct pool *pool, uint16_t slot, struct pool_node *node) {
-    if (pool->ask == NULL) pool->ask = mem_zalloc(SLOT_COUNT * sizeof(struct pool_node *));
-    pool->ask[slot] = node;
 }
 
 struct pool_node *pool_ask(struct pool *pool, uint16_t slot) {

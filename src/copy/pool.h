@@ -27,7 +27,8 @@ struct pool_node {
     /* a second connection, see copy/bounded.h; NULL where the pool has none */
     struct bounded *bounded;
     struct address address;
-    bool listed;                         /* in the present picture */
+    bool listed;                         /* in the present topology */
+    bool closing;                        /* released at the end of the round */
     struct batch *building[POOL_STAGES]; /* for copy/fetch: batches being filled for this node */
     /* Of the target, for copy/transfer_clean: databases left to be cleaned; of those, under way;
      * answers that are due. */
@@ -63,12 +64,12 @@ void pool_update(struct pool *pool);
 /* The node for a slot; NULL when nobody owns it. It may be not ready. */
 struct pool_node *pool_route(struct pool *pool, uint16_t slot);
 
-/* The node named by MOVED or ASK, opened when it is not known yet; NULL when the text cannot be
- * understood. */
-struct pool_node *pool_node_for_redirect(struct pool *pool, const struct pool_node *from,
-                                         struct bytes address_text);
-void pool_set_route(struct pool *pool, uint16_t slot, struct pool_node *node);
-void pool_set_ask(struct pool *pool, uint16_t slot, struct pool_node *node);
+/* Where the last ASK for the slot led; NULL: nowhere. MOVED and ASK are followed by the pool itself:
+ * it routes the slot to the node that they name, and opens that node where it is not known, up to
+ * POOL_STRANGERS_MAX nodes that the topology does not have. */
+enum { POOL_STRANGERS_MAX = 64 };
+/* The same for a redirect that another connection to one of its nodes received. */
+void pool_follow(struct pool *pool, const struct redirect *redirect);
 struct pool_node *pool_ask(struct pool *pool, uint16_t slot);
 
 struct pool_node *pool_first(struct pool *pool);

@@ -33,7 +33,7 @@ void streams_free(struct streams **streams) {
 bool streams_add(struct streams *s, int db, struct bytes key, uint16_t slot) {
     if (keyset_find(s->known, db, key) != NULL) return true;
     if (keyset_memory_bytes(s->known) + key.len <= s->bytes_max)
-        return keyset_name(s->known, db, key, slot, HOW_COPY);
+        return keyset_name(s->known, db, key, slot, REASON_CHANGED);
     if (!s->warned)
         log_warn(
             "source",

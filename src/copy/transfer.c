@@ -13,6 +13,7 @@ struct transfers {
     struct lane *lane;
     struct key_list large, small; /* waiting */
     struct transfer *running;     /* and ended ones whose replies are not all in */
+    struct transfer *settling;    /* of those, to be begun again or freed at the end of the round */
     size_t n_small;
     bool large_busy;
     struct client *reader; /* for the large one: a connection that may WATCH */
@@ -40,6 +41,7 @@ static void transfer_free(struct transfer *t) {
     while (*p != t) p = &(*p)->next;
     *p = t->next;
     transfer_reset(t);
+    free(t->key_bytes);
     outq_fini(&t->scratch);
     free(t);
 }
@@ -51,7 +53,7 @@ static void drop_name(struct transfer *t) {
     const struct copy_plan *plan = t->lane->plan;
     if (!t->holds_name || plan->dry_run || t->lane->closing) return;
     if (client == NULL || !client_is_ready(client) || !lane_may_write(t->lane)) {
-        if (plan->live) lane_name(t->lane, t->db, bytes_of_str(t->name), t->slot, HOW_COPY);
+        if (plan->live) lane_name(t->lane, t->db, bytes_of_str(t->name), t->slot, REASON_DELETE);
         return;
     }
     const struct bytes words[] = { BYTES_LITERAL("UNLINK"), bytes_of_str(t->name) };
@@ -63,9 +65,9 @@ static void release_name(struct transfer *t) {
     t->holds_name = false;
     for (struct transfer *other = t->all->running; other != NULL; other = other->next) {
         if (!other->waits || other->slot != t->slot) continue;
-        /* It goes on at the end of the round: now its connections may be about to be closed. */
         other->waits = false;
         other->again = true;
+        transfer_settle(other);
         return;
     }
 }
@@ -79,7 +81,7 @@ static struct key_entry *transfer_end(struct transfer *t) {
     } else {
         t->all->n_small--;
     }
-    t->lane->reading_bytes -= t->reserved;
+    t->lane->flight.estimate.reading_bytes -= t->reserved;
     t->reserved = 0;
     release_name(t);
     lane_kick(t->lane);
@@ -114,7 +116,7 @@ void transfer_gone(struct transfer *t) {
     if (t->entry == NULL) return;
     drop_name(t);
     struct key_entry *entry = transfer_end(t);
-    apply_deletion(t->lane, entry, t->reader);
+    lane_key_missing(t->lane, entry, t->reader);
 }
 
 void transfer_enlarge(struct transfer *t) {
@@ -151,12 +153,27 @@ static void transfer_done(struct transfer *t) {
 }
 
 void transfer_settle(struct transfer *t) {
-    if (t->source_due > 0 || t->target_due > 0) return;
-    if (t->entry != NULL && t->again) {
-        transfer_begin(t);
-        if (t->entry != NULL || t->source_due > 0 || t->target_due > 0) return;
+    if (t->source_due > 0 || t->target_due > 0 || t->settles) return;
+    if (t->entry != NULL && !t->again) return;
+    t->settles = true;
+    t->next_settling = t->all->settling;
+    t->all->settling = t;
+    lane_kick(t->lane);
+}
+
+static void settle_one(struct transfer *t) {
+    t->settles = false;
+    if (t->entry != NULL && t->again) transfer_begin(t);
+    if (t->entry == NULL && t->source_due == 0 && t->target_due == 0) transfer_free(t);
+}
+
+/* No callback is under way here, neither of the transfers nor of their connections. */
+static void settle_all(struct transfers *all) {
+    while (all->settling != NULL) {
+        struct transfer *t = all->settling;
+        all->settling = t->next_settling;
+        settle_one(t);
     }
-    if (t->entry == NULL) transfer_free(t);
 }
 
 /* ---- the end on the target ---- */
@@ -327,9 +344,15 @@ static void on_reader_down(void *ctx, const struct err *err, bool final) {
     transfer_settle(t);
 }
 
+static void on_reader_redirect(void *ctx, const struct redirect *redirect) {
+    struct transfers *all = ctx;
+    pool_follow(all->lane->flight.source, redirect);
+}
+
 static void open_reader(struct transfers *all, const struct pool_node *node) {
     static const struct client_events events = { .on_ready = on_reader_ready,
-                                                 .on_down = on_reader_down };
+                                                 .on_down = on_reader_down,
+                                                 .on_redirect = on_reader_redirect };
     if (all->reader != NULL && address_equal(client_address(all->reader), &node->address)) return;
     client_close(&all->reader);
     struct client_settings settings =
@@ -367,13 +390,15 @@ static void transfer_start(struct transfers *all, struct key_entry *entry, bool 
                             .next = all->running,
                             .entry = entry,
                             .large = large,
-                            .key = key_entry_bytes(entry),
                             .db = entry->db,
                             .slot = entry->slot,
                             .source = source,
                             .target = target,
                             .reader = source->client };
     all->running = t;
+    t->key_bytes = mem_alloc(entry->len + 1);
+    memcpy(t->key_bytes, entry->bytes, entry->len);
+    t->key = bytes_of(t->key_bytes, entry->len);
     transfer_name(entry->slot, t->name);
     outq_init(&t->scratch);
     entry->flags &= ~(uint32_t)(KEY_ASK_SOURCE | KEY_ASK_TARGET);
@@ -386,7 +411,7 @@ static void transfer_start(struct transfers *all, struct key_entry *entry, bool 
     } else {
         all->n_small++;
         t->reserved = expected_bytes(entry);
-        lane->reading_bytes += t->reserved;
+        lane->flight.estimate.reading_bytes += t->reserved;
     }
     transfer_begin(t);
     transfer_settle(t);
@@ -411,16 +436,9 @@ static struct key_entry *key_list_pop(struct key_list *list) {
     return entry;
 }
 
-static void resume_waiting(struct transfers *all) {
-    for (struct transfer *t = all->running, *next; t != NULL; t = next) {
-        next = t->next;
-        if (t->again) transfer_settle(t);
-    }
-}
-
 void transfers_work(struct transfers *all) {
     struct lane *lane = all->lane;
-    resume_waiting(all);
+    settle_all(all);
     if (lane->stopping || !lane_may_write(lane) ||
         (lane->hold_until_ms > 0 && clock_mono_ms() < lane->hold_until_ms))
         return;
@@ -436,8 +454,7 @@ void transfers_work(struct transfers *all) {
 /* ---- interruptions ---- */
 
 void transfers_forget_node(struct transfers *all, struct pool_node *node) {
-    for (struct transfer *t = all->running, *next; t != NULL; t = next) {
-        next = t->next;
+    for (struct transfer *t = all->running; t != NULL; t = t->next) {
         if (t->entry == NULL || (t->source != node && t->target != node)) continue;
         struct err err;
         err_set(&err, ERR_CLOSED, "", "the node is no longer part of the deployment");
@@ -489,6 +506,7 @@ void transfers_free(struct transfers **transfers) {
     *transfers = NULL;
     if (all == NULL) return;
     client_close(&all->reader);
+    loop_settle(all->lane->loop);
     while (all->running != NULL) transfer_free(all->running);
     free(all);
 }

@@ -75,7 +75,7 @@ static size_t names_at_once(const struct copy_plan *plan) {
 static void clean_database(struct lane *lane, struct pool_node *node, int db) {
     const struct copy_plan *plan = lane->plan;
     size_t most = names_at_once(plan);
-    struct slot_set used = transfers_names(lane->transfers);
+    struct slot_set used = transfers_names(lane->flight.transfers);
     uint16_t slots[CLEAN_NAMES_MAX];
     size_t n = 0;
     client_select(node->client, db);

@@ -98,9 +98,12 @@ struct transfer {
     struct transfers *all;
     struct lane *lane;
     struct transfer *next;
+    struct transfer *next_settling;
+    bool settles; /* stands in all->settling */
     /* NULL when it has ended: then nothing is sent any more, and what follows is void */
     struct key_entry *entry;
-    struct bytes key; /* the entry's, while it has not ended */
+    char *key_bytes; /* owned: callbacks may still read the name when the entry has been given back */
+    struct bytes key;
     int db;
     uint16_t slot;
     const struct transfer_kind *kind;
@@ -153,7 +156,8 @@ void transfer_by_dump(struct transfer *t);
 void transfer_enlarge(struct transfer *t);
 /* Whatever can go on does. */
 void transfer_continue(struct transfer *t);
-/* Acts on what callbacks left behind; the transfer may be freed. */
+/* Once all replies are in, a transfer that has ended is freed, and one that begins again is begun,
+ * at the end of the loop's round: nothing is freed inside of its own callback, however deep. */
 void transfer_settle(struct transfer *t);
 /* The copy is whole: has it as many elements as the source? Then the key is replaced. */
 void transfer_check(struct transfer *t);

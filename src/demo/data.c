@@ -54,7 +54,7 @@ static bool begin(struct demo_data *d, size_t argc, const char *command, const c
     int len = snprintf(key, sizeof(key), "%s%.*s", prefix, (int)name.len, name.ptr);
     if (len <= 0 || (size_t)len >= sizeof(key)) return false;
     struct bytes view = bytes_of(key, (size_t)len);
-    bool known = !keyset_name(d->names, 0, view, 0, HOW_COPY);
+    bool known = !keyset_name(d->names, 0, view, 0, REASON_CHANGED);
     if (!known && d->n_keys == d->max_keys) {
         keyset_forget(d->names, 0, view);
         return false;

@@ -5,6 +5,7 @@
 
 #include "base/units.h"
 #include "capture/feed.h"
+#include "capture/flags.h"
 #include "doctor/doctor.h"
 
 /* A reader that stalls may cost that part of the memory; one that is cut off sooner than that is
@@ -110,7 +111,7 @@ static void judge_tracking(struct doctor_findings *f, const struct doctor_side *
 }
 
 static bool tells_too_little(const struct doctor_node *node) {
-    return node->live.notify_known && !feed_flags_suffice(bytes_of_str(node->live.notify));
+    return node->live.notify_known && !flags_suffice(bytes_of_str(node->live.notify));
 }
 
 static bool hides_notify(const struct doctor_node *node) {

@@ -72,10 +72,10 @@ static void on_pause_over(void *ctx) {
     if (pass->scan != NULL) scan_resume(pass->scan);
 }
 
-static enum key_how pass_how(const struct pass *pass, uint16_t slot) {
-    if (pass->coverage->backward) return HOW_IF_GONE;
-    if (pass->coverage->streams) return HOW_IF_GROUPS;
-    return slot_set_has(&pass->whole, slot) ? HOW_COPY : HOW_IF_USED;
+static enum key_reason pass_reason(const struct pass *pass, uint16_t slot) {
+    if (pass->coverage->backward) return REASON_IF_MISSING;
+    if (pass->coverage->streams) return REASON_GROUPS;
+    return slot_set_has(&pass->whole, slot) ? REASON_RESYNC : REASON_IF_USED;
 }
 
 /* Everything before it has been named. */
@@ -97,13 +97,13 @@ static void on_keys(void *ctx, const struct bytes *keys, size_t n) {
         uint16_t slot = slot_of_key(keys[i]);
         /* Left behind by a target that restarted with old data. */
         if (pass->coverage->backward && key_is_temporary(keys[i]))
-            naming_add(&naming, keys[i], slot, HOW_COPY);
+            naming_add(&naming, keys[i], slot, REASON_DELETE);
         if (!slot_set_has(&pass->slots, slot) ||
             !key_filter_wants(job->settings->filter, keys[i], slot))
             continue;
         named++;
         guarded += slot_set_has(&pass->whole, slot);
-        naming_add(&naming, keys[i], slot, pass_how(pass, slot));
+        naming_add(&naming, keys[i], slot, pass_reason(pass, slot));
     }
     naming_end(&naming);
     if (job->live != NULL) note_cursor(pass);
@@ -432,7 +432,7 @@ static bool must_wait_for_moves(struct coverage *c, const struct topology *t) {
     }
     const char *side = deployment_role(c->side);
     if (!c->open_slots_told) c->open_slots_since_ms = now_ms;
-    int64_t limit_ms = job->settings->outage_timeout_ms,
+    int64_t limit_ms = job->settings->copy.outage_timeout_ms,
             waited_ms = now_ms - c->open_slots_since_ms;
     if (limit_ms > 0 && waited_ms >= limit_ms) {
         struct err err;

@@ -14,15 +14,15 @@ void naming_begin(struct naming *naming, struct job *job, struct worker *here, i
     memset(naming->batches, 0, (size_t)job->n_workers * sizeof(naming->batches[0]));
 }
 
-void naming_add(struct naming *naming, struct bytes key, uint16_t slot, enum key_how how) {
+void naming_add(struct naming *naming, struct bytes key, uint16_t slot, enum key_reason reason) {
     struct job *job = naming->job;
     int lane = lane_of_slot(&job->plan, slot);
     if (job->workers[lane] == naming->here) {
-        lane_name(worker_lane(naming->here), naming->db, key, slot, how);
+        lane_name(worker_lane(naming->here), naming->db, key, slot, reason);
         return;
     }
     if (naming->batches[lane] == NULL) naming->batches[lane] = name_batch_new(naming->db);
-    name_batch_add(naming->batches[lane], key, slot, how);
+    name_batch_add(naming->batches[lane], key, slot, reason);
 }
 
 void naming_end(struct naming *naming) {

@@ -20,7 +20,7 @@ struct naming {
 
 /* On the thread of `here`; NULL: on the control thread. */
 void naming_begin(struct naming *naming, struct job *job, struct worker *here, int db);
-void naming_add(struct naming *naming, struct bytes key, uint16_t slot, enum key_how how);
+void naming_add(struct naming *naming, struct bytes key, uint16_t slot, enum key_reason reason);
 /* Sends what is still here. */
 void naming_end(struct naming *naming);
 

@@ -19,7 +19,7 @@ struct worker {
 struct packed_name {
     uint32_t len;
     uint16_t slot;
-    uint8_t how;
+    uint8_t reason;
 };
 
 struct name_batch {
@@ -118,8 +118,9 @@ struct name_batch *name_batch_new(int db) {
     return batch;
 }
 
-void name_batch_add(struct name_batch *batch, struct bytes key, uint16_t slot, enum key_how how) {
-    struct packed_name head = { .len = (uint32_t)key.len, .slot = slot, .how = (uint8_t)how };
+void name_batch_add(struct name_batch *batch, struct bytes key, uint16_t slot,
+                    enum key_reason reason) {
+    struct packed_name head = { .len = (uint32_t)key.len, .slot = slot, .reason = (uint8_t)reason };
     size_t need = batch->len + sizeof(head) + key.len;
     if (need > batch->cap) {
         batch->cap = need + need / 2 + 4096;
@@ -149,7 +150,7 @@ static void on_names(void *ctx) {
         at += sizeof(head);
         if (batch->worker->lane == NULL) break; /* it came too late */
         lane_name(batch->worker->lane, batch->db, bytes_of(batch->data + at, head.len), head.slot,
-                  (enum key_how)head.how);
+                  (enum key_reason)head.reason);
         at += head.len;
     }
     atomic_fetch_sub_explicit(batch->in_transit, 1, memory_order_release);

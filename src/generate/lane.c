@@ -334,6 +334,7 @@ void gen_writer_free(struct gen_writer **writer) {
     if (w == NULL) return;
     for (struct gen_lane *lane = w->lanes; lane != NULL; lane = lane->next)
         if (!lane->gone) lane_abandon(lane);
+    loop_settle(deployment_loop(w->deployment)); /* sent jobs come back as failed */
     list_free(w, &w->done);
     list_free(w, &w->waiting);
     if (w->held != NULL) job_free(w, w->held);

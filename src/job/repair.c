@@ -13,13 +13,13 @@
 #include "copy/transfer.h"
 #include "engine/worker.h"
 #include "probe/preflight.h"
+#include "server/sight.h"
 
 enum {
     BATCH_KEYS = 100,
     WINDOW_KEYS = 2000,
     WAITING_MAX = 10 * 1000, /* names in the lane; beyond, the spool is not read on */
     NAMES_AT_ONCE = 1000,
-    REFRESH_MIN_MS = 250,
     ROUND_MS = 5,
     DRAIN_MS = 3000,
 };
@@ -30,9 +30,7 @@ struct repair {
     struct copy_plan plan;
     struct worker *worker;
     _Atomic int64_t in_transit;
-    uint64_t epoch[2];
-    int64_t refreshed_ms;
-    _Atomic bool want_source, want_target;
+    struct sight *sight_source, *sight_target;
     pthread_mutex_t lock;
     struct err failed; /* under lock */
 };
@@ -48,7 +46,7 @@ static void on_failed(void *ctx, const struct err *err) {
 
 static void on_refresh_wanted(void *ctx, struct deployment *side) {
     struct repair *r = ctx;
-    atomic_store(side == r->source ? &r->want_source : &r->want_target, true);
+    sight_want(side == r->source ? r->sight_source : r->sight_target);
 }
 
 /* ---- control ---- */
@@ -85,21 +83,18 @@ static bool has_failed(struct repair *r, struct err *err) {
     return failed;
 }
 
-/* A picture that could not be renewed stays; the lane finds outages. */
-static void look_at_topologies(struct repair *r) {
-    struct deployment *const sides[2] = { r->source, r->target };
-    _Atomic bool *const wants[2] = { &r->want_source, &r->want_target };
-    bool due = clock_mono_ms() - r->refreshed_ms >= REFRESH_MIN_MS;
-    for (int i = 0; i < 2; i++) {
-        struct err ignored;
-        if (due && atomic_exchange(wants[i], false)) {
-            deployment_refresh(sides[i], &ignored);
-            r->refreshed_ms = clock_mono_ms();
-        }
-        if (deployment_epoch(sides[i]) == r->epoch[i]) continue;
-        r->epoch[i] = deployment_epoch(sides[i]);
-        worker_update(r->worker);
-    }
+static void on_topology_changed(void *ctx, const struct topology *before,
+                                const struct topology *now, int64_t asked_us) {
+    struct repair *r = ctx;
+    worker_update(r->worker);
+}
+
+static void repair_watch_sides(struct repair *r) {
+    static const struct sight_events events = { .on_changed = on_topology_changed };
+    const struct sight_settings settings = { .pause_ms = SIGHT_PAUSE_MS,
+                                             .outage_timeout_ms = r->settings->outage_timeout_ms };
+    r->sight_source = sight_new(r->source, &settings, &events, r);
+    r->sight_target = sight_new(r->target, &settings, &events, r);
 }
 
 static uint64_t waiting(struct repair *r) {
@@ -123,7 +118,7 @@ static bool name_some(struct repair *r, struct err *err) {
         if ((r->settings->tags >> one.tag & 1) == 0) continue;
         if (batch != NULL && one.db != db) worker_name(r->worker, batch, &r->in_transit);
         if (batch == NULL || one.db != db) batch = name_batch_new(db = one.db);
-        name_batch_add(batch, one.key, slot_of_key(one.key), HOW_COPY);
+        name_batch_add(batch, one.key, slot_of_key(one.key), REASON_CHANGED);
     }
     if (batch != NULL) worker_name(r->worker, batch, &r->in_transit);
     return more;
@@ -140,18 +135,21 @@ static bool run_to_the_end(struct repair *r, const volatile bool *stop, struct e
         if (more && room) more = name_some(r, err);
         if (err->code != ERR_NONE) return false;
         loop_run_once(deployment_loop(r->source), ROUND_MS);
-        look_at_topologies(r);
+        sight_step(r->sight_source);
+        sight_step(r->sight_target);
     }
     return !has_failed(r, err);
 }
 
 /* What is in flight is finished, within bounds, so that the figures are true. */
-static void settle(struct repair *r) {
-    int64_t deadline_ms = clock_mono_ms() + DRAIN_MS;
-    const struct copy_stats *stats = lane_stats(worker_lane(r->worker));
+static bool repair_is_drained(void *ctx) {
+    struct repair *r = ctx;
+    return stat_get(&lane_stats(worker_lane(r->worker))->in_flight) == 0;
+}
+
+static void repair_settle(struct repair *r) {
     worker_stop_lane(r->worker);
-    while (stat_get(&stats->in_flight) > 0 && clock_mono_ms() < deadline_ms)
-        loop_run_once(deployment_loop(r->source), ROUND_MS);
+    loop_until(deployment_loop(r->source), repair_is_drained, r, clock_mono_ms() + DRAIN_MS, NULL);
 }
 
 static bool prepare(struct repair *r, struct repair_result *result, struct err *err) {
@@ -161,8 +159,7 @@ static bool prepare(struct repair *r, struct repair_result *result, struct err *
         return false;
     result->giveup = giveup_new();
     make_plan(r, result->giveup, &can);
-    r->epoch[0] = deployment_epoch(r->source);
-    r->epoch[1] = deployment_epoch(r->target);
+    repair_watch_sides(r);
     r->worker = worker_start(&r->plan, 0, err);
     return r->worker != NULL;
 }
@@ -178,10 +175,12 @@ bool repair_run(struct deployment *source, struct deployment *target,
     pthread_mutex_init(&r->lock, NULL);
     bool ok = prepare(r, result, err) && run_to_the_end(r, stop, err);
     if (r->worker != NULL) {
-        if (!ok) settle(r);
+        if (!ok) repair_settle(r);
         copy_stats_sum(&result->stats, lane_stats(worker_lane(r->worker)));
         worker_free(&r->worker);
     }
+    sight_free(&r->sight_source);
+    sight_free(&r->sight_target);
     pthread_mutex_destroy(&r->lock);
     free(r);
     return ok;

@@ -80,7 +80,7 @@ static bool must_ask_types(const struct job *job) {
 /* What the source can say of a key's use depends on what it evicts by: OBJECT FREQ is refused
  * without an LFU policy, OBJECT IDLETIME with one. */
 static enum copy_preserve preserve_of(const struct job *job) {
-    if (!job->settings->preserve_idle) return PRESERVE_NONE;
+    if (!job->settings->copy.preserve_idle) return PRESERVE_NONE;
     return strstr(deployment_info(job->source)->maxmemory_policy, "lfu") != NULL ? PRESERVE_FREQ
                                                                                  : PRESERVE_IDLE;
 }
@@ -97,22 +97,22 @@ static void make_plan(struct job *job) {
         .filter = s->filter,
         .lanes = threads,
         .typed = must_ask_types(job),
-        .no_ttl = s->no_ttl,
+        .no_ttl = s->copy.no_ttl,
         .preserve = preserve_of(job),
-        .dry_run = s->dry_run,
-        .log_keys = s->log_keys,
+        .dry_run = s->copy.dry_run,
+        .log_keys = s->copy.log_keys,
         .target_db = job->result->target_db,
-        .batch_keys = s->batch_keys > 0 ? s->batch_keys : BATCH_KEYS_AUTO,
-        .window_keys = s->pipeline,
-        .max_args = s->max_args,
+        .batch_keys = s->copy.batch_keys > 0 ? s->copy.batch_keys : BATCH_KEYS_AUTO,
+        .window_keys = s->copy.pipeline,
+        .max_args = s->copy.max_args,
         .lane_bytes = lane_bytes < LANE_BYTES_MIN ? LANE_BYTES_MIN : lane_bytes,
-        .mem_limit_bytes = s->mem_limit_bytes,
-        .big_key_bytes = s->big_key_bytes,
-        .merge = s->merge,
-        .no_stream_id = s->no_stream_id,
-        .stream_prune = s->stream_prune,
+        .mem_limit_bytes = s->copy.mem_limit_bytes,
+        .big_key_bytes = s->copy.big_key_bytes,
+        .merge = s->copy.merge,
+        .no_stream_id = s->copy.no_stream_id,
+        .stream_prune = s->copy.stream_prune,
         .rate = s->rate / threads,
-        .outage_timeout_ms = s->outage_timeout_ms,
+        .outage_timeout_ms = s->copy.outage_timeout_ms,
         .giveup = job->result->giveup,
         .request_refresh = on_refresh_wanted,
         .on_failed = on_lane_failed,
@@ -124,11 +124,11 @@ static void make_plan(struct job *job) {
         job->plan.may_write = live_may_write;
         job->plan.gather_ms = live_gather_ms;
         job->plan.gap_since_ms = live_gap_since_ms;
-        job->plan.on_gone = live_on_gone;
-        job->plan.on_debts = live_on_debts;
+        job->plan.on_missing = live_on_missing;
+        job->plan.on_losses = live_on_losses;
     }
     /* A window that is given, or that batches are too large for, does not grow. */
-    bool fixed = s->pipeline > 0 || job->plan.batch_keys > WINDOW_KEYS_BASE;
+    bool fixed = s->copy.pipeline > 0 || job->plan.batch_keys > WINDOW_KEYS_BASE;
     if (fixed && job->plan.window_keys < job->plan.batch_keys)
         job->plan.window_keys = job->plan.batch_keys;
 }
@@ -143,7 +143,7 @@ static void settle_plan(struct job *job) {
     job->plan.target_dbs = job->clean_dbs;
     job->plan.n_target_dbs = n;
     job->plan.can = job->can;
-    job->plan.structured = job->settings->structured || !job->can.dump;
+    job->plan.structured = job->settings->copy.structured || !job->can.dump;
 }
 
 /* ---- progress ---- */
@@ -263,7 +263,7 @@ static void settle(struct job *job) {
 }
 
 static bool source_gone_too_long(struct job *job, struct err *err) {
-    int64_t limit_ms = job->settings->outage_timeout_ms;
+    int64_t limit_ms = job->settings->copy.outage_timeout_ms;
     if (job->source_down_since_ms == 0 || limit_ms == 0) return false;
     int64_t gone_ms = clock_mono_ms() - job->source_down_since_ms;
     if (gone_ms < limit_ms) return false;
@@ -366,7 +366,7 @@ static bool step(struct job *job, bool (*fn)(struct job *, struct err *), struct
 static bool check_both(struct job *job, struct err *err) {
     const struct replicate_result *r = job->result;
     return preflight_check(job->source, job->target, r->dbs, r->n_dbs, r->target_db,
-                           job->settings->dry_run, &job->can, err);
+                           job->settings->copy.dry_run, &job->can, err);
 }
 
 /* May this pass by itself? A standby takes over in the middle of trouble. */
@@ -379,7 +379,8 @@ static bool may_pass(const struct job *job, const struct err *err) {
 
 /* A live job waits for what may pass, also before it has begun. */
 static bool patiently(struct job *job, bool (*fn)(struct job *, struct err *), struct err *err) {
-    int64_t since_ms = clock_mono_ms(), limit_ms = job->settings->outage_timeout_ms, told_ms = 0;
+    int64_t since_ms = clock_mono_ms(), limit_ms = job->settings->copy.outage_timeout_ms,
+            told_ms = 0;
     while (!step(job, fn, err)) {
         int64_t now_ms = clock_mono_ms();
         struct err ignored;
@@ -411,10 +412,10 @@ static bool prepare(struct job *job, struct err *err) {
     if (s->live != NULL && live_new(job, err) == NULL) return false;
     if (s->live != NULL && !patiently(job, choose_capture, err)) return false;
     if (!patiently(job, check_both, err)) return false;
-    if (s->mem_limit_bytes > 0 && !job->can.source_memory_usage)
+    if (s->copy.mem_limit_bytes > 0 && !job->can.source_memory_usage)
         return err_set(err, ERR_UNSUPPORTED, "--mem-limit",
                        "the source refuses MEMORY USAGE, so that sizes cannot be known");
-    return s->dry_run || patiently(job, copy_functions, err);
+    return s->copy.dry_run || patiently(job, copy_functions, err);
 }
 
 static void start_snapshot(struct job *job) {

@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "copy/filter.h"
 #include "copy/giveup.h"
+#include "copy/settings.h"
 #include "copy/stats.h"
 #include "probe/capture.h"
 #include "server/deployment.h"
@@ -57,23 +58,13 @@ struct replicate_settings {
     /* asked for; none: the one of the source's endpoint, into the one of the target's */
     const int *dbs;
     size_t n_dbs;
-    int threads;       /* 0: automatic */
-    size_t batch_keys; /* 0: automatic */
-    size_t pipeline;   /* keys in flight; 0: automatic */
+    int threads; /* 0: automatic */
+    struct copy_settings copy;
     int64_t scan_count;
-    size_t max_args;
     uint64_t buffer_bytes;
-    uint64_t mem_limit_bytes;
-    uint64_t big_key_bytes; /* larger ones are copied in pieces; 0: never */
-    /* by the commands of each type; also where DUMP or RESTORE is refused */
-    bool structured;
-    bool merge, no_stream_id, stream_prune; /* of structured copies; see copy/lane.h */
-    double rate;                            /* keys a second; 0: unlimited */
+    double rate; /* keys a second; 0: unlimited */
     int64_t sleep_ms;
-    int64_t outage_timeout_ms;
-    bool no_ttl, dry_run, log_keys;
-    bool no_functions;  /* function libraries stay behind */
-    bool preserve_idle; /* idle time or frequency of use travels with each key */
+    bool no_functions; /* function libraries stay behind */
 };
 
 struct replicate_progress {

@@ -25,14 +25,14 @@ static void name_in_database(struct live_node *node, int db, const struct bytes 
     for (size_t i = 0; i < n; i++) {
         uint16_t slot = slot_of_key(keys[i]);
         if (key_filter_wants(job->settings->filter, keys[i], slot))
-            naming_add(&naming, keys[i], slot, HOW_COPY);
+            naming_add(&naming, keys[i], slot, REASON_CHANGED);
     }
     naming_end(&naming);
 }
 
 /* A database that nobody has heard of: the control thread takes it up. */
 static void found_database(struct live *live, int db) {
-    if (db < 0 || db >= FEED_DATABASES_MAX) return;
+    if (db < 0 || db >= LIVE_DATABASES_MAX) return;
     pthread_mutex_lock(&live->lock);
     live->new_dbs[db] = true;
     pthread_mutex_unlock(&live->lock);
@@ -145,6 +145,16 @@ static void on_established(void *ctx, const struct server_info *info) {
     job_wake(node->live->job);
 }
 
+/* The server cannot be listened to yet: the reason is shown with the gap. */
+static void on_waiting(void *ctx, const struct err *err) {
+    struct live_node *node = ctx;
+    pthread_mutex_lock(&node->live->lock);
+    node->why = *err;
+    node->waits++;
+    pthread_mutex_unlock(&node->live->lock);
+    job_wake(node->live->job);
+}
+
 static void on_lost(void *ctx, const struct err *err, bool final) {
     struct live_node *node = ctx;
     struct live *live = node->live;
@@ -165,15 +175,16 @@ static void on_lost(void *ctx, const struct err *err, bool final) {
 }
 
 static void on_feed_start(void *ctx) {
-    static const struct feed_events events = { on_established, on_keys, on_flush, on_barrier,
-                                               on_lost };
+    static const struct feed_events events = { on_established, on_waiting, on_keys,
+                                               on_flush,       on_barrier, on_lost };
     struct live_node *node = ctx;
     const struct live *live = node->live;
     struct feed_settings settings = { .client = deployment_client_settings(live->job->source,
                                                                            &node->reader),
                                       .kind = live->capture.kind,
                                       .resp2 = live->capture.resp2,
-                                      .ask_databases = live->job->settings->all_databases };
+                                      .ask_databases = live->job->settings->all_databases,
+                                      .source = live->job->source };
     struct client_settings primary = deployment_client_settings(live->job->source, &node->primary);
     if (!address_equal(&node->primary, &node->reader)) settings.primary = &primary;
     if (node->feed == NULL)
@@ -552,10 +563,16 @@ static void node_step(struct live *live, struct live_node *node) {
     struct server_info info = node->info;
     int64_t established_us = node->established_us, heard_us = node->lost_heard_us;
     struct err why = node->why;
+    bool waits = node->waits != node->seen_waits;
+    node->seen_waits = node->waits;
     bool was_lost = lost != node->seen_lost;
     node->seen_lost = lost;
     pthread_mutex_unlock(&live->lock);
     if (was_lost) node_lost(live, node, heard_us, &why);
+    if (waits) {
+        log_warn(why.place, "changes cannot be listened to: %s", why.text);
+        snprintf(node->gap_why, sizeof(node->gap_why), "%.*s", RECORD_TEXT_MAX - 1, why.text);
+    }
     if (established != node->seen_established && established > lost) {
         node->hearing_since_us = established_us;
         node_established(live, node, &info);

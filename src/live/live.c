@@ -87,19 +87,19 @@ void live_gap_behind(struct live *live, const struct slot_set *slots, int64_t si
     if (order) slot_set_unite(&live->behind.ordered, slots);
 }
 
-/* The lanes could not keep these names, or not believe in these deletions. */
-static void take_debts(struct live *live) {
-    if (!atomic_exchange(&live->debts, false)) return;
+/* Turns the lanes' losses into gaps: changes dropped for lack of memory, deferred deletions. */
+static void take_losses(struct live *live) {
+    if (!atomic_exchange(&live->losses, false)) return;
     for (int i = 0; i < live->job->n_workers; i++) {
-        struct lane_debts debts;
-        if (!lane_take_debts(worker_lane(live->job->workers[i]), &debts)) continue;
+        struct lane_losses losses;
+        if (!lane_take_losses(worker_lane(live->job->workers[i]), &losses)) continue;
         for (struct live_node *n = live->nodes; n != NULL; n = n->next) {
             struct slot_set mine = live_slots_of(live, n);
-            struct slot_set unnamed = slot_set_common(&mine, &debts.unnamed);
-            live_gap(live, n, &unnamed, atomic_load(&n->passed_us), false,
+            struct slot_set dropped = slot_set_common(&mine, &losses.dropped);
+            live_gap(live, n, &dropped, atomic_load(&n->passed_us), false,
                      "more changes waited than memory allows");
-            live_gap_behind(live, &unnamed, atomic_load(&n->passed_us), false);
-            struct slot_set deferred = slot_set_common(&mine, &debts.deferred);
+            live_gap_behind(live, &dropped, atomic_load(&n->passed_us), false);
+            struct slot_set deferred = slot_set_common(&mine, &losses.deferred);
             live_gap_behind(live, &deferred, atomic_load(&n->passed_us), false);
         }
     }
@@ -168,7 +168,7 @@ static bool add_database(struct live *live, int db) {
     size_t n = atomic_load(&live->n_dbs);
     for (size_t i = 0; i < n; i++)
         if (live->dbs[i] == db) return false;
-    if (n == FEED_DATABASES_MAX) return false;
+    if (n == LIVE_DATABASES_MAX) return false;
     live->dbs[n] = db;
     atomic_store_explicit(&live->n_dbs, n + 1, memory_order_release);
     struct replicate_result *r = job->result;
@@ -182,7 +182,7 @@ static bool add_database(struct live *live, int db) {
 /* It is named first, then read from the beginning. */
 static void take_new_databases(struct live *live) {
     if (!atomic_load(&live->any_new_dbs)) return;
-    for (int db = 0; db < FEED_DATABASES_MAX; db++) {
+    for (int db = 0; db < LIVE_DATABASES_MAX; db++) {
         pthread_mutex_lock(&live->lock);
         bool found = live->new_dbs[db];
         live->new_dbs[db] = false;
@@ -269,7 +269,7 @@ bool live_step(struct live *live, bool stopping, bool *ended, struct err *err) {
     *ended = false;
     if (live->lease_lost) return err_set(err, ERR_LEASE, "job", "%s", err_sentence(ERR_LEASE));
     live_nodes_step(live);
-    take_debts(live);
+    take_losses(live);
     take_new_databases(live);
     if (!stopping) {
         coverage_step(&job->forward);
@@ -324,9 +324,9 @@ int64_t live_gap_since_ms(void *ctx, uint16_t slot) {
     return atomic_load_explicit(&job->live->slot_since_ms[slot], memory_order_relaxed);
 }
 
-void live_on_debts(void *ctx) {
+void live_on_losses(void *ctx) {
     struct job *job = ctx;
-    atomic_store(&job->live->debts, true);
+    atomic_store(&job->live->losses, true);
     job_wake(job);
 }
 

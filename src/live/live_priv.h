@@ -22,6 +22,7 @@
 #define LIVE_NO_GAP INT64_MAX
 
 enum {
+    LIVE_DATABASES_MAX = 1024,
     LIVE_BARRIERS = 16,        /* of one node, on their way through the lanes */
     LIVE_LOOK_MS = 1000,       /* between two looks at a server by INFO, at most */
     LIVE_PUBLISH_MS = 250,     /* between two records handed to the keeper */
@@ -56,13 +57,13 @@ struct live_node {
 
     /* Under the live job's lock, written by the feed's thread. */
     struct server_info info;
-    uint64_t established, lost, flushes;
+    uint64_t established, lost, flushes, waits;
     int64_t established_us;
     int64_t lost_heard_us; /* the last barrier before the first loss that is not dealt with */
     struct err why;
 
     /* Control. */
-    uint64_t seen_established, seen_lost, seen_flushes;
+    uint64_t seen_established, seen_lost, seen_flushes, seen_waits;
     bool listed, hearing;
     int64_t hearing_since_us;
     bool ready; /* hearing, and looked at since then */
@@ -128,6 +129,7 @@ struct behind {
     struct slot_set guarded; /* of the present round */
     struct slot_set round;   /* of the present round, all */
     uint64_t rounds;         /* begun */
+    bool counting;           /* under the lock: the spool takes further names */
     struct spool *spool;     /* under the live job's lock while a round runs */
     uint64_t gone, gone_guarded, seen_before, seen_guarded_before;
     uint64_t hold_gone, hold_seen;
@@ -151,12 +153,12 @@ struct live {
     struct checkpoint checkpoint;
     struct job_record begun;                   /* only the cursors that this run begins with */
     int64_t begun_us;                          /* monotonic: when they were good */
-    _Atomic int64_t slot_since_ms[SLOT_COUNT]; /* of gaps, for HOW_IF_USED */
+    _Atomic int64_t slot_since_ms[SLOT_COUNT]; /* of gaps, for REASON_IF_USED */
 
     /* Databases that names are given in; grows only. */
-    int dbs[FEED_DATABASES_MAX];
+    int dbs[LIVE_DATABASES_MAX];
     _Atomic size_t n_dbs;
-    bool new_dbs[FEED_DATABASES_MAX]; /* under lock: found by a barrier, not yet taken */
+    bool new_dbs[LIVE_DATABASES_MAX]; /* under lock: found by a barrier, not yet taken */
     _Atomic bool any_new_dbs;
 
     int64_t limit_us;     /* beginning of the oldest open gap */
@@ -164,7 +166,7 @@ struct live {
     int64_t watermark_us; /* LIVE_NEVER: none yet */
     int64_t topology_us;  /* the source's picture was asked for last, with success */
     bool copied_once, held_told;
-    _Atomic bool debts, released;
+    _Atomic bool losses, released;
     _Atomic int64_t changed_us; /* the last change that was named */
     _Atomic int64_t gather_ms;  /* how long lanes gather changes now */
     struct hist *lag;           /* microseconds */

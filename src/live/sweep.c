@@ -22,18 +22,21 @@
 /* so many may go without asking, while the source's processes are the same */
 enum { GUARD_FEW = 1000 };
 
-void live_on_gone(void *ctx, int db, struct bytes key, uint16_t slot) {
+/* False outside of a round: the slot is swept later, and the key is counted then. */
+bool live_on_missing(void *ctx, int db, struct bytes key, uint16_t slot, const char *run_id) {
     struct job *job = ctx;
     struct live *live = job->live;
     struct behind *b = &live->behind;
     struct spooled one = { .key = key, .db = db, .tag = slot };
     struct err err;
     pthread_mutex_lock(&live->lock);
-    bool ok = b->spool == NULL || spool_add(b->spool, &one, &err);
-    b->gone++;
-    if (slot_set_has(&b->guarded, slot)) b->gone_guarded++;
+    bool mine = b->counting && slot_set_has(&b->round, slot);
+    bool ok = !mine || spool_add(b->spool, &one, &err);
+    b->gone += mine;
+    if (mine && slot_set_has(&b->guarded, slot)) b->gone_guarded++;
     pthread_mutex_unlock(&live->lock);
     if (!ok) job_fail(job, &err);
+    return mine;
 }
 
 bool behind_is_idle(const struct live *live) {
@@ -73,10 +76,11 @@ static bool begin(struct live *live) {
     slot_set_subtract(&guarded, &orders);
     pthread_mutex_lock(&live->lock);
     b->spool = spool;
+    b->counting = true;
+    b->round = slots;
     b->guarded = guarded;
     b->gone = b->gone_guarded = 0;
     pthread_mutex_unlock(&live->lock);
-    b->round = slots;
     b->rounds++;
     b->seen_guarded_before = atomic_load(&live->job->looked_guarded);
     slot_set_subtract(&b->wanted, &slots);
@@ -150,6 +154,9 @@ static void decide(struct live *live) {
         b->hold_gone = b->hold_seen = 0;
         trust_processes(live);
     }
+    pthread_mutex_lock(&live->lock);
+    b->counting = false;
+    pthread_mutex_unlock(&live->lock);
     spool_rewind(b->spool);
     b->state = BEHIND_DELETING;
 }
@@ -185,7 +192,7 @@ static void name_some(struct live *live) {
             naming_end(&naming);
             naming_begin(&naming, live->job, NULL, one.db);
         }
-        naming_add(&naming, one.key, (uint16_t)one.tag, HOW_COPY);
+        naming_add(&naming, one.key, (uint16_t)one.tag, REASON_DELETE);
     }
     naming_end(&naming);
     if (err.code != ERR_NONE) job_fail(live->job, &err);

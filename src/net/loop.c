@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 enum { LOOP_SIGNALS_MAX = 8 };
@@ -39,6 +40,7 @@ struct loop_signal {
 struct loop {
     struct event_base *base;
     bool stopped;
+    bool in_round; /* callbacks are running */
     int64_t rest_us;
     struct work_list deferred;
     size_t deferred_next; /* the first that has not run */
@@ -158,9 +160,18 @@ void loop_run(struct loop *loop) {
     while (!loop->stopped) loop_run_once(loop, -1);
 }
 
+void loop_settle(struct loop *loop) {
+    assert(!loop->in_round);
+    loop->in_round = true;
+    loop_run_deferred(loop);
+    loop->in_round = false;
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *arg) {}
 
 void loop_run_once(struct loop *loop, int64_t timeout_ms) {
+    assert(!loop->in_round);
+    loop->in_round = true;
     /* What was deferred before the round may be all that was waited for: then nothing is waited
      * for. */
     if (loop_run_deferred(loop)) timeout_ms = 0;
@@ -177,6 +188,26 @@ void loop_run_once(struct loop *loop, int64_t timeout_ms) {
         event_base_loop(loop->base, EVLOOP_ONCE);
     }
     loop_run_deferred(loop);
+    loop->in_round = false;
+}
+
+bool loop_until(struct loop *loop, loop_done_fn *done, void *ctx, int64_t deadline_ms,
+                const volatile bool *stop) {
+    while (!done(ctx)) {
+        int64_t left_ms = deadline_ms - clock_mono_ms();
+        if (left_ms <= 0 || (stop != NULL && *stop)) return false;
+        loop_run_once(loop, left_ms < LOOP_SLICE_MS ? left_ms : LOOP_SLICE_MS);
+    }
+    return true;
+}
+
+static bool loop_never_done(void *ctx) {
+    return false;
+}
+
+bool loop_pause(struct loop *loop, int64_t pause_ms, const volatile bool *stop) {
+    loop_until(loop, loop_never_done, NULL, clock_mono_ms() + pause_ms, stop);
+    return stop == NULL || !*stop;
 }
 
 void loop_stop(struct loop *loop) {

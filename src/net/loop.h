@@ -13,7 +13,8 @@
 
 #include "base/err.h"
 
-enum { LOOP_REST_MAX_US = 1000 };
+enum { LOOP_REST_MAX_US = 1000, LOOP_SLICE_MS = 10 };
+#define LOOP_NO_DEADLINE INT64_MAX
 
 struct loop;
 struct loop_timer;
@@ -30,6 +31,16 @@ void loop_run(struct loop *loop);
 /* One round: waits for events for at most timeout_ms (-1: until one comes), then handles them. Not
  * from within a callback: libevent's loop does not nest. */
 void loop_run_once(struct loop *loop, int64_t timeout_ms);
+/* Runs rounds until done(ctx), which is asked before each of them; true when it holds. False once
+ * deadline_ms (clock_mono_ms(); LOOP_NO_DEADLINE: none) has come or *stop is set (NULL: none). The
+ * condition may also be met, or the flag set, by another thread: a round waits LOOP_SLICE_MS at
+ * most. Not from within a callback. */
+typedef bool loop_done_fn(void *ctx);
+bool loop_until(struct loop *loop, loop_done_fn *done, void *ctx, int64_t deadline_ms,
+                const volatile bool *stop);
+/* Runs rounds for so long, or until *stop is set: a pause in which the loop's work goes on. True
+ * when the time has passed. */
+bool loop_pause(struct loop *loop, int64_t pause_ms, const volatile bool *stop);
 /* Makes loop_run() return after the round. From any thread through loop_post(). */
 void loop_stop(struct loop *loop);
 
@@ -42,6 +53,10 @@ void loop_rest(struct loop *loop, int64_t us);
 void loop_defer(struct loop *loop, loop_fn *fn, void *ctx);
 /* Takes back what was deferred for this ctx and has not run yet. */
 void loop_undefer(struct loop *loop, void *ctx);
+
+/* Runs what is deferred at once: for owners that close connections outside of any callback, and free
+ * what the connections' callbacks use. Not from within a callback. */
+void loop_settle(struct loop *loop);
 
 /* Runs fn on the loop's thread, soon; thread-safe. What is still unrun when the loop is freed is
  * dropped. */

@@ -133,17 +133,19 @@ static void send_restore(struct client *client, struct probe_run *run, const cha
     client_command(client, on_answer, run, (void *)(uintptr_t)index, 6, words);
 }
 
-static bool finish(struct loop *loop, struct client *client, struct probe_run *run,
-                   int64_t timeout_ms, struct err *err) {
-    int64_t deadline_ms = clock_mono_ms() + timeout_ms;
-    /* On its way out the client answers everything that is due. */
-    while (run->due > 0) {
-        if (clock_mono_ms() >= deadline_ms) {
-            err_set(&run->err, ERR_TIMEOUT, client_place(client),
-                    "no answer to RESTORE in time (see --timeout)");
-            client_break(client, &run->err);
-        }
-        loop_run_once(loop, 100);
+static bool probe_run_is_over(void *ctx) {
+    const struct probe_run *run = ctx;
+    return run->due == 0;
+}
+
+static bool probe_run_finish(struct loop *loop, struct client *client, struct probe_run *run,
+                             int64_t timeout_ms, struct err *err) {
+    if (!loop_until(loop, probe_run_is_over, run, clock_mono_ms() + timeout_ms, NULL)) {
+        struct err late;
+        err_set(&late, ERR_TIMEOUT, client_place(client),
+                "no answer to RESTORE in time (see --timeout)");
+        client_break(client, &late);
+        loop_settle(loop); /* the answers that are due become failures */
     }
     if (run->err.code == ERR_NONE) return true;
     *err = run->err;
@@ -220,12 +222,12 @@ struct accept_probe *accept_probe_start(struct client *client, const char *key,
 bool accept_probe_finish(struct loop *loop, struct accept_probe *p, int64_t timeout_ms,
                          struct accept *accept, struct err *err) {
     *accept = (struct accept){ 0 };
-    if (!finish(loop, p->client, &p->versions, timeout_ms, err)) return false;
-    if (!finish(loop, p->client, &p->types, timeout_ms, err)) return false;
+    if (!probe_run_finish(loop, p->client, &p->versions, timeout_ms, err)) return false;
+    if (!probe_run_finish(loop, p->client, &p->types, timeout_ms, err)) return false;
     unsigned newest = newest_version(p);
     if (newest > 0 && newest != p->tried) {
         send_types(p, newest);
-        if (!finish(loop, p->client, &p->types, timeout_ms, err)) return false;
+        if (!probe_run_finish(loop, p->client, &p->types, timeout_ms, err)) return false;
     }
     if (newest > 0) {
         take_answers(p, accept);

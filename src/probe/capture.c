@@ -8,7 +8,7 @@
 #include "server/call.h"
 
 enum {
-    CAPTURE_EVENT_MS = 2000, /* how long an event of longhaul's own key is waited for */
+    CAPTURE_SLICE_MS = 10,
     OWN_KEY_MAX = 64,
 };
 
@@ -77,112 +77,62 @@ static bool ask_tracking(const struct capture_probe *p, int i, struct err *err) 
 /* ---- notifications ---- */
 
 struct listener {
-    const char *key;
-    bool established, heard, final;
+    bool established, over;
     struct err err;
 };
 
 static void listener_on_established(void *ctx, const struct server_info *info) {
-    ((struct listener *)ctx)->established = true;
+    struct listener *l = ctx;
+    l->established = l->over = true;
 }
 
-static void listener_on_keys(void *ctx, int db, const struct bytes *keys, size_t n) {
+/* The server answers, and its notifications do not suffice. */
+static void listener_on_waiting(void *ctx, const struct err *err) {
     struct listener *l = ctx;
-    for (size_t i = 0; i < n; i++) l->heard = l->heard || bytes_equal_str(keys[i], l->key);
+    l->err = *err;
+    l->err.code = ERR_UNSUPPORTED;
+    l->over = true;
 }
+
+static void listener_on_keys(void *ctx, int db, const struct bytes *keys, size_t n) {}
 
 static void listener_on_flush(void *ctx) {}
 
-static void listener_on_barrier(void *ctx, int64_t sent_us, const int *dbs, size_t n_dbs) {}
+static void listener_on_barrier(void *ctx, int64_t since_us, const int *dbs, size_t n_dbs) {}
 
 static void listener_on_lost(void *ctx, const struct err *err, bool final) {
     struct listener *l = ctx;
     l->err = *err;
-    l->final = final;
+    l->over = true;
 }
 
-static void listener_wait(struct loop *loop, const struct listener *l, const bool *event,
-                          int64_t timeout_ms) {
-    int64_t deadline_ms = clock_mono_ms() + timeout_ms;
-    while (!*event && !l->final && clock_mono_ms() < deadline_ms) loop_run_once(loop, 10);
-}
-
-/* Writes a key of longhaul's own for a moment and listens for its event. *wrote: the server
- * accepted the SET. */
-static bool hears_itself(const struct capture_probe *p, int i, bool *wrote, struct err *err) {
-    static const struct feed_events events = { listener_on_established, listener_on_keys,
-                                               listener_on_flush, listener_on_barrier,
-                                               listener_on_lost };
-    const struct address *node = capture_reader(p, i);
-    char key[OWN_KEY_MAX], command[OWN_KEY_MAX + 32];
-    own_key(p->topology, i, key);
-    snprintf(command, sizeof(command), "SET %s probe PX 500", key);
-    struct listener listener = { .key = key };
-    struct feed_settings settings = { .client = deployment_client_settings(p->source, node),
-                                      .kind = FEED_NOTIFICATIONS,
-                                      .resp2 = p->answers->resp2 };
-    struct feed *feed = feed_start(p->loop, &settings, &events, &listener);
-    listener_wait(p->loop, &listener, &listener.established, p->timeout_ms);
-    struct client *client =
-        listener.established ? deployment_call_open(p->source, node, err) : NULL;
-    struct call_reply reply;
-    *wrote = client != NULL && call_ok(p->loop, client, p->timeout_ms, &reply, err, command);
-    if (*wrote) {
-        call_reply_fini(&reply);
-        listener_wait(p->loop, &listener, &listener.heard, CAPTURE_EVENT_MS);
-    } else if (!listener.established) {
-        *err = listener.err;
-    }
-    client_close(&client);
-    feed_free(&feed);
-    loop_run_once(p->loop, 0);
-    return listener.heard;
-}
-
-static bool not_switched_on(const struct address *node, struct err *err) {
-    char where[ADDRESS_HOST_MAX + 32];
-    address_format(node, where, sizeof(where));
-    return err_set(
-        err, ERR_UNSUPPORTED, where,
-        "keyspace notifications are not switched on; set notify-keyspace-events to AE (CONFIG SET, or in the "
-        "parameter group of an ElastiCache cluster)");
-}
-
-/* *told: the server says its flags; then *suffices. False: it cannot be reached. */
-static bool ask_flags(const struct capture_probe *p, const struct address *node, bool *told,
-                      bool *suffices, struct err *err) {
-    struct client *client = deployment_call_open(p->source, node, err);
-    *told = *suffices = false;
-    if (client == NULL) return false;
-    struct call_reply reply;
-    *told =
-        call_ok(p->loop, client, p->timeout_ms, &reply, err, "CONFIG GET notify-keyspace-events");
-    bool refused = !*told && err_class_of(err->code) == ERR_CLASS_KEY;
-    if (*told) {
-        struct resp_cursor c = reply.cursor;
-        struct resp_item name, flags;
-        *told = resp_next(&c, &name) && resp_next(&c, &flags);
-        *suffices = *told && feed_flags_suffice(flags.str);
-        refused = !*told;
-        call_reply_fini(&reply);
-    }
-    client_close(&client);
-    return *told || refused;
-}
-
+/* A feed is established once it has found that the notifications tell of every change. */
 static bool ask_notifications(const struct capture_probe *p, int i, struct err *err) {
-    const struct address *node = capture_reader(p, i);
-    bool told, suffices, wrote;
-    if (!ask_flags(p, node, &told, &suffices, err)) return false;
-    if (told) return suffices || not_switched_on(node, err);
-    if (hears_itself(p, i, &wrote, err)) return true;
-    if (wrote) return not_switched_on(node, err);
-    if (err_class_of(err->code) != ERR_CLASS_KEY && err->code != ERR_READONLY) return false;
-    log_warn(
-        err->place,
-        "whether keyspace notifications are switched on cannot be tried here (%s); they are relied upon",
-        err->text);
-    return true;
+    static const struct feed_events events = {
+        listener_on_established, listener_on_waiting, listener_on_keys,
+        listener_on_flush,       listener_on_barrier, listener_on_lost,
+    };
+    const struct topology *t = p->topology;
+    struct client_settings primary = deployment_client_settings(p->source, &t->nodes[i].address);
+    struct feed_settings settings = {
+        .client = deployment_client_settings(p->source, capture_reader(p, i)),
+        .kind = FEED_NOTIFICATIONS,
+        .resp2 = p->answers->resp2,
+        .primary = t->nodes[i].reader == i ? NULL : &primary,
+        .source = p->source,
+    };
+    struct listener listener = { 0 };
+    int64_t deadline_ms = clock_mono_ms() + settings.client.connect_timeout_ms + p->timeout_ms;
+    struct feed *feed = feed_start(p->loop, &settings, &events, &listener);
+    while (!listener.over && clock_mono_ms() < deadline_ms && !call_interrupted(&listener.err))
+        loop_run_once(p->loop, CAPTURE_SLICE_MS);
+    if (!listener.over && listener.err.code == ERR_NONE)
+        err_set(&listener.err, ERR_TIMEOUT, feed_place(feed),
+                "whether keyspace notifications arrive was not found out in time (see --timeout)");
+    feed_free(&feed);
+    loop_settle(p->loop);
+    if (!listener.established) *err = listener.err;
+    return listener.established;
 }
 
 /* ---- what else a live job may ask ---- */

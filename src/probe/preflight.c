@@ -19,23 +19,33 @@ static int compare_ints(const void *a, const void *b) {
     return (*(const int *)a > *(const int *)b) - (*(const int *)a < *(const int *)b);
 }
 
-static void see_databases(void *ctx, struct bytes info) {
-    bool *seen = ctx;
-    int found[INFO_DATABASES_MAX];
-    int n = info_databases(info, found, INFO_DATABASES_MAX);
-    for (int i = 0; i < n; i++) seen[found[i]] = true;
+struct database_list {
+    int *dbs;
+    size_t n, cap;
+};
+
+static void list_databases(void *ctx, struct bytes info) {
+    struct database_list *list = ctx;
+    for (int db; info_next_database(&info, &db); list->dbs[list->n++] = db) {
+        if (list->n < list->cap) continue;
+        list->cap = list->cap * 2 + 16;
+        list->dbs = mem_array(list->dbs, list->cap, sizeof(*list->dbs));
+    }
 }
 
+/* Of all primaries together, each once. */
 static bool databases_with_keys(struct deployment *source, int **dbs, size_t *n_dbs,
                                 struct err *err) {
-    bool seen[INFO_DATABASES_MAX] = { false };
-    bool ok = deployment_primaries_info(source, see_databases, seen, err);
+    struct database_list list = { 0 };
+    bool ok = deployment_primaries_info(source, list_databases, &list, err);
+    if (list.n > 0) qsort(list.dbs, list.n, sizeof(*list.dbs), compare_ints);
     *n_dbs = 0;
-    *dbs = mem_array(NULL, INFO_DATABASES_MAX, sizeof(**dbs));
-    for (int db = 0; db < INFO_DATABASES_MAX; db++)
-        if (seen[db]) (*dbs)[(*n_dbs)++] = db;
+    *dbs = mem_array(NULL, list.n + 1, sizeof(**dbs));
+    for (size_t i = 0; i < list.n; i++)
+        if (i == 0 || list.dbs[i] != list.dbs[i - 1]) (*dbs)[(*n_dbs)++] = list.dbs[i];
     /* an empty source is copied as one */
     if (*n_dbs == 0) (*dbs)[(*n_dbs)++] = deployment_endpoint(source)->db;
+    free(list.dbs);
     return ok;
 }
 

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-enum { CALL_WORDS_MAX = 16, CALL_COMMAND_MAX = 32, CALL_SLICE_MS = 100 };
+enum { CALL_WORDS_MAX = 16, CALL_COMMAND_MAX = 32, CALL_PAUSE_MS = 100 };
 
 static _Thread_local const volatile bool *interrupt_flag;
 
@@ -35,25 +35,44 @@ bool call_interrupted(struct err *err) {
     return true;
 }
 
+bool call_pause(struct loop *loop, int64_t pause_ms, struct err *err) {
+    return loop_pause(loop, pause_ms, interrupt_flag) || !call_interrupted(err);
+}
+
+/* A client that is being opened; patient: errors that may pass are waited out. */
+struct opening {
+    const struct client *client;
+    bool patient;
+};
+
+static bool opening_has_failed(const struct opening *o) {
+    enum err_code code = client_last_error(o->client)->code;
+    return code != ERR_NONE && (!o->patient || err_class_of(code) == ERR_CLASS_STOP);
+}
+
+static bool opening_is_over(void *ctx) {
+    const struct opening *o = ctx;
+    return client_is_ready(o->client) || opening_has_failed(o);
+}
+
 bool call_await_open(struct loop *loop, struct client **client, bool patient, int64_t timeout_ms,
                      struct err *err) {
-    int64_t deadline_ms = clock_mono_ms() + timeout_ms;
-    while (!client_is_ready(*client)) {
-        const struct err *last = client_last_error(*client);
-        bool over =
-            last->code != ERR_NONE && (!patient || err_class_of(last->code) == ERR_CLASS_STOP);
-        bool late = clock_mono_ms() >= deadline_ms;
-        if (call_interrupted(err) || over || late) {
-            if (over || (late && last->code != ERR_NONE)) *err = *last;
-            if (late && last->code == ERR_NONE)
-                err_set(err, ERR_TIMEOUT, client_place(*client),
-                        "no answer to the handshake in time (see --timeout)");
-            client_close(client);
-            return false;
-        }
-        loop_run_once(loop, CALL_SLICE_MS);
+    struct opening o = { *client, patient };
+    loop_until(loop, opening_is_over, &o, clock_mono_ms() + timeout_ms, interrupt_flag);
+    if (client_is_ready(*client)) return true;
+    const struct err *last = client_last_error(*client);
+    if (!opening_has_failed(&o) && call_interrupted(err)) {
+        client_close(client);
+        return false;
     }
-    return true;
+    if (last->code != ERR_NONE) {
+        *err = *last;
+    } else {
+        err_set(err, ERR_TIMEOUT, client_place(*client),
+                "no answer to the handshake in time (see --timeout)");
+    }
+    client_close(client);
+    return false;
 }
 
 struct client *call_open(struct loop *loop, const struct client_settings *settings,
@@ -63,7 +82,7 @@ struct client *call_open(struct loop *loop, const struct client_settings *settin
     return client;
 }
 
-static void on_reply(void *ctx, void *arg, const struct reply *reply) {
+static void call_on_reply(void *ctx, void *arg, const struct reply *reply) {
     struct call *c = ctx;
     if (c->dropped) {
         free(c);
@@ -86,7 +105,7 @@ struct call *call_start(struct client *client, size_t argc, const struct bytes *
     c->client = client;
     snprintf(c->command, sizeof(c->command), "%.*s", (int)argv[0].len, argv[0].ptr);
     if (client_is_ready(client)) {
-        client_command(client, on_reply, c, NULL, argc, argv);
+        client_command(client, call_on_reply, c, NULL, argc, argv);
     } else {
         c->done = true;
         c->err = *client_last_error(client);
@@ -104,16 +123,18 @@ void call_drop(struct call **call) {
     free(c);
 }
 
+static bool call_is_done(void *ctx) {
+    const struct call *c = ctx;
+    return c->done;
+}
+
 /* True when the reply, or the error instead of it, is there. */
-static bool await_reply(struct loop *loop, const struct call *c, int64_t timeout_ms,
-                        struct err *err) {
-    int64_t deadline_ms = clock_mono_ms() + timeout_ms;
-    while (!c->done) {
+static bool call_await_reply(struct loop *loop, struct call *c, int64_t timeout_ms,
+                             struct err *err) {
+    if (!loop_until(loop, call_is_done, c, clock_mono_ms() + timeout_ms, interrupt_flag)) {
         if (call_interrupted(err)) return false;
-        if (clock_mono_ms() >= deadline_ms)
-            return err_set(err, ERR_TIMEOUT, client_place(c->client),
-                           "no answer to %s in time (see --timeout)", c->command);
-        loop_run_once(loop, CALL_SLICE_MS);
+        return err_set(err, ERR_TIMEOUT, client_place(c->client),
+                       "no answer to %s in time (see --timeout)", c->command);
     }
     if (c->err.code == ERR_NONE) return true;
     *err = c->err;
@@ -123,7 +144,7 @@ static bool await_reply(struct loop *loop, const struct call *c, int64_t timeout
 bool call_finish(struct loop *loop, struct call **call, int64_t timeout_ms,
                  struct call_reply *reply, struct err *err) {
     *reply = (struct call_reply){ 0 };
-    bool ok = await_reply(loop, *call, timeout_ms, err);
+    bool ok = call_await_reply(loop, *call, timeout_ms, err);
     if (ok) {
         *reply = (*call)->reply;
         (*call)->reply = (struct call_reply){ 0 };
@@ -143,9 +164,7 @@ bool call_again(struct loop *loop, const struct err *err, int *tries) {
     bool passing = err->code == ERR_CLOSED || err->code == ERR_MASTERDOWN ||
                    err->code == ERR_CLUSTERDOWN || err->code == ERR_TRYAGAIN;
     if (!passing || ++*tries >= CALL_TRIES_MAX) return false;
-    int64_t until_ms = clock_mono_ms() + CALL_SLICE_MS;
-    while (clock_mono_ms() < until_ms) loop_run_once(loop, CALL_SLICE_MS / 4);
-    return interrupt_flag == NULL || !*interrupt_flag;
+    return loop_pause(loop, CALL_PAUSE_MS, interrupt_flag);
 }
 
 bool call_ok(struct loop *loop, struct client *client, int64_t timeout_ms, struct call_reply *reply,

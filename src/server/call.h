@@ -31,6 +31,9 @@ void call_set_interrupt(const volatile bool *flag);
  * loop. */
 bool call_interrupted(struct err *err);
 
+/* Runs the loop for so long; false when it is interrupted, with *err. */
+bool call_pause(struct loop *loop, int64_t pause_ms, struct err *err);
+
 /* Opens a client and waits until it is ready. With reconnect off the first failure is returned; on,
  * failures that may pass are waited out until timeout_ms. NULL on error. The client has no events:
  * its owner sees a loss in the next call. */

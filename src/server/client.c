@@ -1,6 +1,6 @@
 /* See client.h. Pending replies are a ring in the order of the commands; the handshake's and
- * SELECT's are in it like everybody's. A client that is closed inside one of its callbacks is
- * released at the end of the round. */
+ * SELECT's are in it like everybody's. Pending commands of a connection that ended are failed, and a
+ * closed client is released, at the end of the loop's round. */
 #include "server/client.h"
 
 #include <assert.h>
@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/slot.h"
 #include "net/conn.h"
 #include "server/info.h"
 
@@ -66,6 +67,8 @@ struct client {
     struct loop_timer *retry, *watch;
     int64_t backoff_ms, down_since_ms, progress_ms;
     struct err last_err;
+    struct err end_err;    /* what pending commands are failed with at the end of the round */
+    bool failing;          /* that is still to be done */
     int64_t round_trip_us; /* while the handshake is under way: when it was sent, negative */
     uint64_t reconnects, bytes_in_before, bytes_out_before, watched_out;
     bool was_ready;
@@ -98,15 +101,24 @@ static struct pending ring_pop(struct client *c) {
     return p;
 }
 
-static void ring_fail_all(struct client *c, const struct err *err) {
-    struct reply reply = { .err = err };
+/* ---- ending and retrying ---- */
+
+/* At the end of the round in which the connection ended: no caller of client_break(),
+ * client_close() or of a command has its own callbacks run below it on the stack, where it could be
+ * freed. The client cannot be ready again before, so the ring holds commands of the lost connection
+ * only. */
+static void client_fail_pending(void *ctx) {
+    struct client *c = ctx;
+    struct err err = c->end_err;
+    struct reply reply = { .err = &err };
+    c->failing = false;
     while (c->ring_n > 0) {
         struct pending p = ring_pop(c);
         if (p.fn != NULL) p.fn(p.ctx, p.arg, &reply);
     }
+    if (!c->closed && c->events.on_down != NULL)
+        c->events.on_down(c->ctx, &err, c->state == CLIENT_FAILED);
 }
-
-/* ---- ending and retrying ---- */
 
 static void client_drop_conn(struct client *c) {
     if (c->conn != NULL) {
@@ -147,8 +159,9 @@ static void client_end(struct client *c, const struct err *err) {
         c->backoff_ms =
             c->backoff_ms * 2 > CLIENT_BACKOFF_MAX_MS ? CLIENT_BACKOFF_MAX_MS : c->backoff_ms * 2;
     }
-    ring_fail_all(c, &copy);
-    if (!c->closed && c->events.on_down != NULL) c->events.on_down(c->ctx, &copy, final);
+    c->end_err = copy;
+    c->failing = true;
+    loop_defer(c->loop, client_fail_pending, c);
 }
 
 static void on_watch(void *ctx) {
@@ -184,6 +197,23 @@ void client_reply_error(const struct client *c, const struct resp_item *item, st
     } else {
         err_set(err, code, c->place, "%s: %s", text, err_sentence(code));
     }
+}
+
+/* "MOVED 3999 127.0.0.1:6381", "ASK 3999 host:6381" (redis 7.0 src/cluster.c
+ * clusterRedirectClient()). */
+bool client_redirect(const struct client *c, const struct resp_item *item,
+                     struct redirect *redirect) {
+    if (!resp_is_error(item)) return false;
+    struct bytes rest = item->str, word = bytes_split(&rest, ' ');
+    struct bytes slot = bytes_split(&rest, ' '), where = bytes_split(&rest, ' ');
+    int64_t number;
+    bool ask = bytes_equal_str(word, "ASK");
+    if ((!ask && !bytes_equal_str(word, "MOVED")) || !bytes_to_i64(slot, &number) || number < 0 ||
+        number >= SLOT_COUNT)
+        return false;
+    redirect->ask = ask;
+    redirect->slot = (uint16_t)number;
+    return address_parse(&redirect->address, where, &c->settings.address);
 }
 
 /* The server does not want this command, now and later; otherwise it only cannot answer at this
@@ -365,6 +395,9 @@ static void client_dispatch(struct client *c, struct bytes raw) {
         return;
     }
     struct pending p = ring_pop(c);
+    struct redirect redirect;
+    if (c->events.on_redirect != NULL && client_redirect(c, &reply.item, &redirect))
+        c->events.on_redirect(c->ctx, &redirect);
     if (p.fn != NULL) p.fn(p.ctx, p.arg, &reply);
 }
 
@@ -466,7 +499,7 @@ void client_close(struct client **client) {
     client_end(c, &err);
     loop_timer_stop(c->retry);
     c->state = CLIENT_FAILED;
-    loop_defer(c->loop, client_release, c);
+    loop_defer(c->loop, client_release, c); /* behind client_fail_pending() */
 }
 
 bool client_is_ready(const struct client *client) {

@@ -4,7 +4,8 @@
  *                                     └─▶ failed: what retrying cannot mend (wrong password, TLS refused)
  *
  * Any number of commands is in flight; each has one callback, called exactly once, in order: with
- * the reply, or with the error that ended the connection. Lost connections are made anew by the
+ * the reply, or with the error that ended the connection. Such failures are reported at the end of
+ * the loop's round, never through the stack of whoever broke or closed the client. Lost connections are made anew by the
  * client itself with growing pauses, names resolved anew each time; commands are never sent again
  * by it: what was not answered is the caller's to decide. One thread, one loop.
  */
@@ -57,6 +58,13 @@ struct client_settings {
     int64_t reply_timeout_ms;
 };
 
+/* Where MOVED and ASK send a command; the server's own words are parsed once, here. */
+struct redirect {
+    bool ask; /* once, behind ASKING; false: MOVED, all commands for the slot */
+    uint16_t slot;
+    struct address address;
+};
+
 struct client_events {
     /* The handshake is done; commands may be sent. Also after each reconnection. May be NULL. */
     void (*on_ready)(void *ctx);
@@ -66,6 +74,8 @@ struct client_events {
     /* A push of RESP3; of a subscriber with RESP2, an array that begins with message, pmessage,
      * subscribe, psubscribe, unsubscribe or punsubscribe. May be NULL. */
     void (*on_push)(void *ctx, struct resp_cursor cursor);
+    /* A command was answered by MOVED or ASK; its callback follows. May be NULL. */
+    void (*on_redirect)(void *ctx, const struct redirect *redirect);
 };
 
 /* A reply: a view that is good during the callback. To keep it longer, take a reference to block.
@@ -84,7 +94,9 @@ typedef void client_reply_fn(void *ctx, void *arg, const struct reply *reply);
 
 struct client *client_open(struct loop *loop, const struct client_settings *settings,
                            const struct client_events *events, void *ctx);
-/* Pending callbacks are called with ERR_CLOSED before. Also from within callbacks. Leaves NULL. */
+/* Pending callbacks are called with ERR_CLOSED at the end of the round, so their contexts must last
+ * until then: release them by loop_defer() after this call, or call loop_settle() first. Allowed
+ * from within callbacks. Leaves NULL. */
 void client_close(struct client **client);
 
 bool client_is_ready(const struct client *client);
@@ -114,7 +126,8 @@ void client_select(struct client *client, int db);
 void client_asking(struct client *client);
 
 /* Breaks the connection, which is then made anew: to have the name resolved again, or because the
- * server's state makes it useless. The reason is what pending commands get. */
+ * server's state makes it useless. The client is not ready any more on return; pending commands are
+ * failed with this reason at the end of the round. Allowed from within callbacks. */
 void client_break(struct client *client, const struct err *reason);
 /* Tries now instead of at the end of the present pause. */
 void client_hurry(struct client *client);
@@ -138,6 +151,11 @@ const struct err *client_last_error(const struct client *client);
 uint64_t client_reconnects(const struct client *client);
 uint64_t client_bytes_in(const struct client *client);
 uint64_t client_bytes_out(const struct client *client);
+
+/* True when the error reply is MOVED or ASK; then *redirect says where to. An address without host
+ * is completed by the client's own. */
+bool client_redirect(const struct client *client, const struct resp_item *item,
+                     struct redirect *redirect);
 
 /* Turns an error reply into *err: its code from the first word, the client's place, the server's
  * own sentence and what to do about it. */

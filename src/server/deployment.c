@@ -10,6 +10,8 @@
 #include "base/mem.h"
 #include "server/sentinel.h"
 
+enum { SEED_PAUSE_MS = 500 };
+
 struct deployment {
     struct loop *loop;
     struct endpoint endpoint;
@@ -293,7 +295,7 @@ static struct client *open_seed(struct deployment *d, struct err *err) {
             return NULL;
         }
         if (!told) log_info(last.place, "%s; waiting", last.text);
-        for (int i = 0; i < 5; i++) loop_run_once(d->loop, 100);
+        if (!call_pause(d->loop, SEED_PAUSE_MS, err)) return NULL;
     }
 }
 

@@ -83,16 +83,23 @@ void info_keyspace(struct bytes info, int db, uint64_t *keys, uint64_t *expires)
     }
 }
 
+bool info_next_database(struct bytes *info, int *db) {
+    while (info->len > 0) {
+        struct bytes line = bytes_split(info, '\n'), name = bytes_split(&line, ':');
+        int64_t number;
+        if (!bytes_has_prefix(name, "db") ||
+            !bytes_to_i64(bytes_of(name.ptr + 2, name.len - 2), &number) || number < 0 ||
+            number > INT32_MAX)
+            continue;
+        *db = (int)number;
+        return true;
+    }
+    return false;
+}
+
 int info_databases(struct bytes info, int *dbs, int max) {
     int n = 0;
-    while (info.len > 0 && n < max) {
-        struct bytes line = bytes_split(&info, '\n'), name = bytes_split(&line, ':');
-        int64_t db;
-        if (bytes_has_prefix(name, "db") &&
-            bytes_to_i64(bytes_of(name.ptr + 2, name.len - 2), &db) && db >= 0 &&
-            db < INFO_DATABASES_MAX)
-            dbs[n++] = (int)db;
-    }
+    while (n < max && info_next_database(&info, &dbs[n])) n++;
     return n;
 }
 

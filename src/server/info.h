@@ -48,6 +48,8 @@ bool server_info_continues(const struct server_info *info, const char *run_id, c
 /* Keys (and keys with expiry) of one database from "dbN:keys=..,expires=..", 0 when it is not
  * there. */
 void info_keyspace(struct bytes info, int db, uint64_t *keys, uint64_t *expires);
+/* The next database that holds keys in what is left of the text; false at the end. */
+bool info_next_database(struct bytes *info, int *db);
 /* The databases that hold keys, ascending; returns how many, at most max. */
 int info_databases(struct bytes info, int *dbs, int max);
 

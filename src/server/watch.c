@@ -150,7 +150,7 @@ static void on_down(void *ctx, const struct err *err, bool final) {
 }
 
 static void watch_connect(struct watch *w) {
-    static const struct client_events events = { on_ready, on_down, NULL };
+    static const struct client_events events = { .on_ready = on_ready, .on_down = on_down };
     w->client = client_open(w->loop, &w->settings, &events, w);
 }
 

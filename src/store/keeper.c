@@ -117,7 +117,7 @@ static int64_t min64(int64_t a, int64_t b) {
 
 /* A connection that hangs must not outlast the lease. */
 static void node_open(struct keeper_node *node) {
-    static const struct client_events events = { on_ready, on_down, NULL };
+    static const struct client_events events = { .on_ready = on_ready, .on_down = on_down };
     struct keeper *k = node->keeper;
     struct client_settings settings = deployment_client_settings(k->target, &node->address);
     settings.db = k->db;
@@ -135,7 +135,7 @@ static void node_reopen(struct keeper_node *node) {
 
 static void node_free(struct keeper_node *node) {
     client_close(&node->client);
-    free(node);
+    loop_defer(node->keeper->loop, free, node); /* behind its pending callbacks */
 }
 
 static bool node_is_ready(const struct keeper_node *node) {
@@ -665,6 +665,13 @@ void keeper_end(struct keeper *k, const struct job_record *last, int64_t timeout
     atomic_store(&k->until_ms, INT64_MIN);
 }
 
+static void keeper_release(void *ctx) {
+    struct keeper *k = ctx;
+    free(k->nodes);
+    free(k->text);
+    free(k);
+}
+
 void keeper_free(struct keeper **keeper) {
     struct keeper *k = *keeper;
     *keeper = NULL;
@@ -676,8 +683,7 @@ void keeper_free(struct keeper **keeper) {
         k->nodes[i] = NULL;
         node_free(node);
     }
+    k->n_nodes = 0;
     loop_timer_free(&k->timer);
-    free(k->nodes);
-    free(k->text);
-    free(k);
+    loop_defer(k->loop, keeper_release, k);
 }

@@ -112,6 +112,7 @@ void links_close(struct comparison *cmp, int side) {
         bounded_free(&s->links[i]->bounded);
         client_close(&s->links[i]->client);
     }
+    loop_settle(cmp->loop); /* pending callbacks still find their links */
     for (size_t i = 0; i < s->n_links; i++) free(s->links[i]);
     free(s->links);
     free(s->of_node);

@@ -4,6 +4,7 @@
     matrix                a server of each version
     deployments           any shape (standalone, cluster) in any profile (plain, tls, elasticache), made when asked for
     fleet                 servers of a test's own, ended with the test
+    longhaul_is_sound     for every test: no crash, no sanitizer's finding, no process left behind
 """
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ import pytest
 
 pytest.register_assert_rewrite("harness.oracle", "harness.run")
 
-from harness import cluster, elasticache, tls  # noqa: E402
+from harness import cluster, elasticache, run, tls  # noqa: E402
 from harness.cluster import Cluster  # noqa: E402
 from harness.run import TREE  # noqa: E402
 from harness.servers import Fleet, Options, Server, probe_binary  # noqa: E402
@@ -50,6 +51,16 @@ class Deployments:
         if shape == "cluster":
             return cluster.build(self._fleet, 3, 0, options, hostname=profile in ("tls", "elasticache"))
         return self._fleet.server(options)
+
+
+@pytest.fixture(autouse=True)
+def longhaul_is_sound() -> Iterator[None]:
+    """After each test: no run of longhaul goes on, left processes behind, crashed, or failed an assertion or a sanitizer's
+    check, even where the test itself was content."""
+    run.BEGUN.clear()
+    yield
+    problems = [problem for each in run.BEGUN for problem in each.problems()]
+    assert not problems, "\n".join(problems)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import Iterator
 import pytest
 
 from harness import data, oracle, sentinel
-from harness.run import EQUAL, TROUBLE, Result, longhaul, program
+from harness.run import EQUAL, TROUBLE, USAGE, Result, longhaul, program
 from harness.servers import Fleet, Options, Server
 from harness.tls import Certificates
 
@@ -320,7 +320,7 @@ def test_database_that_the_server_does_not_have(source: Server, target: Server) 
     "redis://host:99999", "http://host:6379", "redis-sentinel://host:26379", "", "host:port", "redis://[::1:6379"])
 @pytest.mark.sanitize
 def test_endpoint_that_cannot_be_read(target: Server, bad: str) -> None:
-    result = copy(bad, target).expect(TROUBLE)
+    result = copy(bad, target).expect(USAGE)
     assert result.error_line.count("\n") == 0 and result.seconds < 5
 
 
@@ -328,5 +328,5 @@ def test_endpoint_that_cannot_be_read(target: Server, bad: str) -> None:
 @pytest.mark.parametrize("args", [[], ["only-one:1"], ["a:1", "b:2", "c:3"], ["--nonsense", "a:1", "b:2"],
                                   ["--threads", "many", "a:1", "b:2"], ["--compare", "perhaps", "a:1", "b:2"]])
 def test_command_line_that_is_wrong(args: list[str]) -> None:
-    result = longhaul("replicate", *args).expect(TROUBLE)
+    result = longhaul("replicate", *args).expect(USAGE)
     assert result.error_line and result.stdout == ""

@@ -161,3 +161,8 @@ def test_interrupted(source: Server, args: list, status: int) -> None:
         running.signal()
         result = running.wait(10).expect(status)
     assert result.json["interrupted"] and result.json["keys"] > 500
+
+
+def test_json_also_when_it_fails() -> None:
+    said = longhaul("generate", "--output", "json", "127.0.0.1:1").expect(TROUBLE).json
+    assert said["error"]["code"] == "connect" and said["keys"] == 0 and said["exit_status"] == TROUBLE

@@ -7,9 +7,10 @@ from typing import Iterator, Tuple
 
 import pytest
 
-from harness import data, server_faults, wait
+from harness import data, run, server_faults, wait
 from harness.clock import Clock
 from harness.live import Live
+from harness.run import longhaul
 from harness.server_faults import SmallDisk
 from harness.servers import Fleet, Options, Server
 
@@ -117,3 +118,35 @@ def test_a_small_disk_is_full_and_is_relieved() -> None:
         (disk.path / "more").write_bytes(b"x" * 65536)
         path = disk.path
     assert not path.exists()
+
+
+# The check that follows every test (conftest.py, longhaul_is_sound)
+
+SOUND = {"ok": ("true", ""), "assert": ("echo >&2 \"x.c:3: f: Assertion \\`n > 0' failed.\"", "Assertion"),
+         "asan": ("echo >&2 '==7==ERROR: AddressSanitizer: heap-use-after-free'", "AddressSanitizer"),
+         "ubsan": ("echo >&2 'src/x.c:7:3: runtime error: signed integer overflow'", "runtime error"),
+         "crash": ("kill -SEGV $$", "ended by SIGSEGV"),
+         "child": ("sleep 1000 &", "left processes")}
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_a_broken_program_is_noticed(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script, expected = SOUND[kind]
+    program = tmp_path / "longhaul"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("LONGHAUL_BIN", str(program))
+    monkeypatch.setattr(run, "CHILDREN_SECONDS", 0.5)
+    longhaul("ping")
+    problems = run.BEGUN.pop().problems()
+    assert bool(problems) == bool(expected) and expected in "".join(problems), problems
+
+
+def test_a_run_that_goes_on_is_noticed_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "longhaul"
+    program.write_text("#!/bin/sh\nexec sleep 1000\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("LONGHAUL_BIN", str(program))
+    running = run.Running(["ping"])
+    assert "still running" in run.BEGUN.pop().problems()[0]
+    assert not Path(f"/proc/{running.pid}").exists()

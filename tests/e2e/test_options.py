@@ -8,7 +8,7 @@ import pytest
 from harness import data, oracle, wait
 from harness.checks import COUNTS, assert_copies
 from harness.faults import Killer
-from harness.run import DIFFERENT, EQUAL, TROUBLE, is_sanitized, longhaul, replicate, start_replicate
+from harness.run import DIFFERENT, EQUAL, USAGE, is_sanitized, longhaul, replicate, start_replicate
 from harness.servers import Fleet, Options, Server
 
 
@@ -101,7 +101,7 @@ def test_progress_log_says_something_while_it_runs(source: Server, target: Serve
 
 
 def test_unknown_combination_is_refused(source: Server, target: Server) -> None:
-    assert longhaul("replicate", "--mode", "live", "--dry-run", source.endpoint, target.endpoint).status == TROUBLE
+    assert longhaul("replicate", "--mode", "live", "--dry-run", source.endpoint, target.endpoint).status == USAGE
 
 
 @pytest.mark.sanitize

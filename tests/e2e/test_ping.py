@@ -100,3 +100,12 @@ def test_a_lost_connection_is_reported(source: Server) -> None:
         result = running.wait(20).expect(TROUBLE)
     assert str(source.port) in result.error_line
     assert result.json["nodes"][0]["lost"] == 1
+
+
+def test_json_also_when_it_fails(source: Server) -> None:
+    with Proxy.before(source) as proxy:
+        endpoint = proxy.endpoint
+    said = longhaul("ping", "--output", "json", endpoint).expect(TROUBLE).json
+    assert said["error"]["code"] == "connect" and endpoint in said["error"]["message"]
+    assert said["endpoint"] == endpoint and said["nodes"] == [] and said["exit_status"] == TROUBLE
+    assert longhaul("ping", "--output", "json", "--count", 3, source.endpoint).expect(EQUAL).json["error"] is None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness import data, oracle, wait
-from harness.run import EQUAL, TROUBLE, longhaul, start_replicate
+from harness.run import EQUAL, TROUBLE, USAGE, longhaul, start_replicate
 from harness.servers import Fleet, Options, Server
 
 SECRET = "do-not-show-93f1c2"
@@ -60,7 +60,7 @@ def test_not_in_any_output(locked: Server, target: Server, way: str) -> None:
     [f"redis://user:{SECRET}@127.0.0.1:1", f"redis://:{KEY_SECRET}@127.0.0.1:1", "a-third-one"]])
 @pytest.mark.sanitize
 def test_not_in_errors(args: list[str]) -> None:
-    result = longhaul("replicate", "--verbose", *args).expect(TROUBLE)
+    result = longhaul("replicate", "--verbose", *args).expect(USAGE)
     result.assert_silent_about(SECRET, KEY_SECRET)
     assert result.error_line
 

@@ -14,7 +14,7 @@
 #include "base/keyset.h"
 
 static bool name(struct keyset *set, const char *key) {
-    return keyset_name(set, 0, bytes_of_str(key), 5, HOW_COPY);
+    return keyset_name(set, 0, bytes_of_str(key), 5, REASON_CHANGED);
 }
 
 static void assert_sizes(const struct keyset *set, size_t queued, size_t in_flight) {
@@ -94,12 +94,12 @@ static void requeue_keeps_what_the_user_wrote(void **state) {
 
 static void databases_and_bytes_are_told_apart(void **state) {
     struct keyset *set = keyset_new();
-    assert_true(keyset_name(set, 0, BYTES_LITERAL("k"), 0, HOW_COPY));
-    assert_true(keyset_name(set, 1, BYTES_LITERAL("k"), 0, HOW_COPY));
-    assert_true(keyset_name(set, 0, BYTES_LITERAL("k\0"), 0, HOW_COPY));
-    assert_true(keyset_name(set, 0, (struct bytes){ 0 }, 0, HOW_COPY));
-    assert_false(keyset_name(set, 1, BYTES_LITERAL("k"), 0, HOW_COPY));
-    assert_false(keyset_name(set, 0, BYTES_LITERAL(""), 0, HOW_COPY));
+    assert_true(keyset_name(set, 0, BYTES_LITERAL("k"), 0, REASON_CHANGED));
+    assert_true(keyset_name(set, 1, BYTES_LITERAL("k"), 0, REASON_CHANGED));
+    assert_true(keyset_name(set, 0, BYTES_LITERAL("k\0"), 0, REASON_CHANGED));
+    assert_true(keyset_name(set, 0, (struct bytes){ 0 }, 0, REASON_CHANGED));
+    assert_false(keyset_name(set, 1, BYTES_LITERAL("k"), 0, REASON_CHANGED));
+    assert_false(keyset_name(set, 0, BYTES_LITERAL(""), 0, REASON_CHANGED));
     assert_sizes(set, 4, 0);
     assert_int_equal(keyset_take(set)->db, 0);
     assert_int_equal(keyset_take(set)->db, 1);
@@ -125,33 +125,54 @@ static void forgets_wherever_it_stands(void **state) {
     keyset_free(&set);
 }
 
-static bool name_as(struct keyset *set, const char *key, enum key_how how) {
-    return keyset_name(set, 0, bytes_of_str(key), 5, how);
+static bool name_as(struct keyset *set, const char *key, enum key_reason reason) {
+    return keyset_name(set, 0, bytes_of_str(key), 5, reason);
+}
+
+static void the_stronger_of_two_reasons_counts(void **state) {
+    static const enum key_reason expected[KEY_REASONS][KEY_REASONS] = {
+        { REASON_CHANGED, REASON_CHANGED, REASON_CHANGED, REASON_CHANGED, REASON_CHANGED,
+          REASON_CHANGED },
+        { REASON_CHANGED, REASON_DELETE, REASON_DELETE, REASON_DELETE, REASON_DELETE,
+          REASON_DELETE },
+        { REASON_CHANGED, REASON_DELETE, REASON_RESYNC, REASON_RESYNC, REASON_RESYNC,
+          REASON_RESYNC },
+        { REASON_CHANGED, REASON_DELETE, REASON_RESYNC, REASON_IF_USED, REASON_RESYNC,
+          REASON_RESYNC },
+        { REASON_CHANGED, REASON_DELETE, REASON_RESYNC, REASON_RESYNC, REASON_IF_MISSING,
+          REASON_RESYNC },
+        { REASON_CHANGED, REASON_DELETE, REASON_RESYNC, REASON_RESYNC, REASON_RESYNC,
+          REASON_GROUPS },
+    };
+    for (int a = 0; a < KEY_REASONS; a++)
+        for (int b = 0; b < KEY_REASONS; b++)
+            assert_int_equal(keyset_merge_reasons((enum key_reason)a, (enum key_reason)b),
+                             expected[a][b]);
 }
 
 static void two_reasons_make_a_copy(void **state) {
     struct keyset *set = keyset_new();
-    name_as(set, "same", HOW_IF_USED);
-    name_as(set, "same", HOW_IF_USED);
-    name_as(set, "other", HOW_IF_USED);
-    name_as(set, "other", HOW_IF_GONE);
-    assert_int_equal(keyset_peek(set)->how, HOW_IF_USED);
+    name_as(set, "same", REASON_IF_USED);
+    name_as(set, "same", REASON_IF_USED);
+    name_as(set, "other", REASON_IF_USED);
+    name_as(set, "other", REASON_IF_MISSING);
+    assert_int_equal(keyset_peek(set)->reason, REASON_IF_USED);
     struct key_entry *same = keyset_take(set), *other = keyset_take(set);
-    assert_int_equal(other->how, HOW_COPY);
+    assert_int_equal(other->reason, REASON_RESYNC);
     /* In flight: what is named now is another obligation. */
-    name_as(set, "same", HOW_IF_GONE);
-    assert_int_equal(same->how, HOW_IF_USED);
+    name_as(set, "same", REASON_IF_MISSING);
+    assert_int_equal(same->reason, REASON_IF_USED);
     assert_true(keyset_done(set, &same));
-    assert_int_equal(keyset_peek(set)->how, HOW_IF_GONE);
+    assert_int_equal(keyset_peek(set)->reason, REASON_IF_MISSING);
     /* Unless the flight failed: then one obligation stands for both. */
     same = keyset_take(set);
-    name_as(set, "same", HOW_IF_USED);
+    name_as(set, "same", REASON_IF_USED);
     keyset_requeue(set, &same);
-    assert_int_equal(keyset_peek(set)->how, HOW_COPY);
+    assert_int_equal(keyset_peek(set)->reason, REASON_RESYNC);
     same = keyset_take(set);
-    name_as(set, "same", HOW_IF_USED);
-    name_as(set, "same", HOW_IF_GROUPS);
-    assert_int_equal(same->how_again, HOW_COPY);
+    name_as(set, "same", REASON_IF_USED);
+    name_as(set, "same", REASON_GROUPS);
+    assert_int_equal(same->reason_again, REASON_RESYNC);
     assert_ptr_equal(keyset_find(set, 0, BYTES_LITERAL("same")), same);
     assert_null(keyset_find(set, 1, BYTES_LITERAL("same")));
     keyset_free(&set);
@@ -218,7 +239,7 @@ enum { KEYS = 700, MODEL_CLEAN = -1, MARKS = 64 };
 
 struct model {
     int state[KEYS];
-    int how[KEYS], how_again[KEYS];
+    int reason[KEYS], reason_again[KEYS];
     /* which mark the obligation precedes; present only in these states */
     int64_t before[KEYS], before_again[KEYS];
     int64_t n_marks, n_asked;
@@ -244,27 +265,27 @@ static struct bytes key_text(int key, char *buf, size_t size) {
 }
 
 static int merged(int a, int b) {
-    return a == b ? a : HOW_COPY;
+    return (int)keyset_merge_reasons((enum key_reason)a, (enum key_reason)b);
 }
 
 static void step_name(struct keyset *set, struct model *m, int key) {
     char buf[64];
-    int how = rand() % 4;
+    int reason = rand() % KEY_REASONS;
     assert_int_equal(
-        keyset_name(set, key % 3, key_text(key, buf, sizeof(buf)), 0, (enum key_how)how),
+        keyset_name(set, key % 3, key_text(key, buf, sizeof(buf)), 0, (enum key_reason)reason),
         m->state[key] == MODEL_CLEAN);
     if (m->state[key] == MODEL_CLEAN) {
         model_enqueue(m, key);
-        m->how[key] = how;
+        m->reason[key] = reason;
         m->before[key] = m->n_marks;
     } else if (m->state[key] == KEY_QUEUED) {
-        m->how[key] = merged(m->how[key], how);
+        m->reason[key] = merged(m->reason[key], reason);
     } else if (m->state[key] == KEY_IN_FLIGHT) {
         m->state[key] = KEY_IN_FLIGHT_DIRTY;
-        m->how_again[key] = how;
+        m->reason_again[key] = reason;
         m->before_again[key] = m->n_marks;
     } else {
-        m->how_again[key] = merged(m->how_again[key], how);
+        m->reason_again[key] = merged(m->reason_again[key], reason);
     }
 }
 
@@ -303,7 +324,7 @@ static void step_take(struct keyset *set, struct model *m) {
     model_unqueue(m, 0);
     assert_true(bytes_equal(key_entry_bytes(e), key_text(key, buf, sizeof(buf))));
     assert_int_equal(e->db, key % 3);
-    assert_int_equal(e->how, m->how[key]);
+    assert_int_equal(e->reason, m->reason[key]);
     m->state[key] = KEY_IN_FLIGHT;
     m->flying[key] = e;
     m->n_flying++;
@@ -320,7 +341,9 @@ static void step_land(struct keyset *set, struct model *m, int key, bool success
     m->n_flying--;
     bool dirty = m->state[key] == KEY_IN_FLIGHT_DIRTY;
     if (dirty && success) m->before[key] = m->before_again[key];
-    if (dirty) m->how[key] = success ? m->how_again[key] : merged(m->how[key], m->how_again[key]);
+    if (dirty)
+        m->reason[key] =
+            success ? m->reason_again[key] : merged(m->reason[key], m->reason_again[key]);
     m->state[key] = MODEL_CLEAN;
     if (again) model_enqueue(m, key);
 }
@@ -350,7 +373,7 @@ static void random_moves_follow_the_model(void **state) {
         else if (move < 7)
             step_take(set, &m);
         else if (move < 9)
-            step_land(set, &m, key, rand() % 4 != 0);
+            step_land(set, &m, key, rand() % 6 != 0);
         else if (rand() % 8 == 0)
             step_forget(set, &m, key);
         if (rand() % 100 == 0) step_mark(set, &m);
@@ -388,8 +411,9 @@ static void a_burst_gives_its_memory_back(void **state) {
     size_t empty = keyset_memory_bytes(set), full;
     char buf[32];
     for (int i = 0; i < 500000; i++) {
-        assert_true(keyset_name(
-            set, 0, bytes_of(buf, (size_t)snprintf(buf, sizeof(buf), "key:%d", i)), 0, HOW_COPY));
+        assert_true(keyset_name(set, 0,
+                                bytes_of(buf, (size_t)snprintf(buf, sizeof(buf), "key:%d", i)), 0,
+                                REASON_CHANGED));
     }
     full = keyset_memory_bytes(set);
     assert_true(full > 500000 * sizeof(struct key_entry));
@@ -412,7 +436,7 @@ static void entries_stay_where_they_are(void **state) {
     char buf[32];
     for (int i = 0; i < 10000; i++) {
         keyset_name(set, 0, bytes_of(buf, (size_t)snprintf(buf, sizeof(buf), "%d", i)), 0,
-                    HOW_COPY);
+                    REASON_CHANGED);
     }
     name(set, "first");
     assert_int_equal(first->state, KEY_IN_FLIGHT_DIRTY);
@@ -428,6 +452,7 @@ int main(void) {
         cmocka_unit_test(requeue_keeps_what_the_user_wrote),
         cmocka_unit_test(databases_and_bytes_are_told_apart),
         cmocka_unit_test(forgets_wherever_it_stands),
+        cmocka_unit_test(the_stronger_of_two_reasons_counts),
         cmocka_unit_test(two_reasons_make_a_copy),
         cmocka_unit_test(a_mark_waits_for_what_came_before),
         cmocka_unit_test(a_failed_flight_keeps_the_older_epoch),

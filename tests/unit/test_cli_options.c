@@ -53,17 +53,17 @@ static void test_defaults(void **state) {
     assert_int_equal(options.type, OPT_TYPE_DUMP);
     assert_int_equal(options.compare, OPT_COMPARE_QUICK);
     assert_int_equal(options.threads, 0);
-    assert_int_equal(options.batch, 0);
-    assert_int_equal(options.pipeline, 0);
+    assert_int_equal(options.copy.batch_keys, 0);
+    assert_int_equal(options.copy.pipeline, 0);
     assert_int_equal(options.scan_count, 1000);
-    assert_int_equal(options.max_args, 3999);
+    assert_int_equal(options.copy.max_args, 3999);
     assert_int_equal(options.buffer_memory_bytes, 32 << 20);
     assert_int_equal(options.rate, 0);
     assert_int_equal(options.sleep_ms, 0);
     assert_int_equal(options.ttl_tolerance_ms, 100);
     assert_int_equal(options.timeout_ms, 10000);
     assert_int_equal(options.connect_timeout_ms, 5000);
-    assert_int_equal(options.outage_timeout_ms, 300000);
+    assert_int_equal(options.copy.outage_timeout_ms, 300000);
     assert_int_equal(options.log_level, LOG_INFO);
     assert_int_equal(options.progress, OPT_PROGRESS_AUTO);
     assert_false(options_is_given(&options, "threads"));
@@ -76,14 +76,14 @@ static void test_replicate(void **state) {
     struct options options = parse(
         "replicate --mode live --threads=4 --batch 50 --pipeline 200 --scan-count 77 --struct a --key-pattern u:* "
         "--key-type hash --key-type ZSET,ReJSON-RL --key-include a* --key-include b* --key-exclude *x --key-slot 0-99,200 "
-        "--mem-limit 12KB --no-ttl --ttl-tolerance 250 --databases 5,0-2,1 --sleep 20 --rate 5000 --log-keys "
+        "--mem-limit 12KB --ttl-tolerance 250 --databases 5,0-2,1 --sleep 20 --rate 5000 --log-keys "
         "--compare full --show-diffs --timeout 2 --outage-timeout 0 --source-read-from replica -v --output json "
         "--idle-timeout 1500 --capture tracking --poll 500ms --state-dir d --job a.b-1 --resync full --max-delete 20 "
         "--release-deletions --lease 3s --cluster -- b");
     assert_int_equal(options.mode, OPT_MODE_LIVE);
     assert_int_equal(options.threads, 4);
-    assert_int_equal(options.batch, 50);
-    assert_int_equal(options.pipeline, 200);
+    assert_int_equal(options.copy.batch_keys, 50);
+    assert_int_equal(options.copy.pipeline, 200);
     assert_int_equal(options.scan_count, 77);
     assert_int_equal(options.type, OPT_TYPE_STRUCT);
     assert_string_equal(options.key_pattern, "u:*");
@@ -95,8 +95,7 @@ static void test_replicate(void **state) {
     assert_int_equal(options.key_exclude.n, 1);
     assert_true(options.key_slots.given);
     assert_int_equal(slot_set_count(&options.key_slots.set), 101);
-    assert_int_equal(options.mem_limit_bytes, 12 << 10);
-    assert_true(options.no_ttl);
+    assert_int_equal(options.copy.mem_limit_bytes, 12 << 10);
     assert_int_equal(options.ttl_tolerance_ms, 250);
     assert_int_equal(options.databases.n, 4);
     assert_int_equal(options.databases.dbs[3], 5);
@@ -104,7 +103,7 @@ static void test_replicate(void **state) {
     assert_int_equal(options.rate, 5000);
     assert_int_equal(options.compare, OPT_COMPARE_FULL);
     assert_int_equal(options.timeout_ms, 2000);
-    assert_int_equal(options.outage_timeout_ms, 0);
+    assert_int_equal(options.copy.outage_timeout_ms, 0);
     assert_int_equal(options.read_from, OPT_READ_FROM_REPLICA);
     assert_int_equal(options.log_level, LOG_DEBUG);
     assert_int_equal(options.output, OPT_OUTPUT_JSON);
@@ -121,12 +120,105 @@ static void test_replicate(void **state) {
     options_fini(&options);
 }
 
+/* The scope of `longhaul replicate ARGS a b`, with database 0 on both sides. */
+static char *scope_of(const char *args) {
+    char line[1024];
+    snprintf(line, sizeof(line), "replicate a b %s", args);
+    struct options options = parse(line);
+    char *scope = options_scope(&options, 0, 0);
+    options_fini(&options);
+    return scope;
+}
+
+static void expect_scope(const char *args, const char *expected) {
+    char *scope = scope_of(args);
+    assert_string_equal(scope, expected);
+    free(scope);
+}
+
+#define ONE_DATABASE "\"target_databases\":[0]}"
+
+static void test_scope_is_canonical(void **state) {
+    expect_scope("", "{\"databases\":\"0\"," ONE_DATABASE);
+    expect_scope("--mode live --big-key 1MB --threads 3 --extra delete --job x",
+                 "{\"databases\":\"0\",\"mode\":\"live\"," ONE_DATABASE);
+    expect_scope("--mode liveonly --key-slot 5,1-3,4,9 --databases 3,0-2",
+                 "{\"databases\":\"0,1,2,3\",\"mode\":\"liveonly\",\"slots\":\"1-5,9\","
+                 "\"target_databases\":[0,1,2,3]}");
+    expect_scope("--key-slot 0-16383 --databases all", "{\"databases\":\"all\"}");
+    expect_scope(
+        "--key-include b --key-include a --key-include b --key-exclude c",
+        "{\"databases\":\"0\",\"key-exclude\":[\"c\"],\"key-include\":[\"a\",\"b\"]," ONE_DATABASE);
+    expect_scope(
+        "--key-type SET,hash --mem-limit 10KB --struct --no-ttl --no-functions",
+        "{\"databases\":\"0\",\"key-type\":[\"hash\",\"set\"],\"mem-limit\":10240,"
+        "\"no-functions\":true,\"no-ttl\":true,\"target_databases\":[0],\"type\":\"struct\"}");
+    expect_scope("--key-pattern \xc3\xa4",
+                 "{\"databases\":\"0\",\"key-pattern\":\"\\u00E4\"," ONE_DATABASE);
+    expect_scope("--key-pattern \xff",
+                 "{\"databases\":\"0\",\"key-pattern\":{\"hex\":\"ff\"}," ONE_DATABASE);
+}
+
+static void test_scope_names_both_databases(void **state) {
+    struct options options = parse("replicate a b");
+    char *scope = options_scope(&options, 2, 5);
+    assert_string_equal(scope, "{\"databases\":\"2->5\",\"target_databases\":[5]}");
+    free(scope);
+    options_fini(&options);
+}
+
+/* Each option that decides what is on the target changes the scope; no other option does. */
+static void test_every_content_option_changes_the_scope(void **state) {
+    static const char *const values[] = {
+        [OPTION_NUMBER] = "7",   [OPTION_COUNT] = "17", [OPTION_SIZE] = "2MB",
+        [OPTION_DURATION] = "9", [OPTION_STRING] = "x", [OPTION_LIST] = "x",
+        [OPTION_TYPES] = "hash", [OPTION_SLOTS] = "7",  [OPTION_DATABASES] = "7",
+    };
+    char *plain = scope_of("");
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option *option = &option_table[i];
+        struct options options;
+        struct err err;
+        char line[256], value[OPTION_WORD_MAX] = "";
+        const char *words = option->limits.words;
+        if (!option_belongs_to(option, COMMAND_REPLICATE) || strcmp(option->name, "help") == 0)
+            continue;
+        while (option->type == OPTION_CHOICE && option_next_word(&words, value)) {
+        }
+        if (option->type == OPTION_FLAG) snprintf(value, sizeof(value), "true");
+        if (value[0] == '\0' && values[option->type] != NULL)
+            snprintf(value, sizeof(value), "%s", values[option->type]);
+        const char *more = option->effect == OPTION_EFFECT_CONTENT ? "--struct" : "";
+        snprintf(line, sizeof(line), "replicate a b --%s=%s %s", option->name, value, more);
+        if (strcmp(option->name, "type") == 0) line[strlen(line) - strlen(more)] = '\0';
+        bool good = value[0] != '\0' && parse_env(&options, line, NULL, &err);
+        char *with_more = scope_of(strcmp(option->name, "type") == 0 ? "" : more);
+        if (good && option->effect == OPTION_EFFECT_MANNER) {
+            char *scope = options_scope(&options, 0, 0);
+            if (strcmp(scope, plain) != 0) fail_msg("--%s changes the scope", option->name);
+            free(scope);
+        }
+        if (option->effect == OPTION_EFFECT_CONTENT) {
+            if (!good) fail_msg("%s: %s", line, err.text);
+            char *scope = options_scope(&options, 0, 0);
+            if (strcmp(scope, with_more) == 0) fail_msg("--%s is not in the scope", option->name);
+            free(scope);
+        }
+        free(with_more);
+        options_fini(&options);
+    }
+    free(plain);
+}
+
 static void test_other_commands(void **state) {
     struct options options = parse("compare a b --quick");
     assert_int_equal(options.compare, OPT_COMPARE_QUICK);
     options_fini(&options);
     options = parse("compare a b");
     assert_int_equal(options.compare, OPT_COMPARE_FULL);
+    options_fini(&options);
+    options = parse("compare a b --no-ttl");
+    assert_true(options.copy.no_ttl);
     options_fini(&options);
     options = parse("replicate a b --dry-run");
     assert_int_equal(options.compare, OPT_COMPARE_NONE);
@@ -321,8 +413,61 @@ static const struct refused {
       "--source-pass-file: the URI of the source has a password too" },
     { "replicate redis://u:SECRET@a b --source-user v",
       "--source-user: the URI of the source names another user" },
+    { "replicate a b --mode live --compare full",
+      "--compare: has no effect here: a live job compares only when --idle-timeout ends it" },
+    { "replicate a b --mode live --quick", "--quick: has no effect here" },
+    { "replicate a b --mode live --ttl-tolerance 5s", "--ttl-tolerance: has no effect here" },
+    { "replicate a b --mode live --show-diffs", "--show-diffs: has no effect here" },
+    { "replicate a b --mode liveonly --extra keep",
+      "--extra: has no effect here: --mode liveonly makes no first copy" },
+    { "replicate a b --extra keep", "--extra: is for following changes; add --mode live" },
+    { "replicate a b --beside x", "--beside: is for following changes; add --mode live" },
+    { "replicate a b --mode live --beside a{b", "--beside: a name has 1 to 64 letters, digits" },
+    { "replicate a b --mode live --dry-run", "--dry-run: a live job has no end to report at" },
+    { "replicate a b --no-ttl --ttl-tolerance 5s",
+      "--ttl-tolerance: has no effect here: --no-ttl leaves expiry out" },
+    { "replicate a b --compare none --ttl-tolerance 5s",
+      "--ttl-tolerance: has no effect here: nothing is compared" },
+    { "compare a b --seed 5", "--seed: has no effect here: add --sample N" },
+    { "compare a b --no-ttl --ttl-tolerance 5s", "--ttl-tolerance: has no effect here" },
+    { "replicate rediss://a b --source-tls=false",
+      "--source-tls=false: the URI of the source asks for TLS; write redis:// there" },
+    { "compare a valkeys://b --target-tls=no", "--target-tls=false: the URI of the target" },
+    { "ping rediss://a --tls=off", "--tls=false: the URI of the server asks for TLS" },
+    { "replicate a b --help=some", "--help: \"some\" is unknown; expected all, or nothing" },
     { "replicate a b --config /nonexistent/x", "--config: cannot open /nonexistent/x" },
 };
+
+static void expect_env_error(const char *line, const char *variable, const char *expected) {
+    const char *env[] = { variable, NULL };
+    struct options options;
+    struct err err;
+    char message[MESSAGE_MAX];
+    assert_false(parse_env(&options, line, env, &err));
+    assert_int_equal(err.code, ERR_USAGE);
+    assert_string_equal(err_format(&err, message, sizeof(message)), expected);
+    options_fini(&options);
+}
+
+static void test_variables_that_name_no_option(void **state) {
+    struct options options;
+    struct err err;
+    const char *env[] = { "LONGHAULX=1", "LONGHAUL_SEED=3", "PATH=/", NULL };
+    assert_true(parse_env(&options, "replicate a b", env, &err));
+    options_fini(&options);
+    expect_env_error("replicate a b", "LONGHAUL_THREAD=3",
+                     "LONGHAUL_THREAD: this variable of the environment names no option; did you "
+                     "mean LONGHAUL_THREADS?");
+    expect_env_error("status a", "LONGHAUL_QQQQQQQQ=SECRET",
+                     "LONGHAUL_QQQQQQQQ: this variable of the environment names no option; "
+                     "remove it");
+    expect_env_error("status a", "LONGHAUL_=",
+                     "LONGHAUL_: this variable of the environment names "
+                     "no option; remove it");
+    const char *wrong[] = { "LONGHAUL_THREAD=3", NULL };
+    assert_true(parse_env(&options, "version", wrong, &err));
+    options_fini(&options);
+}
 
 static void test_status(void **state) {
     struct options options = parse("status --state-dir d --output json");
@@ -363,7 +508,7 @@ static void test_env(void **state) {
         env, &err));
     assert_int_equal(options.threads, 3);
     assert_string_equal(options.side[OPT_SOURCE].pass, "fromenv");
-    assert_false(options.no_ttl);
+    assert_false(options.copy.no_ttl);
     assert_int_equal(options.log_level, LOG_DEBUG);
     assert_int_equal(options.key_include.n, 1);
     assert_string_equal(options.key_include.items[0], "y*");
@@ -414,7 +559,7 @@ static void test_config(void **state) {
     assert_int_equal(options.scan_count, 60);
     assert_int_equal(options.log_level, LOG_WARN);
     assert_int_equal(options.key_exclude.n, 2);
-    assert_true(options.no_ttl);
+    assert_true(options.copy.no_ttl);
     options_fini(&options);
     /* The flag on the command line beats the file's other word for the same. */
     assert_true(
@@ -530,6 +675,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_replicate),
+        cmocka_unit_test(test_scope_is_canonical),
+        cmocka_unit_test(test_scope_names_both_databases),
+        cmocka_unit_test(test_every_content_option_changes_the_scope),
+        cmocka_unit_test(test_variables_that_name_no_option),
         cmocka_unit_test(test_other_commands),
         cmocka_unit_test(test_generate),
         cmocka_unit_test(test_choices),

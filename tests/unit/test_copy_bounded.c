@@ -140,6 +140,7 @@ static void not_to_another_process(void **state) {
     struct bounded *b = bounded_open(loop, &s, 1, on_lost, &lost);
     RUN_UNTIL(bounded_client(b, run_id()) != NULL);
     assert_null(bounded_client(b, "0123456789"));
+    loop_settle(loop);
     assert_int_equal(lost, 1);
     RUN_UNTIL(bounded_client(b, run_id()) != NULL);
     bounded_free(&b);

@@ -1,5 +1,5 @@
 /* A lane in live mode between two real servers: marks, looking before copying, the lease, trust,
- * debts, the groups of streams, and a target that is full. */
+ * losses, the groups of streams, and a target that is full. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,8 +31,9 @@ struct rig {
     struct lane *lane;
     int allowed; /* so many questions of may_write() are answered with yes; NEVER: all */
     int64_t gap_since_ms, gather_ms;
-    int gone, debts;
-    char gone_key[64];
+    int gone, losses;
+    char gone_key[64], gone_run_id[RUN_ID_MAX];
+    bool no_room_for_missing;
     struct err failed;
     const struct key_filter filter;
 };
@@ -51,14 +52,16 @@ static int64_t gather_ms(void *ctx) {
     return ((struct rig *)ctx)->gather_ms;
 }
 
-static void on_gone(void *ctx, int db, struct bytes key, uint16_t slot) {
+static bool on_missing(void *ctx, int db, struct bytes key, uint16_t slot, const char *run_id) {
     struct rig *r = ctx;
     r->gone++;
     snprintf(r->gone_key, sizeof(r->gone_key), "%.*s", (int)key.len, key.ptr);
+    snprintf(r->gone_run_id, sizeof(r->gone_run_id), "%s", run_id);
+    return !r->no_room_for_missing;
 }
 
-static void on_debts(void *ctx) {
-    ((struct rig *)ctx)->debts++;
+static void on_losses(void *ctx) {
+    ((struct rig *)ctx)->losses++;
 }
 
 static void request_refresh(void *ctx, struct deployment *side) {}
@@ -112,8 +115,8 @@ static void rig_start(struct rig *r) {
                                   .may_write = may_write,
                                   .gather_ms = gather_ms,
                                   .gap_since_ms = gap_since_ms,
-                                  .on_gone = on_gone,
-                                  .on_debts = on_debts,
+                                  .on_missing = on_missing,
+                                  .on_losses = on_losses,
                                   .request_refresh = request_refresh,
                                   .on_failed = on_failed,
                                   .ctx = r };
@@ -159,17 +162,17 @@ static void run_for(int64_t ms) {
     while (clock_mono_ms() < until_ms) loop_run_once(loop, 10);
 }
 
-static void name_as(struct rig *r, const char *key, enum key_how how) {
+static void name_as(struct rig *r, const char *key, enum key_reason reason) {
     struct bytes b = bytes_of_str(key);
-    lane_name(r->lane, 0, b, slot_of_key(b), how);
+    lane_name(r->lane, 0, b, slot_of_key(b), reason);
 }
 
 static bool is_idle(const struct rig *r) {
     return STAT(r, waiting) == 0;
 }
 
-static void serve(struct rig *r, const char *key, enum key_how how) {
-    name_as(r, key, how);
+static void serve(struct rig *r, const char *key, enum key_reason reason) {
+    name_as(r, key, reason);
     RUN_UNTIL(is_idle(r));
 }
 
@@ -217,7 +220,7 @@ static void marks_come_after_the_names_before_them(void **state) {
     order = 0;
     for (int i = 1; i <= 3000; i++) {
         snprintf(key, sizeof(key), "k%d", i);
-        name_as(&r, key, HOW_COPY);
+        name_as(&r, key, REASON_CHANGED);
         if (i == 2000) lane_put_mark(r.lane, &first.mark);
     }
     lane_put_mark(r.lane, &second.mark);
@@ -241,18 +244,20 @@ static void what_was_not_used_is_not_copied(void **state) {
     r.gap_since_ms = clock_mono_ms();
     rig_run(&r);
     trust(&r, source_run_id(&r));
-    name_as(&r, "used", HOW_IF_USED);
-    name_as(&r, "shared", HOW_IF_USED); /* has no idle time of its own */
-    name_as(&r, "gone", HOW_IF_USED);
-    serve(&r, "old", HOW_IF_USED);
+    name_as(&r, "used", REASON_IF_USED);
+    name_as(&r, "shared", REASON_IF_USED); /* has no idle time of its own */
+    name_as(&r, "gone", REASON_IF_USED);
+    serve(&r, "old", REASON_IF_USED);
     assert_int_equal(STAT(&r, unchanged), 1);
     assert_false(target_has("old"));
     assert_true(target_has("used"));
     assert_true(target_has("shared"));
-    assert_false(target_has("gone"));
+    assert_true(target_has("gone")); /* a conclusion, which is counted first */
+    assert_int_equal(r.gone, 1);
+    assert_string_equal(r.gone_key, "gone");
     /* Longer ago than the key was used. */
     r.gap_since_ms = clock_mono_ms() - 3600 * 1000;
-    serve(&r, "old", HOW_IF_USED);
+    serve(&r, "old", REASON_IF_USED);
     assert_true(target_has("old"));
     rig_stop(&r);
 }
@@ -264,7 +269,7 @@ static void without_idle_times_all_is_copied(void **state) {
     redis_do(&source, "SET k aaa");
     r.gap_since_ms = clock_mono_ms() + 1000 * 1000; /* nothing can have been used since */
     rig_run(&r);
-    serve(&r, "k", HOW_IF_USED);
+    serve(&r, "k", REASON_IF_USED);
     redis_do(&source, "CONFIG SET maxmemory-policy noeviction");
     assert_true(target_has("k"));
     assert_int_equal(STAT(&r, unchanged), 0);
@@ -278,19 +283,59 @@ static void looking_for_what_is_gone_writes_nothing(void **state) {
     redis_do(&target, "MSET both x stale x");
     rig_run(&r);
     trust(&r, source_run_id(&r));
-    name_as(&r, "both", HOW_IF_GONE);
-    serve(&r, "stale", HOW_IF_GONE);
+    name_as(&r, "both", REASON_IF_MISSING);
+    serve(&r, "stale", REASON_IF_MISSING);
     assert_int_equal(STAT(&r, looked), 1);
     assert_int_equal(r.gone, 1);
     assert_string_equal(r.gone_key, "stale");
     assert_int_equal(STAT(&r, copied) + STAT(&r, vanished), 0);
     assert_true(target_has("stale"));
     /* Named for another reason too, it is deleted. */
-    name_as(&r, "stale", HOW_IF_GONE);
-    serve(&r, "stale", HOW_COPY);
+    name_as(&r, "stale", REASON_IF_MISSING);
+    serve(&r, "stale", REASON_CHANGED);
     assert_false(target_has("stale"));
     assert_int_equal(r.gone, 1);
     rig_stop(&r);
+}
+
+/* Only what capture announced, or the guard allowed, is deleted; all else is told first. */
+static void concluded_deletions_are_told_and_not_made(void **state) {
+    static const enum key_reason concluded[] = { REASON_RESYNC, REASON_IF_USED, REASON_IF_MISSING,
+                                                 REASON_GROUPS };
+    static const enum key_reason ordered[] = { REASON_CHANGED, REASON_DELETE };
+    for (int structured = 0; structured <= 1; structured++) {
+        struct rig r = { 0 };
+        struct lane_losses losses;
+        rig_start(&r);
+        r.plan.structured = structured;
+        rig_run(&r);
+        trust(&r, source_run_id(&r));
+        redis_do(&target, "SET stale x");
+        for (int i = 0; i < 4; i++) {
+            serve(&r, "stale", concluded[i]);
+            assert_int_equal(r.gone, i + 1);
+            assert_string_equal(r.gone_run_id, source_run_id(&r));
+            assert_true(target_has("stale"));
+        }
+        assert_int_equal(STAT(&r, vanished), 0);
+        assert_int_equal(r.losses, 0);
+        /* A name that cannot be kept is a deferred deletion. */
+        r.no_room_for_missing = true;
+        serve(&r, "stale", REASON_RESYNC);
+        assert_true(lane_take_losses(r.lane, &losses));
+        assert_true(slot_set_has(&losses.deferred, slot_of_key(BYTES_LITERAL("stale"))));
+        for (int i = 0; i < 2; i++) {
+            redis_do(&target, "SET stale x");
+            serve(&r, "stale", ordered[i]);
+            assert_false(target_has("stale"));
+        }
+        assert_int_equal(r.gone, 5);
+        /* It is back on the source: what was allowed to be deleted is copied. */
+        redis_do(&source, "SET stale back");
+        serve(&r, "stale", REASON_DELETE);
+        assert_true(target_has("stale"));
+        rig_stop(&r);
+    }
 }
 
 /* ---- groups ---- */
@@ -310,8 +355,8 @@ static void groups_are_compared(void **state) {
     redis_do(&source, "XREADGROUP GROUP g c COUNT 2 STREAMS s >");
     rig_run(&r);
     trust(&r, source_run_id(&r));
-    name_as(&r, "plain", HOW_COPY);
-    serve(&r, "s", HOW_COPY);
+    name_as(&r, "plain", REASON_CHANGED);
+    serve(&r, "s", REASON_CHANGED);
     assert_int_equal(STAT(&r, copied), 2);
     poll_groups(&r); /* what they were like when they were copied nobody knows */
     assert_int_equal(STAT(&r, copied), 4);
@@ -329,18 +374,21 @@ static void groups_are_compared(void **state) {
                         ":1");
     /* A scan finds one that is not known. */
     redis_do(&source, "COPY s other");
-    serve(&r, "other", HOW_IF_GROUPS);
+    serve(&r, "other", REASON_GROUPS);
     assert_true(target_has("other"));
     /* Neither gone nor another type is it a stream. */
     redis_do(&source, "DEL other");
     redis_do(&source, "SET s string");
     uint64_t before = STAT(&r, copied);
     poll_groups(&r);
-    assert_false(target_has("other"));
+    assert_true(target_has("other")); /* a conclusion, which is counted first */
+    assert_int_equal(r.gone, 1);
+    assert_string_equal(r.gone_key, "other");
     assert_int_equal(STAT(&r, copied), before + 1);
     uint64_t unchanged = STAT(&r, unchanged);
     poll_groups(&r);
     assert_int_equal(STAT(&r, unchanged), unchanged + 1); /* plain */
+    assert_int_equal(r.gone, 1);
     assert_int_equal(STAT(&r, copied), before + 1);
     rig_stop(&r);
 }
@@ -353,7 +401,7 @@ static void name_all(struct rig *r, struct lane_mark *mark) {
     char key[32];
     for (int i = 1; i <= SWEPT; i++) {
         snprintf(key, sizeof(key), "k%d", i);
-        name_as(r, key, HOW_COPY);
+        name_as(r, key, REASON_CHANGED);
     }
     if (mark != NULL) lane_put_mark(r->lane, mark);
 }
@@ -365,7 +413,7 @@ static void rig_run_swept(struct rig *r) {
     /* So little is read without waiting that the test need not hurry. */
     r->plan.lanes = GATHER_FREE_PER_S;
     rig_run(r);
-    serve(r, "k1", HOW_COPY); /* the connections are there */
+    serve(r, "k1", REASON_CHANGED); /* the connections are there */
     r->gather_ms = LONG_MS;
     name_all(r, NULL);
     RUN_UNTIL(is_idle(r));
@@ -400,7 +448,7 @@ static void names_that_fill_the_memory_are_not_gathered(void **state) {
     name_all(&r, NULL);
     RUN_UNTIL(is_idle(&r));
     assert_int_equal(STAT(&r, copied), 2 * SWEPT + 1);
-    assert_int_equal(r.debts, 0);
+    assert_int_equal(r.losses, 0);
     rig_stop(&r);
 }
 
@@ -414,8 +462,8 @@ static void nothing_is_written_without_the_lease(void **state) {
     r.allowed = 0;
     rig_run(&r);
     trust(&r, source_run_id(&r));
-    name_as(&r, "k", HOW_COPY);
-    name_as(&r, "gone", HOW_COPY);
+    name_as(&r, "k", REASON_CHANGED);
+    name_as(&r, "gone", REASON_CHANGED);
     run_for(600);
     assert_int_equal(STAT(&r, in_flight), 0);
     /* It is lost when the values are on their way: they must not be written after the pause. */
@@ -445,10 +493,10 @@ static void the_lease_is_lost_anywhere(void **state) {
         r.allowed = allowed;
         rig_run(&r);
         trust(&r, source_run_id(&r));
-        name_as(&r, "l", HOW_COPY);
-        name_as(&r, "large", HOW_COPY);
-        name_as(&r, "s", HOW_COPY);
-        name_as(&r, "gone", HOW_COPY);
+        name_as(&r, "l", REASON_CHANGED);
+        name_as(&r, "large", REASON_CHANGED);
+        name_as(&r, "s", REASON_CHANGED);
+        name_as(&r, "gone", REASON_CHANGED);
         int64_t until_ms = clock_mono_ms() + 2000;
         while (r.allowed > 1 && !is_idle(&r) && clock_mono_ms() < until_ms) loop_run_once(loop, 10);
         run_for(120);
@@ -462,12 +510,12 @@ static void the_lease_is_lost_anywhere(void **state) {
     }
 }
 
-/* ---- trust and debts ---- */
+/* ---- trust and losses ---- */
 
 static void deletions_wait_for_trust(void **state) {
     for (int structured = 0; structured <= 1; structured++) {
         struct rig r = { 0 };
-        struct lane_debts debts;
+        struct lane_losses losses;
         int order = 0;
         struct counted_mark mark = { { .reached = on_mark }, &r, .order = &order };
         rig_start(&r);
@@ -476,32 +524,32 @@ static void deletions_wait_for_trust(void **state) {
         /* so that the transfer finds that it is gone */
         r.plan.can.source_memory_usage = !structured;
         rig_run(&r);
-        assert_false(lane_take_debts(r.lane, &debts));
-        name_as(&r, "k", HOW_COPY);
+        assert_false(lane_take_losses(r.lane, &losses));
+        name_as(&r, "k", REASON_CHANGED);
         lane_put_mark(r.lane, &mark.mark);
         RUN_UNTIL(is_idle(&r));
         run_for(300);
         assert_true(target_has("k"));
-        assert_int_equal(r.debts, 1);
+        assert_int_equal(r.losses, 1);
         assert_int_equal(mark.n, 0);
-        assert_true(lane_take_debts(r.lane, &debts));
-        assert_true(slot_set_has(&debts.deferred, slot_of_key(BYTES_LITERAL("k"))));
-        assert_int_equal(slot_set_count(&debts.unnamed), 0);
+        assert_true(lane_take_losses(r.lane, &losses));
+        assert_true(slot_set_has(&losses.deferred, slot_of_key(BYTES_LITERAL("k"))));
+        assert_int_equal(slot_set_count(&losses.dropped), 0);
         RUN_UNTIL(mark.n == 1);
         /* Another process is to be read: the connection is made anew, and what it finds is as
          * doubtful. */
         trust(&r, "0123456789");
         RUN_UNTIL(STAT(&r, reconnects) == 2);
-        serve(&r, "k", HOW_COPY);
-        serve(&r, "k", HOW_IF_GONE);
+        serve(&r, "k", REASON_CHANGED);
+        serve(&r, "k", REASON_IF_MISSING);
         assert_int_equal(r.gone, 0);
         assert_true(target_has("k"));
-        assert_int_equal(r.debts, 2);
+        assert_int_equal(r.losses, 2);
         trust(&r, source_run_id(&r));
         uint64_t reconnects = STAT(&r, reconnects);
-        serve(&r, "k", HOW_IF_GONE);
+        serve(&r, "k", REASON_IF_MISSING);
         assert_int_equal(r.gone, 1);
-        serve(&r, "k", HOW_COPY);
+        serve(&r, "k", REASON_CHANGED);
         assert_false(target_has("k"));
         run_for(1300);
         assert_int_equal(STAT(&r, reconnects), reconnects);
@@ -525,24 +573,24 @@ static void large_keys_obey_trust(void **state) {
     r.plan.big_key_bytes = 10000;
     rig_run(&r);
     trust(&r, source_run_id(&r));
-    serve(&r, "large", HOW_COPY);
+    serve(&r, "large", REASON_CHANGED);
     assert_string_equal(redis_do(&target, "HLEN large"), ":3000");
     RUN_UNTIL(source_connections() == 4); /* the lane's, its bounded one, the reader's, this one */
     trust(&r, "0123456789");
     /* the reader's is broken too, made when needed */
     RUN_UNTIL(source_connections() < 4 && STAT(&r, reconnects) >= 1);
-    serve(&r, "large", HOW_COPY);
+    serve(&r, "large", REASON_CHANGED);
     assert_string_equal(redis_do(&target, "HLEN large"), ":3000");
     redis_do(&source, "DEL large");
-    serve(&r, "large", HOW_COPY);
+    serve(&r, "large", REASON_CHANGED);
     assert_true(target_has("large"));
-    assert_true(r.debts == 1);
+    assert_true(r.losses == 1);
     rig_stop(&r);
 }
 
-static void names_beyond_the_memory_are_debts(void **state) {
+static void names_beyond_the_memory_are_losses(void **state) {
     struct rig r = { 0 };
-    struct lane_debts debts;
+    struct lane_losses losses;
     char key[32];
     int order = 0;
     struct counted_mark mark = { { .reached = on_mark }, &r, .order = &order };
@@ -552,26 +600,26 @@ static void names_beyond_the_memory_are_debts(void **state) {
     rig_run(&r);
     for (int i = 0; i < 50000; i++) {
         snprintf(key, sizeof(key), "k%d", i);
-        name_as(&r, key, HOW_COPY);
+        name_as(&r, key, REASON_CHANGED);
     }
-    name_as(&r, "k0", HOW_COPY); /* is waiting: no debt */
+    name_as(&r, "k0", REASON_CHANGED); /* is waiting: no debt */
     assert_true(STAT(&r, waiting_bytes) < 110 * 1000);
     assert_true(STAT(&r, waiting) < 50000);
-    assert_int_equal(r.debts, 1);
+    assert_int_equal(r.losses, 1);
     lane_put_mark(r.lane, &mark.mark);
     trust(&r, source_run_id(&r));
     r.allowed = NEVER;
     RUN_UNTIL(is_idle(&r));
     run_for(300);
     assert_int_equal(mark.n, 0);
-    assert_true(lane_take_debts(r.lane, &debts));
-    assert_true(slot_set_count(&debts.unnamed) > 10000);
-    assert_false(slot_set_has(&debts.unnamed, slot_of_key(BYTES_LITERAL("k0"))) &&
-                 slot_set_count(&debts.deferred) > 0);
+    assert_true(lane_take_losses(r.lane, &losses));
+    assert_true(slot_set_count(&losses.dropped) > 10000);
+    assert_false(slot_set_has(&losses.dropped, slot_of_key(BYTES_LITERAL("k0"))) &&
+                 slot_set_count(&losses.deferred) > 0);
     RUN_UNTIL(mark.n == 1);
-    name_as(&r, "k1", HOW_COPY);
+    name_as(&r, "k1", REASON_CHANGED);
     RUN_UNTIL(is_idle(&r));
-    assert_int_equal(r.debts, 1);
+    assert_int_equal(r.losses, 1);
     rig_stop(&r);
 }
 
@@ -592,11 +640,11 @@ static void a_full_target_gets_its_deletions(void **state) {
     trust(&r, source_run_id(&r));
     for (int i = 1; i <= 5000; i++) {
         snprintf(key, sizeof(key), "new%d", i);
-        name_as(&r, key, HOW_COPY);
+        name_as(&r, key, REASON_CHANGED);
     }
     for (int i = 1; i <= 7000; i++) {
         snprintf(key, sizeof(key), "old%d", i);
-        name_as(&r, key, HOW_COPY);
+        name_as(&r, key, REASON_CHANGED);
     }
     int64_t start_ms = clock_mono_ms();
     RUN_UNTIL(is_idle(&r));
@@ -627,7 +675,7 @@ static void rig_with_leftover(struct rig *r) {
     redis_do(&target, "SET %s x", leftover("k"));
     redis_do(&source, "SET k v");
     rig_run(r);
-    serve(r, "k", HOW_COPY); /* so it is connected */
+    serve(r, "k", REASON_CHANGED); /* so it is connected */
     assert_true(target_has(leftover("k")));
 }
 
@@ -687,7 +735,7 @@ static void names_in_use_stay(void **state) {
     redis_do(&source, "SETRANGE k 40000000 x");
     redis_do(&source, "CONFIG RESETSTAT");
     redis_do(&target, "DEL %s", leftover("k"));
-    name_as(&r, "k", HOW_COPY);
+    name_as(&r, "k", REASON_CHANGED);
     RUN_UNTIL(target_has(leftover("k")));
     lane_begin(r.lane);
     RUN_UNTIL(is_idle(&r));
@@ -721,6 +769,7 @@ int main(void) {
         cmocka_unit_test(what_was_not_used_is_not_copied),
         cmocka_unit_test(without_idle_times_all_is_copied),
         cmocka_unit_test(looking_for_what_is_gone_writes_nothing),
+        cmocka_unit_test(concluded_deletions_are_told_and_not_made),
         cmocka_unit_test(groups_are_compared),
         cmocka_unit_test(what_a_busy_source_changes_is_read_once),
         cmocka_unit_test(names_that_fill_the_memory_are_not_gathered),
@@ -728,7 +777,7 @@ int main(void) {
         cmocka_unit_test(the_lease_is_lost_anywhere),
         cmocka_unit_test(deletions_wait_for_trust),
         cmocka_unit_test(large_keys_obey_trust),
-        cmocka_unit_test(names_beyond_the_memory_are_debts),
+        cmocka_unit_test(names_beyond_the_memory_are_losses),
         cmocka_unit_test(a_full_target_gets_its_deletions),
         cmocka_unit_test(leftovers_are_removed_when_the_lane_begins),
         cmocka_unit_test(leftovers_are_removed_after_a_lost_connection),

@@ -213,8 +213,52 @@ static void signals(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- waiting ---- */
+
+static void count_up(void *ctx) {
+    ++*(int *)ctx;
+}
+
+static bool counts_down(void *ctx) {
+    int *left = ctx;
+    return (*left)-- == 0;
+}
+
+static bool never(void *ctx) {
+    ++*(int *)ctx;
+    return false;
+}
+
+static void waits_until_done_or_late_or_stopped(void **state) {
+    volatile bool stop = false;
+    int left = 3, asked = 0;
+    assert_true(loop_until(loop, counts_down, &left, LOOP_NO_DEADLINE, NULL));
+    int64_t began_ms = clock_mono_ms();
+    assert_false(loop_until(loop, never, &asked, began_ms + 30, &stop));
+    assert_true(clock_mono_ms() - began_ms >= 30);
+    assert_true(asked > 1);
+    left = 0; /* met already: no deadline and no flag matters */
+    stop = true;
+    assert_true(loop_until(loop, counts_down, &left, began_ms, &stop));
+    assert_false(loop_until(loop, never, &asked, LOOP_NO_DEADLINE, &stop));
+    assert_false(loop_pause(loop, 3600 * 1000, &stop));
+    assert_true(loop_pause(loop, 20, NULL));
+}
+
+static void settles_what_is_deferred(void **state) {
+    int n = 0;
+    loop_defer(loop, count_up, &n);
+    assert_int_equal(n, 0);
+    loop_settle(loop);
+    assert_int_equal(n, 1);
+    loop_settle(loop);
+    assert_int_equal(n, 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(waits_until_done_or_late_or_stopped),
+        TEST(settles_what_is_deferred),
         TEST(timers_in_order),
         TEST(timer_freed_in_its_callback),
         TEST(deferred_in_one_round),

@@ -74,7 +74,9 @@ static struct client_settings to_server(void) {
 }
 
 static void start(struct heard *h, const struct client_settings *settings) {
-    static const struct client_events events = { on_ready, on_down, on_push };
+    static const struct client_events events = { .on_ready = on_ready,
+                                                 .on_down = on_down,
+                                                 .on_push = on_push };
     h->client = client_open(loop, settings, &events, h);
     assert_int_equal(h->ready + h->down, 0);
 }
@@ -261,6 +263,8 @@ static void closed_in_callbacks(void **state) {
     err_set(&reason, ERR_CLOSED, "test", "broken");
     client_break(d.client, &reason);
     kill(server.pid, SIGCONT);
+    assert_int_equal(d.failed, 0); /* not through the stack of whoever breaks */
+    loop_settle(loop);
     assert_true(d.client == NULL && d.down == 0);
     assert_all_called(&d);
     for (int i = 0; i < 10; i++) loop_run_once(loop, 20);
@@ -806,11 +810,70 @@ static void stale_connection_is_killed(void **state) {
     send_echoes(&h, 100);
     for (int i = 0; i < 3; i++) loop_run_once(loop, 10);
     client_break(h.client, &err);
+    loop_settle(loop);
     assert_int_equal(h.failed, 100);
     kill(server.pid, SIGCONT);
     RUN_UNTIL(h.ready == 3);
     assert_int_equal(kills_counted(), 1);
     client_close(&h.client);
+}
+
+/* ---- redirects ---- */
+
+struct redirected {
+    int redirects, replies;
+    struct redirect last;
+};
+
+static void on_redirect(void *ctx, const struct redirect *redirect) {
+    struct redirected *r = ctx;
+    assert_int_equal(r->redirects, r->replies); /* before the command's own callback */
+    r->redirects++;
+    r->last = *redirect;
+}
+
+static void on_redirected_reply(void *ctx, void *arg, const struct reply *reply) {
+    struct redirected *r = ctx;
+    r->replies++;
+    if (arg != NULL) assert_int_equal(r->redirects, r->replies);
+}
+
+static void ask_for(struct client *client, struct redirected *r, const char *error, bool redirect) {
+    char script[200];
+    snprintf(script, sizeof(script), "return redis.error_reply('%s')", error);
+    const struct bytes words[] = { BYTES_LITERAL("EVAL"), bytes_of_str(script),
+                                   BYTES_LITERAL("0") };
+    *r = (struct redirected){ 0 };
+    client_command(client, on_redirected_reply, r, redirect ? r : NULL, 3, words);
+    RUN_UNTIL(r->replies == 1);
+    assert_int_equal(r->redirects, redirect);
+}
+
+static void redirects_are_data(void **state) {
+    static const struct client_events events = { .on_redirect = on_redirect };
+    struct redirected r = { 0 };
+    struct client_settings s = to_server();
+    struct client *client = client_open(loop, &s, &events, &r);
+    RUN_UNTIL(client_is_ready(client));
+    ask_for(client, &r, "MOVED 3999 10.0.0.7:7001", true);
+    assert_false(r.last.ask);
+    assert_int_equal(r.last.slot, 3999);
+    assert_string_equal(r.last.address.host, "10.0.0.7");
+    assert_int_equal(r.last.address.port, 7001);
+    ask_for(client, &r, "ASK 0 host.example:6379", true);
+    assert_true(r.last.ask);
+    assert_string_equal(r.last.address.host, "host.example");
+    ask_for(client, &r, "MOVED 16383 :7002", true); /* the host that was asked */
+    assert_string_equal(r.last.address.host, "127.0.0.1");
+    ask_for(client, &r, "MOVED 1 fd00::7:7003", true);
+    assert_string_equal(r.last.address.host, "fd00::7");
+    ask_for(client, &r, "MOVED 16384 10.0.0.7:7001", false);
+    ask_for(client, &r, "MOVED -1 10.0.0.7:7001", false);
+    ask_for(client, &r, "MOVED 1 10.0.0.7:70000", false);
+    ask_for(client, &r, "MOVED 1", false);
+    ask_for(client, &r, "MOVED", false);
+    ask_for(client, &r, "ERR MOVED 1 10.0.0.7:7001", false);
+    client_close(&client);
 }
 
 static int teardown(void **state) {
@@ -845,6 +908,7 @@ int main(void) {
         cmocka_unit_test(named),
         cmocka_unit_test(threads_share_tls),
         cmocka_unit_test(stale_connection_is_killed),
+        cmocka_unit_test(redirects_are_data),
         cmocka_unit_test(calls_are_finished_in_any_order),
         cmocka_unit_test(calls_fail_with_their_connection),
         cmocka_unit_test(a_client_knows_how_far_its_server_is),

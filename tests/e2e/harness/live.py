@@ -98,12 +98,10 @@ class Live:
         return self.terminate(signal.SIGKILL)
 
     def pause(self) -> None:
-        """SIGSTOP; what it has sent is on its way, what it is sent waits."""
-        self.process.signal(signal.SIGSTOP)
-        wait.until(lambda: "State:\tT" in self._process_status(), "longhaul to be stopped", 5, every=0.002)
+        self.process.pause()
 
     def resume(self) -> None:
-        self.process.signal(signal.SIGCONT)
+        self.process.resume()
 
     def lose_state(self) -> None:
         """As on another machine: the state directory is gone."""
@@ -114,9 +112,6 @@ class Live:
         """What all its processes have said on standard error so far."""
         said = "".join(result.stderr for result in self.past)
         return said + (self.running.stderr_so_far() if self.running else "")
-
-    def _process_status(self) -> str:
-        return Path(f"/proc/{self.process.pid}/status").read_text()
 
     # What it says of itself
 

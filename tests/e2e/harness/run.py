@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -15,7 +16,12 @@ from typing import IO, Any, Dict, List, Optional, Sequence
 from . import wait
 
 TREE = Path(__file__).resolve().parents[3]
-EQUAL, DIFFERENT, TROUBLE = 0, 1, 2
+EQUAL, DIFFERENT, TROUBLE, USAGE = 0, 1, 2, 64
+BROKEN = re.compile(r".*(?:(?:Address|Leak|Memory|Thread|UndefinedBehavior)Sanitizer|: runtime error: |Assertion .* failed"
+                    r"|stack smashing detected|buffer overflow detected|double free|free\(\): |malloc\(\): ).*")
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+CHILDREN_SECONDS = 10.0  # for them to end after the run
+SESSION_FIELD = 3  # of /proc/PID/stat, counted behind the name
 
 
 def program() -> str:
@@ -92,7 +98,9 @@ class Running:
             self._process.stdin.write(stdin.encode())
             self._process.stdin.close()
         self._peak_kib = 0
+        self._late = False
         self._result: Optional[Result] = None
+        BEGUN.append(self)
 
     def __enter__(self) -> "Running":
         return self
@@ -122,6 +130,14 @@ class Running:
         os.kill(self.pid, number)
         wait.until(lambda: not self.alive or not self._pending(), "the signal to be delivered", 30, every=0.002)
 
+    def pause(self) -> None:
+        """SIGSTOP; bytes that were sent are on their way, bytes that come wait."""
+        self.signal(signal.SIGSTOP)
+        wait.until(lambda: any(line.startswith("State:\tT") for line in self._status()), "longhaul to be stopped", 5, every=0.002)
+
+    def resume(self) -> None:
+        self.signal(signal.SIGCONT)
+
     def insist(self, number: int) -> None:
         """Sends it again and again, as somebody who will not wait, until the process has ended."""
         def again() -> bool:
@@ -147,16 +163,17 @@ class Running:
             return again.read().decode(errors="replace")
 
     def wait(self, timeout: float = 60) -> Result:
-        """The result; at the deadline it is killed and the test fails with what it said."""
+        """The result; at the deadline the program is ended and the test fails with its output. The deadline is
+        multiplied as that of wait.until."""
         if self._result:
             return self._result
-        late = not self._ended(timeout)
+        self._late = late = not self._ended(timeout * wait.PATIENCE)
         if late:
             os.kill(self.pid, signal.SIGABRT)
             if not self._ended(30):
                 os.kill(self.pid, signal.SIGKILL)
         result = self._reap()
-        assert not late, f"still running after {timeout} s\n{result}"
+        assert not late, f"still running after {timeout * wait.PATIENCE:g} s\n{result}"
         return result
 
     def _ended(self, timeout: float) -> bool:
@@ -189,6 +206,40 @@ class Running:
             file.close()
         self._result = Result(self.args, self._process.returncode, texts[0], texts[1], self._peak_kib, seconds)
         return self._result
+
+
+    def problems(self) -> List[str]:
+        """Signs that the program itself is broken, whatever the test made of its result. A run that goes on is ended."""
+        name = f"longhaul {' '.join(self.args)}"
+        if self._result is None:
+            self.__exit__()
+            return [f"still running when its test had ended: {name}"]
+        found = [f"{line.group()[:500]}: {name}" for line in BROKEN.finditer(self._result.stderr + self._result.stdout)]
+        if -self._result.status in CRASHES and not self._late:
+            found.append(f"ended by {signal.Signals(-self._result.status).name}: {self._result}")
+        try:
+            wait.until(lambda: not _session(self.pid), "children to end", CHILDREN_SECONDS)
+        except TimeoutError:
+            found.append(f"left processes {_session(self.pid)} behind: {name}")
+            for pid in _session(self.pid):
+                os.kill(pid, signal.SIGKILL)
+        return found
+
+
+BEGUN: List[Running] = []  # every run of this process of the tests, until conftest.py has looked at its problems
+
+
+def _session(leader: int) -> List[int]:
+    """The processes that a run has started, directly or not."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split() if entry.name.isdigit() else []
+        except OSError:
+            continue
+        if fields and int(fields[SESSION_FIELD]) == leader and fields[0] != "Z":
+            found.append(int(entry.name))
+    return found
 
 
 def longhaul(*args: object, timeout: float = 60, env: Optional[Dict[str, str]] = None,
