@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "store/keeper.h"
+#include "store/job_store.h"
 
 enum {
     SEARCH_PAUSE_MS = 5000, /* where no job was found */
@@ -35,8 +35,7 @@ struct compare_live *compare_live_new(struct deployment *target, int db, const c
     return live;
 }
 
-static void consider(void *ctx, const struct job_record *record, bool lease_held) {
-    struct compare_live *live = ctx;
+static void consider(struct compare_live *live, const struct job_record *record, bool lease_held) {
     bool ours = strcmp(record->source, live->source_label) == 0 &&
                 strcmp(record->target, live->target_label) == 0;
     if (!ours || !lease_held || live->job[0] != '\0') return;
@@ -51,7 +50,11 @@ static void search(struct compare_live *live, int64_t now_ms) {
     struct err ignored; /* a target in trouble is found by the comparison itself */
     if (live->searched_ms != 0 && now_ms - live->searched_ms < SEARCH_PAUSE_MS) return;
     live->searched_ms = now_ms;
-    keeper_read_all(live->target, live->db, consider, live, &ignored);
+    struct job_list list = { 0 };
+    if (job_store_read_all(live->target, live->db, &list, &ignored))
+        for (size_t i = 0; i < list.n; i++)
+            consider(live, &list.jobs[i].record, list.jobs[i].lease_held);
+    job_list_fini(&list);
 }
 
 /* By this machine's clock alone: the job's may be another. */
@@ -70,7 +73,7 @@ int64_t compare_live_watermark_us(void *ctx) {
     bool found = false;
     if (live->job[0] == '\0') search(live, now_ms);
     if (live->job[0] == '\0') return 0;
-    bool ok = keeper_read(live->target, live->db, live->job, live->record, &found, &ignored);
+    bool ok = job_store_read(live->target, live->db, live->job, live->record, &found, &ignored);
     if (ok && found && !is_silent(live, now_ms)) return live->record->watermark_us;
     live->job[0] = '\0';
     return 0;

@@ -1,5 +1,5 @@
 /* Is a live job of longhaul running between the two sides that are compared, and how far is it? Its
- * record lies on the target (store/keeper.h); the job is known by the labels of its endpoints.
+ * record lies on the target (store/job_store.h); the job is known by the labels of its endpoints.
  */
 #ifndef LONGHAUL_CLI_COMPARE_LIVE_H
 #define LONGHAUL_CLI_COMPARE_LIVE_H

@@ -89,8 +89,9 @@ static void on_clients(void *ctx, void *arg, const struct reply *reply) {
         former_kill_named(node, reply->item.str);
     } else if (reply->err == NULL) {
         node->sweep->result.had_holder = true;
-        log_warn(client_place(node->client),
-                 "CLIENT LIST is refused: if the job's former holder still runs, its last commands cannot be stopped");
+        log_warn(
+            client_place(node->client),
+            "CLIENT LIST is refused: if the job's former holder still runs, its last commands cannot be stopped");
     }
     former_reply_is_done(node);
 }
@@ -127,7 +128,8 @@ static void on_sweep_over(void *ctx) {
 
 static void former_node_open(struct former_node *node, const struct address *address,
                              int64_t timeout_ms) {
-    static const struct client_events events = { on_former_ready, on_former_down, NULL };
+    static const struct client_events events = { .on_ready = on_former_ready,
+                                                 .on_down = on_former_down };
     struct deployment *target = node->sweep->target;
     struct client_settings settings = deployment_client_settings(target, address);
     settings.db = node->sweep->db;

@@ -147,11 +147,12 @@ bool identity_check_reverse(const struct job_list *on_source, const struct job_i
         if (job_is_over(job) ||
             !is_same_side(r->source, &r->source_ids, me->target, me->target_ids))
             continue;
-        return err_set(err, ERR_USAGE, "source",
-                       "%s is itself the target of job %s, which %s and copies from %s; copying back"
-                       " would overwrite newer values: end that job and remove it by longhaul forget"
-                       " --job %s",
-                       me->source, r->job, job_state(job), r->source, r->job);
+        return err_set(
+            err, ERR_USAGE, "source",
+            "%s is itself the target of job %s, which %s and copies from %s; copying back"
+            " would overwrite newer values: end that job and remove it by longhaul forget"
+            " --job %s",
+            me->source, r->job, job_state(job), r->source, r->job);
     }
     return true;
 }

@@ -17,7 +17,7 @@
 
 /* What is being started. Borrowed. */
 struct job_identity {
-    const char *job;            /* --job; NULL: none was named */
+    const char *job;             /* --job; NULL: none was named */
     const char *source, *target; /* labels */
     const char *scope;
     const struct record_ids *source_ids, *target_ids; /* replids, run_ids, cluster node ids */

@@ -49,8 +49,8 @@ static bool store_call_asking(struct deployment *target, int db, const struct ad
     struct client *client = store_open_primary(target, db, to, err);
     if (client == NULL) return false;
     client_asking(client);
-    bool ok = store_call(target, client, reply, err, argc, argv) &&
-              store_check_reply(client, reply, err);
+    bool ok =
+        store_call(target, client, reply, err, argc, argv) && store_check_reply(client, reply, err);
     client_close(&client);
     return ok;
 }
@@ -59,12 +59,12 @@ static bool store_call_asking(struct deployment *target, int db, const struct ad
 static bool store_ask(struct deployment *target, int db, struct client *client,
                       struct call_reply *reply, struct err *err, size_t argc,
                       const struct bytes *argv) {
-    struct address to;
+    struct redirect to;
     if (!store_call(target, client, reply, err, argc, argv)) return false;
-    if (!slot_link_parse_ask(&reply->item, client_address(client), &to))
+    if (!client_redirect(client, &reply->item, &to) || !to.ask)
         return store_check_reply(client, reply, err);
     call_reply_fini(reply);
-    return store_call_asking(target, db, &to, reply, err, argc, argv);
+    return store_call_asking(target, db, &to.address, reply, err, argc, argv);
 }
 
 /* Is a step worth doing again? Slots may have moved since the topology was asked for. */
@@ -149,8 +149,8 @@ static bool store_read_primary(struct deployment *side, int db, const struct add
         ok = store_read_state_key(side, db, client, key, fields, err);
     } else {
         const struct bytes words[] = { BYTES_LITERAL("INFO"), BYTES_LITERAL("keyspace") };
-        ok = store_call(side, client, &info, err, 2, words) &&
-             store_check_reply(client, &info, err);
+        ok =
+            store_call(side, client, &info, err, 2, words) && store_check_reply(client, &info, err);
         if (ok) {
             ok = store_read_keyspace(side, client, key, info.item.str, fields, err);
             call_reply_fini(&info);
@@ -255,11 +255,8 @@ static void on_job_field(void *ctx, const char *place, int db, struct bytes name
 }
 
 /* A primary without the record has lost writes, or was not written to yet. */
-static bool reading_run(struct job_reading *r, struct deployment *target, int db,
-                        struct err *err) {
-    struct job_store_fields fields = { .on_field = on_job_field,
-                                       .reset = reading_reset,
-                                       .ctx = r };
+static bool reading_run(struct job_reading *r, struct deployment *target, int db, struct err *err) {
+    struct job_store_fields fields = { .on_field = on_job_field, .reset = reading_reset, .ctx = r };
     if (!job_store_read_fields(target, db, &fields, err)) return false;
     for (size_t i = 0; i < r->list.n; i++)
         if (r->primaries[i] < fields.primaries) record_drop_proof(&r->list.jobs[i].record);
@@ -299,8 +296,7 @@ static int compare_jobs(const void *a, const void *b) {
     return by_name != 0 ? by_name : x->db - y->db;
 }
 
-bool job_store_read_all(struct deployment *target, int db, struct job_list *list,
-                        struct err *err) {
+bool job_store_read_all(struct deployment *target, int db, struct job_list *list, struct err *err) {
     struct job_reading r = { 0 };
     bool ok = reading_run(&r, target, db, err);
     free(r.primaries);

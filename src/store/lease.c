@@ -28,13 +28,16 @@
 
 enum {
     LEASE_TICK_MAX_MS = 250,
-    LEASE_SLICE_MS = 50,          /* of a wait */
-    LEASE_LOOK_MS = 500,          /* how often a standby looks, at least */
-    LEASE_REFRESH_MS = 1000,      /* between two refreshes of the topology, while it is acquired */
-    LEASE_RENEW_PART = 3,         /* of the lease */
-    LEASE_MARGIN_PART = 10,       /* of the lease */
+    LEASE_SLICE_MS = 50,     /* of a wait */
+    LEASE_LOOK_MS = 500,     /* how often a standby looks, at least */
+    LEASE_REFRESH_MS = 1000, /* between two refreshes of the topology, while it is acquired */
+    LEASE_RENEW_PART = 3,    /* of the lease */
+    LEASE_MARGIN_PART = 10,  /* of the lease */
     LEASE_NAME_MAX = RECORD_JOB_MAX + 40
 };
+
+/* Of the link while nothing may be written. */
+#define LEASE_PLAIN_NAME "longhaul"
 
 enum lease_state {
     LEASE_LOOKING, /* not ours */
@@ -112,6 +115,8 @@ static void lease_step_failed(struct lease *l, const struct err *err) {
 }
 
 static void lease_look_again(struct lease *l, int64_t ms) {
+    /* Without the right to write, our own connection is none to be ended. */
+    if (l->state == LEASE_HELD || l->swept_ms > 0) slot_link_set_name(l->link, LEASE_PLAIN_NAME);
     l->state = LEASE_LOOKING;
     l->swept_ms = 0;
     lease_end_right(l);
@@ -139,8 +144,8 @@ static void lease_begin_wait(struct lease *l) {
     l->wait_until_ms = l->must_wait ? now_ms + l->wait_ms : now_ms;
     if (l->must_wait)
         log_warn("target",
-                 "job %s: the lease was gone although it had a holder; nothing is written for %" PRId64
-                 " ms, so that the former holder has stopped",
+                 "job %s: a former holder may still have the right to write; nothing is written for"
+                 " %" PRId64 " ms, until that right has ended",
                  l->job, l->wait_ms);
     lease_step_soon(l, 0);
 }
@@ -250,6 +255,7 @@ static void on_retaken(void *ctx, struct lease_change *change) {
     if (l->state != LEASE_HELD) return;
     if (change->result == LEASE_DONE) {
         lease_take_renewal(l);
+        if (slot_link_is_ready(l->link)) lease_write_epoch(l);
     } else if (change->result == LEASE_FAILED) {
         lease_step_failed(l, &change->err);
     } else {
@@ -370,8 +376,9 @@ static void lease_look_as_newcomer(struct lease *l) {
     } else if (lease_is_given_back(l->seen) || is_dead) {
         l->must_wait = false;
         lease_take(l, l->seen);
-    } else if (strcmp(holder, l->owner) == 0) { /* of a change whose answer was lost */
-        lease_take(l, l->seen);
+    } else if (l->epoch > 0 && strcmp(l->seen, l->value) == 0) { /* the answer was lost */
+        l->state = LEASE_TAKING;
+        lease_write_epoch(l);
     } else {
         l->saw_holder = true;
         if (l->on_wait != NULL && strcmp(l->told, l->seen) != 0) l->on_wait(l->wait_ctx, holder);

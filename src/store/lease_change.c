@@ -208,9 +208,9 @@ void lease_change_send(struct lease_change *c, struct slot_link *link) {
         return;
     }
     snprintf(ms, sizeof(ms), "%" PRId64, c->lease_ms);
-    const struct bytes words[] = { BYTES_LITERAL("EVAL"),         BYTES_LITERAL(lease_script),
-                                   BYTES_LITERAL("1"),            bytes_of_str(c->lease_key),
-                                   bytes_of_str(c->expected),     bytes_of_str(c->wanted),
+    const struct bytes words[] = { BYTES_LITERAL("EVAL"),     BYTES_LITERAL(lease_script),
+                                   BYTES_LITERAL("1"),        bytes_of_str(c->lease_key),
+                                   bytes_of_str(c->expected), bytes_of_str(c->wanted),
                                    bytes_of_str(ms) };
     slot_link_send(link, on_script, c, 7, words);
 }

@@ -26,7 +26,7 @@ enum lease_result {
  * its first use. */
 struct lease_change {
     /* Set by the owner before lease_change_send(). */
-    const char *lease_key; /* borrowed */
+    const char *lease_key;          /* borrowed */
     char expected[LEASE_VALUE_MAX]; /* "": no lease */
     char wanted[LEASE_VALUE_MAX];
     int64_t lease_ms; /* 0: without an expiry, and no lease at all where memory is short */

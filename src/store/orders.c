@@ -41,8 +41,7 @@ static bool order_from_json(struct order *order, const json_t *json, struct err 
     const char *id = json_string_value(json_object_get(json, "id"));
     const char *kind = json_string_value(json_object_get(json, "kind"));
     const char *hold = json_string_value(json_object_get(json, "hold"));
-    *order = (struct order){ .given_us =
-                                 json_integer_value(json_object_get(json, "given_us")) };
+    *order = (struct order){ .given_us = json_integer_value(json_object_get(json, "given_us")) };
     if (id == NULL || id[0] == '\0' || strlen(id) >= sizeof(order->id))
         return err_set(err, ERR_PROTOCOL, "order", "\"id\" is missing, empty or too long");
     if (hold == NULL || strlen(hold) >= sizeof(order->hold))
@@ -160,8 +159,8 @@ static void on_order_tick(void *ctx) {
     slot_link_send(lease_link(r->lease), on_order_read, r, 3, words);
 }
 
-struct order_reader *order_reader_new(struct lease *lease, const char *followed,
-                                      order_fn *on_order, void *ctx) {
+struct order_reader *order_reader_new(struct lease *lease, const char *followed, order_fn *on_order,
+                                      void *ctx) {
     struct order_reader *r = mem_zalloc(sizeof(*r));
     r->lease = lease;
     r->on_order = on_order;

@@ -46,8 +46,8 @@ struct order_reader;
 typedef void order_fn(void *ctx, const struct order *order);
 /* followed: the record's order_followed; such an order is removed and not given again. on_order is
  * called with one order at a time, and with the next one after order_reader_done(). */
-struct order_reader *order_reader_new(struct lease *lease, const char *followed,
-                                      order_fn *on_order, void *ctx);
+struct order_reader *order_reader_new(struct lease *lease, const char *followed, order_fn *on_order,
+                                      void *ctx);
 /* The order is recorded as followed on the target: it is removed. */
 void order_reader_done(struct order_reader *reader, const char *id);
 /* Leaves NULL; NULL is ignored. Before the lease is freed. */

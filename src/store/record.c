@@ -70,6 +70,7 @@ static const struct record_field record_fields[] = {
     FIELD(job_record, source_time_us, FIELD_TIME),
     FIELD(job_record, updated_us, FIELD_TIME),
     FIELD(job_record, epoch, FIELD_COUNT),
+    FIELD(job_record, lease_ms, FIELD_TIME),
     FIELD(job_record, copied, FIELD_COUNT),
     FIELD(job_record, deleted, FIELD_COUNT),
     FIELD(job_record, given_up, FIELD_COUNT),

@@ -38,15 +38,6 @@ struct slot_link {
     bool closing;
 };
 
-bool slot_link_parse_ask(const struct resp_item *item, const struct address *from,
-                         struct address *to) {
-    struct bytes rest = item->str;
-    if (!resp_is_error(item) || !bytes_has_prefix(rest, "ASK ")) return false;
-    bytes_split(&rest, ' ');
-    bytes_split(&rest, ' ');
-    return address_parse(to, rest, from);
-}
-
 /* ---- clients ---- */
 
 static void link_name_client(const struct slot_link *link, struct client *client) {
@@ -128,7 +119,8 @@ static void on_asked_ready(void *ctx) {
 }
 
 static void link_ask(struct link_command *command, const struct address *to) {
-    static const struct client_events events = { on_asked_ready, on_asked_down, NULL };
+    static const struct client_events events = { .on_ready = on_asked_ready,
+                                                 .on_down = on_asked_down };
     struct slot_link *link = command->link;
     if (link->asked == NULL || link->asked_is_dead || !address_equal(&link->asked_address, to)) {
         client_close(&link->asked);
@@ -147,10 +139,10 @@ static void link_ask(struct link_command *command, const struct address *to) {
 static void on_owner_reply(void *ctx, void *arg, const struct reply *reply) {
     struct link_command *command = ctx;
     struct slot_link *link = command->link;
-    struct address to;
-    if (reply->err == NULL && !link->closing &&
-        slot_link_parse_ask(&reply->item, &link->owner_address, &to)) {
-        link_ask(command, &to);
+    struct redirect to;
+    if (reply->err == NULL && !link->closing && client_redirect(link->owner, &reply->item, &to) &&
+        to.ask) {
+        link_ask(command, &to.address);
         return;
     }
     command->fn(command->ctx, link->owner, reply);
@@ -190,7 +182,8 @@ struct slot_link *slot_link_new(struct deployment *target, int db, int64_t reply
 }
 
 static void link_open_owner(struct slot_link *link) {
-    static const struct client_events events = { on_owner_ready, on_owner_down, NULL };
+    static const struct client_events events = { .on_ready = on_owner_ready,
+                                                 .on_down = on_owner_down };
     link->reopen_ms = 0;
     link->owner = link_open_client(link, &link->owner_address, &events);
 }

@@ -38,8 +38,4 @@ void slot_link_send(struct slot_link *link, slot_link_fn *fn, void *ctx, size_t 
 /* Commands under way fail with ERR_CLOSED. Leaves NULL. */
 void slot_link_free(struct slot_link **link);
 
-/* The node that an ASK reply names: false where the reply is none. */
-bool slot_link_parse_ask(const struct resp_item *item, const struct address *from,
-                         struct address *to);
-
 #endif
