@@ -5,6 +5,7 @@
 #   make test               unit tests, then end-to-end tests against real servers
 #   make test-long          the same with the tests that take minutes
 #   make chaos SEEDS=n      writers and faults by seed [FIRST=k] [PAIR=cluster-standalone] [CAPTURE=tracking]
+#                           [DECEPTIVE=1: false clocks, lost leases, foreign writers ...] [ONLY=fault,fault]
 #   make fuzz               every fuzz target for FUZZ_SECONDS
 #   make bench              the benchmarks, into build/bench.json; QUICK=1 in two minutes, BENCH_ARGS='--only ROW'
 #   make check              room order, headers, format, tree
@@ -25,18 +26,26 @@ SEEDS ?= 10
 all:
 	@tools/bootstrap build
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --prefix $(PREFIX) -Dtests=false
-	@ninja -C $(BUILD)
+	@ninja -C $(BUILD) --quiet
 
-demo: all
-	@tools/bootstrap demo
-	@$(BUILD)/longhaul demo
+# $(call timed,NAME,COMMAND): runs COMMAND, and says how long it took.
+timed = @began=$$(date +%s); status=0; { $(2); } || status=$$?; took=$$(($$(date +%s) - began)); \
+	echo "make $(1): $$(test $$status -eq 0 && echo passed || echo FAILED) after $$((took / 60)) min $$((took % 60)) s"; \
+	exit $$status
 
-test: unit e2e
+demo:
+	@echo "make demo: builds the program (two minutes at the first time), then shows it for half a minute"
+	$(call timed,demo,$(MAKE) --no-print-directory all && tools/bootstrap demo && $(BUILD)/longhaul demo)
+
+test:
+	@echo "make test: unit tests in a minute, end-to-end tests in about 20 minutes on two processors"
+	$(call timed,test,$(MAKE) --no-print-directory unit e2e)
 
 unit: all
 	@tools/bootstrap test
 	@test -d $(BUILD)/tests/unit || meson configure $(BUILD) -Dtests=true
-	meson test -C $(BUILD) --print-errorlogs
+	@ninja -C $(BUILD) --quiet
+	meson test -C $(BUILD) --no-rebuild --print-errorlogs
 
 e2e: all
 	@tools/bootstrap test
@@ -49,7 +58,8 @@ test-long: unit
 chaos: all
 	@tools/bootstrap test
 	@cd tests/e2e && LONGHAUL_BIN=$(abspath $(BUILD)/longhaul) $(PYTHON) -m chaos --seeds $(SEEDS) \
-		$(if $(FIRST),--first $(FIRST)) $(if $(PAIR),--pair $(PAIR)) $(if $(CAPTURE),--capture $(CAPTURE))
+		$(if $(FIRST),--first $(FIRST)) $(if $(PAIR),--pair $(PAIR)) $(if $(CAPTURE),--capture $(CAPTURE)) \
+		$(if $(DECEPTIVE),--deceptive) $(if $(ONLY),--only "$(ONLY)")
 
 fuzz:
 	@tools/bootstrap build test

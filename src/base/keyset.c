@@ -292,10 +292,11 @@ static void drop(struct keyset *set, struct key_entry *e) {
     shrink_if_nearly_empty(set);
 }
 
-/* The first two are in the order of their strength; see keyset.h. */
+/* The first three are in the order of their strength; see keyset.h. */
 enum key_reason keyset_merge_reasons(enum key_reason a, enum key_reason b) {
     enum key_reason stronger = a < b ? a : b;
-    return a == b || stronger <= REASON_DELETE ? stronger : REASON_RESYNC;
+    if (a == b || stronger <= REASON_BOTH_SIDES) return stronger;
+    return a == REASON_IF_MISSING || b == REASON_IF_MISSING ? REASON_BOTH_SIDES : REASON_RESYNC;
 }
 
 static uint8_t merge(uint8_t a, enum key_reason b) {

@@ -32,6 +32,8 @@ enum key_reason {
     REASON_CHANGED,
     /* The deletion was counted and allowed: deleted if still missing, copied if it is back. */
     REASON_DELETE,
+    /* Scans of both sides found the key: as REASON_RESYNC and REASON_IF_MISSING. */
+    REASON_BOTH_SIDES,
     /* A scan found the key: copied; if it is missing by now, that is a conclusion. */
     REASON_RESYNC,
     /* As REASON_RESYNC, but only if the key was accessed since the gap of its slot began. */
@@ -44,7 +46,8 @@ enum key_reason {
 };
 
 /* The one reason that stands for both. REASON_CHANGED and REASON_DELETE, which copy and delete, are
- * stronger than all others; two different ones of the rest copy the key. */
+ * stronger than all others; two different ones of the rest copy the key, and keep in mind that the
+ * target has it. */
 enum key_reason keyset_merge_reasons(enum key_reason a, enum key_reason b);
 
 /* One key. Its address is stable while it is in the set. The fields below `attempts` are for the

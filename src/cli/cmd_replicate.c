@@ -64,6 +64,7 @@ static struct compare_settings compare_settings_of(struct replicate_run *run) {
     struct compare_settings s = compare_settings_default();
     s.mode = o->compare == OPT_COMPARE_FULL ? COMPARE_FULL : COMPARE_QUICK;
     s.both_directions = false;
+    s.target_is_partial = o->mode == OPT_MODE_LIVEONLY;
     s.ttl_tolerance_ms = o->ttl_tolerance_ms;
     s.no_ttl = o->copy.no_ttl;
     s.filter = &run->filter;
@@ -198,7 +199,7 @@ static void compare(struct replicate_run *run) {
 static int exit_status_of(const struct replicate_run *run) {
     if (run->error.code != ERR_NONE) return STATUS_TROUBLE;
     bool lost = run->result.began && giveup_count(run->result.giveup) > 0;
-    bool different = run->did_compare && compare_result_different(&run->compared) > 0;
+    bool different = run->did_compare && !compare_result_is_equal(&run->compared);
     return lost || different ? STATUS_FINDINGS : STATUS_DONE;
 }
 
@@ -244,6 +245,7 @@ int cmd_replicate(const struct options *options) {
     struct replicate_run run = { .options = options, .filter = options_filter(options) };
     run.loop = loop_new(&run.error);
     if (run.loop == NULL) return complain(&run.error);
+    signals_reload_on_hangup();
     signals_install(run.loop);
     if (open_sides(&run)) {
         err_clear(&run.error);

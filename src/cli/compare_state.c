@@ -59,9 +59,10 @@ bool compare_state_end(struct compare_state *s, const struct compare_result *r,
                                          .detail = d->parts != NULL ? d->parts : d->detail };
         if (!state_finding(s->state, s->run, &finding, err)) return false;
     }
-    const char *outcome = trouble->code != ERR_NONE ? trouble->text
-                          : different > 0           ? "different"
-                                                    : "equal";
+    const char *outcome = "equal";
+    if (r->unproved > 0) outcome = "not proved";
+    if (different > 0) outcome = "different";
+    if (trouble->code != ERR_NONE) outcome = trouble->text;
     return state_run_end(s->state, s->run, r->keys, different, outcome, err);
 }
 

@@ -13,6 +13,7 @@
 #include "cli/help.h"
 #include "cli/options.h"
 #include "cli/secrets.h"
+#include "net/descriptors.h"
 
 static int show_help_all(void) {
     help_print(stdout, help_width(stdout));
@@ -128,6 +129,7 @@ static void tune_allocator(void) {
 
 int main(int argc, char **argv) {
     tune_allocator();
+    descriptors_raise_limit();
     if (argc < 2) {
         help_print(stderr, help_width(stderr));
         return STATUS_USAGE;

@@ -105,6 +105,17 @@ static void print_confidence(FILE *out, const struct compare_result *r) {
 
 /* ---- comparison ---- */
 
+static json_t *json_unproved(const struct compare_result *result) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < result->n_unproved_keys; i++) {
+        const struct difference *d = &result->unproved_keys[i];
+        json_array_append_new(
+            list, json_pack("{so si so}", "key", json_of_bytes(bytes_of(d->key, d->key_len)), "db",
+                            d->db, "detail", json_of_bytes(bytes_of_str(d->detail))));
+    }
+    return list;
+}
+
 static json_t *json_differences(const struct compare_result *result) {
     json_t *list = json_array();
     for (size_t i = 0; i < result->n_differences; i++) {
@@ -128,9 +139,13 @@ json_t *report_compare(enum compare_mode mode, const struct compare_result *r) {
     json_object_set_new(doc, "skipped", json_integer((json_int_t)r->skipped));
     json_object_set_new(doc, "rechecked", json_integer((json_int_t)r->rechecked_away));
     json_object_set_new(doc, "moving", json_integer((json_int_t)r->moving));
+    json_object_set_new(doc, "not_proved", json_integer((json_int_t)r->unproved));
+    json_object_set_new(doc, "uncopied", json_integer((json_int_t)r->uncopied));
+    json_object_set_new(doc, "absent", json_integer((json_int_t)r->absent));
     json_object_set_new(doc, "duration_ms", json_integer(r->duration_ms));
     json_object_set_new(doc, "sample", r->sampled_of > 0 ? json_sample(r) : json_null());
     json_object_set_new(doc, "differences", json_differences(r));
+    json_object_set_new(doc, "not_proved_keys", json_unproved(r));
     return doc;
 }
 
@@ -141,8 +156,21 @@ static void print_row(struct table *t, const char *name, uint64_t n) {
     table_end_row(t);
 }
 
+/* "2 different, 1 not proved" */
+static void print_conclusion(FILE *out, const struct compare_result *r) {
+    char number[NUMBER_MAX];
+    uint64_t n = compare_result_different(r);
+    if (n == 0)
+        fputs("no difference", out);
+    else
+        fprintf(out, "%s different", units_format_number(n, number, sizeof(number)));
+    if (r->unproved > 0)
+        fprintf(out, ", %s not proved", units_format_number(r->unproved, number, sizeof(number)));
+    fputc('\n', out);
+}
+
 void report_compare_text(FILE *out, enum compare_mode mode, const struct compare_result *r) {
-    char keys[NUMBER_MAX], duration[NUMBER_MAX], rate[NUMBER_MAX], different[NUMBER_MAX];
+    char keys[NUMBER_MAX], duration[NUMBER_MAX], rate[NUMBER_MAX];
     double seconds = (double)(r->duration_ms > 0 ? r->duration_ms : 1) / 1000;
     fprintf(out,
             "compared %s keys in %s (%s/s), %s: ", units_format_number(r->keys, keys, sizeof(keys)),
@@ -151,11 +179,7 @@ void report_compare_text(FILE *out, enum compare_mode mode, const struct compare
             mode == COMPARE_QUICK    ? "without values"
             : mode == COMPARE_DIGEST ? "with values, by digest"
                                      : "with values");
-    uint64_t n = compare_result_different(r);
-    if (n == 0)
-        fputs("no difference\n", out);
-    else
-        fprintf(out, "%s different\n", units_format_number(n, different, sizeof(different)));
+    print_conclusion(out, r);
     struct table *t = table_new();
     print_row(t, "equal", r->equal);
     for (int kind = 0; kind < DIFFERENCE_KINDS; kind++)
@@ -163,29 +187,58 @@ void report_compare_text(FILE *out, enum compare_mode mode, const struct compare
             print_row(t, difference_title((enum difference_kind)kind), r->count[kind]);
     if (r->skipped > 0) print_row(t, "skipped, larger than --mem-limit", r->skipped);
     if (r->rechecked_away > 0)
-        print_row(t, "different at first, not when looked at again", r->rechecked_away);
-    if (r->moving > 0) print_row(t, "changing on both sides all the time", r->moving);
+        print_row(t, "different at first, not when checked again", r->rechecked_away);
+    if (r->unproved > 0) print_row(t, "not proved, changing on both sides", r->unproved);
+    if (r->moving > r->unproved)
+        print_row(t, "changing, behind the live job's watermark", r->moving - r->unproved);
+    if (r->uncopied > 0) print_row(t, "missing, not copied by a liveonly job", r->uncopied);
+    if (r->absent > 0) print_row(t, "listed, but on neither side", r->absent);
     table_print(t, out, 2);
     table_free(&t);
     if (r->sampled_of > 0) print_confidence(out, r);
 }
 
-void report_differences_text(FILE *out, const struct compare_result *r) {
-    uint64_t different = compare_result_different(r);
+static void print_differences(FILE *out, const struct difference *list, size_t n,
+                              const char *label) {
     struct table *t = table_new();
-    for (size_t i = 0; i < r->n_differences; i++) {
-        const struct difference *d = &r->differences[i];
+    for (size_t i = 0; i < n; i++) {
+        const struct difference *d = &list[i];
         size_t size = d->key_len * 4 + 1;
         char *key = mem_alloc(size);
         table_text(t, "db%d", d->db);
         table_text(t, "\"%s\"", bytes_escape(bytes_of(d->key, d->key_len), key, size));
-        table_text(t, "%s", difference_label(d->kind));
+        table_text(t, "%s", label != NULL ? label : difference_label(d->kind));
         table_text(t, "%s", d->parts != NULL ? d->parts : d->detail);
         table_end_row(t);
         free(key);
     }
     table_print(t, out, 2);
     table_free(&t);
-    if (different > r->n_differences)
-        fprintf(out, "  and %" PRIu64 " more\n", different - r->n_differences);
+}
+
+/* Each kind that occurs, with the sentence that says its meaning. */
+static void print_legend(FILE *out, const struct compare_result *r) {
+    struct table *t = table_new();
+    for (int kind = 0; kind < DIFFERENCE_KINDS; kind++) {
+        if (r->count[kind] == 0) continue;
+        table_text(t, "%s", difference_label((enum difference_kind)kind));
+        table_text(t, "%s", difference_sentence((enum difference_kind)kind));
+        table_end_row(t);
+    }
+    if (r->unproved > 0) {
+        table_text(t, "not_proved");
+        table_text(t, "the key changes on both sides all the time, and no live job explains that");
+        table_end_row(t);
+    }
+    table_print(t, out, 2);
+    table_free(&t);
+}
+
+void report_differences_text(FILE *out, const struct compare_result *r) {
+    uint64_t all = compare_result_different(r) + r->unproved,
+             shown = r->n_differences + r->n_unproved_keys;
+    print_differences(out, r->differences, r->n_differences, NULL);
+    print_differences(out, r->unproved_keys, r->n_unproved_keys, "not_proved");
+    if (all > shown) fprintf(out, "  and %" PRIu64 " more\n", all - shown);
+    print_legend(out, r);
 }

@@ -12,6 +12,7 @@
 #include "rdb/crc64.h"
 #include "rdb/decode.h"
 #include "rdb/portable.h"
+#include "rdb/score.h"
 
 enum { MSET_VALUE_MAX = 16 * 1024 };
 
@@ -212,7 +213,8 @@ static bool choose_way(struct flight *flight, const struct fetched *f, bool *by_
         refuse_value(flight, f);
         return false;
     }
-    bool portable = flight->plan->can.same_listpacks || payload_is_portable(f->value);
+    bool portable = (flight->plan->can.same_listpacks || payload_is_portable(f->value)) &&
+                    !payload_has_negative_zero(f->value);
     *by_commands = how == ACCEPT_COMMANDS || (!portable && decoder_knows(f->value));
     if (!*by_commands || f->value.len <= REWRITE_BYTES_MAX) return true;
     f->entry->flags |= KEY_LARGE;
@@ -228,7 +230,7 @@ static void apply_one(struct flight *flight, const struct fetched *f) {
     if (node == NULL) return;
     struct outq *out = begin_command(flight, node, f->entry, asking);
     if (by_commands) {
-        rewrite_value(lane_of(flight), node, f);
+        rewrite_value(flight, node, f);
         return;
     }
     if (f->is_payload) {
@@ -305,6 +307,32 @@ void apply_values(struct flight *flight, const struct fetched *const *values, si
     }
     gather_flush(&g);
     free(g.values);
+}
+
+static void on_target_type(void *ctx, void *arg, const struct reply *reply) {
+    struct pool_node *node = ctx;
+    struct key_entry *entry = arg;
+    struct flight *flight = flight_of_node(node);
+    struct err err;
+    if (reply->err != NULL) {
+        flight_failed(flight, entry, node, reply->err);
+    } else if (resp_is_error(&reply->item)) {
+        client_reply_error(node->client, &reply->item, &err);
+        flight_failed(flight, entry, node, &err);
+    } else {
+        flight_target_typed(flight, entry, reply->item.str);
+    }
+}
+
+void apply_ask_type(struct flight *flight, struct key_entry *entry) {
+    bool asking;
+    struct pool_node *node = target_node(flight, entry, &asking);
+    if (node == NULL) return;
+    struct outq *out = begin_command(flight, node, entry, asking);
+    resp_write_head(out, 2);
+    resp_write_literal(out, "TYPE");
+    resp_write_arg(out, key_entry_bytes(entry));
+    client_end_command(node->client, on_target_type, node, entry);
 }
 
 void apply_deletion(struct flight *flight, struct key_entry *entry) {

@@ -143,6 +143,12 @@ static void key_use_known(struct batch *b, struct fetch_key *key) {
     }
 }
 
+/* Named to be checked: the source has it, and wants it. */
+static void key_is_there(struct flight *flight, struct key_entry *entry) {
+    stat_add(&flight->stats.looked, 1);
+    flight_done(flight, entry);
+}
+
 /* After EXISTS. */
 static void key_looked_at(struct batch *b, struct fetch_key *key) {
     struct flight *flight = b->flight;
@@ -152,8 +158,7 @@ static void key_looked_at(struct batch *b, struct fetch_key *key) {
     } else if (entry->flags & KEY_PROBE) {
         flight_park(flight, entry);
     } else {
-        stat_add(&flight->stats.looked, 1);
-        flight_done(flight, entry);
+        key_is_there(flight, entry);
     }
 }
 
@@ -176,8 +181,9 @@ static void key_typed(struct batch *b, struct fetch_key *key) {
     if (key->result == RESULT_NULL || bytes_equal_str(key->f.value, "none")) {
         key_gone(b, entry);
     } else if (!key_filter_wants_type(flight->plan->filter, key->f.value)) {
-        stat_add(&flight->stats.skipped, 1);
-        flight_done(flight, entry);
+        flight_unwanted(flight, entry, b->client);
+    } else if (entry->reason == REASON_IF_MISSING && flight->plan->mem_limit_bytes == 0) {
+        key_is_there(flight, entry);
     } else {
         bool string = bytes_equal_str(key->f.value, "string");
         entry->flags |= KEY_TYPED | (string ? 0 : KEY_NOT_STRING);
@@ -201,8 +207,11 @@ static void key_measured(struct batch *b, struct fetch_key *key) {
     }
     uint64_t size = key->expiry > 0 ? (uint64_t)key->expiry : 0;
     if (flight->plan->mem_limit_bytes > 0 && size > flight->plan->mem_limit_bytes) {
-        stat_add(&flight->stats.skipped, 1);
-        flight_done(flight, entry);
+        flight_unwanted(flight, entry, b->client);
+        return;
+    }
+    if (entry->reason == REASON_IF_MISSING) {
+        key_is_there(flight, entry);
         return;
     }
     estimate_note_size(&flight->estimate, size);

@@ -31,6 +31,7 @@ bool key_is_own(struct bytes key) {
 bool key_filter_wants(const struct key_filter *f, struct bytes key, uint16_t slot) {
     if (key_is_own(key)) return false;
     if (f->slots != NULL && !slot_set_has(f->slots, slot)) return false;
+    if (f->pattern != NULL && !glob_match(bytes_of_str(f->pattern), key)) return false;
     if (f->n_include > 0 && !matches_any(f->include, f->n_include, key)) return false;
     return f->n_exclude == 0 || !matches_any(f->exclude, f->n_exclude, key);
 }

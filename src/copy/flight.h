@@ -96,6 +96,8 @@ struct flight_calls {
     void (*failed)(struct flight *flight, struct key_entry *entry, struct pool_node *node,
                    const struct err *err);
     void (*missing)(struct flight *flight, struct key_entry *entry, const struct client *source);
+    void (*unwanted)(struct flight *flight, struct key_entry *entry, const struct client *source);
+    void (*target_typed)(struct flight *flight, struct key_entry *entry, struct bytes type);
     void (*park)(struct flight *flight, struct key_entry *entry);
     void (*park_unowned)(struct flight *flight, struct key_entry *entry, struct pool *side);
     void (*requeue)(struct flight *flight, struct key_entry *entry);
@@ -182,6 +184,17 @@ static inline void flight_failed(struct flight *flight, struct key_entry *entry,
 static inline void flight_missing(struct flight *flight, struct key_entry *entry,
                                   const struct client *source) {
     flight->calls->missing(flight, entry, source);
+}
+/* The key is there, and the filters leave it out: its type is none of --key-type, or it is larger than
+ * --mem-limit. */
+static inline void flight_unwanted(struct flight *flight, struct key_entry *entry,
+                                   const struct client *source) {
+    flight->calls->unwanted(flight, entry, source);
+}
+/* The target has the key as one of this type, as TYPE says. */
+static inline void flight_target_typed(struct flight *flight, struct key_entry *entry,
+                                       struct bytes type) {
+    flight->calls->target_typed(flight, entry, type);
 }
 /* Waits until a node comes back, the topology changes, or the retry timer fires. */
 static inline void flight_park(struct flight *flight, struct key_entry *entry) {

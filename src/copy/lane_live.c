@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "copy/lane_priv.h"
 #include "copy/transfer.h"
@@ -24,6 +25,8 @@ void lane_live_init(struct lane *lane) {
     pthread_mutex_init(&lane->losses_lock, NULL);
     if (lane->flight.plan->live)
         lane->flight.streams = streams_new(lane->flight.plan->lane_bytes / STREAMS_SHARE);
+    if (lane->flight.plan->live)
+        lane->foreign = foreign_new(lane->flight.plan->lane_bytes / FOREIGN_SHARE);
 }
 
 void lane_live_fini(struct lane *lane) {
@@ -33,6 +36,7 @@ void lane_live_fini(struct lane *lane) {
         lane->trusted = next;
     }
     streams_free(&lane->flight.streams);
+    foreign_free(&lane->foreign);
     pthread_mutex_destroy(&lane->losses_lock);
 }
 
@@ -150,7 +154,8 @@ void lane_check_trust(struct lane *lane) {
     lane->trust_checked_ms = clock_mono_ms();
     for (struct pool_node *node = pool_first(lane->flight.source); node != NULL; node = node->next)
         lane_break_untrusted(lane, node->client);
-    transfers_check_trust(lane->flight.transfers);
+    struct client *reader = transfers_reader(lane->flight.transfers);
+    if (reader != NULL) lane_break_untrusted(lane, reader);
 }
 
 /* ---- streams ---- */
@@ -170,4 +175,68 @@ void lane_check_groups(struct lane *lane) {
     if (lane->flight.streams == NULL) return;
     for (struct key_entry *e = streams_first(lane->flight.streams); e != NULL; e = e->next)
         lane_name(lane, e->db, key_entry_bytes(e), e->slot, REASON_GROUPS);
+}
+
+/* ---- keys that the filters leave out ---- */
+
+static void skip_unwanted(struct lane *lane, struct key_entry *entry) {
+    stat_add(&lane->flight.stats.skipped, 1);
+    lane_key_done(lane, entry);
+}
+
+/* A scan of the target named it: is it the job's copy from before, or a key of others? Both are
+ * counted before anything is deleted. */
+static void conclude_unwanted(struct lane *lane, struct key_entry *entry,
+                              const struct client *source) {
+    foreign_add(lane->foreign, entry->db, key_entry_bytes(entry), entry->slot);
+    lane_key_missing(lane, entry, source);
+}
+
+/* Only a change, or an allowed deletion, gives the right to delete the copy. What a scan of the
+ * source finds needs nothing: the sweep of the target that follows names what is there. */
+void lane_key_unwanted(struct lane *lane, struct key_entry *entry, const struct client *source) {
+    bool live = lane->foreign != NULL;
+    if (live && (entry->reason == REASON_IF_MISSING || entry->reason == REASON_BOTH_SIDES)) {
+        conclude_unwanted(lane, entry, source);
+    } else if (live && entry->reason == REASON_DELETE) {
+        lane_key_missing(lane, entry, source);
+    } else if (!live || entry->reason != REASON_CHANGED ||
+               foreign_has(lane->foreign, entry->db, key_entry_bytes(entry))) {
+        skip_unwanted(lane, entry);
+    } else if (!lane_trusts(lane, source)) {
+        lane_defer_deletion(lane, entry->slot);
+        skip_unwanted(lane, entry);
+    } else {
+        apply_ask_type(&lane->flight, entry);
+    }
+}
+
+static void tell_unwanted(struct lane *lane, const struct key_entry *entry) {
+    int64_t now_ms = clock_mono_ms();
+    char name[LANE_KEY_TOLD];
+    if (lane->unwanted_told_ms != 0 && now_ms - lane->unwanted_told_ms < LANE_TELL_MS) return;
+    lane->unwanted_told_ms = now_ms;
+    bytes_escape(key_entry_bytes(entry), name, sizeof(name));
+    log_info(
+        "key",
+        "db %d \"%s\" is not wanted any more (--key-type, --mem-limit): its copy is removed from "
+        "the target, and so are others like it",
+        entry->db, name);
+}
+
+/* The copy is the job's own when it is of a type that the job copies, and no sweep has found it there
+ * before the job copied it. Before the first sweep is over nobody knows: then the slot is swept once
+ * more. */
+void lane_target_typed(struct lane *lane, struct key_entry *entry, struct bytes type) {
+    const struct copy_plan *plan = lane->flight.plan;
+    if (bytes_equal_str(type, "none") || !key_filter_wants_type(plan->filter, type)) {
+        skip_unwanted(lane, entry);
+    } else if (plan->is_swept != NULL && !plan->is_swept(plan->ctx, entry->slot)) {
+        lane_defer_deletion(lane, entry->slot);
+        skip_unwanted(lane, entry);
+    } else {
+        tell_unwanted(lane, entry);
+        stat_add(&lane->flight.stats.unwanted, 1);
+        apply_deletion(&lane->flight, entry);
+    }
 }

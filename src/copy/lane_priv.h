@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "copy/flight.h"
+#include "copy/foreign.h"
 #include "copy/gather.h"
 #include "copy/lane.h"
 #include "copy/streams.h"
@@ -22,6 +23,8 @@ enum {
     LANE_TICK_MS = 250,
     LANE_TELL_MS = 10 * 1000, /* between two lines of log about trouble that comes and goes */
     LANE_TRUST_MS = 1000,
+    LANE_KEY_TOLD = 256, /* bytes of a key in a line of log */
+    FOREIGN_SHARE = 8, /* this part of the lane's bytes, for names of keys that are not the job's */
     REDIRECTS_IN_A_ROW = 16, /* then a pause before the next */
     STREAMS_SHARE = 8,       /* this part of the lane's bytes, to remember streams */
 };
@@ -30,24 +33,16 @@ _Static_assert((int)STAGE_TRANSFER <= (int)POOL_STAGES, "pool_node.building has 
 
 struct lane {
     struct flight flight; /* first: a flight leads to its lane */
-    /* for transfers, which get the flight instead */
-    const struct copy_plan *plan;
-    struct loop *loop;
-    int index;
-    struct pool *source, *target;
-    bool closing;
-
     struct keyset *keys;
-    struct transfers *transfers;
+    struct cleaner *cleaner;             /* removes temporary keys of a killed job */
     struct lane_mark *marks, *last_mark; /* not reached yet */
     pthread_mutex_t losses_lock;
     struct lane_losses losses; /* under losses_lock */
     struct trusted *trusted;
     int64_t trust_checked_ms;
-    bool begun, stopping, failed, kicked;
-    /* nodes of the target that may still have what a killed job left; see copy/transfer.h */
-    size_t unclean;
-    uint64_t leftovers; /* that were removed, and not told yet */
+    struct foreign *foreign; /* keys of the target that are not the job's; NULL unless live */
+    int64_t unwanted_told_ms;
+    bool stopping, failed, kicked;
 
     /* parked: in flight, but nothing can be done until something changes */
     struct key_entry *parked;
@@ -103,6 +98,10 @@ void lane_key_done(struct lane *lane, struct key_entry *entry);
 /* The key is missing on the source, as this connection says: the one place that decides whether it
  * is deleted. */
 void lane_key_missing(struct lane *lane, struct key_entry *entry, const struct client *source);
+/* The key is there, and the filters leave it out: the one place that decides about the copy of it
+ * that the target may have. */
+void lane_key_unwanted(struct lane *lane, struct key_entry *entry, const struct client *source);
+void lane_target_typed(struct lane *lane, struct key_entry *entry, struct bytes type);
 /* The one place where errors of a key are decided. node may be NULL. */
 void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_node *node,
                      const struct err *err);
@@ -147,12 +146,9 @@ void fetch_forget_node(struct flight *flight, struct pool_node *node);
 
 /* Sends the values of one batch to the target; takes over the keys. */
 void apply_values(struct flight *flight, const struct fetched *const *values, size_t n);
+/* Asks the target for the key's type: flight_target_typed(). Takes the key over. */
+void apply_ask_type(struct flight *flight, struct key_entry *entry);
 /* Deletes the key on the target; takes it over. */
 void apply_deletion(struct flight *flight, struct key_entry *entry);
-
-/* ---- for transfers, until they have the flight ---- */
-
-void apply_acknowledged(struct lane *lane, struct key_entry *entry);
-bool lane_has_room_for(const struct lane *lane, uint64_t bytes);
 
 #endif

@@ -81,11 +81,19 @@ struct copy_plan {
      * as one with deferred deletions. run_id: of the process that lacks the key. NULL (nothing is
      * counted): the lane deletes it. */
     bool (*on_missing)(void *ctx, int db, struct bytes key, uint16_t slot, const char *run_id);
+    /* Has the slot been swept since the process started, so that on the target keys which are not the
+     * job's copies are known to the lane? NULL: yes. */
+    bool (*is_swept)(void *ctx, uint16_t slot);
     /* lane_take_losses() has something new */
     void (*on_losses)(void *ctx);
     void (*request_refresh)(void *ctx, struct deployment *side);
     void (*on_failed)(void *ctx, const struct err *err);
     void *ctx;
 };
+
+/* Which lane a slot belongs to. */
+static inline int lane_of_slot(const struct copy_plan *plan, uint16_t slot) {
+    return slot * plan->lanes / SLOT_COUNT;
+}
 
 #endif

@@ -5,6 +5,7 @@ void copy_stats_sum(struct copy_stats *into, const struct copy_stats *from) {
     stat_add(&into->copied, stat_get(&from->copied));
     stat_add(&into->vanished, stat_get(&from->vanished));
     stat_add(&into->skipped, stat_get(&from->skipped));
+    stat_add(&into->unwanted, stat_get(&from->unwanted));
     stat_add(&into->unchanged, stat_get(&from->unchanged));
     stat_add(&into->looked, stat_get(&from->looked));
     stat_add(&into->given_up, stat_get(&from->given_up));

@@ -11,6 +11,9 @@ struct copy_stats {
     _Atomic uint64_t copied;   /* keys acknowledged by the target (dry run: read) */
     _Atomic uint64_t vanished; /* named, and gone when they were read; deleted on the target */
     _Atomic uint64_t skipped;  /* larger than --mem-limit, or of another type than --key-type */
+    /* their copies were removed from the target, as the filters leave them out by now; they also
+     * count as vanished */
+    _Atomic uint64_t unwanted;
     /* not used since their slot's gap began, or their groups not: not read */
     _Atomic uint64_t unchanged;
     _Atomic uint64_t looked;    /* only looked at: still on the source */

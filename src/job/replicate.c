@@ -13,6 +13,8 @@
 #include "live/live.h"
 #include "probe/functions.h"
 #include "probe/preflight.h"
+#include "probe/sides.h"
+#include "server/demand.h"
 
 enum {
     BATCH_KEYS_AUTO = 100,
@@ -125,6 +127,7 @@ static void make_plan(struct job *job) {
         job->plan.gather_ms = live_gather_ms;
         job->plan.gap_since_ms = live_gap_since_ms;
         job->plan.on_missing = live_on_missing;
+        job->plan.is_swept = live_is_swept;
         job->plan.on_losses = live_on_losses;
     }
     /* A window that is given, or that batches are too large for, does not grow. */
@@ -305,6 +308,7 @@ static bool run_to_the_end(struct job *job, struct err *err) {
 /* They connect; what they do is begun by begin_workers(). */
 static bool start_workers(struct job *job, struct err *err) {
     make_plan(job);
+    if (!demand_is_met(job->source, job->target, job->result->threads, err)) return false;
     job->source_epoch = deployment_epoch(job->source);
     job->target_epoch = deployment_epoch(job->target);
     for (int i = 0; i < job->plan.lanes; i++) {
@@ -369,6 +373,12 @@ static bool check_both(struct job *job, struct err *err) {
                            job->settings->copy.dry_run, &job->can, err);
 }
 
+static bool check_sides(struct job *job, struct err *err) {
+    const struct replicate_result *r = job->result;
+    bool other = preflight_other_database(job->source, r->dbs, r->n_dbs, r->target_db);
+    return sides_check(job->source, job->target, other, err);
+}
+
 /* May this pass by itself? A standby takes over in the middle of trouble. */
 static bool may_pass(const struct job *job, const struct err *err) {
     enum err_class class = err_class_of(err->code);
@@ -408,6 +418,7 @@ static bool choose_capture(struct job *job, struct err *err) {
 static bool prepare(struct job *job, struct err *err) {
     const struct replicate_settings *s = job->settings;
     if (!patiently(job, choose_databases, err)) return false;
+    if (s->live != NULL && !patiently(job, check_sides, err)) return false;
     if (s->live == NULL && !start_workers(job, err)) return false;
     if (s->live != NULL && live_new(job, err) == NULL) return false;
     if (s->live != NULL && !patiently(job, choose_capture, err)) return false;

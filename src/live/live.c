@@ -140,6 +140,7 @@ static void close_gaps(struct live *live) {
         keep_audit(live, "closed", "every gap is closed");
     }
     live->copied_once = true;
+    atomic_store(&live->swept, true);
     live->published_ms = 0;
 }
 
@@ -318,6 +319,11 @@ bool live_may_write(void *ctx) {
 int64_t live_gather_ms(void *ctx) {
     const struct job *job = ctx;
     return atomic_load_explicit(&job->live->gather_ms, memory_order_relaxed);
+}
+
+bool live_is_swept(void *ctx, uint16_t slot) {
+    struct job *job = ctx;
+    return atomic_load_explicit(&job->live->swept, memory_order_relaxed);
 }
 
 int64_t live_gap_since_ms(void *ctx, uint16_t slot) {

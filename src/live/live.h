@@ -64,6 +64,7 @@ void live_free(struct live **live);
 bool live_may_write(void *job);
 int64_t live_gather_ms(void *job);
 int64_t live_gap_since_ms(void *job, uint16_t slot);
+bool live_is_swept(void *job, uint16_t slot);
 bool live_on_missing(void *job, int db, struct bytes key, uint16_t slot, const char *run_id);
 void live_on_losses(void *job);
 

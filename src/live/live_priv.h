@@ -168,6 +168,7 @@ struct live {
     int64_t settled_us;   /* when the last of all gaps was read again; 0: something is open */
     int64_t watermark_us; /* LIVE_NEVER: none yet */
     int64_t topology_us;  /* the source's picture was asked for last, with success */
+    _Atomic bool swept; /* every slot, since the process started */
     bool copied_once, held_told;
     _Atomic bool losses, released;
     _Atomic int64_t changed_us; /* the last change that was named */

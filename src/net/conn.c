@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/descriptors.h"
 #include "net/resolve.h"
 #include "net/tls_priv.h"
 #include <openssl/err.h>
@@ -88,6 +89,7 @@ static void conn_release(void *ctx) {
     loop_timer_free(&c->timer);
     block_unref(&c->in);
     outq_fini(&c->out);
+    tls_free(&c->tls);
     free(c->place);
     free(c->path);
     free(c->host);
@@ -352,7 +354,7 @@ static bool conn_start_socket(struct conn *c, const struct sockaddr *addr, sockl
     struct err err;
     c->fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0) {
-        err_set_errno(&c->last_err, ERR_CONNECT, c->place, errno, "cannot open a socket");
+        descriptors_set_errno(&c->last_err, ERR_CONNECT, c->place, errno, "cannot open a socket");
         return false;
     }
     conn_tune_socket(c, addr->sa_family);
@@ -443,7 +445,7 @@ struct conn *conn_open(struct loop *loop, const struct conn_address *address,
     c->callbacks = *callbacks;
     c->ctx = ctx;
     c->place = mem_strdup(place);
-    c->tls = address->tls;
+    c->tls = address->tls != NULL ? tls_ref(address->tls) : NULL;
     c->server_name = address->server_name != NULL ? mem_strdup(address->server_name) : NULL;
     c->fd = -1;
     c->deadline_ms = clock_mono_ms() + connect_timeout_ms;

@@ -9,6 +9,7 @@
 #include <event2/thread.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -16,7 +17,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "net/descriptors.h"
 
 enum { LOOP_SIGNALS_MAX = 8 };
 
@@ -79,7 +82,19 @@ static void on_post(evutil_socket_t fd, short what, void *arg) {
     free(list.items);
 }
 
-static void make_libevent_threaded(void) {
+/* libevent writes to the standard error, and exits with status 1 where it cannot go on. */
+static void loop_on_library_log(int severity, const char *text) {
+    log_debug("event loop", "%s", text);
+}
+
+static void loop_on_library_fatal(int error) {
+    fprintf(stderr, "longhaul: event loop: libevent cannot go on (%s)\n", strerror(errno));
+    _exit(err_exit_status(ERR_INTERNAL));
+}
+
+static void loop_set_up_library(void) {
+    event_set_log_callback(loop_on_library_log);
+    event_set_fatal_callback(loop_on_library_fatal);
     evthread_use_pthreads();
 }
 
@@ -87,9 +102,10 @@ struct loop *loop_new(struct err *err) {
     /* A loop needs no locks of its own; what libevent keeps once per process does (random numbers
      * of the resolver). */
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, make_libevent_threaded);
+    pthread_once(&once, loop_set_up_library);
     /* A peer that went away is an error of write(), not a signal. */
     signal(SIGPIPE, SIG_IGN);
+    if (!descriptors_are_left(LOOP_DESCRIPTORS, "event loop", err)) return NULL;
     struct loop *loop = mem_zalloc(sizeof(*loop));
     struct event_config *config = event_config_new();
     event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
@@ -99,7 +115,7 @@ struct loop *loop_new(struct err *err) {
     loop->post_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pthread_mutex_init(&loop->post_lock, NULL);
     if (loop->base == NULL || loop->post_fd < 0) {
-        err_set_errno(err, ERR_INTERNAL, "event loop", errno, "cannot be made");
+        descriptors_set_errno(err, ERR_INTERNAL, "event loop", errno, "cannot be made");
         loop_free(&loop);
         return NULL;
     }

@@ -13,7 +13,11 @@
 
 #include "base/err.h"
 
-enum { LOOP_REST_MAX_US = 1000, LOOP_SLICE_MS = 10 };
+enum {
+    LOOP_REST_MAX_US = 1000,
+    LOOP_SLICE_MS = 10,
+    LOOP_DESCRIPTORS = 6, /* epoll, timer, signals (2), wake-up, and one to spare */
+};
 #define LOOP_NO_DEADLINE INT64_MAX
 
 struct loop;

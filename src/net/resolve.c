@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "net/descriptors.h"
 
 enum { RESOLVE_STACK = 512 * 1024 };
 
@@ -104,12 +105,13 @@ static void on_answer(evutil_socket_t fd, short what, void *arg) {
     struct err err;
     bool by_thread = r->answer_fd >= 0;
     if (by_thread && !atomic_load_explicit(&q->answered, memory_order_acquire)) return;
-    if (q->n == 0)
+    if (q->n == 0 && q->result == EAI_SYSTEM)
+        descriptors_set_errno(&err, ERR_RESOLVE, r->place, q->errnum,
+                              "the host name cannot be resolved");
+    if (q->n == 0 && q->result != EAI_SYSTEM)
         err_set(&err, ERR_RESOLVE, r->place,
                 "%s has no address (%s); check the name and the resolver", q->host,
-                q->result == 0            ? "empty answer"
-                : q->result == EAI_SYSTEM ? strerror(q->errnum)
-                                          : gai_strerror(q->result));
+                q->result == 0 ? "empty answer" : gai_strerror(q->result));
     /* fn may free the resolve, and with it the question. */
     atomic_fetch_add(&q->refs, 1);
     r->fn(r->ctx, q->addresses, q->n, q->n > 0 ? NULL : &err);
@@ -121,7 +123,12 @@ static void resolve_listen(struct resolve *r, struct loop *loop) {
     int ends[2];
     struct timeval now = { 0 };
     bool known = question_ask(r->question, AI_NUMERICHOST);
-    if (!known && pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) {
+    bool piped = !known && pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0;
+    if (!known && !piped) {
+        r->question->result = EAI_SYSTEM;
+        r->question->errnum = errno;
+    }
+    if (piped) {
         r->answer_fd = ends[0];
         r->question->wake_fd = ends[1];
         if (question_start_thread(r->question)) {

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/slot.h"
 #include "probe/accept_probe.h"
+#include "probe/sides.h"
 
 enum { PROBE_KEY_MAX = 64, PROBE_TRIES = 1000 * 1000 };
 
@@ -301,28 +302,7 @@ static bool take_target(struct probe *p, struct copy_abilities *can, struct err 
 
 /* ---- what cannot end well ---- */
 
-static bool check_distinct(struct deployment *source, struct deployment *target, const int *dbs,
-                           size_t n_dbs, int target_db, struct err *err) {
-    struct topology *s = deployment_topology(source), *t = deployment_topology(target);
-    bool same = strcmp(deployment_info(source)->run_id, deployment_info(target)->run_id) == 0 &&
-                deployment_info(source)->run_id[0] != '\0';
-    for (int i = 0; i < s->n_nodes; i++)
-        same = same || (s->cluster && topology_find(t, &s->nodes[i].address) >= 0);
-    topology_unref(&s);
-    topology_unref(&t);
-    bool other_db =
-        !deployment_is_cluster(source) && n_dbs == 1 && target_db >= 0 && target_db != dbs[0];
-    if (!same || other_db) return true;
-    return err_set(err, ERR_USAGE, "", "source and target are the same server (%s and %s)",
-                   deployment_endpoint(source)->label, deployment_endpoint(target)->label);
-}
-
-static bool check_target_role(struct deployment *target, struct err *err) {
-    const struct server_info *info = deployment_info(target);
-    if (!deployment_is_cluster(target) && info->replica)
-        return err_set(err, ERR_READONLY, "target",
-                       "%s is a replica and takes no writes; point at its primary %s:%u",
-                       deployment_endpoint(target)->label, info->primary_host, info->primary_port);
+static bool check_target_slots(struct deployment *target, struct err *err) {
     struct topology *t = deployment_topology(target);
     unsigned uncovered = topology_uncovered(t);
     topology_unref(&t);
@@ -352,10 +332,17 @@ static bool ask_both(struct probe *s, struct probe *t, bool dry_run, struct copy
     return dry_run || take_target(t, can, err);
 }
 
+bool preflight_other_database(struct deployment *source, const int *dbs, size_t n_dbs,
+                              int target_db) {
+    return !deployment_is_cluster(source) && n_dbs == 1 && target_db >= 0 && target_db != dbs[0];
+}
+
 static bool check_both(struct deployment *source, struct deployment *target, const int *dbs,
                        size_t n_dbs, int target_db, bool dry_run, struct copy_abilities *can,
                        struct err *err) {
     struct probe s = { 0 }, t = { 0 };
+    bool other = preflight_other_database(source, dbs, n_dbs, target_db);
+    if (!sides_check(source, target, other, err)) return false;
     const int *to = target_db >= 0 ? &target_db : dbs;
     size_t n_to = target_db >= 0 ? 1 : n_dbs;
     bool ok = probe_begin(&s, source, dbs, n_dbs, err);
@@ -369,8 +356,8 @@ static bool check_both(struct deployment *source, struct deployment *target, con
 bool preflight_check(struct deployment *source, struct deployment *target, const int *dbs,
                      size_t n_dbs, int target_db, bool dry_run, struct copy_abilities *can,
                      struct err *err) {
-    if (!check_distinct(source, target, dbs, n_dbs, target_db, err)) return false;
-    if (!dry_run && !check_target_role(target, err)) return false;
+    if (!dry_run && (!sides_check_target_role(target, err) || !check_target_slots(target, err)))
+        return false;
     can->same_listpacks = writes_short_listpacks(source) == writes_short_listpacks(target);
     struct err last;
     for (int tries = 0; !check_both(source, target, dbs, n_dbs, target_db, dry_run, can, &last);) {

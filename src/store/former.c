@@ -89,9 +89,9 @@ static void on_clients(void *ctx, void *arg, const struct reply *reply) {
         former_kill_named(node, reply->item.str);
     } else if (reply->err == NULL) {
         node->sweep->result.had_holder = true;
-        log_warn(
-            client_place(node->client),
-            "CLIENT LIST is refused: if the job's former holder still runs, its last commands cannot be stopped");
+        log_warn(client_place(node->client),
+                 "CLIENT LIST is refused: if the job's former holder still runs, its last commands"
+                 " cannot be stopped");
     }
     former_reply_is_done(node);
 }

@@ -33,11 +33,8 @@ enum {
     LEASE_REFRESH_MS = 1000, /* between two refreshes of the topology, while it is acquired */
     LEASE_RENEW_PART = 3,    /* of the lease */
     LEASE_MARGIN_PART = 10,  /* of the lease */
-    LEASE_NAME_MAX = RECORD_JOB_MAX + 40
+    LEASE_NAME_MAX = RECORD_JOB_MAX + LEASE_OWNER_MAX + 40
 };
-
-/* Of the link while nothing may be written. */
-#define LEASE_PLAIN_NAME "longhaul"
 
 enum lease_state {
     LEASE_LOOKING, /* not ours */
@@ -52,6 +49,7 @@ struct lease {
     struct loop *loop;
     int db;
     char job[RECORD_JOB_MAX], owner[LEASE_OWNER_MAX], name[LEASE_NAME_MAX];
+    char standby_name[LEASE_NAME_MAX]; /* of the link while nothing may be written */
     char lease_key[STORE_KEY_MAX], epoch_key[STORE_KEY_MAX];
     struct slot_link *link;
     struct lease_change change;
@@ -116,7 +114,7 @@ static void lease_step_failed(struct lease *l, const struct err *err) {
 
 static void lease_look_again(struct lease *l, int64_t ms) {
     /* Without the right to write, our own connection is none to be ended. */
-    if (l->state == LEASE_HELD || l->swept_ms > 0) slot_link_set_name(l->link, LEASE_PLAIN_NAME);
+    if (l->state == LEASE_HELD || l->swept_ms > 0) slot_link_set_name(l->link, l->standby_name);
     l->state = LEASE_LOOKING;
     l->swept_ms = 0;
     lease_end_right(l);
@@ -504,7 +502,8 @@ struct lease *lease_new(struct deployment *target, int db, const char *job, cons
     l->change = (struct lease_change){ .lease_key = l->lease_key, .ctx = l };
     l->timer = loop_timer_new(l->loop, lease_tick, l);
     /* A connection that hangs must not outlast the lease. */
-    l->link = slot_link_new(target, db, lease_ms / 2, NULL, &events, l);
+    snprintf(l->standby_name, sizeof(l->standby_name), "longhaul-standby:%s:%s", job, owner);
+    l->link = slot_link_new(target, db, lease_ms / 2, l->standby_name, &events, l);
     return l;
 }
 

@@ -51,7 +51,8 @@ struct lease *lease_new(struct deployment *target, int db, const char *job, cons
 /* Takes the lease, or waits for it as a standby: on_wait is called with the present holder, once
  * for each. former may be NULL. While the target is down, the wait goes on. False: interrupted
  * (ERR_INTERRUPTED by call_set_interrupt()'s flag), or an error that waiting does not mend. From
- * then on the lease is renewed whenever the loop runs. A call: see server/call.h. */
+ * then on the lease is renewed whenever the loop runs. Until then the connection to the lease's node
+ * is called "longhaul-standby:JOB:OWNER". A call: see server/call.h. */
 bool lease_acquire(struct lease *lease, const struct lease_former *former,
                    void (*on_wait)(void *ctx, const char *holder), void *ctx, uint64_t *epoch,
                    struct err *err);

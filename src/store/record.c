@@ -433,7 +433,7 @@ static bool reader_get_field(const struct record_reader *r, const struct record_
     case FIELD_TIME:
         return reader_get_time(r, field, value, at);
     case FIELD_COUNT: {
-        int64_t count;
+        int64_t count = 0;
         if (!reader_get_time(r, field, value, &count)) return false;
         *(uint64_t *)at = (uint64_t)count;
         return true;

@@ -1,14 +1,15 @@
-/* Comparison of two deployments, key by key: what is missing, what is extra, what differs in type,
+/* Comparison of two deployments, key by key: which keys are missing, extra, or differ in type,
  * expiry or value.
  *
- *   scan of the source ─▶ look at the key on both sides ─▶ equal
- *                                  ▲         │ differs
- *                                  └─ later ─┘ (rounds)  ─▶ still different: a finding
+ *   scan of the source ─▶ check the key on both sides ─▶ equal
+ *                                   ▲        │ differs
+ *                                   └─ later ┘ (rounds)  ─▶ still different: a finding
+ *                                                        ─▶ changed on both sides meanwhile: not proved
  *
- * Values are equal when a client could not tell them apart; encodings, versions and families of
- * servers do not matter. Values are reduced to digests as they arrive, by pieces of bounded size,
- * so that memory does not grow with them. A side that fails for a while is waited for; what was not
- * answered is asked again from the start of its key.
+ * Two values are equal when a client cannot tell them apart; encodings, versions and families of
+ * servers do not matter. Values are reduced to digests as they arrive, in pieces of bounded size, so
+ * that memory does not grow with them. A side that fails for a while is waited for; a command that
+ * was not answered is sent again from the start of its key.
  */
 #ifndef LONGHAUL_VERIFY_COMPARE_H
 #define LONGHAUL_VERIFY_COMPARE_H
@@ -26,8 +27,7 @@
 enum compare_mode {
     COMPARE_QUICK, /* existence, type, expiry */
     COMPARE_FULL,  /* values too */
-    /* as full; digests of many keys are made by the servers, and values are read where they differ
-     */
+    /* as full, but the servers make digests of many keys, and values are read where these differ */
     COMPARE_DIGEST,
 };
 
@@ -51,10 +51,11 @@ enum { DIFFERENCE_DETAIL_MAX = 192 };
 struct difference {
     int db; /* the source's number */
     enum difference_kind kind;
+    bool backward; /* found from the target's keys */
     char *key;
     size_t key_len;
-    char detail[DIFFERENCE_DETAIL_MAX]; /* what each side holds; printable */
-    /* which parts of the value differ; owned, NULL: not looked at */
+    char detail[DIFFERENCE_DETAIL_MAX]; /* the value on each side in brief; printable */
+    /* which parts of the value differ; owned, NULL: not determined */
     char *parts;
 };
 
@@ -68,9 +69,21 @@ struct compare_names {
     void *ctx;
 };
 
+/* The watermark of a live job between both sides. */
+struct compare_watermark {
+    /* every write that the source acknowledged before this moment (wall clock) is on the target; 0:
+     * no such job runs */
+    int64_t us;
+    /* The job copies all keys that are compared: keys that change on both sides are its work. */
+    bool explains;
+};
+
 struct compare_settings {
     enum compare_mode mode;
     bool both_directions; /* also look for keys that only the target has */
+    /* The target holds only some of the source's keys (a liveonly job copies changes alone): a key
+     * that it lacks is counted as uncopied and is no difference. */
+    bool target_is_partial;
     int64_t ttl_tolerance_ms;
     bool no_ttl;                     /* expiry is not compared */
     const struct key_filter *filter; /* borrowed */
@@ -81,33 +94,34 @@ struct compare_settings {
     int64_t scan_count;
     int64_t sleep_ms; /* pause after each page of a scan */
     int64_t rate;     /* keys a second; 0: unlimited */
-    /* how often a key that differs is looked at again before it is reported */
+    /* how often a key that differs is checked again before it is reported */
     int rounds;
-    int64_t interval_ms;               /* between two looks at it */
+    int64_t interval_ms;               /* between two checks of it */
     uint64_t mem_limit_bytes;          /* keys that take more on the source are skipped; 0: none */
     size_t max_differences;            /* kept in the result; counting goes on */
     uint64_t buffer_bytes;             /* values on their way, both sides together */
     size_t max_args;                   /* words in one command; 0: as many as the batches have */
-    int64_t pipeline;                  /* most keys being looked at; 0: automatic */
+    int64_t pipeline;                  /* most keys being checked; 0: automatic */
     int64_t outage_timeout_ms;         /* how long a node may stay unusable; 0: for ever */
     const struct compare_names *names; /* borrowed; NULL: all keys. Always in both directions. */
-    /* look at about so many keys, chosen by their names; 0: at all */
+    /* compare about so many keys, chosen by their names; 0: all */
     uint64_t sample;
     uint64_t seed; /* of that choice */
 
     /* Called with each finding, also those beyond max_differences; it is good during the call. May
      * be NULL. */
     void (*on_difference)(void *ctx, const struct difference *difference);
-    /* Slots moved while they were scanned: what was found in them in this direction is void, and
-     * found anew. May be NULL. */
+    /* The same for keys that are not proved; kind says nothing. */
+    void (*on_unproved)(void *ctx, const struct difference *difference);
+    /* These slots are compared again in this direction: all findings in them are void. May be NULL.
+     */
     void (*on_taken_back)(void *ctx, const struct slot_set *slots, bool backward);
     void *ctx;
 
-    /* While something copies from one side to the other all the time: every write that the source
-     * acknowledged before this moment (wall clock, microseconds) is on the target. 0: not known. It
-     * may wait, and run the loop. Keys that differ are then looked at again when it has passed the
-     * moment they were read at, however long interval_ms is. May be NULL. */
-    int64_t (*watermark_us)(void *ctx);
+    /* Asked while keys wait for their next check; may wait, and run the loop. Keys that differ are
+     * checked again when the watermark has passed the moment they were read at, whatever interval_ms
+     * is. May be NULL. */
+    struct compare_watermark (*watermark)(void *ctx);
     void *watermark_ctx;
 };
 
@@ -120,36 +134,43 @@ struct compare_result {
     uint64_t equal;
     uint64_t count[DIFFERENCE_KINDS]; /* per kind */
     uint64_t skipped;                 /* larger than mem_limit_bytes */
-    /* differed at first, and were equal or gone when looked at again */
+    /* differed at first, and were equal or gone when they were checked again */
     uint64_t rechecked_away;
-    uint64_t
-        moving; /* differed each time, and had changed on both sides each time: neither equal nor
-                                       * different */
-    uint64_t sampled_of; /* with sample: keys that it was drawn from; 0: not known */
-    /* of the target that were gone through, or that it counts itself */
-    uint64_t target_keys;
+    /* Differed at each check, and had changed on both sides between the last two: neither equal nor
+     * different. */
+    uint64_t moving;
+    /* of these, keys whose changes on the target no live job explains: they are not proved equal */
+    uint64_t unproved;
+    uint64_t uncopied;              /* with target_is_partial: keys that the target lacks */
+    uint64_t absent;                /* with names: listed keys that are on neither side */
+    uint64_t sampled_of;            /* with sample: keys that it was drawn from; 0: not known */
+    uint64_t target_keys;           /* that were scanned, or that the target counts itself */
     struct difference *differences; /* the first max_differences */
     size_t n_differences;
+    struct difference *unproved_keys; /* likewise */
+    size_t n_unproved_keys;
     int64_t duration_ms;
 };
 
 /* All kinds together. */
 uint64_t compare_result_different(const struct compare_result *result);
+/* No difference, and no key that is not proved. */
+bool compare_result_is_equal(const struct compare_result *result);
 void compare_result_fini(struct compare_result *result);
 
 /* Where a running comparison stands, to be read by a timer on the same loop. */
 struct compare_progress {
-    uint64_t keys;      /* looked at, in both directions */
+    uint64_t keys;      /* checked, in both directions */
     uint64_t total;     /* expected, by the servers' own counts at the start; 0: not known */
-    uint64_t different; /* findings and keys that are to be looked at again */
+    uint64_t different; /* findings, and keys that will be checked again */
     bool backward;      /* the target's keys are being looked for on the source */
-    char note[160];     /* what is waited for; empty: nothing */
+    char note[160];     /* the node that is waited for, and its error; empty: none */
 };
 
 /* Compares. Runs the loop of the deployments (both must be on one) until it is done; not from
  * within a callback. *progress (may be NULL) is kept up to date meanwhile. When *stop becomes true
- * it ends with ERR_INTERRUPTED. False on trouble, with *err; *result is filled either way with what
- * was found until then, and is the caller's to release. */
+ * it ends with ERR_INTERRUPTED. False on trouble, with *err; *result holds the findings until then
+ * either way, and is the caller's to release. */
 bool compare_run(struct deployment *source, struct deployment *target,
                  const struct compare_settings *settings, struct compare_progress *progress,
                  const volatile bool *stop, struct compare_result *result, struct err *err);

@@ -8,8 +8,9 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "verify/hyperloglog.h"
 
-enum { HLL_CACHE_AT = 8, HLL_CACHE_END = 16, SCORE_TEXT_MAX = 64 };
+enum { SCORE_TEXT_MAX = 64 };
 
 static uint64_t seed(void) {
     static uint64_t drawn;
@@ -46,9 +47,10 @@ void digest_add(struct digest *sum, struct digest element) {
 }
 
 struct digest digest_of_string(struct bytes value) {
-    if (value.len < HLL_CACHE_END || memcmp(value.ptr, "HYLL", 4) != 0) return digest_of(value);
-    struct digest digest = digest_of(bytes_of(value.ptr, HLL_CACHE_AT));
-    return digest_chain(digest, bytes_of(value.ptr + HLL_CACHE_END, value.len - HLL_CACHE_END));
+    if (!hyperloglog_is_valid(value) || !hyperloglog_cache_is_right(value)) return digest_of(value);
+    struct digest header = digest_of(bytes_of(value.ptr, HYPERLOGLOG_CACHE_AT));
+    return digest_chain(
+        header, bytes_of(value.ptr + HYPERLOGLOG_CACHE_END, value.len - HYPERLOGLOG_CACHE_END));
 }
 
 struct digest digest_chain_score(struct digest before, struct bytes score) {

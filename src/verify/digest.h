@@ -40,8 +40,8 @@ void digest_set_add(struct digest_set **set, struct digest digest);
 bool digest_set_has(const struct digest_set *set, struct digest digest);
 void digest_set_free(struct digest_set **set);
 
-/* Of a whole string value, or of its first piece. The cached cardinality of a HyperLogLog (bytes 8
- * to 15, redis 7.0.15 src/hyperloglog.c) is left out: PFCOUNT changes it and no client can tell. */
+/* Of a whole string. The count that a HyperLogLog caches is left out where it is right or out of
+ * date: PFCOUNT changes it, and no client can tell. */
 struct digest digest_of_string(struct bytes value);
 
 /* A sorted set's score, which versions print in different ways ("0.1", "0.10000000000000001"): the

@@ -1,10 +1,15 @@
 -- One digest for many keys, made on their server: what compare --digest asks of both sides.
 --
--- KEYS: the keys. ARGV: salt; width of a step of expiry in ms; 1: an answer per key; 1: fields may expire; 1: expiry is
--- left out; and more keys, which need not be of one slot. Answer: digests (all in one, or 32 characters per key), digests of expiry at two roundings, the numbers of
--- the keys that were left out, and per key its expiry. Left out is what would take long: many elements, large values;
--- "57+" says that the script ended before the 57th key.
-local salt, width, each, fields, endless = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', ARGV[4] == '1', ARGV[5] == '1'
+-- KEYS: the keys. ARGV: salt; step of expiry in ms; 1: an answer per key; 1: fields may expire; 1: expiry is left out;
+-- and more keys, which need not be of one slot. Answer, five words:
+--   1  digest of all values, or 32 characters per key
+--   2  digest of all expiries, rounded down to COARSE steps; 3  the same, half of that later
+--   4  numbers of the keys that were left out: those of many elements or large values, which would take long;
+--      "57+" says that the script ended before the 57th key
+--   5  a character per key, its expiry in steps modulo RING, "!" for none; empty where no key expires. In an answer per
+--      key instead the expiries themselves, separated by commas
+local salt, step, each, fields, endless = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', ARGV[4] == '1', ARGV[5] == '1'
+local RING, COARSE, FIRST_CHARACTER = 92, 46, 35
 local BYTES, MEMBERS, VALUE, ELEMENTS, PENDING = 131072, 250, 65536, 128, 128
 local COUNT = { list = 'LLEN', set = 'SCARD', hash = 'HLEN', zset = 'ZCARD', stream = 'XLEN' }
 local left_bytes, left_members = BYTES, MEMBERS
@@ -27,9 +32,7 @@ local function by_name(words)
 end
 local read = {}
 function read.string(key, out)
-  local value = redis.call('GET', key)
-  if string.sub(value, 1, 4) == 'HYLL' then value = string.sub(value, 1, 8) .. string.sub(value, 17) end
-  put(out, value)
+  put(out, redis.call('GET', key))
 end
 function read.list(key, out) put_all(out, redis.call('LRANGE', key, 0, -1)) end
 function read.set(key, out)
@@ -98,16 +101,37 @@ local function judge(kind, key)
   left_bytes, left_members = left_bytes - size, left_members - members
   return (left_bytes < 0 or left_members < 0) and 'full'
 end
-local clock
+local function server_ms()
+  local clock = redis.call('TIME')
+  return clock[1] * 1000 + math.floor(clock[2] / 1000)
+end
+-- Before 7.0 a server tells only the time left: exact when the clock shows the same millisecond before and after.
 local function expiry_of(key)
   local at = redis.pcall('PEXPIRETIME', key)
   if type(at) == 'number' then return at end
-  clock = clock or redis.call('TIME')
-  local ms = redis.call('PTTL', key)
-  if ms < 0 then return ms end
-  return clock[1] * 1000 + math.floor(clock[2] / 1000) + ms
+  for _ = 1, 3 do
+    local before = server_ms()
+    local ms = redis.call('PTTL', key)
+    if ms < 0 then return ms end
+    at = before + ms
+    if server_ms() == before then break end
+  end
+  return at
 end
-local sums, near, far, expiries, left = {}, {}, {}, {}, {}
+local sums, near, far, fine, expiries, left = {}, {}, {}, {}, {}, {}
+local any_expires = false
+local function add_expiry(at)
+  if each then
+    expiries[#expiries + 1] = number(at)
+  elseif at < 0 then
+    near[#near + 1], far[#far + 1], fine[#fine + 1] = '-', '-', '!'
+  else
+    any_expires = true
+    near[#near + 1] = number(math.floor(at / step / COARSE))
+    far[#far + 1] = number(math.floor(at / step / COARSE + 0.5))
+    fine[#fine + 1] = string.char(FIRST_CHARACTER + math.floor(at / step) % RING)
+  end
+end
 local keys = KEYS
 if #keys == 0 then keys = { unpack(ARGV, 6) } end
 for i, key in ipairs(keys) do
@@ -119,16 +143,13 @@ for i, key in ipairs(keys) do
     break
   end
   if verdict ~= nil and verdict ~= 'large' and read[kind](key, out) ~= false then
-    local at = endless and -1 or expiry_of(key)
     sums[#sums + 1] = string.sub(redis.sha1hex(table.concat(out, ' ')), 1, 32)
-    expiries[#expiries + 1] = number(at)
-    near[#near + 1] = at < 0 and '-' or number(math.floor(at / width))
-    far[#far + 1] = at < 0 and '-' or number(math.floor((at + width / 2) / width))
+    add_expiry(endless and -1 or expiry_of(key))
   else
     left[#left + 1] = i
   end
 end
 left = table.concat(left, ',')
 if each then return { table.concat(sums), '', '', left, table.concat(expiries, ',') } end
-local function digest(list) return string.sub(redis.sha1hex(salt .. table.concat(list, ',')), 1, 32) end
-return { digest(sums), digest(near), digest(far), left, '' }
+local function digest(list, length) return string.sub(redis.sha1hex(salt .. table.concat(list, ',')), 1, length) end
+return { digest(sums, 32), digest(near, 16), digest(far, 16), left, any_expires and table.concat(fine) or '' }

@@ -5,57 +5,75 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/units.h"
 #include "verify/compare_priv.h"
 
 enum {
-    REFRESH_PAUSE_MS = 250,
     DOWN_REFRESH_MS = 1000,
     LOOK_AFTER_MS = 100,
     NOTE_AFTER_MS = 1000,
-    LINKS_MAX = 65536
+    /* a side has at most so many nodes, and as many again that redirects name */
+    LINKS_MAX = 2 * TOPOLOGY_NODES_MAX,
+    LINKS_WAIT_MS = 2000,
+    LINKS_ROUND_MS = 10,
+    /* a node that has not answered "later" for this long is in no trouble */
+    TROUBLE_OVER_MS = 5000
 };
-
-enum { LINKS_WAIT_MS = 2000, LINKS_ROUND_MS = 10 };
-
-/* A node that nobody had to ask again for this long is in no trouble. */
-enum { TROUBLE_OVER_MS = 5000 };
 
 /* ---- links ---- */
 
+/* The same address may lead to another process now: after a restart, a failover, or behind a load
+ * balancer. That process may have other keys than the one before. */
+static void link_identify(struct link *link) {
+    const char *run_id = client_run_id(link->client);
+    bool changed =
+        link->run_id[0] != '\0' && run_id[0] != '\0' && strcmp(run_id, link->run_id) != 0;
+    if (run_id[0] != '\0') snprintf(link->run_id, sizeof(link->run_id), "%s", run_id);
+    link->changed |= changed;
+    link->cmp->process_changed |= changed;
+}
+
 static void on_ready(void *ctx) {
     struct link *link = ctx;
-    if (link->told) log_info(client_place(link->client), "connected again");
-    link->told = false;
+    if (link->loss_logged) log_info(client_place(link->client), "connected again");
+    link->loss_logged = false;
+    link_identify(link);
 }
 
 static void on_down(void *ctx, const struct err *err, bool final) {
     struct link *link = ctx;
-    if (link->cmp->closing) return;
+    link->knows_digest_script = link->knows_names_script = false;
+    if (link->cmp->state == RUN_CLOSING) return;
     if (final) {
-        compare_fail(link->cmp, err);
-    } else if (!link->told) {
-        log_warn(err->place, "%s; trying again", err->text);
-        link->told = true;
+        comparison_fail(link->cmp, err);
+    } else if (!link->loss_logged) {
+        log_warn(err->place, "%s; reconnecting", err->text);
+        link->loss_logged = true;
     }
 }
 
-/* Perhaps a string was too large for it. */
+/* The server may have ended it because a string was too large. */
 static void on_bounded_lost(void *ctx) {
     struct link *link = ctx;
-    link->cmp->trust.surprised = true;
+    link->cmp->estimate.trust.surprised = true;
 }
 
-static struct link *find_or_open(struct comparison *cmp, int side, const struct address *address) {
-    static const struct client_events events = { .on_ready = on_ready, .on_down = on_down };
-    struct side *s = &cmp->side[side];
+struct link *link_find(const struct comparison *cmp, int side, const struct address *address) {
+    const struct side *s = &cmp->side[side];
     for (size_t i = 0; i < s->n_links; i++)
         if (address_equal(client_address(s->links[i]->client), address)) return s->links[i];
-    if (s->n_links == LINKS_MAX) return NULL;
-    struct link *link = mem_zalloc(sizeof(*link));
+    return NULL;
+}
+
+static struct link *link_open(struct comparison *cmp, int side, const struct address *address) {
+    static const struct client_events events = { .on_ready = on_ready, .on_down = on_down };
+    struct side *s = &cmp->side[side];
+    struct link *link = link_find(cmp, side, address);
+    if (link != NULL || s->n_links == LINKS_MAX) return link;
+    link = mem_zalloc(sizeof(*link));
     link->cmp = cmp;
     link->side = side;
     struct client_settings settings = deployment_client_settings(s->deployment, address);
+    settings.identify = true;
     link->client = client_open(cmp->loop, &settings, &events, link);
     if (cmp->settings->mode == COMPARE_FULL && !deployment_is_cluster(s->deployment) &&
         !s->no_pexpiretime)
@@ -65,32 +83,43 @@ static struct link *find_or_open(struct comparison *cmp, int side, const struct 
     return link;
 }
 
-/* Primaries are known by their own index; what is read of them may come from a replica. */
-static void side_adopt(struct comparison *cmp, int side) {
-    struct side *s = &cmp->side[side];
-    s->epoch = deployment_epoch(s->deployment);
-    struct topology *fresh = deployment_topology(s->deployment);
-    if (s->topology != NULL) compare_on_topology(cmp, side, s->topology, fresh);
-    topology_unref(&s->topology);
-    s->topology = fresh;
-    s->unowned_since_ms = 0;
+/* Primaries are known by their own index; their keys may be read from a replica. */
+static void side_connect(struct side *s) {
     free(s->of_node);
     s->of_node = mem_zalloc((size_t)s->topology->n_nodes * sizeof(struct link *));
     for (int i = 0; i < s->topology->n_nodes; i++) {
         if (!topology_is_primary(s->topology, i)) continue;
-        s->of_node[i] =
-            find_or_open(cmp, side, &s->topology->nodes[s->topology->nodes[i].reader].address);
+        int reader = s->topology->nodes[i].reader;
+        s->of_node[i] = link_open(s->cmp, s->index, &s->topology->nodes[reader].address);
     }
+}
+
+static void on_changed(void *ctx, const struct topology *before, const struct topology *now,
+                       int64_t asked_us) {
+    struct side *s = ctx;
+    struct topology *fresh = deployment_topology(s->deployment);
+    s->cmp->on_topology(s->cmp, s->index, s->topology, fresh);
+    topology_unref(&s->topology);
+    s->topology = fresh;
+    s->unowned_since_ms = 0;
+    side_connect(s);
 }
 
 void links_open(struct comparison *cmp, int side, struct deployment *deployment) {
     struct side *s = &cmp->side[side];
     const struct server_info *info = deployment_info(deployment);
+    bool valkey = info->flavour == SERVER_VALKEY;
+    static const struct sight_events events = { .on_changed = on_changed };
+    const struct sight_settings settings = { .pause_ms = SIGHT_PAUSE_MS };
+    s->cmp = cmp;
+    s->index = side;
     s->deployment = deployment;
+    s->sight = sight_new(deployment, &settings, &events, s);
+    s->topology = deployment_topology(deployment);
     s->no_pexpiretime = info->redis_version < SERVER_VERSION(7, 0, 0);
-    s->has_field_expiry = info->flavour == SERVER_VALKEY ? info->version >= SERVER_VERSION(9, 0, 0)
-                                                         : info->version >= SERVER_VERSION(7, 4, 0);
-    side_adopt(cmp, side);
+    s->has_field_expiry =
+        info->version >= (valkey ? SERVER_VERSION(9, 0, 0) : SERVER_VERSION(7, 4, 0));
+    side_connect(s);
 }
 
 static bool links_are_ready(const struct comparison *cmp) {
@@ -102,22 +131,29 @@ static bool links_are_ready(const struct comparison *cmp) {
 
 void links_await(struct comparison *cmp, const volatile bool *stop) {
     int64_t deadline_ms = clock_mono_ms() + LINKS_WAIT_MS;
-    while (!links_are_ready(cmp) && !cmp->failed && !*stop && clock_mono_ms() < deadline_ms)
+    while (!links_are_ready(cmp) && comparison_goes_on(cmp) && clock_mono_ms() < deadline_ms) {
+        if (stop != NULL && *stop) return;
         loop_run_once(cmp->loop, LINKS_ROUND_MS);
+    }
 }
 
-void links_close(struct comparison *cmp, int side) {
-    struct side *s = &cmp->side[side];
-    for (size_t i = 0; i < s->n_links; i++) {
-        bounded_free(&s->links[i]->bounded);
-        client_close(&s->links[i]->client);
+void links_close(struct comparison *cmp) {
+    for (int side = 0; side < SIDES; side++) {
+        for (size_t i = 0; i < cmp->side[side].n_links; i++) {
+            struct link *link = cmp->side[side].links[i];
+            bounded_free(&link->bounded);
+            client_close(&link->client);
+        }
     }
-    loop_settle(cmp->loop); /* pending callbacks still find their links */
-    for (size_t i = 0; i < s->n_links; i++) free(s->links[i]);
-    free(s->links);
-    free(s->of_node);
-    topology_unref(&s->topology);
-    *s = (struct side){ 0 };
+    loop_settle(cmp->loop); /* pending commands have called back then, with their links */
+    for (int side = 0; side < SIDES; side++) {
+        struct side *s = &cmp->side[side];
+        for (size_t i = 0; i < s->n_links; i++) free(s->links[i]);
+        free(s->links);
+        free(s->of_node);
+        sight_free(&s->sight);
+        topology_unref(&s->topology);
+    }
 }
 
 struct link *link_route(struct comparison *cmp, int side, struct name *name) {
@@ -126,19 +162,21 @@ struct link *link_route(struct comparison *cmp, int side, struct name *name) {
     name->ask[side] = NULL;
     int owner = s->topology->owner[name->slot];
     if (owner >= 0) return s->of_node[owner];
-    s->refresh_wanted = true;
+    sight_want(s->sight);
     if (s->unowned_since_ms == 0) s->unowned_since_ms = clock_mono_ms();
     return NULL;
 }
 
-/* "ASK 3999 127.0.0.1:6381", as an error's text. */
-struct link *link_to(struct comparison *cmp, int side, struct bytes text, const struct link *from) {
-    struct address address;
-    bytes_split(&text, ' ');
-    bytes_split(&text, ' ');
-    if (!address_parse(&address, bytes_split(&text, ' '), client_address(from->client)))
-        return NULL;
-    return find_or_open(cmp, side, &address);
+bool link_route_both(struct comparison *cmp, struct name *name, struct link *links[SIDES]) {
+    for (int side = 0; side < SIDES; side++) {
+        links[side] = link_route(cmp, side, name);
+        if (links[side] == NULL || !client_is_ready(links[side]->client)) return false;
+    }
+    return true;
+}
+
+struct link *link_to(struct comparison *cmp, int side, const struct address *address) {
+    return link_open(cmp, side, address);
 }
 
 void link_troubled(struct link *link, const struct err *err) {
@@ -147,20 +185,53 @@ void link_troubled(struct link *link, const struct err *err) {
     link->trouble = *err;
 }
 
+/* The sentences: redis 7.0.15 src/acl.c getAclErrorMessage(), before 7.0 src/server.c
+ * processCommand(); only those about commands say "to run". */
+bool refusal_is_about_key(struct bytes text) {
+    return memmem(text.ptr, text.len, "to run", 6) == NULL;
+}
+
+/* ---- expiry ---- */
+
+static void on_time(void *ctx, void *arg, const struct reply *reply) {
+    struct link *link = ctx;
+    struct resp_cursor c = reply->cursor;
+    struct resp_item seconds, micros;
+    int64_t s, us;
+    if (reply->err != NULL || reply->item.num != 2 || !resp_next(&c, &seconds) ||
+        !resp_next(&c, &micros))
+        return;
+    if (!bytes_to_i64(seconds.str, &s) || !bytes_to_i64(micros.str, &us)) return;
+    link->server_ms = s * 1000 + us / 1000;
+    link->clock_error_ms = clock_mono_ms() - (int64_t)(intptr_t)arg + 1;
+}
+
+/* In the same stream of commands, before the PTTL that it belongs to. */
+void link_ask_clock(struct link *link) {
+    const struct bytes time = BYTES_LITERAL("TIME");
+    if (link->clock_asked) return;
+    client_command(link->client, on_time, link, (void *)(intptr_t)clock_mono_ms(), 1, &time);
+    link->clock_asked = true;
+}
+
+int64_t link_expiry_ms(const struct link *link, int64_t answer, int64_t *error_ms) {
+    *error_ms = 0;
+    if (answer < 0) return -1;
+    if (!link->cmp->side[link->side].no_pexpiretime) return answer;
+    *error_ms = link->clock_error_ms;
+    return answer + link->server_ms;
+}
+
 /* ---- looking after them ---- */
 
-static void outage(struct comparison *cmp, const char *place, int64_t since_ms, const char *cause) {
-    int64_t limit_ms = cmp->settings->outage_timeout_ms, passed_ms = clock_mono_ms() - since_ms;
+void outage_check(struct comparison *cmp, const char *place, int64_t since_ms, const char *cause) {
+    struct compare_progress *progress = cmp->progress;
     struct err err;
     if (since_ms == 0) return;
-    if (passed_ms > NOTE_AFTER_MS && cmp->progress != NULL && cmp->progress->note[0] == '\0')
-        snprintf(cmp->progress->note, sizeof(cmp->progress->note), "waiting for %s: %.100s", place,
-                 cause);
-    if (limit_ms <= 0 || passed_ms < limit_ms) return;
-    char text[32];
-    err_set(&err, ERR_OUTAGE, place, "unusable for %s (--outage-timeout): %s",
-            units_format_duration(passed_ms, text, sizeof(text)), cause);
-    compare_fail(cmp, &err);
+    if (clock_mono_ms() - since_ms > NOTE_AFTER_MS && progress != NULL && progress->note[0] == '\0')
+        snprintf(progress->note, sizeof(progress->note), "waiting for %s: %.100s", place, cause);
+    if (sight_outage_since(place, since_ms, cmp->settings->outage_timeout_ms, cause, &err))
+        comparison_fail(cmp, &err);
 }
 
 static bool link_is_used(const struct side *s, const struct link *link) {
@@ -175,46 +246,42 @@ static void side_find_outages(struct comparison *cmp, int side) {
         struct link *link = s->links[i];
         int64_t down_ms = client_down_since_ms(link->client);
         if (!link_is_used(s, link)) continue;
-        outage(cmp, client_place(link->client), down_ms, client_last_error(link->client)->text);
+        outage_check(cmp, client_place(link->client), down_ms,
+                     client_last_error(link->client)->text);
         if (clock_mono_ms() - link->trouble_last_ms > TROUBLE_OVER_MS) link->trouble_since_ms = 0;
-        outage(cmp, client_place(link->client), link->trouble_since_ms, link->trouble.text);
+        outage_check(cmp, client_place(link->client), link->trouble_since_ms, link->trouble.text);
         /* After a failover another address may have the keys. */
-        if (down_ms != 0 && clock_mono_ms() - down_ms > DOWN_REFRESH_MS) s->refresh_wanted = true;
+        if (down_ms != 0 && clock_mono_ms() - down_ms > DOWN_REFRESH_MS) sight_want(s->sight);
     }
-    outage(cmp, deployment_role(s->deployment), s->unowned_since_ms,
-           "slots of the cluster have no owner");
+    outage_check(cmp, deployment_role(s->deployment), s->unowned_since_ms,
+                 "slots of the cluster have no owner");
 }
 
-static void side_refresh(struct comparison *cmp, int side) {
-    struct side *s = &cmp->side[side];
-    int64_t now_ms = clock_mono_ms();
-    if (!s->refresh_wanted || now_ms - s->refreshed_ms < REFRESH_PAUSE_MS) return;
-    bool fixed = deployment_endpoint(s->deployment)->kind != ENDPOINT_SENTINEL &&
-                 !deployment_is_cluster(s->deployment);
-    struct err ignored; /* the old picture stays, and the outage is found by the links */
-    s->refresh_wanted = false;
-    if (!fixed) deployment_refresh(s->deployment, &ignored);
-    s->refreshed_ms = clock_mono_ms();
-    if (deployment_epoch(s->deployment) != s->epoch) side_adopt(cmp, side);
+static void links_tell_changes(struct comparison *cmp) {
+    if (!cmp->process_changed) return;
+    cmp->process_changed = false;
+    for (int side = 0; side < SIDES; side++) {
+        for (size_t i = 0; i < cmp->side[side].n_links; i++) {
+            struct link *link = cmp->side[side].links[i];
+            if (link->changed) cmp->on_process(cmp, link);
+            link->changed = false;
+        }
+    }
 }
 
 void side_refresh_now(struct comparison *cmp, int side) {
-    cmp->side[side].refresh_wanted = true;
-    cmp->side[side].refreshed_ms = 0;
-    side_refresh(cmp, side);
+    sight_want_now(cmp->side[side].sight);
+    sight_step(cmp->side[side].sight);
 }
 
 void sides_look_after(struct comparison *cmp) {
     int64_t now_ms = clock_mono_ms();
+    links_tell_changes(cmp);
     if (now_ms - cmp->looked_after_ms < LOOK_AFTER_MS) return;
     cmp->looked_after_ms = now_ms;
     if (cmp->progress != NULL) cmp->progress->note[0] = '\0';
     for (int side = 0; side < SIDES; side++) {
         side_find_outages(cmp, side);
-        side_refresh(cmp, side);
+        sight_step(cmp->side[side].sight);
     }
-    for (size_t i = 0; i < cmp->n_scans; i++)
-        if (cmp->scans[i].scan != NULL && !cmp->scans[i].ended)
-            outage(cmp, scan_place(cmp->scans[i].scan), scan_down_since_ms(cmp->scans[i].scan),
-                   scan_last_error(cmp->scans[i].scan)->text);
 }

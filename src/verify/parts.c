@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "verify/hyperloglog.h"
 #include "verify/parts_priv.h"
 
 enum {
@@ -61,12 +62,16 @@ const char *parts_show(struct bytes value, char *out, size_t size) {
 
 /* ---- in order: strings, lists ---- */
 
-/* The cached cardinality of a HyperLogLog is no difference. */
-static size_t first_difference(struct bytes a, struct bytes b, bool start) {
+/* The first byte that differs; the length of the shorter one when none does. The cached count of
+ * HyperLogLogs is passed over where digest_of_string() leaves it out. */
+static size_t first_difference(struct bytes a, struct bytes b) {
     size_t n = a.len < b.len ? a.len : b.len;
-    bool cached = start && n >= 16 && memcmp(a.ptr, "HYLL", 4) == 0;
-    for (size_t i = 0; i < n; i++)
-        if (a.ptr[i] != b.ptr[i] && !(cached && i >= 8 && i < 16)) return i;
+    bool cached = hyperloglog_is_valid(a) && hyperloglog_cache_is_right(a) &&
+                  hyperloglog_is_valid(b) && hyperloglog_cache_is_right(b);
+    for (size_t i = 0; i < n; i++) {
+        bool in_cache = cached && i >= HYPERLOGLOG_CACHE_AT && i < HYPERLOGLOG_CACHE_END;
+        if (a.ptr[i] != b.ptr[i] && !in_cache) return i;
+    }
     return n;
 }
 
@@ -89,7 +94,7 @@ static void parts_of_string(struct parts *p) {
             PARTS_ASK(p, side, &reply[side], BYTES_LITERAL("GETRANGE"), p->key, bytes_of_str(first),
                       bytes_of_str(last));
         struct bytes x = reply[SOURCE].item.str, y = reply[TARGET].item.str;
-        size_t at = p->failed ? 0 : first_difference(x, y, pos == 0);
+        size_t at = p->failed ? 0 : first_difference(x, y);
         bool end = p->failed || (at == x.len && at == y.len && at < STRING_PIECE);
         if (!p->failed && (at < x.len || at < y.len))
             parts_add(p, "from byte %" PRIu64 ": source %s, target %s", pos + at,

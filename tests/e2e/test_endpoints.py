@@ -11,7 +11,7 @@ from typing import Iterator
 import pytest
 
 from harness import data, oracle, sentinel
-from harness.run import EQUAL, TROUBLE, USAGE, Result, longhaul, program
+from harness.run import EQUAL, PROMPT_SECONDS, TROUBLE, USAGE, Result, longhaul, program
 from harness.servers import Fleet, Options, Server
 from harness.tls import Certificates
 
@@ -173,7 +173,7 @@ def assert_tls_refused(result: Result, server: Server, target: Server) -> None:
 def test_tls_with_another_authority_fails(tls_source: Server, target: Server, certificates: Certificates) -> None:
     result = copy(tls_source.url(), target, "--source-cacert", certificates.path("other-ca.crt"))
     assert_tls_refused(result, tls_source, target)
-    assert result.seconds < 10
+    assert result.seconds < PROMPT_SECONDS
 
 
 def test_tls_with_the_systems_authorities_fails(tls_source: Server, target: Server) -> None:
@@ -303,7 +303,7 @@ def test_wrong_password_of_the_target(source: Server, locked: Server) -> None:
 
 def test_port_that_is_closed(target: Server) -> None:
     result = copy("127.0.0.1:1", target).expect(TROUBLE)
-    assert "source 127.0.0.1:1" in result.error_line and result.seconds < 15
+    assert "source 127.0.0.1:1" in result.error_line and result.seconds < PROMPT_SECONDS
 
 
 def test_host_without_an_address(target: Server) -> None:
@@ -321,7 +321,7 @@ def test_database_that_the_server_does_not_have(source: Server, target: Server) 
 @pytest.mark.sanitize
 def test_endpoint_that_cannot_be_read(target: Server, bad: str) -> None:
     result = copy(bad, target).expect(USAGE)
-    assert result.error_line.count("\n") == 0 and result.seconds < 5
+    assert result.error_line.count("\n") == 0 and result.seconds < PROMPT_SECONDS
 
 
 @pytest.mark.sanitize

@@ -13,7 +13,7 @@ from harness import data, oracle, wait
 from harness.checks import assert_found_equal
 from harness.faults import Killer, Stranger
 from harness.proxy import Proxy
-from harness.run import DIFFERENT, EQUAL, TROUBLE, Result, replicate, start_replicate
+from harness.run import DIFFERENT, EQUAL, PROMPT_SECONDS, TROUBLE, Result, replicate, start_replicate
 from harness.servers import Fleet, Options, Server
 
 SHAPES = [("standalone", "standalone"), ("standalone", "cluster"), ("cluster", "standalone"), ("cluster", "cluster")]
@@ -37,10 +37,12 @@ def test_connections_are_killed_at_random(deployments: Deployments, shapes: tupl
     source, target = deployments.get("source", shapes[0]), deployments.get("target", shapes[1])
     keys = data.load(source, data.many(101, 12000))
     sides = {"source": [source], "target": [target], "both": [source, target]}[killed]
+    reconnects = 0
     with Killer(sides, 0.04, seed=102) as killer:
-        said = replicate(source, target, "--rate", 12000).expect(EQUAL).json
-    assert killer.kills >= 3 and said["reconnects"] >= 1, (killer.kills, said["reconnects"])
-    assert said["keys"]["given_up"] == 0
+        while killer.kills < 3 or reconnects < 1:  # how many fall into one copy is up to the machine
+            said = replicate(source, target, "--rate", 12000).expect(EQUAL).json
+            assert said["keys"]["given_up"] == 0
+            reconnects += said["reconnects"]
     oracle.assert_equal(source, target, at_least=keys)
 
 
@@ -89,11 +91,11 @@ def test_connections_are_refused_for_a_while(source: Server, target: Server, pro
 
 
 def test_slow_network(source: Server, target: Server) -> None:
-    """40 ms each way on both sides: thousands of keys still take seconds, so nothing waits for one key at a time."""
+    """40 ms each way on both sides: one key at a time would take half an hour for these."""
     keys = data.load(source, data.many(108, 20000))
     with Proxy.before(source, delay=0.04) as first, Proxy.before(target, delay=0.04) as second:
         result = replicate(first.endpoint, second.endpoint, "--compare", "none").expect(EQUAL)
-    assert result.seconds < 15, f"{result.seconds:.1f} s"
+    assert result.seconds < 200, f"{result.seconds:.1f} s"
     oracle.assert_equal(source, target, at_least=keys)
 
 
@@ -123,7 +125,7 @@ def test_network_falls_silent_for_good(source: Server, target: Server, proxies: 
         proxies[side].silence()
         began = time.monotonic()
         result = running.wait(30).expect(TROUBLE)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < PROMPT_SECONDS
     assert proxies[side].endpoint in result.error_line and result.json["keys"]["copied"] >= 1000
 
 
@@ -149,13 +151,13 @@ def test_server_is_paused_for_a_while(fleet: Fleet, target: Server) -> None:
 def test_port_that_speaks_something_else(target: Server, answer: bytes) -> None:
     with Stranger(answer) as stranger:
         result = replicate(stranger.endpoint, target, "--outage-timeout", "2s", "--timeout", "1s").expect(TROUBLE)
-    assert f"source {stranger.endpoint}" in result.error_line and result.seconds < 15
+    assert f"source {stranger.endpoint}" in result.error_line and result.seconds < PROMPT_SECONDS
 
 
 def test_port_that_says_nothing(target: Server) -> None:
     with Stranger(b"") as stranger:
         result = replicate(stranger.endpoint, target, "--timeout", "500ms", "--outage-timeout", "2s").expect(TROUBLE)
-    assert stranger.endpoint in result.error_line and result.seconds < 10
+    assert stranger.endpoint in result.error_line and result.seconds < PROMPT_SECONDS
 
 
 # Servers that restart
@@ -207,7 +209,7 @@ def test_source_is_down_for_good(fleet: Fleet, target: Server) -> None:
         source.kill9()
         began = time.monotonic()
         result = running.wait(30).expect(TROUBLE)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < PROMPT_SECONDS
     assert result.json["result"] == "failed" and source.endpoint in result.error_line
 
 
@@ -249,7 +251,7 @@ def test_target_out_of_memory_for_good(source: Server, fleet: Fleet) -> None:
     target = fleet.server(Options(config={"maxmemory": "4mb", "maxmemory-policy": "noeviction"}))
     data.load(source, data.plain(118, 20000, size=300))
     result = replicate(source, target, "--outage-timeout", "2s").expect(TROUBLE)
-    assert result.seconds < 10 and result.json["error"]["code"] in ("oom", "outage")
+    assert result.seconds < PROMPT_SECONDS and result.json["error"]["code"] in ("oom", "outage")
     assert f"target {target.endpoint}" in result.error_line and "maxmemory" in result.error_line
 
 
@@ -294,7 +296,7 @@ def test_target_is_a_replica(source: Server, fleet: Fleet) -> None:
     data.load(source, data.plain(120, 100))
     result = replicate(source, target, "--outage-timeout", "2s").expect(TROUBLE)
     assert target.endpoint in result.error_line and "is a replica" in result.error_line
-    assert result.seconds < 10
+    assert result.seconds < PROMPT_SECONDS
 
 
 # Rights
@@ -359,7 +361,7 @@ def test_password_changes_during_the_copy(fleet: Fleet, target: Server) -> None:
         source.command("ACL", "SETUSER", "app", "resetpass", ">new-password")
         source.command("CLIENT", "KILL", "USER", "app")
         result = running.wait(30).expect(TROUBLE)
-    assert result.json["error"]["code"] == "wrongpass" and result.seconds < 15
+    assert result.json["error"]["code"] == "wrongpass" and result.seconds < PROMPT_SECONDS
     result.assert_silent_about("old-password", "new-password")
 
 

@@ -145,12 +145,12 @@ def test_a_user_that_may_not_write(fleet: Fleet) -> None:
 
 def test_rate(source: Server) -> None:
     said = generate(source, "--keys", 1000, "--rate", 500).expect(EQUAL).json
-    assert 1700 <= said["duration_ms"] <= 2600
+    assert 1700 <= said["duration_ms"]
 
 
 def test_duration_goes_round(source: Server) -> None:
     said = generate(source, "--keys", 100, "--duration", "1s").expect(EQUAL).json
-    assert 900 <= said["duration_ms"] <= 2000
+    assert 900 <= said["duration_ms"] <= 20_000
     assert said["keys"] > 200 and min(said[what] for what in ("changed", "expired", "deleted")) > 0
 
 

@@ -87,11 +87,12 @@ def test_counters_never_go_down(source: Server, target: Server) -> None:
         thread.start()
     try:
         with Killer([source, target], 0.02, seed=7) as killer:
-            for _ in range(5):
+            copies = 0
+            while copies < 5 or killer.kills <= 20:  # how many fall into one copy is up to the machine
+                copies += 1
                 with start_replicate(source, target, "--rate", 600, "--threads", 2, "--batch", 10, "--compare",
                                      "none") as running:
                     running.wait().expect(EQUAL)
-        assert killer.kills > 20
     finally:
         stop.set()
         for thread in threads:

@@ -37,7 +37,7 @@ def test_a_known_delay_is_measured(source: Server) -> None:
     with Proxy.before(source, delay=0.02) as proxy:
         node, = longhaul("ping", proxy.endpoint, "--count", 20, "--output", "json").expect(EQUAL).json["nodes"]
     assert node["min_us"] >= 20000
-    assert node["p50_us"] < 120000
+    assert node["p50_us"] < 1_000_000
 
 
 def test_the_server_got_as_many_as_were_asked_for(source: Server) -> None:

@@ -130,19 +130,19 @@ static bool name_as(struct keyset *set, const char *key, enum key_reason reason)
 }
 
 static void the_stronger_of_two_reasons_counts(void **state) {
-    static const enum key_reason expected[KEY_REASONS][KEY_REASONS] = {
-        { REASON_CHANGED, REASON_CHANGED, REASON_CHANGED, REASON_CHANGED, REASON_CHANGED,
-          REASON_CHANGED },
-        { REASON_CHANGED, REASON_DELETE, REASON_DELETE, REASON_DELETE, REASON_DELETE,
-          REASON_DELETE },
-        { REASON_CHANGED, REASON_DELETE, REASON_RESYNC, REASON_RESYNC, REASON_RESYNC,
-          REASON_RESYNC },
-        { REASON_CHANGED, REASON_DELETE, REASON_RESYNC, REASON_IF_USED, REASON_RESYNC,
-          REASON_RESYNC },
-        { REASON_CHANGED, REASON_DELETE, REASON_RESYNC, REASON_RESYNC, REASON_IF_MISSING,
-          REASON_RESYNC },
-        { REASON_CHANGED, REASON_DELETE, REASON_RESYNC, REASON_RESYNC, REASON_RESYNC,
-          REASON_GROUPS },
+    enum {
+        C = REASON_CHANGED,
+        D = REASON_DELETE,
+        B = REASON_BOTH_SIDES,
+        R = REASON_RESYNC,
+        U = REASON_IF_USED,
+        M = REASON_IF_MISSING,
+        G = REASON_GROUPS
+    };
+    static const int expected[KEY_REASONS][KEY_REASONS] = {
+        { C, C, C, C, C, C, C }, { C, D, D, D, D, D, D }, { C, D, B, B, B, B, B },
+        { C, D, B, R, R, B, R }, { C, D, B, R, U, B, R }, { C, D, B, B, B, M, B },
+        { C, D, B, R, R, B, G },
     };
     for (int a = 0; a < KEY_REASONS; a++)
         for (int b = 0; b < KEY_REASONS; b++)
@@ -158,7 +158,7 @@ static void two_reasons_make_a_copy(void **state) {
     name_as(set, "other", REASON_IF_MISSING);
     assert_int_equal(keyset_peek(set)->reason, REASON_IF_USED);
     struct key_entry *same = keyset_take(set), *other = keyset_take(set);
-    assert_int_equal(other->reason, REASON_RESYNC);
+    assert_int_equal(other->reason, REASON_BOTH_SIDES);
     /* In flight: what is named now is another obligation. */
     name_as(set, "same", REASON_IF_MISSING);
     assert_int_equal(same->reason, REASON_IF_USED);
@@ -168,7 +168,7 @@ static void two_reasons_make_a_copy(void **state) {
     same = keyset_take(set);
     name_as(set, "same", REASON_IF_USED);
     keyset_requeue(set, &same);
-    assert_int_equal(keyset_peek(set)->reason, REASON_RESYNC);
+    assert_int_equal(keyset_peek(set)->reason, REASON_BOTH_SIDES);
     same = keyset_take(set);
     name_as(set, "same", REASON_IF_USED);
     name_as(set, "same", REASON_GROUPS);

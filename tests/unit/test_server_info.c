@@ -220,7 +220,7 @@ static void odd_texts(void **state) {
                                        "redis_version:",
                                        "redis_version:\xff\xff.9999999999.-1",
                                        "redis_version:255.255.255\nrun_id:",
-                                       "db:keys=1\ndb-1:keys=1\ndb99999:keys=1\ndbx:keys=1" };
+                                       "db:keys=1\ndb-1:keys=1\ndb9999999999:keys=1\ndbx:keys=1" };
     int dbs[4];
     for (size_t k = 0; k < sizeof(odd) / sizeof(odd[0]); k++) {
         struct server_info i = parsed(odd[k]);

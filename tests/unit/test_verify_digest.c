@@ -10,6 +10,7 @@
 
 #include "verify/compare.h"
 #include "verify/digest.h"
+#include "verify/hyperloglog.h"
 #include "verify/sum.h"
 
 static struct digest word(const char *text) {
@@ -75,18 +76,76 @@ static void scores_are_numbers(void **state) {
     }
 }
 
-static void hyperloglog_cache_is_left_out(void **state) {
-    char a[40] = "HYLL", b[40] = "HYLL";
-    memset(b + 8, 7, 8);
-    assert_true(digest_equal(digest_of_string(bytes_of(a, 40)), digest_of_string(bytes_of(b, 40))));
+enum { DENSE_BYTES = 12304 };
+
+/* A dense HyperLogLog of no element, with this cached count; bit 63 set: out of date. */
+static struct bytes hyperloglog(char *room, uint64_t cached) {
+    memset(room, 0, DENSE_BYTES);
+    memcpy(room, "HYLL", 4);
+    for (int i = 0; i < 8; i++) room[8 + i] = (char)(cached >> (8 * i));
+    return bytes_of(room, DENSE_BYTES);
+}
+
+static bool same_string(struct bytes a, struct bytes b) {
+    return digest_equal(digest_of_string(a), digest_of_string(b));
+}
+
+static void hyperloglog_cache_is_left_out_where_it_is_right(void **state) {
+    static char a[DENSE_BYTES], b[DENSE_BYTES];
+    const uint64_t stale = UINT64_C(1) << 63;
+    assert_true(same_string(hyperloglog(a, 0), hyperloglog(b, stale)));
+    assert_true(same_string(hyperloglog(a, stale | 5), hyperloglog(b, stale | 6)));
+    /* PFCOUNT would answer this. */
+    assert_false(same_string(hyperloglog(a, 0), hyperloglog(b, 7)));
+    hyperloglog(a, stale);
+    hyperloglog(b, stale);
+    b[100] = 1;
+    assert_false(same_string(bytes_of(a, DENSE_BYTES), bytes_of(b, DENSE_BYTES)));
+    /* One register of 1 of 16384: one element. */
+    b[100] = 0;
     b[16] = 1;
-    assert_false(
-        digest_equal(digest_of_string(bytes_of(a, 40)), digest_of_string(bytes_of(b, 40))));
-    memset(b, 0, sizeof(b));
-    a[0] = b[0] = 'h';
-    a[9] = 1;
-    assert_false(
-        digest_equal(digest_of_string(bytes_of(a, 40)), digest_of_string(bytes_of(b, 40))));
+    b[15] = 0;
+    b[8] = 1;
+    assert_true(hyperloglog_cache_is_right(bytes_of(b, DENSE_BYTES)));
+    b[8] = 2;
+    assert_false(hyperloglog_cache_is_right(bytes_of(b, DENSE_BYTES)));
+}
+
+static void strings_that_only_begin_like_a_hyperloglog(void **state) {
+    static char a[DENSE_BYTES + 1], b[DENSE_BYTES + 1];
+    static const size_t lengths[] = { 16, 40, DENSE_BYTES - 1, DENSE_BYTES + 1 };
+    memcpy(a, "HYLL", 4);
+    memcpy(b, "HYLL", 4);
+    b[9] = 1;
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++)
+        assert_false(same_string(bytes_of(a, lengths[i]), bytes_of(b, lengths[i])));
+    a[4] = b[4] = 2; /* no encoding that servers know */
+    assert_false(same_string(bytes_of(a, DENSE_BYTES), bytes_of(b, DENSE_BYTES)));
+    assert_false(hyperloglog_is_valid(bytes_of("HYLL", 4)));
+}
+
+/* Sparse: runs of registers, which have to be 16384 altogether. */
+static void sparse_hyperloglogs_have_all_registers(void **state) {
+    static const struct {
+        const char *runs;
+        size_t len;
+        bool valid;
+    } forms[] = {
+        { "\x7f\xff", 2, true },      /* XZERO of 16384 */
+        { "\x7f\xfe", 2, false },     /* 16383 */
+        { "\x7f\xfe\x00", 3, true },  /* and ZERO of 1 */
+        { "\x7f\xfe\x84", 3, true },  /* and VAL 2 of 1 */
+        { "\x7f\xff\x00", 3, false }, /* one too many */
+        { "\x7f", 1, false },         /* half a run */
+        { "", 0, false },             /* none */
+        { "\x7f\xfe\x00\x7f", 4, false },
+    };
+    char room[32] = "HYLL\1";
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        memcpy(room + 16, forms[i].runs, forms[i].len);
+        bool valid = hyperloglog_is_valid(bytes_of(room, 16 + forms[i].len));
+        if (valid != forms[i].valid) fail_msg("form %zu", i);
+    }
 }
 
 static void counters_count_where_both_keep_them(void **state) {
@@ -144,6 +203,11 @@ static void kinds_of_differences(void **state) {
     assert_string_equal(difference_label(DIFFERENCE_TTL), "ttl");
     struct compare_result result = { .count = { 1, 2, 3, 4, 5 } };
     assert_int_equal(compare_result_different(&result), 15);
+    assert_false(compare_result_is_equal(&result));
+    result = (struct compare_result){ .equal = 3, .moving = 2 };
+    assert_true(compare_result_is_equal(&result));
+    result.unproved = 1;
+    assert_false(compare_result_is_equal(&result));
 }
 
 static void sets_know_what_was_added(void **state) {
@@ -176,7 +240,9 @@ int main(void) {
         cmocka_unit_test(sums_carry),
         cmocka_unit_test(chains_tell_words_apart),
         cmocka_unit_test(scores_are_numbers),
-        cmocka_unit_test(hyperloglog_cache_is_left_out),
+        cmocka_unit_test(hyperloglog_cache_is_left_out_where_it_is_right),
+        cmocka_unit_test(strings_that_only_begin_like_a_hyperloglog),
+        cmocka_unit_test(sparse_hyperloglogs_have_all_registers),
         cmocka_unit_test(counters_count_where_both_keep_them),
         cmocka_unit_test(explanations_fit),
         cmocka_unit_test(types),

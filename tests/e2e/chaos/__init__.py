@@ -3,10 +3,11 @@
     plan.py      what a seed means: topology, settings, faults and their times
     writes.py    random commands of every family
     writers.py   the threads that send them, and the one that counts up
-    watch.py     the reader of the target that never sees a counter go down
     sides.py     a deployment with a bad network before it
     job.py       the longhaul under test: started, stopped, killed, robbed of its state
     faults.py    the faults
+    deceptions.py  faults that make evidence false, and mistakes; drawn with --deceptive or --only
+    lineage.py   which servers may have lost data, by their own words
     play.py      one seed from beginning to end
 
 `python3 -m chaos --help` runs seeds by hand; `make chaos` does that too. The same seed draws the same writes and the same

@@ -20,6 +20,8 @@ def main() -> int:
     parser.add_argument("--pair", choices=PAIRS, help="source-target; default: drawn by each seed")
     parser.add_argument("--capture", choices=CAPTURES, help="default: drawn by each seed")
     parser.add_argument("--faults", type=int, default=6, help="faults of each row")
+    parser.add_argument("--deceptive", action="store_true", help="draw also faults that make evidence false, and mistakes")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=[], help="draw from these faults, by comma")
     parser.add_argument("--one-copy", action="store_true", help="copy once at the end instead of following")
     parser.add_argument("--keep-going", action="store_true", help="play the other seeds too when one fails")
     args = parser.parse_args()
@@ -35,7 +37,7 @@ def main() -> int:
 
 
 def _play(seed: int, args: argparse.Namespace) -> bool:
-    plan = draw(seed, args.pair, args.capture, args.faults)
+    plan = draw(seed, args.pair, args.capture, args.faults, args.deceptive, args.only)
     print(plan, flush=True)
     with tempfile.TemporaryDirectory(prefix="longhaul-chaos-") as directory:
         try:

@@ -1,49 +1,40 @@
-"""The faults, by the names of plan.py. Each begins, lasts, and heals itself, whatever happens in between."""
+"""The faults, by the names of plan.py. Each begins, lasts, and heals itself, whatever happens in between.
+
+Those that make evidence false, and the mistakes of operators, are in deceptions.py."""
 from __future__ import annotations
 
 import random
 import time
-from contextlib import contextmanager
-from typing import Callable, Dict, Iterator, List
+from typing import Callable, Dict, List
 
-from harness import wait
+from harness import server_faults, wait
 from harness.cluster import Cluster
 from harness.sentinel import Sentinels
-from harness.servers import Server
+from harness.servers import Fleet, Server
 from harness.wire import slot_of
 
 from .job import Job
 from .plan import Fault
 from .sides import Side
-from .writers import CounterReader, Writer
 from .writes import TAGS, tag_of
 
 LONG_NAME = 4096  # bytes of a key's name: names are what fills an output buffer
 LONG_NAMES = 4000
+EVICTED_OF = 50  # keys that a server has at least before some are evicted
 
 
 class Stage:
     """Everything that a fault can reach. The clock of the time line starts with it."""
 
-    def __init__(self, sides: Dict[str, Side], job: Job, reader: CounterReader, say: Callable[[str], None]) -> None:
-        self.sides, self.job, self.reader, self.say = sides, job, reader, say
+    def __init__(self, sides: Dict[str, Side], job: Job, fleet: Fleet, say: Callable[[str], None]) -> None:
+        self.sides, self.job, self.fleet, self.say = sides, job, fleet, say
         self.databases: tuple = (0,)
-
-    @property
-    def source(self) -> Side:
-        return self.sides["source"]
+        self.foreign: Dict[bytes, bytes] = {}  # keys of somebody else on the target
 
     def play(self, fault: Fault) -> None:
         self.say(f"{fault.name} ({fault.side})" + (f" for {fault.seconds:.1f} s" if fault.seconds else ""))
         FAULTS[fault.name](self, self.sides[fault.side], fault, random.Random(fault.seed))
         self.job.check_alive()
-
-    @contextmanager
-    def older_data(self) -> Iterator[None]:
-        """Around what makes a side come back with data of before."""
-        self.reader.forgive()
-        yield
-        self.reader.forget()
 
 
 Play = Callable[[Stage, Side, Fault, random.Random], None]
@@ -198,51 +189,47 @@ for _name, _begin, _finish in (("silence", "silence", "speak"), ("refuse", "refu
 def _restart(stage: Stage, side: Side, fault: Fault, rng: random.Random) -> None:
     """With its data as of a moment before: what was written since is lost."""
     server = rng.choice(side.primaries())
-    with stage.older_data():
-        wait.until(lambda: server.command("SAVE"), "SAVE", 20)
-        time.sleep(rng.uniform(0, 0.5))
-        server.stop()
-        time.sleep(rng.choice([0.0, 0.3]))
-        server.revive()
-        side.wait_whole()
+    wait.until(lambda: server.command("SAVE"), "SAVE", 20)
+    time.sleep(rng.uniform(0, 0.5))
+    server.stop()
+    time.sleep(rng.choice([0.0, 0.3]))
+    server.revive()
+    side.wait_whole()
 
 
 @fault("restart empty")
 def _restart_empty(stage: Stage, side: Side, fault: Fault, rng: random.Random) -> None:
     server = rng.choice(side.primaries())
-    with stage.older_data():
-        server.restart(keep=False)
-        side.wait_whole()
+    server.restart(keep=False)
+    side.wait_whole()
 
 
 @fault("primary dies")
 def _primary_dies(stage: Stage, side: Side, fault: Fault, rng: random.Random) -> None:
     """Without a warning; its replica takes over with what it has; it comes back as a replica."""
     wait.until(side.fail_over_candidates, "a primary with a replica in step", 30)
-    with stage.older_data():
-        if isinstance(side.made, Sentinels):
-            side.made.wait_replicated()
-            old = side.made.primary()
-            new = side.made.kill_primary()
-            time.sleep(fault.seconds)
-            old.revive()
-            wait.until(lambda: old.command("REPLICAOF", "127.0.0.1", new.port), "the old primary to follow", 20)
-            wait.until(lambda: old.admin().info("replication").get("master_link_status") == "up", "it to be in step", 20)
-        elif isinstance(side.made, Cluster):
-            old = rng.choice(side.fail_over_candidates())
-            side.made.kill_primary(old)
-            time.sleep(fault.seconds)
-            old.revive()
-        side.wait_whole()
+    if isinstance(side.made, Sentinels):
+        side.made.wait_replicated()
+        old = side.made.primary()
+        new = side.made.kill_primary()
+        time.sleep(fault.seconds)
+        old.revive()
+        wait.until(lambda: old.command("REPLICAOF", "127.0.0.1", new.port), "the old primary to follow", 20)
+        wait.until(lambda: old.admin().info("replication").get("master_link_status") == "up", "it to be in step", 20)
+    elif isinstance(side.made, Cluster):
+        old = rng.choice(side.fail_over_candidates())
+        side.made.kill_primary(old)
+        time.sleep(fault.seconds)
+        old.revive()
+    side.wait_whole()
 
 
 @fault("fail over in order")
 def _fail_over(stage: Stage, side: Side, fault: Fault, rng: random.Random) -> None:
     assert isinstance(side.made, Cluster)
     primary = rng.choice(wait.until(side.fail_over_candidates, "a primary with a replica in step", 30))
-    with stage.older_data():
-        side.made.fail_over(primary)
-        side.wait_whole()
+    side.made.fail_over(primary)
+    side.wait_whole()
 
 
 @fault("migrate slots")
@@ -277,7 +264,13 @@ def _out_of_memory(stage: Stage, side: Side, fault: Fault, rng: random.Random) -
 
 @fault("eviction")
 def _evict(stage: Stage, side: Side, fault: Fault, rng: random.Random) -> None:
-    """More keys than there is memory for, so that the source drops keys by its policy, or refuses writes."""
+    """On the source more keys than there is memory for, so that it drops keys by its policy, or refuses writes. On the
+    target keys that the job has copied."""
+    if side.role == "target":
+        for primary in side.primaries():
+            if int(primary.command("DBSIZE")) > EVICTED_OF:  # type: ignore[call-overload]
+                server_faults.evict(primary)
+        return
     try:
         for primary in side.primaries():
             used = int(primary.admin().info("memory")["used_memory"])

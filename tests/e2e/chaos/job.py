@@ -3,23 +3,29 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import List
+from typing import Callable, List
 
 from harness import wait
+from harness.clock import Clock
 from harness.live import LIVE_SECONDS, Live
-from harness.run import EQUAL, longhaul
+from harness.run import EQUAL, Running, longhaul
 
 from .sides import Side
 
 STANDBY_SECONDS = 20.0
+OWN_STEPS = (-5.0, -1.0, 1.0, 5.0)  # of longhaul's own wall clock
 
 
 class Job(Live):
     """A live job that goes through the bad network and is watched past it. `expected` says whether it ought to run."""
 
-    def __init__(self, source: Side, target: Side, directory: Path, options: List[str]) -> None:
-        super().__init__(source.endpoint, target.endpoint, "--job", "chaos", *options, state_dir=directory / "state0",
-                         watched=target.direct, start=False)
+    name = "chaos"
+
+    def __init__(self, source: Side, target: Side, directory: Path, options: List[str], false_clocks: bool = False) -> None:
+        self.clock = Clock(directory)
+        self.monotonic = self.clock.view("monotonic")
+        super().__init__(source.endpoint, target.endpoint, "--job", self.name, *options, state_dir=directory / "state0",
+                         watched=target.direct, start=False, env=self.clock.env if false_clocks else None)
         self.sides = source, target
         self._directory = directory
         self._options = options
@@ -61,7 +67,7 @@ class Job(Live):
         """As on another machine: what the job left in its state directory is not there."""
         self.state_dir = self._directory / f"state{self.starts}"
 
-    def hand_over(self) -> None:
+    def hand_over(self, meanwhile: Callable[[Running], None] = lambda first: None) -> None:
         """A second process of the job waits; the first is killed; the second goes on."""
         self.check_alive()
         first, self.running = self.process, None
@@ -71,6 +77,7 @@ class Job(Live):
             wait.until(lambda: not self.alive or "standby" in self.process.stderr_so_far(), "the standby to say so",
                        STANDBY_SECONDS)
             self.check_alive()
+            meanwhile(first)
         finally:
             first.__exit__()
             self.past.append(first.wait())

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 SHAPES = ("standalone", "cluster", "sentinel")
 PAIRS = tuple(f"{source}-{target}" for source in SHAPES for target in SHAPES)
@@ -11,6 +11,7 @@ CAPTURES = ("tracking", "notifications", "auto")
 POLICIES = ("noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-ttl", "volatile-lru")
 ANY = frozenset(SHAPES)
 ALONE, CLUSTER, SENTINEL = frozenset({"standalone"}), frozenset({"cluster"}), frozenset({"sentinel"})
+REPLICATED = CLUSTER | SENTINEL
 NETWORKED = ALONE | CLUSTER  # sentinels name the ports of servers: no proxy stands between
 
 
@@ -22,6 +23,7 @@ class Kind:
     shapes: frozenset = ANY
     weight: float = 1.0
     seconds: Tuple[float, float] = (0.0, 0.0)
+    deceptive: bool = False  # makes evidence false, or is a mistake of an operator: drawn only where asked for
 
 
 BOTH, SOURCE, TARGET = ("source", "target"), ("source",), ("target",)
@@ -48,6 +50,23 @@ KINDS = (
     Kind("flush", SOURCE, weight=0.8),
     Kind("swap databases", SOURCE, ALONE, weight=0.8),
     Kind("burst", SOURCE),
+    Kind("clock steps", BOTH, weight=4.0, seconds=(0.0, 3.0), deceptive=True),
+    Kind("clock of longhaul steps", SOURCE, weight=2.0, seconds=(0.0, 3.0), deceptive=True),
+    Kind("machine of longhaul is suspended", SOURCE, weight=2.0, seconds=(1.0, 4.0), deceptive=True),
+    Kind("pause", BOTH, weight=1.5, seconds=(0.5, 5.0), deceptive=True),
+    Kind("replica resynchronised", BOTH, REPLICATED, weight=3.0, deceptive=True),
+    Kind("replica promoted that was cut off", BOTH, REPLICATED, weight=2.0, seconds=(0.5, 3.0), deceptive=True),
+    Kind("policy for a moment", SOURCE, weight=2.0, seconds=(0.2, 1.5), deceptive=True),
+    Kind("statistics reset", BOTH, weight=2.0, deceptive=True),
+    Kind("notifications off", SOURCE, weight=1.5, seconds=(0.3, 2.5), deceptive=True),
+    Kind("foreign writer", TARGET, weight=1.5, seconds=(0.5, 2.0), deceptive=True),
+    Kind("second job", TARGET, deceptive=True),
+    Kind("job in the other direction", TARGET, deceptive=True),
+    Kind("eviction", TARGET, weight=1.5, deceptive=True),
+    Kind("lease lost", TARGET, weight=2.0, seconds=(0.0, 2.0), deceptive=True),
+    Kind("lease lost beside a standby", TARGET, weight=1.5, deceptive=True),
+    Kind("flush", TARGET, weight=1.5, deceptive=True),
+    Kind("flush of an unused database", BOTH, ALONE | SENTINEL, deceptive=True),
 )
 QUICK = ("kill connections", "cut", "nothing")
 
@@ -76,6 +95,11 @@ class Plan:
     options: List[str] = field(default_factory=list)
     databases: Tuple[int, ...] = (0,)
     rows: List[List[Fault]] = field(default_factory=list)
+    deceptive: bool = False
+    only: List[str] = field(default_factory=list)
+
+    def has(self, name: str, side: str = "") -> bool:
+        return any(fault.name == name and side in ("", fault.side) for row in self.rows for fault in row)
 
     @property
     def shapes(self) -> Tuple[str, str]:
@@ -89,18 +113,24 @@ class Plan:
 
     @property
     def again(self) -> str:
-        return f"make chaos SEEDS=1 FIRST={self.seed} PAIR={self.pair} CAPTURE={self.capture}"
+        return (f"make chaos SEEDS=1 FIRST={self.seed} PAIR={self.pair} CAPTURE={self.capture}"
+                + (" DECEPTIVE=1" if self.deceptive else "") + (f" ONLY='{','.join(self.only)}'" if self.only else ""))
 
 
-def draw(seed: int, pair: Optional[str] = None, capture: Optional[str] = None, faults: int = 4) -> Plan:
-    """pair and capture are drawn too where they are not given, without a change to the rest of the plan's draws."""
+def draw(seed: int, pair: Optional[str] = None, capture: Optional[str] = None, faults: int = 4, deceptive: bool = False,
+         only: Sequence[str] = ()) -> Plan:
+    """pair and capture are drawn too where they are not given, without a change to the rest of the plan's draws.
+    `deceptive` draws from all kinds of faults; `only` from the named ones."""
     rng = random.Random(seed)
     drawn_pair, drawn_capture = rng.choice(PAIRS), rng.choice(CAPTURES)
     plan = Plan(seed, pair or drawn_pair, capture or drawn_capture, rng.choice(POLICIES), rng.random() < 0.15)
     plan.options = _options(rng, plan.guarded)
     if "cluster" not in plan.shapes:
         plan.databases = (0, 1, 2, 5)
-    plan.rows = [_heavy(rng, plan.shapes, faults), _quick(rng, plan.shapes, faults)]
+    plan.deceptive, plan.only = deceptive or bool(only), list(only)
+    plan.rows = [_heavy(rng, plan.shapes, faults, plan.deceptive, only), _quick(rng, plan.shapes, faults)]
+    if plan.deceptive and plan.shapes[0] in SENTINEL and rng.random() < 0.4:  # not every primary of a cluster has a replica
+        plan.options += ["--source-read-from", "replica"]
     return plan
 
 
@@ -117,10 +147,13 @@ def _options(rng: random.Random, guarded: bool) -> List[str]:
     return options
 
 
-def _heavy(rng: random.Random, shapes: Tuple[str, str], count: int) -> List[Fault]:
+def _heavy(rng: random.Random, shapes: Tuple[str, str], count: int, deceptive: bool, only: Sequence[str]) -> List[Fault]:
     """Faults that come one after the other, each healed before the next begins."""
     possible = [(kind, side) for kind in KINDS for side in kind.sides
-                if shapes[0 if side == "source" else 1] in kind.shapes]
+                if shapes[0 if side == "source" else 1] in kind.shapes and (deceptive or not kind.deceptive)
+                and (not only or kind.name in only)]
+    if not possible:
+        return []
     chosen = rng.choices(possible, [kind.weight / len(kind.sides) for kind, _ in possible], k=count)
     return [Fault(rng.uniform(0.1, 1.0), kind.name, side, rng.uniform(*kind.seconds), rng.getrandbits(32))
             for kind, side in chosen]

@@ -74,8 +74,20 @@ class Side:
         """Those that run and hold data."""
         return self.made.servers()
 
+    def everyone(self) -> List[Server]:
+        """Those that hold data, also while they are down."""
+        if isinstance(self.made, Cluster):
+            return self.made.nodes
+        return self.made.data if isinstance(self.made, Sentinels) else [self.made]
+
     def primaries(self) -> List[Server]:
         return self.made.primaries()
+
+    def replica_of(self, primary: Server) -> Server:
+        if isinstance(self.made, Cluster):
+            return self.made.replica_of(primary)
+        assert isinstance(self.made, Sentinels)
+        return next(server for server in self.made.servers() if server is not primary)
 
     def fail_over_candidates(self) -> List[Server]:
         """Primaries that have a replica."""
@@ -97,11 +109,6 @@ class Side:
         for server in self.servers():
             for name, value in settings.items():
                 server.command("CONFIG SET", name.replace("_", "-"), value)
-
-    def restart_settings(self, **settings: str) -> None:
-        """The same, and after a restart too."""
-        for server in getattr(self.made, "nodes", None) or getattr(self.made, "data", None) or [self.made]:
-            server.options.config.update({name.replace("_", "-"): value for name, value in settings.items()})
 
 
 class Router:

@@ -1,53 +1,20 @@
 """The threads that write to the source."""
 from __future__ import annotations
 
-import math
 import random
-import threading
 import time
-from typing import Callable, List
+from typing import Callable, List, Tuple
 
 from harness.wire import WireError
 
+from .lineage import Lineage
 from .sides import Batch, Router, Side
-from .writes import PER_KIND, TAGS, Writes, tag_of
+from .worker import Worker
+from .writes import PER_KIND, TAGS, Command, Writes, tag_of
 
 GROUPS_PER_BATCH = 20
 COUNTERS = 120
 FAMILIES_OF_COUNTERS = (b"count", b"hcount")
-
-
-class Worker:
-    """A thread that repeats step() until it is told to stop. An exception in it fails the run."""
-
-    def __init__(self, name: str) -> None:
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self.problem: List[BaseException] = []
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(30)
-        assert not self._thread.is_alive(), f"{self._thread.name} does not end"
-        self.end()
-        if self.problem:
-            raise self.problem[0]
-
-    def step(self) -> None:
-        raise NotImplementedError
-
-    def end(self) -> None:
-        """Releases what step() uses."""
-
-    def _run(self) -> None:
-        try:
-            while not self._stop.is_set():
-                self.step()
-        except BaseException as problem:  # shown by stop()
-            self.problem.append(problem)
 
 
 class Writer(Worker):
@@ -66,6 +33,38 @@ class Writer(Worker):
         self._router.send(batch)
         self.batches += 1
         self._stop.wait(self._pause)
+
+    def end(self) -> None:
+        self._router.close()
+
+
+def once_key(number: int) -> bytes:
+    return b"%b:once:%d" % (tag_of(number % TAGS), number)
+
+
+class Once(Worker):
+    """Changes every key of its own once and never again: what a job missed stays wrong until the end. The keys are there
+    before the job starts."""
+
+    KEYS, BATCH, PAUSE_S = 8000, 5, 0.02
+    CHANGES: List[Callable[[bytes], Command]] = [
+        lambda key: ("SET", key, "changed"), lambda key: ("UNLINK", key), lambda key: ("APPEND", key, "more"),
+        lambda key: ("PEXPIRE", key, 600_000)]
+
+    def __init__(self, side: Side) -> None:
+        super().__init__("once")
+        self._router = Router(side)
+        self._next = 0
+
+    def load(self) -> None:
+        for first in range(0, self.KEYS, 500):
+            self._router.send([(0, [("SET", once_key(number), "first")]) for number in range(first, first + 500)])
+
+    def step(self) -> None:
+        numbers = range(self._next, self._next + self.BATCH)
+        self._router.send([(0, [self.CHANGES[number // TAGS % len(self.CHANGES)](once_key(number))]) for number in numbers])
+        self._next += self.BATCH
+        self._stop.wait(self.PAUSE_S)
 
     def end(self) -> None:
         self._router.close()
@@ -122,23 +121,16 @@ class Counter(Worker):
 
 
 class CounterReader(Worker):
-    """Reads them on the target during the whole run. A side that comes back with older data goes backwards rightly: from
-    forgive() to forget() everything may, and afterwards all numbers of before."""
+    """Reads them on the target during the whole run. A number that goes down is judged at the end: by then it is known
+    which servers had lost data before it was seen."""
 
-    def __init__(self, side: Side, newest: Callable[[], int]) -> None:
+    def __init__(self, side: Side, lineage: Lineage) -> None:
         super().__init__("reader")
         self._router = Router(side)
-        self._newest = newest
-        self._excused: float = 0
+        self._lineage = lineage
         self._seen = {name: 0 for name in counter_names()}
+        self._decreases: List[Tuple[float, int, str]] = []
         self.reads = 0
-        self.went_down: List[str] = []
-
-    def forgive(self) -> None:
-        self._excused = math.inf
-
-    def forget(self) -> None:
-        self._excused = self._newest()
 
     def step(self) -> None:
         names = list(self._seen)
@@ -151,9 +143,14 @@ class CounterReader(Worker):
     def _judge(self, name: bytes, number: int) -> None:
         self.reads += 1
         before = self._seen[name]
-        if number < before and before > self._excused:
-            self.went_down.append(f"{name.decode()} {before} -> {number} at {time.time():.3f}")
+        if number < before:
+            said = f"{name.decode()} {before} -> {number} at {time.time():.3f}"
+            self._decreases.append((time.monotonic(), before, said))
         self._seen[name] = number
+
+    @property
+    def went_down(self) -> List[str]:
+        return [said for when, before, said in self._decreases if not self._lineage.explains(when, before)]
 
     def end(self) -> None:
         self._router.close()

@@ -19,6 +19,7 @@ TREE = Path(__file__).resolve().parents[3]
 EQUAL, DIFFERENT, TROUBLE, USAGE = 0, 1, 2, 64
 BROKEN = re.compile(r".*(?:(?:Address|Leak|Memory|Thread|UndefinedBehavior)Sanitizer|: runtime error: |Assertion .* failed"
                     r"|stack smashing detected|buffer overflow detected|double free|free\(\): |malloc\(\): ).*")
+PROMPT_SECONDS = 60  # "at once" or "soon" on a machine that is busy; what it is told from takes minutes, or never ends
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 CHILDREN_SECONDS = 10.0  # for them to end after the run
 SESSION_FIELD = 3  # of /proc/PID/stat, counted behind the name

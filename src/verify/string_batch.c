@@ -1,12 +1,12 @@
-/* Many keys by one command; see compare_priv.h. Batches only prove that keys are equal: whatever is
- * not as expected is looked at again key by key, where it is judged.
+/* Many keys by one command; see compare_priv.h. Batches only prove that keys are equal: a key with any
+ * other reply is checked by itself, where it is judged.
  *
  *   strings   GETRANGE and PEXPIRETIME, key by key, on both sides; MGET for all of them while that is safe
  *   extras    EXISTS on the source, of names that the target has
  *
- * GETRANGE bounds what one reply may bring, whatever the length of the value: the bound follows the
- * lengths seen lately (batch_bound), and the window follows the bound. What fills it is read by an
- * exam, in pieces. Values are reduced to digests as they arrive and none is kept.
+ * GETRANGE bounds the length of a reply, whatever the length of the value: the bound follows the
+ * lengths seen lately, and the window follows the bound. A string that fills the bound is read by a
+ * check, in pieces. Values are reduced to digests as they arrive and none is kept.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,13 +15,7 @@
 #include "base/mem.h"
 #include "verify/compare_priv.h"
 
-enum {
-    EXISTS_BATCH = 200,
-    STRING_BATCH = 100,
-    FILLING_MAX = 64,
-    STRING_SCORE_MAX = 64,
-    WORDS_MAX = 64
-};
+enum { EXISTS_BATCH = 200, STRING_BATCH = 100, WORDS_MAX = 64 };
 
 /* --max-args counts the command's name too. */
 static size_t keys_of_one_command(const struct comparison *cmp, size_t usual) {
@@ -52,18 +46,18 @@ struct key_batch {
     unsigned due;
     uint64_t bound; /* bytes of a value that are asked for */
     size_t n;
-    bool disturbed; /* no answer to some command: all are looked at by themselves */
+    bool disturbed; /* no answer to some command: all keys are checked by themselves */
     struct batch_key keys[STRING_BATCH];
 };
 
-/* The batch does not know why; the next look at the key does. */
-static void look_alone(struct comparison *cmp, struct name *name) {
+/* The key is checked by itself. */
+static void batch_leave(struct comparison *cmp, struct name *name) {
     name->alone = true;
-    name_queue_push(&cmp->again, name);
+    name_queue_push(&cmp->retries, name);
 }
 
-static bool key_is_equal(const struct comparison *cmp, const struct batch_key *key,
-                         uint64_t bound) {
+static bool batch_key_is_equal(const struct comparison *cmp, const struct batch_key *key,
+                               uint64_t bound) {
     const struct key_view *a = &key->view[SOURCE], *b = &key->view[TARGET];
     return a->string && b->string && a->len < bound && a->len == b->len &&
            digest_equal(a->digest, b->digest) &&
@@ -71,47 +65,38 @@ static bool key_is_equal(const struct comparison *cmp, const struct batch_key *k
                            a->expiry_error_ms + b->expiry_error_ms);
 }
 
-static void key_end(struct key_batch *b, struct batch_key *key) {
+static void batch_key_end(struct key_batch *b, struct batch_key *key) {
     struct comparison *cmp = b->cmp;
     bool string = key->view[SOURCE].string;
-    int *score = &cmp->string_score;
-    *score += string ? (*score < STRING_SCORE_MAX) : -(*score > 0);
-    if (cmp->closing || !name_is_current(cmp, key->name)) {
+    estimate_saw_type(&cmp->estimate, string);
+    if (cmp->state == RUN_CLOSING || !name_is_current(cmp, key->name)) {
         free(key->name);
-    } else if (b->disturbed || !key_is_equal(cmp, key, b->bound)) {
+    } else if (b->disturbed || !batch_key_is_equal(cmp, key, b->bound)) {
         key->name->no_string = !b->disturbed && !string;
-        look_alone(cmp, key->name);
+        batch_leave(cmp, key->name);
     } else {
-        cmp->trust.small++;
-        compare_tally(cmp, key->name)->equal++;
+        cmp->estimate.trust.small++;
+        comparison_tally(cmp, key->name)->equal++;
         if (cmp->progress != NULL) cmp->progress->keys++;
         free(key->name);
     }
 }
 
-static void reply_done(struct key_batch *b) {
+static void string_batch_reply_done(struct key_batch *b) {
     if (--b->due > 0) return;
     struct window *pace = &b->cmp->pace;
-    b->cmp->n_exams -= b->n;
+    b->cmp->checks.n -= b->n;
     for (size_t i = 0; i < b->n; i++) {
         window_done(pace, i + 1 == b->n ? b : NULL);
-        key_end(b, &b->keys[i]);
+        batch_key_end(b, &b->keys[i]);
     }
     free(b);
 }
 
-uint64_t batch_bound(const struct comparison *cmp) {
-    uint64_t twice = 2 * cmp->look_bytes;
-    return twice < BATCH_BOUND_MIN   ? BATCH_BOUND_MIN
-           : twice < BATCH_BOUND_MAX ? twice
-                                     : BATCH_BOUND_MAX;
-}
-
-/* Rises at once, falls slowly. */
-void compare_saw_length(struct comparison *cmp, uint64_t len) {
-    cmp->look_bytes -= (cmp->look_bytes + 1023) / 1024;
-    if (len > cmp->look_bytes) cmp->look_bytes = len;
-    if (len >= BATCH_BOUND_MAX) cmp->trust.surprised = true;
+uint64_t string_batch_bound(const struct comparison *cmp) {
+    uint64_t twice = 2 * cmp->estimate.length;
+    if (twice < BATCH_BOUND_MIN) return BATCH_BOUND_MIN;
+    return twice < BATCH_BOUND_MAX ? twice : BATCH_BOUND_MAX;
 }
 
 static void take_value(struct link *link, struct batch_key *key, const struct resp_item *item) {
@@ -120,7 +105,7 @@ static void take_value(struct link *link, struct batch_key *key, const struct re
     view->string = true;
     view->len = item->str.len;
     view->digest = digest_of_string(item->str);
-    compare_saw_length(link->cmp, item->str.len);
+    estimate_saw_string(&link->cmp->estimate, item->str.len);
 }
 
 static void on_value(void *ctx, void *arg, const struct reply *reply) {
@@ -131,7 +116,7 @@ static void on_values(void *ctx, void *arg, const struct reply *reply) {
     struct key_batch *b = arg;
     /* One key that the user may not read refuses all: that is no news about the others. */
     if (reply->err != NULL || reply->item.type != RESP_ARRAY) {
-        b->disturbed = b->cmp->trust.surprised = true;
+        b->disturbed = b->cmp->estimate.trust.surprised = true;
         return;
     }
     struct resp_cursor c = reply->cursor;
@@ -148,11 +133,7 @@ static void on_expiry(void *ctx, void *arg, const struct reply *reply) {
         view->string = false;
         return;
     }
-    view->expiry_ms = reply->item.num < 0 ? -1 : reply->item.num;
-    if (link->cmp->side[link->side].no_pexpiretime && view->expiry_ms >= 0) {
-        view->expiry_ms += link->server_ms;
-        view->expiry_error_ms = link->clock_error_ms;
-    }
+    view->expiry_ms = link_expiry_ms(link, reply->item.num, &view->expiry_error_ms);
 }
 
 /* The last command of a batch on a connection: all before it have been answered. */
@@ -165,7 +146,7 @@ static void on_last_expiry(void *ctx, void *arg, const struct reply *reply) {
     } else if (!resp_is_error(&reply->item)) {
         link_answered(link);
     }
-    reply_done(b);
+    string_batch_reply_done(b);
 }
 
 /* ---- sending ---- */
@@ -194,7 +175,7 @@ static void send_getrange(struct key_batch *b, int side, size_t i, const struct 
     client_end_command(client, on_value, b->link[side], &b->keys[i]);
 }
 
-static void send_expiry(struct key_batch *b, int side, size_t i) {
+static void batch_send_expiry(struct key_batch *b, int side, size_t i) {
     struct client *client = b->client[side];
     struct bytes key = name_bytes(b->keys[i].name);
     bool last = i + 1 == b->n, left = b->cmp->side[side].no_pexpiretime;
@@ -225,7 +206,7 @@ static void send_keys(struct key_batch *b, int side) {
     if (at_once) send_mget(b, side);
     for (size_t i = 0; i < b->n; i++) {
         if (!at_once) send_getrange(b, side, i, &g);
-        send_expiry(b, side, i);
+        batch_send_expiry(b, side, i);
     }
 }
 
@@ -233,15 +214,16 @@ static void send_keys(struct key_batch *b, int side) {
 static struct client *client_for(const struct key_batch *b, int side) {
     const struct comparison *cmp = b->cmp;
     struct client *usual = b->link[side]->client;
-    if (!bounded_is_earned(&cmp->trust, cmp->look_bytes * cmp->pace.keys)) return usual;
+    if (!bounded_is_earned(&cmp->estimate.trust, cmp->estimate.length * cmp->pace.keys))
+        return usual;
     if (b->n >= keys_of_one_command(cmp, STRING_BATCH + 1)) return usual;
     struct client *bounded = bounded_client(b->link[side]->bounded, client_run_id(usual));
     return bounded != NULL ? bounded : usual;
 }
 
-static void batch_send(struct key_batch *b) {
+static void string_batch_send(struct key_batch *b) {
     b->due = 1;
-    b->bound = batch_bound(b->cmp);
+    b->bound = string_batch_bound(b->cmp);
     window_take(&b->cmp->pace, b);
     for (int side = 0; side < SIDES; side++) {
         if (!client_is_ready(b->link[side]->client)) {
@@ -249,53 +231,49 @@ static void batch_send(struct key_batch *b) {
             continue;
         }
         b->client[side] = client_for(b, side);
-        client_select(b->client[side],
-                      side == TARGET ? compare_db(b->cmp, TARGET, b->keys[0].name) : b->db);
+        client_select(b->client[side], comparison_db(b->cmp, side, b->db));
         send_keys(b, side);
     }
-    reply_done(b);
+    string_batch_reply_done(b);
 }
 
-void batches_flush(struct comparison *cmp) {
-    while (cmp->filling != NULL) {
-        struct key_batch *b = cmp->filling;
-        cmp->filling = b->next;
-        batch_send(b);
+void string_batches_flush(struct comparison *cmp) {
+    while (cmp->strings != NULL) {
+        struct key_batch *b = cmp->strings;
+        cmp->strings = b->next;
+        string_batch_send(b);
     }
 }
 
 /* The batch that goes where this name goes; NULL when there is none yet. */
-static struct key_batch **find_filling(struct comparison *cmp, struct link *const link[SIDES],
-                                       int db) {
-    struct key_batch **at = &cmp->filling;
+static struct key_batch **string_batch_find(struct comparison *cmp, struct link *const link[SIDES],
+                                            int db) {
+    struct key_batch **at = &cmp->strings;
     size_t n = 0;
     for (; *at != NULL; at = &(*at)->next, n++)
         if ((*at)->link[SOURCE] == link[SOURCE] && (*at)->link[TARGET] == link[TARGET] &&
             (*at)->db == db)
             return at;
-    if (n < FILLING_MAX) return at;
-    batches_flush(cmp);
-    return &cmp->filling;
+    if (n < BATCHES_FILLING_MAX) return at;
+    string_batches_flush(cmp);
+    return &cmp->strings;
 }
 
-bool batches_are_likely(const struct comparison *cmp) {
+bool string_batches_are_likely(const struct comparison *cmp) {
     const struct compare_settings *s = cmp->settings;
-    return (s->mode == COMPARE_FULL || cmp->no_scripts) && cmp->string_score >= STRING_LIKELY &&
-           s->mem_limit_bytes == 0 && s->filter->n_types == 0 && !cmp->backward;
+    return (s->mode == COMPARE_FULL || cmp->scripts_refused) &&
+           cmp->estimate.string_score >= STRING_SCORE_LIKELY && s->mem_limit_bytes == 0 &&
+           s->filter->n_types == 0 && !cmp->passes.backward;
 }
 
 static bool may_be_batched(const struct comparison *cmp, const struct name *name) {
-    return batches_are_likely(cmp) && !name->backward && !name->alone && !name->suspect;
+    return string_batches_are_likely(cmp) && !name->backward && !name->alone && !name->suspect;
 }
 
 bool string_batch_take(struct comparison *cmp, struct name *name) {
     struct link *link[SIDES];
-    if (!may_be_batched(cmp, name)) return false;
-    for (int side = 0; side < SIDES; side++) {
-        link[side] = link_route(cmp, side, name);
-        if (link[side] == NULL || !client_is_ready(link[side]->client)) return false;
-    }
-    struct key_batch **at = find_filling(cmp, link, name->db);
+    if (!may_be_batched(cmp, name) || !link_route_both(cmp, name, link)) return false;
+    struct key_batch **at = string_batch_find(cmp, link, name->db);
     struct key_batch *b = *at;
     if (b == NULL) {
         b = *at = mem_alloc(sizeof(*b));
@@ -308,10 +286,10 @@ bool string_batch_take(struct comparison *cmp, struct name *name) {
     }
     b->keys[b->n++] =
         (struct batch_key){ .name = name, .view = { { .expiry_ms = -1 }, { .expiry_ms = -1 } } };
-    cmp->n_exams++;
+    cmp->checks.n++;
     if (b->n == STRING_BATCH) {
         *at = b->next;
-        batch_send(b);
+        string_batch_send(b);
     }
     return true;
 }
@@ -323,7 +301,7 @@ struct exists_batch {
     struct name_queue names;
 };
 
-/* All of them exist, which is the rule; else each is looked at by itself. */
+/* As a rule all of them exist; otherwise each is checked by itself. */
 static void on_exists(void *ctx, void *arg, const struct reply *reply) {
     struct link *link = ctx;
     struct exists_batch *batch = arg;
@@ -331,11 +309,11 @@ static void on_exists(void *ctx, void *arg, const struct reply *reply) {
     bool counted = reply->err == NULL && reply->item.type == RESP_INTEGER;
     bool all = counted && (size_t)reply->item.num == batch->names.n;
     if (counted) link_answered(link);
-    cmp->n_exams -= batch->names.n;
+    cmp->checks.n -= batch->names.n;
     while (batch->names.head != NULL) {
         struct name *name = name_queue_pop(&batch->names);
-        if (!all && !cmp->closing) {
-            look_alone(cmp, name);
+        if (!all && cmp->state != RUN_CLOSING) {
+            batch_leave(cmp, name);
             continue;
         }
         if (cmp->progress != NULL) cmp->progress->keys++;
@@ -354,7 +332,7 @@ size_t exists_batch_start(struct comparison *cmp, struct name_queue *from, size_
     struct bytes words[EXISTS_BATCH + 1] = { BYTES_LITERAL("EXISTS") };
     size_t allowed = keys_of_one_command(cmp, EXISTS_BATCH),
            most = at_most < allowed ? at_most : allowed;
-    int db = compare_db(cmp, SOURCE, first);
+    int db = first->db;
     batch->cmp = cmp;
     while (from->head != NULL && from->head->backward && from->head->db == db &&
            batch->names.n < most) {
@@ -362,7 +340,7 @@ size_t exists_batch_start(struct comparison *cmp, struct name_queue *from, size_
         name_queue_push(&batch->names, name);
         words[batch->names.n] = name_bytes(name);
     }
-    cmp->n_exams += batch->names.n;
+    cmp->checks.n += batch->names.n;
     client_select(link->client, db);
     client_command(link->client, on_exists, link, batch, batch->names.n + 1, words);
     return batch->names.n;
