@@ -102,7 +102,8 @@ struct transfer {
     bool settles; /* stands in all->settling */
     /* NULL when it has ended: then nothing is sent any more, and what follows is void */
     struct key_entry *entry;
-    char *key_bytes; /* owned: callbacks may still read the name when the entry has been given back */
+    char *
+        key_bytes; /* owned: callbacks may still read the name when the entry has been given back */
     struct bytes key;
     int db;
     uint16_t slot;

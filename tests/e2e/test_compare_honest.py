@@ -207,7 +207,7 @@ def test_digests_hold_the_tolerance_to_the_millisecond(source: Server, target: S
 def test_a_full_standard_output(source: Server, target: Server, form: str) -> None:
     with open("/dev/full", "wb") as full:
         ended = subprocess.run([run.program(), "compare", "--output", form, source.endpoint, target.endpoint], stdout=full,
-                               stderr=subprocess.PIPE, timeout=60, check=False)
+                               stderr=subprocess.PIPE, timeout=60, check=False, env=run.clean_environment())
     assert ended.returncode == TROUBLE
     assert b"longhaul: standard output: " in ended.stderr
 
@@ -215,7 +215,7 @@ def test_a_full_standard_output(source: Server, target: Server, form: str) -> No
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_pipe_that_nobody_reads(source: Server, target: Server, form: str) -> None:
     with subprocess.Popen([run.program(), "compare", "--output", form, source.endpoint, target.endpoint],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as ended:
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=run.clean_environment()) as ended:
         assert ended.stdout and ended.stderr
         ended.stdout.close()
         said = ended.stderr.read()

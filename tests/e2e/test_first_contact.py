@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from harness import data, oracle
-from harness.run import program
+from harness.run import clean_environment, program
 from harness.servers import Server
 
 
@@ -14,7 +14,7 @@ def limited(limit: str, *args: object) -> "subprocess.CompletedProcess[str]":
     """A run of longhaul under a limit of open files, as `ulimit` takes it."""
     words = [program(), *(str(arg) for arg in args)]
     return subprocess.run(["sh", "-c", f'ulimit {limit} && exec "$@"', "sh", *words], capture_output=True, text=True,
-                          timeout=60)
+                          timeout=60, env=clean_environment())
 
 
 @pytest.mark.parametrize("files", [8, 12, 24, 40])
