@@ -40,6 +40,7 @@ struct compare_run {
     struct findings *findings;
     struct compare_state *state;
     struct compare_live *live;
+    char *scope;         /* of the keys that are compared */
     struct spool *spool; /* the findings of the first pass, to be repaired */
     struct err unwritten;
     uint64_t seed;
@@ -129,7 +130,7 @@ static struct compare_settings settings_of(struct compare_run *run) {
     s.on_unproved = on_unproved;
     s.on_taken_back = on_taken_back;
     s.ctx = run;
-    s.watermark_us = compare_live_watermark_us;
+    s.watermark = compare_live_watermark;
     s.watermark_ctx = run->live;
     return s;
 }
@@ -148,7 +149,12 @@ static bool open_sides(struct compare_run *run) {
 static bool open_records(struct compare_run *run) {
     const char *dir = run->options->state_dir, *from = run->source_endpoint.label,
                *to = run->target_endpoint.label;
-    run->live = compare_live_new(run->target, run->target_db >= 0 ? run->target_db : 0, from, to);
+    run->scope = options_scope(run->options, run->source_endpoint.db, run->target_endpoint.db);
+    const struct compare_live_settings live = { .db = run->target_db >= 0 ? run->target_db : 0,
+                                                .source_label = from,
+                                                .target_label = to,
+                                                .scope = run->scope };
+    run->live = compare_live_new(run->target, &live);
     if (dir != NULL) run->state = compare_state_open(dir, from, to, &run->error);
     return dir == NULL || run->state != NULL;
 }
@@ -342,6 +348,7 @@ static void release(struct compare_run *run) {
     spool_free(&run->spool);
     compare_state_close(&run->state);
     compare_live_free(&run->live);
+    free(run->scope);
     free(run->dbs);
     deployment_free(&run->source);
     deployment_free(&run->target);
@@ -360,6 +367,7 @@ int cmd_compare(const struct options *options) {
                                                                                 : COMPARE_FULL };
     run.loop = loop_new(&run.error);
     if (run.loop == NULL) return complain(&run.error);
+    signals_reload_on_hangup();
     signals_install(run.loop);
     if (open_files(&run) && open_sides(&run) && open_records(&run)) {
         compare_all(&run);

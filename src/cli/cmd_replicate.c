@@ -64,6 +64,7 @@ static struct compare_settings compare_settings_of(struct replicate_run *run) {
     struct compare_settings s = compare_settings_default();
     s.mode = o->compare == OPT_COMPARE_FULL ? COMPARE_FULL : COMPARE_QUICK;
     s.both_directions = false;
+    s.target_is_partial = o->mode == OPT_MODE_LIVEONLY;
     s.ttl_tolerance_ms = o->ttl_tolerance_ms;
     s.no_ttl = o->copy.no_ttl;
     s.filter = &run->filter;
@@ -244,6 +245,7 @@ int cmd_replicate(const struct options *options) {
     struct replicate_run run = { .options = options, .filter = options_filter(options) };
     run.loop = loop_new(&run.error);
     if (run.loop == NULL) return complain(&run.error);
+    signals_reload_on_hangup();
     signals_install(run.loop);
     if (open_sides(&run)) {
         err_clear(&run.error);

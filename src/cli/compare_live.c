@@ -1,6 +1,7 @@
 /* See compare_live.h. */
 #include "cli/compare_live.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,44 +18,85 @@ enum {
 
 struct compare_live {
     struct deployment *target;
-    int db;
-    const char *source_label, *target_label;
+    struct compare_live_settings settings;
     char job[RECORD_JOB_MAX]; /* empty: none known */
+    bool explains;            /* the job copies all keys that are compared */
     int64_t searched_ms;      /* 0: never */
     int64_t updated_us, changed_ms;
     struct job_record *record;
 };
 
-struct compare_live *compare_live_new(struct deployment *target, int db, const char *source_label,
-                                      const char *target_label) {
+struct compare_live *compare_live_new(struct deployment *target,
+                                      const struct compare_live_settings *settings) {
     struct compare_live *live = mem_zalloc(sizeof(*live));
-    *live = (struct compare_live){
-        .target = target, .db = db, .source_label = source_label, .target_label = target_label
-    };
+    live->target = target;
+    live->settings = *settings;
     live->record = mem_zalloc(sizeof(*live->record));
+    record_init(live->record);
     return live;
 }
 
-static void consider(void *ctx, const struct job_record *record, bool lease_held) {
+/* ---- does the job copy the keys that are compared? ---- */
+
+/* Members of a scope that leave keys out. */
+static const char *const scope_filters[] = { "key-exclude", "key-include", "key-pattern",
+                                             "key-type",    "mem-limit",   "slots" };
+
+static bool scope_covers_databases(const json_t *job, const json_t *compared) {
+    const char *copied = json_string_value(json_object_get(job, "databases"));
+    const char *wanted = json_string_value(json_object_get(compared, "databases"));
+    if (copied == NULL || wanted == NULL) return false;
+    return strcmp(copied, "all") == 0 || strcmp(copied, wanted) == 0;
+}
+
+static bool scope_covers(const json_t *job, const json_t *compared) {
+    for (size_t i = 0; i < sizeof(scope_filters) / sizeof(scope_filters[0]); i++) {
+        const json_t *filter = json_object_get(job, scope_filters[i]);
+        if (filter != NULL && !json_equal(filter, json_object_get(compared, scope_filters[i])))
+            return false;
+    }
+    return scope_covers_databases(job, compared);
+}
+
+/* A record without a scope is of an older version: it does not say which keys the job copies. */
+static bool job_explains(const struct compare_live *live, const struct job_record *record) {
+    if (record->scope == NULL || live->settings.scope == NULL) return false;
+    json_t *job = json_loads(record->scope, 0, NULL);
+    json_t *compared = json_loads(live->settings.scope, 0, NULL);
+    bool covers = job != NULL && compared != NULL && scope_covers(job, compared);
+    json_decref(job);
+    json_decref(compared);
+    return covers;
+}
+
+/* ---- the job ---- */
+
+static void compare_live_consider(void *ctx, const struct job_record *record, bool lease_held) {
     struct compare_live *live = ctx;
-    bool ours = strcmp(record->source, live->source_label) == 0 &&
-                strcmp(record->target, live->target_label) == 0;
+    bool ours = strcmp(record->source, live->settings.source_label) == 0 &&
+                strcmp(record->target, live->settings.target_label) == 0;
     if (!ours || !lease_held || live->job[0] != '\0') return;
     memcpy(live->job, record->job, sizeof(live->job));
     live->updated_us = 0;
-    log_info("target",
-             "live job %s runs; keys that differ are looked at again when it has passed them",
-             live->job);
+    live->explains = job_explains(live, record);
+    log_info(
+        "target",
+        "live job %s runs; keys that differ are checked again when its watermark has passed them",
+        live->job);
+    if (!live->explains)
+        log_info("target",
+                 "live job %s does not copy all keys that are compared: it explains no changes",
+                 live->job);
 }
 
-static void search(struct compare_live *live, int64_t now_ms) {
+static void compare_live_search(struct compare_live *live, int64_t now_ms) {
     struct err ignored; /* a target in trouble is found by the comparison itself */
     if (live->searched_ms != 0 && now_ms - live->searched_ms < SEARCH_PAUSE_MS) return;
     live->searched_ms = now_ms;
-    keeper_read_all(live->target, live->db, consider, live, &ignored);
+    keeper_read_all(live->target, live->settings.db, compare_live_consider, live, &ignored);
 }
 
-/* By this machine's clock alone: the job's may be another. */
+/* By the clock of this machine alone: the job may run on another one. */
 static bool is_silent(struct compare_live *live, int64_t now_ms) {
     if (live->record->updated_us != live->updated_us) {
         live->updated_us = live->record->updated_us;
@@ -63,17 +105,19 @@ static bool is_silent(struct compare_live *live, int64_t now_ms) {
     return now_ms - live->changed_ms > SILENT_MS;
 }
 
-int64_t compare_live_watermark_us(void *ctx) {
+struct compare_watermark compare_live_watermark(void *ctx) {
     struct compare_live *live = ctx;
     struct err ignored;
     int64_t now_ms = clock_mono_ms();
     bool found = false;
-    if (live->job[0] == '\0') search(live, now_ms);
-    if (live->job[0] == '\0') return 0;
-    bool ok = keeper_read(live->target, live->db, live->job, live->record, &found, &ignored);
-    if (ok && found && !is_silent(live, now_ms)) return live->record->watermark_us;
+    if (live->job[0] == '\0') compare_live_search(live, now_ms);
+    if (live->job[0] == '\0') return (struct compare_watermark){ 0 };
+    bool ok =
+        keeper_read(live->target, live->settings.db, live->job, live->record, &found, &ignored);
+    if (ok && found && !is_silent(live, now_ms))
+        return (struct compare_watermark){ live->record->watermark_us, live->explains };
     live->job[0] = '\0';
-    return 0;
+    return (struct compare_watermark){ 0 };
 }
 
 void compare_live_free(struct compare_live **live) {

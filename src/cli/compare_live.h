@@ -1,22 +1,27 @@
-/* Is a live job of longhaul running between the two sides that are compared, and how far is it? Its
- * record lies on the target (store/keeper.h); the job is known by the labels of its endpoints.
+/* The watermark of a live job of longhaul that runs between the two sides that are compared. The job's
+ * record is on the target (store/record.h); the job is known by the labels of its endpoints.
  */
 #ifndef LONGHAUL_CLI_COMPARE_LIVE_H
 #define LONGHAUL_CLI_COMPARE_LIVE_H
 
-#include <stdint.h>
-
 #include "server/deployment.h"
+#include "verify/compare.h"
 
 struct compare_live;
 
-/* target is borrowed; db: where the job keeps its record. */
-struct compare_live *compare_live_new(struct deployment *target, int db, const char *source_label,
-                                      const char *target_label);
-/* Every write that the source acknowledged before this moment (wall clock, microseconds) is on the
- * target; 0: no job runs, or it has stopped saying so. ctx is the struct compare_live. Waits for
- * the target: not from within callbacks. */
-int64_t compare_live_watermark_us(void *ctx);
+struct compare_live_settings {
+    int db; /* of the target, where the job keeps its record */
+    const char *source_label, *target_label;
+    /* of the keys that are compared, as options_scope() writes it for a job */
+    const char *scope;
+};
+
+/* Borrows target and all of the settings. */
+struct compare_live *compare_live_new(struct deployment *target,
+                                      const struct compare_live_settings *settings);
+/* For compare_settings.watermark; ctx is the struct compare_live. 0 when no job runs, or when the
+ * job has stopped updating its record. Waits for the target: not from within callbacks. */
+struct compare_watermark compare_live_watermark(void *ctx);
 /* Leaves NULL. */
 void compare_live_free(struct compare_live **live);
 

@@ -23,6 +23,7 @@
 #include "resp/reader.h"
 #include "resp/writer.h"
 #include "server/address.h"
+#include "server/credentials.h"
 
 struct client;
 
@@ -38,10 +39,13 @@ struct client_settings {
     struct tls *tls;         /* borrowed; NULL: plain */
     const char *server_name; /* TLS name; NULL: the host. Borrowed. */
     const char *user, *pass; /* borrowed for the client's life; NULL: none */
-    int db;                  /* selected after the handshake */
-    int protocol;            /* 2 or 3; 3 sends HELLO 3 */
-    bool readonly;           /* READONLY, to read from replicas of a cluster */
-    bool no_touch;           /* CLIENT NO-TOUCH ON where the server has it */
+    /* borrowed for the client's life; NULL: user, pass and tls of above. Otherwise they come from
+     * here for each connection, and a refused login has their files read again. */
+    struct credentials *credentials;
+    int db;        /* selected after the handshake */
+    int protocol;  /* 2 or 3; 3 sends HELLO 3 */
+    bool readonly; /* READONLY, to read from replicas of a cluster */
+    bool no_touch; /* CLIENT NO-TOUCH ON where the server has it */
     bool fence; /* for writers: what a lost connection still had under way is made sure never to be
                               * executed after the new one's commands, by CLIENT KILL of the old one */
     bool identify; /* INFO is asked for the run_id; see client_run_id() */

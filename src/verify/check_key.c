@@ -67,15 +67,14 @@ static void check_reply_done(struct check *check) {
 
 /* ---- replies that are no answers ---- */
 
+/* reply is the error; NULL when it is not at hand: then the next attempt brings it. */
 static void check_redirected(struct link *link, struct check *check, const struct err *err,
-                             struct bytes text) {
-    struct comparison *cmp = link->cmp;
+                             const struct resp_item *reply) {
+    struct redirect redirect;
     check->name->ask[link->side] = NULL;
-    if (err->code == ERR_ASK) {
-        check->name->ask[link->side] = link_to(cmp, link->side, text, link);
-    } else {
-        sight_want(cmp->side[link->side].sight);
-    }
+    if (err->code == ERR_MOVED) sight_want(link->cmp->side[link->side].sight);
+    if (reply != NULL && client_redirect(link->client, reply, &redirect) && redirect.ask)
+        check->name->ask[link->side] = link_to(link->cmp, link->side, &redirect.address);
 }
 
 static void check_keep_refusal(struct link *link, struct check *check, const struct err *err) {
@@ -85,14 +84,14 @@ static void check_keep_refusal(struct link *link, struct check *check, const str
     snprintf(check->refusal, size, "%s: %s", link->side == SOURCE ? "source" : "target", err->text);
 }
 
-/* text is the error reply; empty when it is not at hand: then the next attempt brings it. */
+/* reply as for check_redirected(). */
 static void check_refused(struct link *link, struct check *check, const struct err *err,
-                          struct bytes text) {
+                          const struct resp_item *reply) {
     check->failed = true;
     check->failure = err->code;
     switch (err_class_of(err->code)) {
     case ERR_CLASS_THERE:
-        check_redirected(link, check, err, text);
+        check_redirected(link, check, err, reply);
         link_troubled(link, err);
         break;
     case ERR_CLASS_HERE:
@@ -134,7 +133,7 @@ static bool check_answered(struct link *link, struct check *check, const struct 
     }
     struct err err;
     client_reply_error(link->client, &reply->item, &err);
-    check_refused(link, check, &err, reply->item.str);
+    check_refused(link, check, &err, &reply->item);
     return false;
 }
 
@@ -267,7 +266,7 @@ static void on_sum(void *ctx, void *arg, const struct value_sum *value, const st
     struct check *check = arg;
     struct view *view = &check->view[link->side];
     if (err != NULL) {
-        check_refused(link, check, err, bytes_of("", 0));
+        check_refused(link, check, err, NULL);
     } else {
         link_answered(link);
         view->sum = mem_alloc(sizeof(*view->sum));

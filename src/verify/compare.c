@@ -81,8 +81,8 @@ static void feed_retries(struct comparison *cmp, int64_t now_ms) {
 /* Beside a live job a difference means something once the target has every write that the source had
  * when the key was read. */
 static bool suspect_is_due(const struct comparison *cmp, const struct name *name, int64_t now_ms) {
-    if (cmp->watermark_us == 0) return name->due_ms <= now_ms;
-    return cmp->watermark_us > name->read_us || name->due_ms + WATERMARK_WAIT_MS <= now_ms;
+    if (cmp->watermark.us == 0) return name->due_ms <= now_ms;
+    return cmp->watermark.us > name->read_us || name->due_ms + WATERMARK_WAIT_MS <= now_ms;
 }
 
 /* Not from within callbacks. */
@@ -90,8 +90,8 @@ static void ask_watermark(struct comparison *cmp) {
     const struct compare_settings *s = cmp->settings;
     int64_t now_ms = clock_mono_ms();
     bool due = cmp->watermark_asked_ms == 0 || now_ms - cmp->watermark_asked_ms >= WATERMARK_ASK_MS;
-    if (s->watermark_us == NULL || cmp->suspects.n == 0 || !due) return;
-    cmp->watermark_us = s->watermark_us(s->watermark_ctx);
+    if (s->watermark == NULL || cmp->suspects.n == 0 || !due) return;
+    cmp->watermark = s->watermark(s->watermark_ctx);
     cmp->watermark_asked_ms = clock_mono_ms();
 }
 
@@ -99,7 +99,7 @@ static void feed_suspects(struct comparison *cmp, int64_t now_ms) {
     while (cmp->suspects.head != NULL && suspect_is_due(cmp, cmp->suspects.head, now_ms) &&
            has_place(cmp)) {
         struct name *name = name_queue_pop(&cmp->suspects);
-        name->watermark_passed = cmp->watermark_us > name->read_us;
+        name->watermark_passed = cmp->watermark.explains && cmp->watermark.us > name->read_us;
         feed(cmp, name);
     }
 }
@@ -153,7 +153,7 @@ static int64_t wait_ms(const struct comparison *cmp) {
     int64_t wait = ROUND_MS;
     if (cmp->passes.names_left && cmp->fresh.n == 0) wait = 1;
     if (cmp->retries.n > 0 || (cmp->settings->rate > 0 && cmp->fresh.n > 0)) wait = RETRY_ROUND_MS;
-    if (suspect != NULL && cmp->watermark_us == 0 && suspect->due_ms - clock_mono_ms() < wait)
+    if (suspect != NULL && cmp->watermark.us == 0 && suspect->due_ms - clock_mono_ms() < wait)
         wait = suspect->due_ms - clock_mono_ms();
     return wait < 1 ? 1 : wait;
 }

@@ -69,6 +69,15 @@ struct compare_names {
     void *ctx;
 };
 
+/* The watermark of a live job between both sides. */
+struct compare_watermark {
+    /* every write that the source acknowledged before this moment (wall clock) is on the target; 0:
+     * no such job runs */
+    int64_t us;
+    /* The job copies all keys that are compared: keys that change on both sides are its work. */
+    bool explains;
+};
+
 struct compare_settings {
     enum compare_mode mode;
     bool both_directions; /* also look for keys that only the target has */
@@ -109,11 +118,10 @@ struct compare_settings {
     void (*on_taken_back)(void *ctx, const struct slot_set *slots, bool backward);
     void *ctx;
 
-    /* The watermark of a live job between both sides: every write that the source acknowledged
-     * before this moment (wall clock, microseconds) is on the target. 0: no such job runs. The call
-     * may wait, and run the loop. Keys that differ are then checked again when the watermark has
-     * passed the moment they were read at, whatever interval_ms is. May be NULL. */
-    int64_t (*watermark_us)(void *ctx);
+    /* Asked while keys wait for their next check; may wait, and run the loop. Keys that differ are
+     * checked again when the watermark has passed the moment they were read at, whatever interval_ms
+     * is. May be NULL. */
+    struct compare_watermark (*watermark)(void *ctx);
     void *watermark_ctx;
 };
 

@@ -97,7 +97,7 @@ struct name {
     bool has_before;             /* it was checked as a suspect: before[] is set */
     struct digest before[SIDES]; /* each side's value, type and expiry at the last check */
     int64_t read_us;             /* wall clock of the last check */
-    /* when it is checked again, the live job's watermark has passed read_us */
+    /* when it is checked again, the watermark of a live job that copies it has passed read_us */
     bool watermark_passed;
     bool alone;     /* not in a batch: its batch had an unexpected reply */
     bool no_string; /* a batch found no string */
@@ -232,10 +232,10 @@ struct comparison {
     struct digest_set *unreadable; /* keys that were found unreadable from the source's scan */
     struct key_batch *strings;     /* batches that are not sent yet */
     struct remote_batch *digests;
-    size_t digest_keys;   /* of a batch: as many as a script does at once */
-    bool scripts_refused; /* as if --digest were not given */
-    char salt[20];        /* of digests made by scripts */
-    int64_t watermark_us; /* of a live job between both sides; 0: none */
+    size_t digest_keys;                 /* of a batch: as many as a script does at once */
+    bool scripts_refused;               /* as if --digest were not given */
+    char salt[20];                      /* of digests made by scripts */
+    struct compare_watermark watermark; /* of a live job between both sides */
     int64_t watermark_asked_ms;
     struct window pace;  /* how fast keys are done */
     double credit;       /* of keys that the rate allows now */
@@ -308,8 +308,9 @@ void links_close(struct comparison *cmp);
 struct link *link_route(struct comparison *cmp, int side, struct name *name);
 /* The links of a key to both sides; false when one of them is not ready. */
 bool link_route_both(struct comparison *cmp, struct name *name, struct link *links[SIDES]);
-/* The link to the node that an ASK reply names; NULL when its address cannot be used. */
-struct link *link_to(struct comparison *cmp, int side, struct bytes asked, const struct link *from);
+/* The link to a node that an ASK reply names, opened if need be; NULL when a broken server names ever
+ * new ones. */
+struct link *link_to(struct comparison *cmp, int side, const struct address *address);
 /* The link to the node with this address; NULL when there is none. */
 struct link *link_find(const struct comparison *cmp, int side, const struct address *address);
 /* Once per round, outside of callbacks: refreshes topologies and finds outages. */

@@ -11,7 +11,8 @@ enum {
     DOWN_REFRESH_MS = 1000,
     LOOK_AFTER_MS = 100,
     NOTE_AFTER_MS = 1000,
-    LINKS_MAX = 65536,
+    /* a side has at most so many nodes, and as many again that redirects name */
+    LINKS_MAX = 2 * TOPOLOGY_NODES_MAX,
     LINKS_WAIT_MS = 2000,
     LINKS_ROUND_MS = 10,
     /* a node that has not answered "later" for this long is in no trouble */
@@ -174,15 +175,8 @@ bool link_route_both(struct comparison *cmp, struct name *name, struct link *lin
     return true;
 }
 
-/* "ASK 3999 127.0.0.1:6381", as an error's text. */
-struct link *link_to(struct comparison *cmp, int side, struct bytes asked,
-                     const struct link *from) {
-    struct address address;
-    bytes_split(&asked, ' ');
-    bytes_split(&asked, ' ');
-    if (!address_parse(&address, bytes_split(&asked, ' '), client_address(from->client)))
-        return NULL;
-    return link_open(cmp, side, &address);
+struct link *link_to(struct comparison *cmp, int side, const struct address *address) {
+    return link_open(cmp, side, address);
 }
 
 void link_troubled(struct link *link, const struct err *err) {

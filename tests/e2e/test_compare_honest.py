@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import threading
@@ -12,7 +13,7 @@ from typing import Any, Iterator, List, Tuple
 
 import pytest
 from harness import data, run, wait
-from harness.run import DIFFERENT, EQUAL, TROUBLE, Running, longhaul
+from harness.run import DIFFERENT, EQUAL, TROUBLE, Result, Running, longhaul
 from harness.servers import Fleet, Options, Server
 from test_compare import assert_equal, compare, compare_args, found
 from test_compare_live import Job, state_key
@@ -124,21 +125,44 @@ def test_a_repair_does_not_make_them_proved(source: Server, target: Server) -> N
     assert result.json["compare"]["not_proved"] > 0 and target.command("GET", "missing") == b"1"
 
 
-@BY_MODE
-def test_a_live_job_explains_keys_that_change(source: Server, target: Server, options: Tuple[str, ...]) -> None:
-    """Its watermark has passed every reading, so a key that still differs is on its way."""
-    job = Job(source, target, state_key())
+def compare_beside_a_job(source: Server, target: Server, scope: str, *options: str) -> Result:
+    """While two applications write; the job's watermark passes every reading at once."""
+    job = Job(source, target, state_key(), scope)
     job.say(time.time())
     with two_applications(source, target):
         with Running(compare_args(source, target, *options, "--rounds", "2", "--verbose")) as running:
             while running.alive:
                 job.say(time.time())
                 time.sleep(0.05)
-            result = running.wait()
+            return running.wait()
+
+
+@BY_MODE
+@pytest.mark.parametrize("scope", ['{"databases":"0","mode":"live"}', '{"databases":"all","mode":"live"}',
+                                   '{"databases":"0","mode":"live","no-ttl":true}'])
+def test_a_live_job_explains_keys_that_change(source: Server, target: Server, options: Tuple[str, ...],
+                                              scope: str) -> None:
+    """Its watermark has passed every reading, so a key that still differs is on its way."""
+    result = compare_beside_a_job(source, target, scope, *options)
     counts = result.json["compare"]
     assert counts["moving"] > 0 and counts["not_proved"] == 0
     # A key that one side did not write between two checks, on a starved machine, is different.
     assert result.status == (DIFFERENT if found(result) else EQUAL)
+
+
+@pytest.mark.parametrize("scope", ["", '{"databases":"1"}', '{"databases":"0","key-pattern":"moving:*"}',
+                                   '{"databases":"0","slots":"0-100"}', '{"databases":"0","key-type":["string"]}',
+                                   '{"databases":"0","mem-limit":1000}', '{"databases":"0","key-exclude":["x"]}'])
+def test_a_job_about_other_keys_explains_nothing(source: Server, target: Server, scope: str) -> None:
+    result = compare_beside_a_job(source, target, scope).expect(DIFFERENT)
+    counts = result.json["compare"]
+    assert counts["not_proved"] == counts["moving"] > 0 and "explains no changes" in result.stderr
+
+
+def test_a_job_with_the_same_filter_explains_within_it(source: Server, target: Server) -> None:
+    scope = '{"databases":"0","key-pattern":"moving:*"}'
+    counts = compare_beside_a_job(source, target, scope, "--key-pattern", "moving:*").json["compare"]
+    assert counts["moving"] > 0 and counts["not_proved"] == 0
 
 
 # ---- a side that loses keys meanwhile ----
@@ -203,11 +227,14 @@ def test_digests_hold_the_tolerance_to_the_millisecond(source: Server, target: S
 # ---- a result that nobody can read ----
 
 
+PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("LONGHAUL_")}
+
+
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_full_standard_output(source: Server, target: Server, form: str) -> None:
     with open("/dev/full", "wb") as full:
         ended = subprocess.run([run.program(), "compare", "--output", form, source.endpoint, target.endpoint], stdout=full,
-                               stderr=subprocess.PIPE, timeout=60, check=False, env=run.clean_environment())
+                               stderr=subprocess.PIPE, timeout=60, check=False, env=PLAIN)
     assert ended.returncode == TROUBLE
     assert b"longhaul: standard output: " in ended.stderr
 
@@ -215,7 +242,7 @@ def test_a_full_standard_output(source: Server, target: Server, form: str) -> No
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_pipe_that_nobody_reads(source: Server, target: Server, form: str) -> None:
     with subprocess.Popen([run.program(), "compare", "--output", form, source.endpoint, target.endpoint],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=run.clean_environment()) as ended:
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=PLAIN) as ended:
         assert ended.stdout and ended.stderr
         ended.stdout.close()
         said = ended.stderr.read()

@@ -28,11 +28,13 @@ def state_key() -> str:
 class Job:
     """What a live job keeps on the target."""
 
-    def __init__(self, source: Server, target: Server, key: str) -> None:
+    def __init__(self, source: Server, target: Server, key: str, scope: str = "") -> None:
         self._target, self._key = target, key
         self._record: Dict[str, Any] = {
             "job": "job", "source": source.endpoint, "target": target.endpoint, "settings": "", "phase": "live",
             "owner": "test", "copied_once": True, "epoch": 1, "nodes": [], "gaps": [], "holds": []}
+        if scope:
+            self._record["scope"] = scope
         target.command("SET", LEASE, "1 test", "PX", 60_000)
 
     def say(self, watermark: float) -> None:
