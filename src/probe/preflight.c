@@ -1,6 +1,6 @@
 /* See preflight.h. The probes name a key that nobody has, and write nothing: RESTORE is given a
- * payload that cannot be accepted, SET an expiry that is no number; what comes back tells whether
- * the command itself is allowed. */
+ * payload that cannot be accepted, SET an expiry that is no number. The reply tells whether the
+ * command itself is allowed. */
 #include "probe/preflight.h"
 
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/slot.h"
-#include "probe/accept_probe.h"
+#include "probe/restore.h"
 #include "probe/sides.h"
 
 enum { PROBE_KEY_MAX = 64, PROBE_TRIES = 1000 * 1000 };
@@ -68,7 +68,7 @@ bool preflight_databases(struct deployment *source, bool all, const int *asked, 
 
 /* ---- probes ---- */
 
-/* What is asked for at the same time: one round trip for all. */
+/* Commands that are tried at the same time: one round trip for all. */
 enum source_question {
     ASK_SCAN,
     ASK_GET,
@@ -100,7 +100,7 @@ struct probe {
     size_t n_dbs;
     struct call *calls[QUESTIONS_MAX];
     struct answer answers[QUESTIONS_MAX];
-    struct accept_probe *accept;
+    struct restore_probe *accept;
 };
 
 static void probe_add_client(struct probe *p, const struct topology *t, int node) {
@@ -150,7 +150,8 @@ static void probe_end(struct probe *p, bool ok) {
         if (ok) deployment_call_close(p->side, &p->clients[i]);
         client_close(&p->clients[i]);
     }
-    accept_probe_free(&p->accept);
+    if (p->side != NULL) loop_settle(deployment_loop(p->side)); /* answers that are still due */
+    restore_probe_free(&p->accept);
     free(p->selects);
     free(p->clients);
 }
@@ -230,7 +231,7 @@ static void ask_target(struct probe *p) {
         BYTES_LITERAL("x"));
     ASK(p, TRY_FIELDS, BYTES_LITERAL("HPEXPIREAT"), key, BYTES_LITERAL("1"),
         BYTES_LITERAL("FIELDS"), BYTES_LITERAL("1"), BYTES_LITERAL("x"));
-    p->accept = accept_probe_start(p->clients[p->one], p->key, deployment_info(p->side));
+    p->accept = restore_probe_start(p->clients[p->one], p->key, deployment_info(p->side));
 }
 
 static bool take_answer(struct probe *p, int question, struct err *err) {
@@ -296,11 +297,11 @@ static bool take_target(struct probe *p, struct copy_abilities *can, struct err 
     can->target_spans_slots = !deployment_is_cluster(p->side);
     can->dump = can->dump && !answers[TRY_RESTORE].refused;
     return answers[TRY_RESTORE].refused ||
-           accept_probe_finish(deployment_loop(p->side), p->accept,
-                               deployment_reply_timeout_ms(p->side), &can->accept, err);
+           restore_probe_finish(deployment_loop(p->side), p->accept,
+                                deployment_reply_timeout_ms(p->side), &can->accept, err);
 }
 
-/* ---- what cannot end well ---- */
+/* ---- both sides ---- */
 
 static bool check_target_slots(struct deployment *target, struct err *err) {
     struct topology *t = deployment_topology(target);
@@ -343,6 +344,8 @@ static bool check_both(struct deployment *source, struct deployment *target, con
     struct probe s = { 0 }, t = { 0 };
     bool other = preflight_other_database(source, dbs, n_dbs, target_db);
     if (!sides_check(source, target, other, err)) return false;
+    if (!dry_run && (!sides_check_target_role(target, err) || !check_target_slots(target, err)))
+        return false;
     const int *to = target_db >= 0 ? &target_db : dbs;
     size_t n_to = target_db >= 0 ? 1 : n_dbs;
     bool ok = probe_begin(&s, source, dbs, n_dbs, err);
@@ -356,8 +359,6 @@ static bool check_both(struct deployment *source, struct deployment *target, con
 bool preflight_check(struct deployment *source, struct deployment *target, const int *dbs,
                      size_t n_dbs, int target_db, bool dry_run, struct copy_abilities *can,
                      struct err *err) {
-    if (!dry_run && (!sides_check_target_role(target, err) || !check_target_slots(target, err)))
-        return false;
     can->same_listpacks = writes_short_listpacks(source) == writes_short_listpacks(target);
     struct err last;
     for (int tries = 0; !check_both(source, target, dbs, n_dbs, target_db, dry_run, can, &last);) {

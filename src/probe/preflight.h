@@ -1,5 +1,4 @@
-/* What is found out by trying before a copy starts, so that what cannot work is said at once and in
- * one line. */
+/* Probes before a copy starts, so that a copy that cannot work is refused at once, in one line. */
 #ifndef LONGHAUL_PROBE_PREFLIGHT_H
 #define LONGHAUL_PROBE_PREFLIGHT_H
 
