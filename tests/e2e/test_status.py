@@ -46,7 +46,8 @@ def write(server: Server, *, lease: bool = True, slot: int = 0, **fields: Any) -
     return made
 
 
-HOLD = {"place": "database 0", "deletions": 1200, "seen": 1300, "why": "the source came back empty"}
+HOLD = {"id": "7-1", "place": "database 0", "cause": "sweep", "deletions": 1200, "seen": 1300, "since_us": 5,
+        "why": "the source came back empty"}
 GAP = {"place": "10.0.0.1:6379", "since_us": 1_700_000_000_123_456, "why": "the connection broke"}
 
 
@@ -140,8 +141,9 @@ def test_resume(target: Server) -> None:
     assert "holds no deletions" in said and target.command("EXISTS", order) == 0
     assert "no job no in" in longhaul("resume", target.endpoint, "--job", "no").expect(TROUBLE).stderr
     said = longhaul("resume", target.endpoint).expect(EQUAL).stdout
-    assert "job orders may delete what it holds" in said and "1,200 keys" in said
-    assert target.command("GET", order).startswith(b"release ")
+    assert "job orders may delete what it holds" in said and "hold 7-1, database 0: 1,200 keys" in said
+    given, = target.command("LRANGE", order, 0, -1)
+    assert json.loads(given)["kind"] == "release" and json.loads(given)["hold"] == "7-1"
     assert 0 < target.command("TTL", order) <= 24 * 3600
     write(target, job="quiet", holds=[HOLD])
     assert "name one of" in longhaul("resume", target.endpoint).expect(TROUBLE).stderr
