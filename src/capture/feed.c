@@ -12,6 +12,9 @@
 #include "capture/barrier.h"
 #include "capture/flags.h"
 
+/* Longest push; servers disconnect a subscriber at 32 MB by default. */
+enum { FEED_PUSH_MAX = 512 * 1024 * 1024 };
+
 enum {
     FEED_PRIMARY_RETRY_MS = 50,
     FEED_FEEDER_RETRY_MS = 250,
@@ -472,6 +475,7 @@ struct feed *feed_start(struct loop *loop, const struct feed_settings *settings,
     f->settings.client.protocol = settings->resp2 ? 2 : 3;
     f->settings.client.subscriber = true;
     f->settings.client.reconnect = true;
+    f->settings.client.reply_bytes_max = FEED_PUSH_MAX;
     f->settings.client.fence = false;
     f->events = *events;
     f->ctx = ctx;

@@ -8,7 +8,10 @@
 #include "base/mem.h"
 #include "server/info.h"
 
-enum { SCAN_RETRY_MS = 100 };
+enum {
+    SCAN_RETRY_MS = 100,
+    SCAN_PAGE_MAX = 512 * 1024 * 1024, /* bytes of one page of names */
+};
 
 struct scan {
     struct loop *loop;
@@ -180,6 +183,7 @@ struct scan *scan_start(struct loop *loop, const struct scan_settings *settings,
     s->settings = *settings;
     s->settings.client.db = settings->db;
     s->settings.client.reconnect = true;
+    s->settings.client.reply_bytes_max = SCAN_PAGE_MAX;
     s->events = *events;
     s->ctx = ctx;
     s->started = settings->cursor != NULL && settings->cursor[0] != '\0';

@@ -188,16 +188,29 @@ static void test_tables(void **state) {
     state_close(&s);
 }
 
-static void test_release(void **state) {
+static void test_orders(void **state) {
     bool found;
     struct err err;
-    assert_false(state_order_release(dir, &err));
+    struct order first, second, order;
+    order_make_release(&first, "hold-1");
+    order_make_release(&second, "hold-2");
+    assert_string_not_equal(first.id, second.id);
+    assert_false(state_give_order(dir, &first, &err));
     struct state *s = open_it(&found, NULL);
-    assert_false(state_take_release(s));
-    assert_true(state_order_release(dir, &err));
-    assert_true(state_order_release(dir, &err));
-    assert_true(state_take_release(s));
-    assert_false(state_take_release(s));
+    assert_false(state_next_order(s, &order));
+    assert_true(state_give_order(dir, &first, &err));
+    assert_true(state_give_order(dir, &first, &err)); /* once, as it has one id */
+    assert_true(state_next_order(s, &order));
+    assert_string_equal(order.id, first.id);
+    assert_string_equal(order.hold, "hold-1");
+    /* Given between reading the former one and removing it. */
+    assert_true(state_give_order(dir, &second, &err));
+    assert_true(state_remove_order(s, first.id, &err));
+    assert_true(state_next_order(s, &order));
+    assert_string_equal(order.id, second.id);
+    assert_string_equal(order.hold, "hold-2");
+    assert_true(state_remove_order(s, second.id, &err));
+    assert_false(state_next_order(s, &order));
     state_close(&s);
 }
 
@@ -219,7 +232,9 @@ static void test_not_writable(void **state) {
         if (strstr(err.text, "cannot be opened for writing: Permission denied") == NULL) _exit(4);
         if (!state_read(dir, &kept, &locked, &err) || locked || strcmp(kept.job, "orders") != 0)
             _exit(5);
-        if (state_order_release(dir, &err)) _exit(6);
+        struct order order;
+        order_make_release(&order, "hold");
+        if (state_give_order(dir, &order, &err)) _exit(6);
         snprintf(dir, sizeof(dir), "%s/state/deeper", root);
         if (state_open(dir, &record, &kept, &found, NULL, &err) != NULL) _exit(7);
         _exit(strstr(err.text, "cannot be made: Permission denied") != NULL ? 0 : 8);
@@ -295,7 +310,7 @@ static void test_newer(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_kept),   TEST(test_other_job), TEST(test_locked),    TEST(test_killed),
-        TEST(test_tables), TEST(test_release),   TEST(test_full_disk), TEST(test_not_writable),
+        TEST(test_tables), TEST(test_orders),    TEST(test_full_disk), TEST(test_not_writable),
         TEST(test_broken), TEST(test_newer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
