@@ -367,6 +367,7 @@ int cmd_compare(const struct options *options) {
                                                                                 : COMPARE_FULL };
     run.loop = loop_new(&run.error);
     if (run.loop == NULL) return complain(&run.error);
+    signals_reload_on_hangup();
     signals_install(run.loop);
     if (open_files(&run) && open_sides(&run) && open_records(&run)) {
         compare_all(&run);

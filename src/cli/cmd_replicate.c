@@ -245,6 +245,7 @@ int cmd_replicate(const struct options *options) {
     struct replicate_run run = { .options = options, .filter = options_filter(options) };
     run.loop = loop_new(&run.error);
     if (run.loop == NULL) return complain(&run.error);
+    signals_reload_on_hangup();
     signals_install(run.loop);
     if (open_sides(&run)) {
         err_clear(&run.error);

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "cli/options_priv.h"
 #include "cli/secrets.h"
+#include "server/secret_file.h"
 
 enum { FULL_NAME_MAX = OPTION_NAME_MAX + 8, PROMPT_MAX = 300 };
 
@@ -97,6 +98,8 @@ static bool apply_password(const struct options *options, enum opt_side_id side,
             roles[side]);
     }
     if (given->pass != NULL) endpoint->pass = mem_strdup(given->pass);
+    /* Read again when the password is refused, see server/credentials.h. */
+    if (strcmp(winner, "pass-file") == 0) endpoint->pass_file = mem_strdup(given->pass_file);
     return true;
 }
 
@@ -192,7 +195,7 @@ static bool load_side(struct options *options, enum opt_side_id id, struct err *
     char *secret = NULL;
     full_name(id, winner, place);
     if (strcmp(winner, "pass-file") == 0) {
-        if (!secrets_read_file(side->pass_file, place, &secret, err)) return false;
+        if (!secret_file_read(side->pass_file, place, &secret, err)) return false;
     } else {
         snprintf(question, sizeof(question), "Password of the %s%s%s: ", roles[id],
                  side->user != NULL ? " for user " : "", side->user != NULL ? side->user : "");

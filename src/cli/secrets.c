@@ -1,4 +1,4 @@
-/* Secrets: hiding them in argv, and reading them from a file or the terminal.
+/* Secrets: hiding them in argv, and reading them from the terminal.
  *
  * argv is searched anew, by the rows of the option table, and more is hidden rather than less: a
  * "--source-pass" that stands as the value of another option hides what follows it too. Hidden
@@ -21,8 +21,7 @@
 #include "base/mem.h"
 #include "cli/option.h"
 #include "server/endpoint.h"
-
-enum { SECRET_MAX = 4096 };
+#include "server/secret_file.h"
 
 /* Replaces text[0..len) by "*" and closes the gap; what is left at the end becomes NUL. */
 static void cut_out(char *text, size_t len) {
@@ -82,32 +81,6 @@ void secrets_hide(int argc, char **argv) {
             mask_uri(arg);
         next_is_secret = is_secret && !has_value && !next_is_secret;
     }
-}
-
-static void warn_of_mode(const char *path, const char *place) {
-    struct stat st;
-    if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & (S_IRGRP | S_IROTH)) != 0)
-        log_warn(place, "%s can be read by other users; chmod 600 keeps the password to yourself",
-                 path);
-}
-
-bool secrets_read_file(const char *path, const char *place, char **secret, struct err *err) {
-    char line[SECRET_MAX + 2];
-    FILE *file = fopen(path, "re");
-    if (file == NULL) return err_set_errno(err, ERR_IO, place, errno, "cannot open %s", path);
-    /* Unbuffered, so that no copy of the password stays behind in a freed buffer. */
-    setvbuf(file, NULL, _IONBF, 0);
-    bool got = fgets(line, sizeof(line), file) != NULL;
-    fclose(file);
-    size_t len = got ? strcspn(line, "\r\n") : 0;
-    bool good = len > 0 && len <= SECRET_MAX;
-    if (good) *secret = mem_strndup(line, len);
-    explicit_bzero(line, sizeof(line));
-    if (!good)
-        return err_set(err, ERR_USAGE, place,
-                       "%s has no password of 1 to %d bytes in its first line", path, SECRET_MAX);
-    warn_of_mode(path, place);
-    return true;
 }
 
 enum { KEY_INTERRUPT = 3, KEY_END = 4, KEY_BACKSPACE = 8, KEY_KILL = 21, KEY_DELETE = 127 };

@@ -1,4 +1,4 @@
-/* Secrets on their way in: out of sight of ps, from a file, from the terminal. */
+/* Secrets on their way in: out of sight of ps, and from the terminal. */
 #ifndef LONGHAUL_CLI_SECRETS_H
 #define LONGHAUL_CLI_SECRETS_H
 
@@ -12,10 +12,6 @@ void secrets_hide(int argc, char **argv);
 
 /* A copy of text, in which what may be the password of a URI is "*". The caller frees it. */
 char *secrets_mask(const char *text);
-
-/* The first line of the file, without its end. A file that others may read is used, with a warning.
- */
-bool secrets_read_file(const char *path, const char *place, char **secret, struct err *err);
 
 /* Asks on the terminal, without echo. Fails where the process has none. */
 bool secrets_prompt(const char *question, const char *place, char **secret, struct err *err);

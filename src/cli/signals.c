@@ -12,9 +12,11 @@
 
 #include "base/clock.h"
 #include "server/call.h"
+#include "server/credentials.h"
 
 enum { SAME_REQUEST_MS = 200 };
 
+static bool reloads; /* SIGHUP is about files, see signals_reload_on_hangup() */
 static volatile bool stop;
 static volatile sig_atomic_t first;
 static volatile int64_t first_ms;
@@ -44,6 +46,10 @@ static void on_signal(int signum) {
     errno = saved_errno;
 }
 
+static void on_hangup(int signum) {
+    credentials_hang_up();
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *ctx) {
     char bytes[16];
     ssize_t ignored = read(fd, bytes, sizeof(bytes));
@@ -63,7 +69,20 @@ void signals_install(struct loop *loop) {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGQUIT, &action, NULL);
+    if (!reloads) sigaction(SIGHUP, &action, NULL);
+    /* They would end the process by default; nothing is done at them. */
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGUSR1, &action, NULL);
+    sigaction(SIGUSR2, &action, NULL);
     call_set_interrupt(&stop);
+}
+
+void signals_reload_on_hangup(void) {
+    struct sigaction action = { .sa_handler = on_hangup, .sa_flags = SA_RESTART };
+    sigemptyset(&action.sa_mask);
+    reloads = true;
+    sigaction(SIGHUP, &action, NULL);
 }
 
 void signals_uninstall(void) {

@@ -1,7 +1,8 @@
-/* SIGINT and SIGTERM: the first asks the command to end in order, the second ends the process at
- * once.
+/* Signals. SIGINT, SIGTERM and SIGQUIT: the first asks the command to end in order, the second ends
+ * the process at once. SIGHUP does the same, unless the command reloads on it: then password and
+ * certificate files are read again, and nothing ends. SIGUSR1 and SIGUSR2 are ignored.
  *
- * The first one sets a flag that commands look at after each round of their loop, and wakes that
+ * The first signal sets a flag that commands look at after each round of their loop, and wakes that
  * loop. The second one clears the line of the terminal that a progress bar may stand in and leaves
  * with status 2. One that comes within a fifth of a second is no second one: timeout(1) and others
  * send what they got to the process and once more to its group. */
@@ -15,6 +16,10 @@
 /* loop is woken by the first signal; NULL: none is. Calls of server/call.h on this thread end early
  * too. Once per process; signals_uninstall() before the loop is freed. */
 void signals_install(struct loop *loop);
+
+/* For commands that go on when their terminal goes away: replicate, compare. Before or after
+ * signals_install(). */
+void signals_reload_on_hangup(void);
 
 /* Signals are counted still, but the loop is not touched any more. */
 void signals_uninstall(void);

@@ -12,6 +12,7 @@
 #include "rdb/crc64.h"
 #include "rdb/decode.h"
 #include "rdb/portable.h"
+#include "rdb/score.h"
 
 enum { MSET_VALUE_MAX = 16 * 1024 };
 
@@ -212,7 +213,8 @@ static bool choose_way(struct flight *flight, const struct fetched *f, bool *by_
         refuse_value(flight, f);
         return false;
     }
-    bool portable = flight->plan->can.same_listpacks || payload_is_portable(f->value);
+    bool portable = (flight->plan->can.same_listpacks || payload_is_portable(f->value)) &&
+                    !payload_has_negative_zero(f->value);
     *by_commands = how == ACCEPT_COMMANDS || (!portable && decoder_knows(f->value));
     if (!*by_commands || f->value.len <= REWRITE_BYTES_MAX) return true;
     f->entry->flags |= KEY_LARGE;
@@ -228,7 +230,7 @@ static void apply_one(struct flight *flight, const struct fetched *f) {
     if (node == NULL) return;
     struct outq *out = begin_command(flight, node, f->entry, asking);
     if (by_commands) {
-        rewrite_value(lane_of(flight), node, f);
+        rewrite_value(flight, node, f);
         return;
     }
     if (f->is_payload) {

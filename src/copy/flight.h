@@ -40,11 +40,12 @@ enum key_flag {
     KEY_MEASURED = 1 << 3, /* its size is known, in data */
     KEY_NOT_STRING = 1 << 4,
     KEY_TYPED = 1 << 5,
-    KEY_GONE = 1 << 6,   /* what was sent to the target is its deletion */
-    KEY_LARGE = 1 << 7,  /* in pieces */
-    KEY_PROBE = 1 << 11, /* the target is full: only asked whether it is to be deleted */
-    KEY_STAGE_SHIFT = 8, /* 3 bits: the stage that follows */
-    KEY_TYPE_SHIFT = 12, /* 4 bits: enum value_type of what was sent */
+    KEY_GONE = 1 << 6,       /* what was sent to the target is its deletion */
+    KEY_LARGE = 1 << 7,      /* in pieces */
+    KEY_PROBE = 1 << 11,     /* the target is full: only asked whether it is to be deleted */
+    KEY_STAGE_SHIFT = 8,     /* 3 bits: the stage that follows */
+    KEY_TYPE_SHIFT = 12,     /* 4 bits: enum value_type of what was sent */
+    KEY_COUNT_ALL = 1 << 16, /* its size is asked for once more, of all elements */
 };
 
 static inline enum stage key_stage(const struct key_entry *e) {

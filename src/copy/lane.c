@@ -13,7 +13,8 @@
 /* ---- gauges ---- */
 
 static void lane_publish_waiting(struct lane *lane) {
-    uint64_t waiting = keyset_queued(lane->keys) + keyset_in_flight(lane->keys) + lane->unclean;
+    uint64_t waiting = keyset_queued(lane->keys) + keyset_in_flight(lane->keys) +
+                       cleaner_nodes_left(lane->cleaner);
     /* Release: whoever sees nothing waiting also sees what was copied. */
     atomic_store_explicit(&lane->flight.stats.in_flight, keyset_in_flight(lane->keys),
                           memory_order_relaxed);
@@ -63,10 +64,6 @@ void lane_stage(struct lane *lane, struct key_entry *entry, enum stage stage) {
     key_set_stage(entry, stage);
     key_list_add(&lane->staged, entry);
     lane_kick(lane);
-}
-
-bool lane_has_room_for(const struct lane *lane, uint64_t bytes) {
-    return flight_has_room(&lane->flight, bytes);
 }
 
 /* Every end of a batch and every acknowledgement kicks the lane, so the turn comes. */
@@ -251,7 +248,7 @@ static void lane_work(void *ctx) {
         pool_unsent_bytes(lane->flight.target) >= lane->flight.plan->lane_bytes / 2;
     fetch_list(lane, &lane->turn);
     fetch_list(lane, &lane->staged);
-    transfers_work(lane->flight.transfers);
+    transfers_work(lane->flight.transfers, !held && !lane->stopping && lane_may_write(lane));
     if (!held) lane_take_up(lane);
     fetch_flush(&lane->flight);
     /* Nothing is left that could find out whether the trouble is over. */
@@ -321,7 +318,7 @@ static void log_key(const struct key_entry *entry) {
              (unsigned long long)entry->data);
 }
 
-void apply_acknowledged(struct lane *lane, struct key_entry *entry) {
+static void lane_acknowledged(struct lane *lane, struct key_entry *entry) {
     struct copy_stats *stats = &lane->flight.stats;
     if (lane->flight.plan->log_keys) log_key(entry);
     lane_note_type(lane, entry);
@@ -493,7 +490,7 @@ static void on_node_ready(void *ctx, struct pool_node *node) {
     window_reset(&lane->window);
     window_expect(&lane->window, pool_round_trip_us(lane->flight.source) +
                                      pool_round_trip_us(lane->flight.target));
-    transfers_clean(lane); /* first of all */
+    cleaner_work(lane->cleaner); /* first of all */
     if (!lane->stopping && lane->parked != NULL && clock_mono_ms() >= lane->hold_until_ms)
         lane_unpark(lane);
     lane_kick(lane);
@@ -521,7 +518,7 @@ static void on_node_gone(void *ctx, struct pool_node *node) {
     struct lane *lane = ctx;
     if (lane->trouble_node == node) lane->trouble_node = NULL;
     fetch_forget_node(&lane->flight, node);
-    transfers_clean_forget(lane, node);
+    cleaner_forget_node(lane->cleaner, node);
     transfers_forget_node(lane->flight.transfers, node);
 }
 
@@ -563,7 +560,7 @@ static void on_tick(void *ctx) {
                           pool_reconnects(lane->flight.source) +
                               pool_reconnects(lane->flight.target),
                           memory_order_relaxed);
-    transfers_clean(lane); /* where nothing could be written when the node became ready */
+    cleaner_work(lane->cleaner); /* where nothing could be written when the node became ready */
     lane_kick(lane);
     loop_timer_start(lane->tick, LANE_TICK_MS);
 }
@@ -583,7 +580,7 @@ static void on_wait_turn(struct flight *flight, struct key_entry *entry) {
 }
 
 static void on_copied(struct flight *flight, struct key_entry *entry) {
-    apply_acknowledged(lane_of(flight), entry);
+    lane_acknowledged(lane_of(flight), entry);
 }
 
 static void on_done(struct flight *flight, struct key_entry *entry) {
@@ -669,9 +666,6 @@ struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index
     lane->flight.index = index;
     lane->keys = keyset_new();
     estimate_init(&lane->flight.estimate, plan->lane_bytes / 2);
-    lane->plan = plan;
-    lane->loop = loop;
-    lane->index = index;
     lane->flight.calls = &lane_calls;
     window_init(&lane->window, plan->window_keys, plan->lane_bytes / 2);
     lane->tokens_at_us = clock_mono_us();
@@ -679,12 +673,11 @@ struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index
     lane->tick = loop_timer_new(loop, on_tick, lane);
     lane->pace = loop_timer_new(loop, on_pace, lane);
     lane->linger = loop_timer_new(loop, on_linger, lane);
-    lane->flight.transfers = transfers_new(lane);
+    lane->flight.transfers = transfers_new(&lane->flight);
+    lane->cleaner = cleaner_new(&lane->flight, lane->flight.transfers);
     lane_live_init(lane);
     lane->flight.source = pool_new(loop, plan->source, plan->live, &events, lane);
     lane->flight.target = pool_new(loop, plan->target, false, &events, lane);
-    lane->source = lane->flight.source;
-    lane->target = lane->flight.target;
     loop_timer_start(lane->tick, LANE_TICK_MS);
     return lane;
 }
@@ -693,12 +686,13 @@ void lane_free(struct lane **lane) {
     struct lane *l = *lane;
     *lane = NULL;
     if (l == NULL) return;
-    l->stopping = l->failed = l->closing = l->flight.closing = true;
+    l->stopping = l->failed = l->flight.closing = true;
     loop_undefer(l->flight.loop, l);
     l->kicked = true; /* no more work is deferred */
     pool_free(&l->flight.source);
     pool_free(&l->flight.target);
     transfers_free(&l->flight.transfers);
+    cleaner_free(&l->cleaner);
     loop_timer_free(&l->retry);
     loop_timer_free(&l->tick);
     loop_timer_free(&l->pace);
@@ -709,13 +703,8 @@ void lane_free(struct lane **lane) {
 }
 
 void lane_begin(struct lane *lane) {
-    lane->begun = !lane->flight.plan->dry_run;
-    transfers_clean(lane);
+    if (!lane->flight.plan->dry_run) cleaner_begin(lane->cleaner);
     lane_publish_waiting(lane);
-}
-
-int lane_of_slot(const struct copy_plan *plan, uint16_t slot) {
-    return slot * plan->lanes / SLOT_COUNT;
 }
 
 void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot, enum key_reason reason) {
@@ -735,7 +724,7 @@ void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot, enum 
 void lane_update(struct lane *lane) {
     pool_update(lane->flight.source);
     pool_update(lane->flight.target);
-    transfers_clean(lane);
+    cleaner_work(lane->cleaner);
     if (!lane->stopping && lane->parked != NULL && clock_mono_ms() >= lane->hold_until_ms)
         lane_unpark(lane);
     lane_kick(lane);

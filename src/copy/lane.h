@@ -37,9 +37,6 @@ void lane_begin(struct lane *lane);
 /* On the lane's thread, or when that has ended. Leaves NULL. */
 void lane_free(struct lane **lane);
 
-/* Which lane a slot belongs to. */
-int lane_of_slot(const struct copy_plan *plan, uint16_t slot);
-
 /* Names a key: it is copied as it is found then, or only checked, as the reason says. On the
  * lane's thread. */
 void lane_name(struct lane *lane, int db, struct bytes key, uint16_t slot, enum key_reason reason);

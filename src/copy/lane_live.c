@@ -154,7 +154,8 @@ void lane_check_trust(struct lane *lane) {
     lane->trust_checked_ms = clock_mono_ms();
     for (struct pool_node *node = pool_first(lane->flight.source); node != NULL; node = node->next)
         lane_break_untrusted(lane, node->client);
-    transfers_check_trust(lane->flight.transfers);
+    struct client *reader = transfers_reader(lane->flight.transfers);
+    if (reader != NULL) lane_break_untrusted(lane, reader);
 }
 
 /* ---- streams ---- */

@@ -33,15 +33,8 @@ _Static_assert((int)STAGE_TRANSFER <= (int)POOL_STAGES, "pool_node.building has 
 
 struct lane {
     struct flight flight; /* first: a flight leads to its lane */
-    /* for transfers, which get the flight instead */
-    const struct copy_plan *plan;
-    struct loop *loop;
-    int index;
-    struct pool *source, *target;
-    bool closing;
-
     struct keyset *keys;
-    struct transfers *transfers;
+    struct cleaner *cleaner;             /* removes temporary keys of a killed job */
     struct lane_mark *marks, *last_mark; /* not reached yet */
     pthread_mutex_t losses_lock;
     struct lane_losses losses; /* under losses_lock */
@@ -49,10 +42,7 @@ struct lane {
     int64_t trust_checked_ms;
     struct foreign *foreign; /* keys of the target that are not the job's; NULL unless live */
     int64_t unwanted_told_ms;
-    bool begun, stopping, failed, kicked;
-    /* nodes of the target that may still have what a killed job left; see copy/transfer.h */
-    size_t unclean;
-    uint64_t leftovers; /* that were removed, and not told yet */
+    bool stopping, failed, kicked;
 
     /* parked: in flight, but nothing can be done until something changes */
     struct key_entry *parked;
@@ -160,10 +150,5 @@ void apply_values(struct flight *flight, const struct fetched *const *values, si
 void apply_ask_type(struct flight *flight, struct key_entry *entry);
 /* Deletes the key on the target; takes it over. */
 void apply_deletion(struct flight *flight, struct key_entry *entry);
-
-/* ---- for transfers, until they have the flight ---- */
-
-void apply_acknowledged(struct lane *lane, struct key_entry *entry);
-bool lane_has_room_for(const struct lane *lane, uint64_t bytes);
 
 #endif

@@ -91,4 +91,9 @@ struct copy_plan {
     void *ctx;
 };
 
+/* Which lane a slot belongs to. */
+static inline int lane_of_slot(const struct copy_plan *plan, uint16_t slot) {
+    return slot * plan->lanes / SLOT_COUNT;
+}
+
 #endif

@@ -30,10 +30,6 @@ struct pool_node {
     bool listed;                         /* in the present topology */
     bool closing;                        /* released at the end of the round */
     struct batch *building[POOL_STAGES]; /* for copy/fetch: batches being filled for this node */
-    /* Of the target, for copy/transfer_clean: databases left to be cleaned; of those, under way;
-     * answers that are due. */
-    bool clean_begun;
-    size_t unclean_dbs, cleaning_dbs, cleaning_due;
     struct pool_node *next;
 };
 

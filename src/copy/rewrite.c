@@ -12,7 +12,7 @@
 enum { REWRITE_COMMAND_BYTES = 256 * 1024 };
 
 struct rewrite {
-    struct lane *lane;
+    struct flight *flight;
     struct pool_node *node;
     struct key_entry *entry;
     struct err refused; /* the first error; ERR_NONE while there is none */
@@ -26,8 +26,8 @@ static void rewrite_note(struct rewrite *r, const struct resp_item *item) {
         client_reply_error(r->node->client, item, &r->refused);
 }
 
-/* +QUEUED, or why not. A lost connection is told by the last reply too. */
-static void on_queued(void *ctx, void *arg, const struct reply *reply) {
+/* +QUEUED, or an error. A lost connection also fails the last reply. */
+static void on_rewrite_queued(void *ctx, void *arg, const struct reply *reply) {
     struct rewrite *r = ctx;
     if (reply->err == NULL) rewrite_note(r, &reply->item);
 }
@@ -43,11 +43,11 @@ static void rewrite_note_results(struct rewrite *r, const struct reply *reply) {
     }
 }
 
-/* EXEC's or DISCARD's. */
-static void on_last(void *ctx, void *arg, const struct reply *reply) {
+/* The reply to EXEC or DISCARD. */
+static void on_rewrite_end(void *ctx, void *arg, const struct reply *reply) {
     struct rewrite *r = ctx;
     if (reply->err != NULL) {
-        /* What was found while decoding stays true whatever became of the connection. */
+        /* An error found while decoding holds even if the connection was lost. */
         if (!r->discarded) r->refused = *reply->err;
     } else if (resp_is_aggregate(&reply->item)) {
         rewrite_note_results(r, reply);
@@ -55,10 +55,10 @@ static void on_last(void *ctx, void *arg, const struct reply *reply) {
         rewrite_note(r, &reply->item);
     }
     if (r->refused.code != ERR_NONE) {
-        lane_key_failed(r->lane, r->entry, r->node, &r->refused);
+        flight_failed(r->flight, r->entry, r->node, &r->refused);
     } else {
-        lane_node_works(r->lane, r->node);
-        apply_acknowledged(r->lane, r->entry);
+        flight_node_works(r->flight, r->node);
+        flight_copied(r->flight, r->entry);
     }
     free(r);
 }
@@ -70,12 +70,13 @@ static void rewrite_send(struct rewrite *r, size_t argc, const struct bytes *arg
     client_command(r->node->client, fn, r, NULL, argc, argv);
 }
 
-static bool on_emit(void *ctx, size_t argc, const struct bytes *argv, struct err *err) {
-    rewrite_send(ctx, argc, argv, on_queued);
+static bool on_rewrite_command(void *ctx, size_t argc, const struct bytes *argv, struct err *err) {
+    rewrite_send(ctx, argc, argv, on_rewrite_queued);
     return true;
 }
 
-static bool on_lost(void *ctx, enum commands_loss what, struct bytes element, struct err *err) {
+static bool on_rewrite_loss(void *ctx, enum commands_loss what, struct bytes element,
+                            struct err *err) {
     struct rewrite *r = ctx;
     char name[64], key[128];
     bytes_escape(element, name, sizeof(name));
@@ -87,13 +88,13 @@ static bool on_lost(void *ctx, enum commands_loss what, struct bytes element, st
     return true;
 }
 
-static bool decode_into(struct bytes payload, struct commands *commands, struct err *err) {
+static bool rewrite_decode(struct bytes payload, struct commands *commands, struct err *err) {
     return commands_expect_payload(commands, payload, err) &&
            decode_value(payload, commands_sink(), commands, err) && commands_finish(commands, err);
 }
 
-static bool send_value(struct rewrite *r, const struct fetched *f) {
-    const struct copy_plan *plan = r->lane->plan;
+static bool rewrite_send_value(struct rewrite *r, const struct fetched *f) {
+    const struct copy_plan *plan = r->flight->plan;
     server_version version = deployment_info(plan->target)->redis_version;
     struct commands_options options = {
         .can = { .field_expiry = plan->can.target_field_ttl,
@@ -102,34 +103,36 @@ static bool send_value(struct rewrite *r, const struct fetched *f) {
         .max_args = plan->max_args < COMMANDS_ARGS_MIN ? COMMANDS_ARGS_MIN : plan->max_args,
         .max_bytes = REWRITE_COMMAND_BYTES
     };
-    struct commands_output output = { .emit = on_emit, .lost = on_lost, .ctx = r };
+    struct commands_output output = { .emit = on_rewrite_command,
+                                      .lost = on_rewrite_loss,
+                                      .ctx = r };
     struct commands *commands = commands_new(key_entry_bytes(f->entry), &options, &output);
-    bool ok = decode_into(f->value, commands, &r->refused);
+    bool ok = rewrite_decode(f->value, commands, &r->refused);
     commands_free(&commands);
     return ok;
 }
 
-static void send_expiry(struct rewrite *r, int64_t expiry_ms) {
+static void rewrite_send_expiry(struct rewrite *r, int64_t expiry_ms) {
     char text[24];
     if (expiry_ms < 0) return;
     snprintf(text, sizeof(text), "%lld", (long long)expiry_ms);
     const struct bytes words[] = { BYTES_LITERAL("PEXPIREAT"), key_entry_bytes(r->entry),
                                    bytes_of_str(text) };
-    rewrite_send(r, 3, words, on_queued);
+    rewrite_send(r, 3, words, on_rewrite_queued);
 }
 
-void rewrite_value(struct lane *lane, struct pool_node *node, const struct fetched *f) {
+void rewrite_value(struct flight *flight, struct pool_node *node, const struct fetched *f) {
     static const struct bytes multi[] = { BYTES_LITERAL("MULTI") },
                               exec[] = { BYTES_LITERAL("EXEC") },
                               discard[] = { BYTES_LITERAL("DISCARD") };
     struct rewrite *r = mem_zalloc(sizeof(*r));
-    r->lane = lane;
+    r->flight = flight;
     r->node = node;
     r->entry = f->entry;
     const struct bytes unlink[] = { BYTES_LITERAL("UNLINK"), key_entry_bytes(f->entry) };
-    rewrite_send(r, 1, multi, on_queued);
-    rewrite_send(r, 2, unlink, on_queued);
-    r->discarded = !send_value(r, f);
-    if (!r->discarded) send_expiry(r, f->expiry_ms);
-    rewrite_send(r, 1, r->discarded ? discard : exec, on_last);
+    rewrite_send(r, 1, multi, on_rewrite_queued);
+    rewrite_send(r, 2, unlink, on_rewrite_queued);
+    r->discarded = !rewrite_send_value(r, f);
+    if (!r->discarded) rewrite_send_expiry(r, f->expiry_ms);
+    rewrite_send(r, 1, r->discarded ? discard : exec, on_rewrite_end);
 }

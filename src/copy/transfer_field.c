@@ -1,5 +1,5 @@
-/* Fields of hashes that expire (Redis 7.4, Valkey 9.0): read by HPEXPIRETIME beside the fields,
- * written by HPEXPIREAT, since the two families do not read each other's payloads of such hashes.
+/* Fields of hashes that expire (Redis 7.4, Valkey 9.0): read by HPEXPIRETIME after the fields,
+ * written by HPEXPIREAT, since Redis and Valkey do not read each other's payloads of such hashes.
  */
 #include <stdlib.h>
 
@@ -9,8 +9,8 @@
 enum { FIELD_NO_EXPIRY = -1, FIELD_GONE = -2 };
 
 bool field_times_wanted(const struct transfer *t) {
-    return t->kind->value == VALUE_HASH && t->lane->plan->can.source_field_ttl &&
-           !t->lane->plan->no_ttl;
+    return t->kind->value == VALUE_HASH && t->flight->plan->can.source_field_ttl &&
+           !t->flight->plan->no_ttl;
 }
 
 void field_times_fini(struct field_times *times) {
@@ -19,7 +19,7 @@ void field_times_fini(struct field_times *times) {
     *times = (struct field_times){ 0 };
 }
 
-static void on_times(struct transfer *t, const struct reply *reply) {
+static void on_field_times(struct transfer *t, const struct reply *reply) {
     struct field_times *times = &t->times;
     struct resp_cursor c = reply->cursor;
     struct resp_item item;
@@ -27,7 +27,7 @@ static void on_times(struct transfer *t, const struct reply *reply) {
     for (int64_t i = 0; i < n && times->got < times->n && resp_next(&c, &item); i++)
         times->ms[times->got++] = item.num;
     if (--times->due > 0) return;
-    /* A key that is gone has no times at all. */
+    /* A missing key has no times at all. */
     if (times->got < times->n) {
         transfer_again(t);
     } else {
@@ -37,8 +37,8 @@ static void on_times(struct transfer *t, const struct reply *reply) {
 
 void field_times_ask(struct transfer *t, struct resp_cursor elements, size_t fields,
                      struct block *block, transfer_step_fn *then) {
-    static const struct transfer_step step = { on_times, false };
-    size_t most = t->lane->plan->max_args - 4;
+    static const struct transfer_step step = { on_field_times, false };
+    size_t most = t->flight->plan->max_args - 4;
     struct bytes *words = mem_array(NULL, 4 + (fields < most ? fields : most), sizeof(*words));
     struct resp_item item;
     char count[24];
@@ -70,7 +70,7 @@ bool field_times_any(const struct transfer *t) {
     return false;
 }
 
-/* HPEXPIREAT or HDEL for a run of fields that share the moment. */
+/* HPEXPIREAT or HDEL for a run of fields that expire at the same moment. */
 static void write_run(struct transfer *t, int64_t ms, const struct bytes *fields, size_t n) {
     struct outq *out = transfer_write(t);
     resp_write_head(out, n + (ms == FIELD_GONE ? 2 : 5));
@@ -90,8 +90,8 @@ static void write_run(struct transfer *t, int64_t ms, const struct bytes *fields
 
 bool field_times_write(struct transfer *t) {
     struct field_times *times = &t->times;
-    size_t most = t->lane->plan->max_args - 5, n = 0;
-    if (!t->lane->plan->can.target_field_ttl) {
+    size_t most = t->flight->plan->max_args - 5, n = 0;
+    if (!t->flight->plan->can.target_field_ttl) {
         struct err err;
         err_set(&err, ERR_FIELD_EXPIRY, "target", "%s", err_sentence(ERR_FIELD_EXPIRY));
         transfer_fail(t, t->target, &err);

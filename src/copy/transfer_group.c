@@ -1,9 +1,9 @@
-/* Consumer groups of a stream, one after the other: the group, its consumers, and page by page what
- * is pending.
+/* Consumer groups of a stream, one after the other: the group, its consumers, and page by page its
+ * pending entries.
  *
  * XCLAIM makes a pending entry with its owner, count and time. From 7.0 on it does so only for
- * entries that the stream has: where those of deleted messages are lost, all begins anew with
- * placeholders (transfer_place.c). What is lost even then is told.
+ * entries that the stream has. If entries of deleted messages are lost, the copy begins again with
+ * placeholders (transfer_place.c); if some are lost even then, they are reported.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,11 +15,11 @@ enum { PENDING_PAGE = 1000 };
 
 struct group {
     struct bytes name, last_delivered;
-    int64_t entries_read; /* -1: not known */
+    int64_t entries_read; /* -1: unknown */
 };
 
-static server_version target_version(const struct transfer *t) {
-    return deployment_info(t->lane->plan->target)->redis_version;
+static server_version group_target_version(const struct transfer *t) {
+    return deployment_info(t->flight->plan->target)->redis_version;
 }
 
 static struct bytes group_name(const struct transfer *t) {
@@ -28,7 +28,7 @@ static struct bytes group_name(const struct transfer *t) {
 
 /* ---- the group and its consumers ---- */
 
-static struct group parse_group(struct resp_cursor c, int64_t words) {
+static struct group group_parse(struct resp_cursor c, int64_t words) {
     struct group group = { .entries_read = -1 };
     struct resp_item name, value;
     for (int64_t i = 0; i + 1 < words && resp_next(&c, &name); i += 2) {
@@ -43,9 +43,9 @@ static struct group parse_group(struct resp_cursor c, int64_t words) {
     return group;
 }
 
-static void write_group(struct transfer *t, const struct group *group) {
+static void group_write(struct transfer *t, const struct group *group) {
     char number[24];
-    if (group->entries_read < 0 || target_version(t) < SERVER_VERSION(7, 0, 0)) {
+    if (group->entries_read < 0 || group_target_version(t) < SERVER_VERSION(7, 0, 0)) {
         TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XGROUP"), BYTES_LITERAL("CREATE"),
                       t->to, group->name, group->last_delivered);
         return;
@@ -55,19 +55,19 @@ static void write_group(struct transfer *t, const struct group *group) {
                   transfer_number(group->entries_read, number));
 }
 
-static void write_consumer(struct transfer *t, struct bytes name) {
-    if (target_version(t) >= SERVER_VERSION(6, 2, 0)) {
+static void group_write_consumer(struct transfer *t, struct bytes name) {
+    if (group_target_version(t) >= SERVER_VERSION(6, 2, 0)) {
         TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XGROUP"),
                       BYTES_LITERAL("CREATECONSUMER"), t->to, group_name(t), name);
         return;
     }
-    /* Whoever reads is known from then on, also when he reads his own past and has none. */
+    /* Before 6.2: XREADGROUP with ID 0 creates the consumer even if it has no pending entries. */
     TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XREADGROUP"), BYTES_LITERAL("GROUP"),
                   group_name(t), name, BYTES_LITERAL("COUNT"), BYTES_LITERAL("1"),
                   BYTES_LITERAL("STREAMS"), t->to, BYTES_LITERAL("0"));
 }
 
-static void on_consumers(struct transfer *t, const struct reply *reply) {
+static void on_group_consumers(struct transfer *t, const struct reply *reply) {
     struct resp_cursor c = reply->cursor;
     struct resp_item consumer, word;
     for (int64_t i = 0; i < reply->item.num && resp_next(&c, &consumer); i++) {
@@ -76,19 +76,19 @@ static void on_consumers(struct transfer *t, const struct reply *reply) {
             resp_skip(&c);
             struct resp_item value;
             if (bytes_equal_str(word.str, "name") && resp_next(&at, &value))
-                write_consumer(t, value.str);
+                group_write_consumer(t, value.str);
         }
     }
 }
 
-/* ---- what is pending ---- */
+/* ---- pending entries ---- */
 
 struct pending {
     struct bytes id, consumer;
     int64_t idle_ms, count;
 };
 
-static bool next_pending(struct resp_cursor *c, struct pending *p) {
+static bool group_next_pending(struct resp_cursor *c, struct pending *p) {
     struct resp_item row, id, consumer, idle, count;
     if (!resp_next(c, &row) || !resp_next(c, &id) || !resp_next(c, &consumer) ||
         !resp_next(c, &idle) || !resp_next(c, &count))
@@ -97,20 +97,20 @@ static bool next_pending(struct resp_cursor *c, struct pending *p) {
     return true;
 }
 
-static void on_claimed(struct transfer *t, const struct reply *reply) {
+static void on_group_claimed(struct transfer *t, const struct reply *reply) {
     if (resp_is_aggregate(&reply->item)) t->stream.claimed += (uint64_t)reply->item.num;
 }
 
-static void on_last_claimed(struct transfer *t, const struct reply *reply) {
-    on_claimed(t, reply);
+static void on_group_last_claimed(struct transfer *t, const struct reply *reply) {
+    on_group_claimed(t, reply);
     transfer_continue(t);
 }
 
-/* Entries that one consumer was given at the same moment and equally often. */
-static void write_claim(struct transfer *t, const struct pending *first, const struct bytes *ids,
-                        size_t n, bool last) {
-    static const struct transfer_step step = { on_claimed, false },
-                                      last_step = { on_last_claimed, true };
+/* Entries that one consumer was given at the same moment and the same number of times. */
+static void group_write_claim(struct transfer *t, const struct pending *first,
+                              const struct bytes *ids, size_t n, bool last) {
+    static const struct transfer_step step = { on_group_claimed, false },
+                                      last_step = { on_group_last_claimed, true };
     struct outq *out = transfer_write(t);
     resp_write_head(out, 5 + n + 6);
     resp_write_literal(out, "XCLAIM");
@@ -129,59 +129,58 @@ static void write_claim(struct transfer *t, const struct pending *first, const s
     transfer_written(t, last ? &last_step : &step);
 }
 
-static bool same_delivery(const struct pending *a, const struct pending *b) {
+static bool group_same_delivery(const struct pending *a, const struct pending *b) {
     return a->idle_ms == b->idle_ms && a->count == b->count &&
            bytes_equal(a->consumer, b->consumer);
 }
 
-static void write_pending(struct transfer *t, struct resp_cursor c, int64_t n) {
-    size_t most = t->lane->plan->max_args - 11, n_ids = 0;
+static void group_write_pending(struct transfer *t, struct resp_cursor c, int64_t n) {
+    size_t most = t->flight->plan->max_args - 11, n_ids = 0;
     struct bytes ids[CLAIM_IDS_MAX];
     struct pending first = { 0 }, p;
     if (most > CLAIM_IDS_MAX) most = CLAIM_IDS_MAX;
-    for (int64_t i = 0; i < n && next_pending(&c, &p); i++) {
-        char id[STREAM_ID_MAX];
-        snprintf(id, sizeof(id), "%.*s", (int)p.id.len, p.id.ptr);
-        stream_id_next(id, t->stream.pending_next);
+    for (int64_t i = 0; i < n && group_next_pending(&c, &p); i++) {
+        struct stream_id id;
+        if (!stream_id_parse(p.id, &id)) continue;
         /* Delivered after the end of the stream was read. */
         if (stream_id_compare(id, t->stream.last_id) > 0) continue;
-        if (n_ids > 0 && (n_ids == most || !same_delivery(&first, &p))) {
-            write_claim(t, &first, ids, n_ids, false);
+        if (n_ids > 0 && (n_ids == most || !group_same_delivery(&first, &p))) {
+            group_write_claim(t, &first, ids, n_ids, false);
             n_ids = 0;
         }
         if (n_ids == 0) first = p;
         ids[n_ids++] = p.id;
     }
-    if (n_ids > 0) write_claim(t, &first, ids, n_ids, true);
+    if (n_ids > 0) group_write_claim(t, &first, ids, n_ids, true);
 }
 
-static void expect_pending(struct transfer *t, struct resp_cursor c, int64_t n) {
+static void group_expect_pending(struct transfer *t, struct resp_cursor c, int64_t n) {
     struct pending p;
-    for (int64_t i = 0; i < n && next_pending(&c, &p); i++) {
-        char id[STREAM_ID_MAX];
-        snprintf(id, sizeof(id), "%.*s", (int)p.id.len, p.id.ptr);
-        stream_id_next(id, t->stream.pending_next);
-        places_expect(&t->places, p.id);
-    }
+    for (int64_t i = 0; i < n && group_next_pending(&c, &p); i++) places_expect(&t->places, p.id);
 }
 
-static void on_pending(struct transfer *t, const struct reply *reply) {
+/* Where the next page of pending entries starts; false when there is none. */
+static bool group_advance_pending(struct stream_copy *s, struct resp_cursor c, int64_t n) {
+    struct pending p = { 0 };
+    if (n < PENDING_PAGE) return false;
+    for (int64_t i = 0; i < n && group_next_pending(&c, &p);) i++;
+    return stream_id_parse(p.id, &s->pending_next) && stream_id_advance(&s->pending_next);
+}
+
+static void on_group_pending(struct transfer *t, const struct reply *reply) {
     struct stream_copy *s = &t->stream;
     int64_t n = resp_is_aggregate(&reply->item) ? reply->item.num : 0;
-    if (s->expecting) {
-        expect_pending(t, reply->cursor, n);
+    if (t->state == TRANSFER_EXPECTING) {
+        group_expect_pending(t, reply->cursor, n);
     } else {
-        write_pending(t, reply->cursor, n);
+        group_write_pending(t, reply->cursor, n);
     }
-    t->reading = false;
-    if (n < PENDING_PAGE) {
-        free(s->group);
-        s->group = NULL;
-    }
+    t->page_asked = false;
+    s->in_group = group_advance_pending(s, reply->cursor, n);
     transfer_continue(t);
 }
 
-static void on_clock(struct transfer *t, const struct reply *reply) {
+static void on_group_clock(struct transfer *t, const struct reply *reply) {
     struct resp_cursor c = reply->cursor;
     int64_t expiry_ms = t->expiry_ms;
     t->expiry_ms = -1; /* it is absolute already */
@@ -189,68 +188,54 @@ static void on_clock(struct transfer *t, const struct reply *reply) {
     t->expiry_ms = expiry_ms;
 }
 
-static void ask_pending(struct transfer *t) {
-    static const struct transfer_step clock = { on_clock, false }, pending = { on_pending, false };
-    char count[24];
+static void group_ask_pending(struct transfer *t) {
+    static const struct transfer_step clock = { on_group_clock, false },
+                                      pending = { on_group_pending, false };
+    char count[24], from[STREAM_ID_TEXT_MAX];
+    t->page_asked = true;
     TRANSFER_READ(t, &clock, BYTES_LITERAL("TIME"));
     TRANSFER_READ(t, &pending, BYTES_LITERAL("XPENDING"), t->key, group_name(t),
-                  bytes_of_str(t->stream.pending_next), BYTES_LITERAL("+"),
+                  stream_id_text(t->stream.pending_next, from), BYTES_LITERAL("+"),
                   transfer_number(PENDING_PAGE, count));
 }
 
 /* ---- one by one ---- */
 
-static void begin_group(struct transfer *t) {
-    static const struct transfer_step consumers = { on_consumers, false };
+void groups_set(struct transfer *t, struct block *block, struct resp_cursor groups, int64_t n) {
+    struct stream_copy *s = &t->stream;
+    block_unref(&s->block);
+    s->block = block_ref(block);
+    s->groups = groups;
+    s->groups_left = n;
+}
+
+static void group_begin(struct transfer *t) {
+    static const struct transfer_step consumers = { on_group_consumers, false };
     struct stream_copy *s = &t->stream;
     struct resp_item head;
     s->groups_left--;
-    if (!resp_next(&s->groups, &head)) return;
-    struct group group = parse_group(s->groups, head.num);
+    struct group group = { 0 };
+    if (resp_next(&s->groups, &head)) group = group_parse(s->groups, head.num);
+    if (group.name.ptr == NULL || group.last_delivered.ptr == NULL) {
+        transfer_malformed(t, "XINFO GROUPS");
+        return;
+    }
     for (int64_t i = 0; i < head.num; i++) resp_skip(&s->groups);
+    free(s->group);
     s->group = mem_alloc(group.name.len + 1);
-    memcpy(s->group, group.name.ptr, group.name.len);
     s->group_len = group.name.len;
-    snprintf(s->pending_next, sizeof(s->pending_next), "-");
-    if (s->expecting) return;
-    write_group(t, &group);
+    if (group.name.len > 0) memcpy(s->group, group.name.ptr, group.name.len);
+    s->in_group = true;
+    s->pending_next = (struct stream_id){ 0 };
+    if (t->state == TRANSFER_EXPECTING) return;
+    group_write(t, &group);
     TRANSFER_READ(t, &consumers, BYTES_LITERAL("XINFO"), BYTES_LITERAL("CONSUMERS"), t->key,
                   group_name(t));
 }
 
-static void all_expected(struct transfer *t) {
-    places_sort(&t->places);
-    block_unref(&t->stream.block);
-    t->stream.expecting = false;
-    stream_continue(t);
-}
-
-static void all_claimed(struct transfer *t) {
-    if (t->unacked > 0) return; /* the replies tell what was lost */
-    t->reading = true;          /* nothing is left to be read */
-    if (groups_lost(t) > 0 && !t->places.wanted) {
-        t->places.wanted = t->again = true;
-    } else {
-        stream_finish(t);
-    }
-}
-
-void groups_continue(struct transfer *t) {
+bool groups_continue(struct transfer *t) {
     struct stream_copy *s = &t->stream;
-    if (s->group == NULL && s->groups_left <= 0) {
-        if (s->expecting) {
-            all_expected(t);
-        } else {
-            all_claimed(t);
-        }
-        return;
-    }
-    if (s->group == NULL) begin_group(t);
-    t->reading = true;
-    ask_pending(t);
-}
-
-uint64_t groups_lost(const struct transfer *t) {
-    if (t->lane->plan->dry_run) return 0; /* nobody was asked */
-    return t->stream.asked > t->stream.claimed ? t->stream.asked - t->stream.claimed : 0;
+    if (!s->in_group && s->groups_left > 0) group_begin(t);
+    if (s->in_group) group_ask_pending(t);
+    return s->in_group;
 }

@@ -1,11 +1,10 @@
-/* Commands of a transfer to both sides, and the first look at each reply: lost connections,
- * refusals and replies that nobody waits for any more end here; what is good goes to the step that
- * asked.
+/* Commands of a transfer to both sides, and the first look at each reply. Lost connections,
+ * refusals, and replies to a transfer that has ended are handled here; a good reply goes to the
+ * step of its command.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "copy/transfer_priv.h"
 
 /* ---- replies ---- */
@@ -15,8 +14,7 @@ static bool text_has(struct bytes text, const char *part) {
            memmem(text.ptr, text.len, part, strlen(part)) != NULL;
 }
 
-/* The key, or what belongs to it, is not what it was: WATCH is not asked before the end, so reads
- * meet that too. */
+/* The key, or its group, has changed. WATCH tells that only at the end, so reads meet it before. */
 static bool means_changed(struct bytes text) {
     return text_has(text, "WRONGTYPE") || text_has(text, "NOGROUP") ||
            text_has(text, "no such key");
@@ -24,7 +22,7 @@ static bool means_changed(struct bytes text) {
 
 void transfer_refused(struct transfer *t, struct pool_node *node, const struct client *client,
                       const struct resp_item *item) {
-    bool merging = node == t->target && t->lane->plan->merge;
+    bool merging = node == t->target && t->flight->plan->merge;
     if (means_changed(item->str) && !merging) {
         transfer_again(t);
         return;
@@ -41,9 +39,9 @@ static void on_source_reply(void *ctx, void *arg, const struct reply *reply) {
     struct transfer *t = ctx;
     const struct transfer_step *step = arg;
     t->source_due--;
-    if (t->entry != NULL && reply->err != NULL) {
+    if (reply->err != NULL) {
         transfer_fail(t, t->source, reply->err);
-    } else if (t->entry != NULL && !t->again) {
+    } else if (transfer_is_active(t)) {
         if (resp_is_error(&reply->item)) {
             transfer_refused(t, t->source, t->reader, &reply->item);
         } else if (step->fn != NULL) {
@@ -57,13 +55,13 @@ static void on_target_reply(void *ctx, void *arg, const struct reply *reply) {
     struct transfer *t = ctx;
     const struct transfer_step *step = arg;
     t->target_due--;
-    if (t->entry != NULL && reply->err != NULL) {
+    if (reply->err != NULL) {
         transfer_fail(t, t->target, reply->err);
-    } else if (t->entry != NULL && !t->again) {
+    } else if (transfer_is_active(t)) {
         if (resp_is_error(&reply->item)) {
             transfer_refused(t, t->target, t->target->client, &reply->item);
         } else {
-            lane_node_works(t->lane, t->target);
+            flight_node_works(t->flight, t->target);
             if (step->ends_piece) t->unacked--;
             if (step->fn != NULL) step->fn(t, reply);
         }
@@ -88,7 +86,7 @@ static void transfer_lost(struct transfer *t, struct pool_node *node, const char
 
 void transfer_read(struct transfer *t, const struct transfer_step *step, size_t argc,
                    const struct bytes *argv) {
-    if (t->entry == NULL) return;
+    if (!transfer_is_active(t)) return;
     if (!client_is_ready(t->reader)) {
         transfer_lost(t, t->source, client_place(t->reader));
         return;
@@ -105,10 +103,15 @@ static bool target_holds(const struct transfer *t) {
            client_reconnects(client) == t->target_reconnects;
 }
 
+/* Once MULTI has been written EXEC must follow, since other keys use the same connection. */
+static bool transfer_may_write(const struct transfer *t) {
+    if (t->flight->plan->dry_run || !transfer_is_active(t) || !target_holds(t)) return false;
+    return t->state == TRANSFER_COMMITTING || flight_may_write(t->flight);
+}
+
 struct outq *transfer_write(struct transfer *t) {
-    const struct copy_plan *plan = t->lane->plan;
-    if (plan->dry_run || t->entry == NULL || !target_holds(t)) return &t->scratch;
-    if (!t->in_block && !lane_may_write(t->lane)) return &t->scratch;
+    const struct copy_plan *plan = t->flight->plan;
+    if (!transfer_may_write(t)) return &t->scratch;
     client_select(t->target->client, plan->target_db >= 0 ? plan->target_db : t->db);
     return client_out(t->target->client);
 }
@@ -116,7 +119,7 @@ struct outq *transfer_write(struct transfer *t) {
 void transfer_written(struct transfer *t, const struct transfer_step *step) {
     if (outq_bytes(&t->scratch) > 0) {
         outq_consume(&t->scratch, outq_bytes(&t->scratch));
-        if (t->entry == NULL || t->lane->plan->dry_run) return;
+        if (!transfer_is_active(t) || t->flight->plan->dry_run) return;
         if (target_holds(t)) {
             transfer_pause(t);
         } else {
@@ -141,11 +144,10 @@ struct bytes transfer_number(int64_t number, char buf[24]) {
 
 /* ---- expiry ---- */
 
-/* Without PEXPIRETIME there is only the time that is left, and the server is asked for its clock
- * behind it. */
+/* Servers without PEXPIRETIME tell only the remaining time, so their clock is asked next. */
 void transfer_ask_expiry(struct transfer *t, const struct transfer_step *number,
                          const struct transfer_step *clock) {
-    if (t->lane->plan->can.source_pexpiretime) {
+    if (t->flight->plan->can.source_pexpiretime) {
         TRANSFER_READ(t, number, BYTES_LITERAL("PEXPIRETIME"), t->key);
     } else {
         TRANSFER_READ(t, number, BYTES_LITERAL("PTTL"), t->key);
@@ -157,7 +159,7 @@ void transfer_take_expiry(struct transfer *t, const struct resp_item *number) {
     t->expiry_ms = number->type == RESP_INTEGER ? number->num : -1;
 }
 
-/* The two words of TIME; what transfer_take_expiry() took is made absolute. */
+/* The two words of TIME make the expiry that transfer_take_expiry() took absolute. */
 bool transfer_take_clock(struct transfer *t, struct resp_cursor *elements) {
     struct resp_item seconds, micros;
     int64_t s, us;
@@ -166,11 +168,4 @@ bool transfer_take_clock(struct transfer *t, struct resp_cursor *elements) {
     t->server_ms = s * 1000 + us / 1000;
     if (t->expiry_ms >= 0) t->expiry_ms += t->server_ms;
     return true;
-}
-
-void transfer_write_expiry(struct transfer *t) {
-    char number[24];
-    if (t->expiry_ms < 0 || t->lane->plan->no_ttl) return;
-    TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("PEXPIREAT"), t->key,
-                  transfer_number(t->expiry_ms, number));
 }

@@ -1,7 +1,7 @@
-/* Placeholders: a server makes a pending entry only for a message that the stream has, and those of
- * deleted and trimmed messages are to arrive too. So where some were lost the copy begins anew and
- * first asks what is pending. Every ID that turns out to be no entry of the source is written as
- * one, claimed like the others, and removed before the stream is put in place.
+/* Placeholders. A server makes a pending entry only for a message that its stream has, but pending
+ * entries of deleted and trimmed messages must be copied too. So if an attempt lost some, the copy
+ * begins again and first reads all pending entries. Each ID that is no entry of the source is
+ * written as an entry, claimed like the others, and deleted before the stream is put in place.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,17 +9,10 @@
 #include "base/mem.h"
 #include "copy/transfer_priv.h"
 
-enum { PLACES_MAX = 500000 }; /* 16 bytes each; beyond that the lost ones are told */
+enum { PLACES_MAX = 500000 }; /* 16 bytes each; beyond it lost entries are reported */
 
-static int compare(const void *a, const void *b) {
-    const struct entry_id *x = a, *y = b;
-    if (x->ms != y->ms) return x->ms < y->ms ? -1 : 1;
-    return x->seq < y->seq ? -1 : x->seq > y->seq;
-}
-
-static struct bytes id_text(struct entry_id id, char text[STREAM_ID_MAX]) {
-    return bytes_of(text, (size_t)snprintf(text, STREAM_ID_MAX, "%llu-%llu",
-                                           (unsigned long long)id.ms, (unsigned long long)id.seq));
+static int compare_places(const void *a, const void *b) {
+    return stream_id_compare(*(const struct stream_id *)a, *(const struct stream_id *)b);
 }
 
 void places_reset(struct places *p) {
@@ -28,9 +21,8 @@ void places_reset(struct places *p) {
 }
 
 void places_expect(struct places *p, struct bytes text) {
-    struct entry_id id;
-    if (p->too_many || !stream_id_parse(text, &id.ms, &id.seq) || (id.ms == 0 && id.seq == 0))
-        return;
+    struct stream_id id;
+    if (p->too_many || !stream_id_parse(text, &id) || stream_id_is_zero(id)) return;
     if (p->n == PLACES_MAX) {
         places_reset(p);
         p->too_many = true;
@@ -43,52 +35,48 @@ void places_expect(struct places *p, struct bytes text) {
     p->ids[p->n++] = id;
 }
 
-/* Several groups may wait for the same message. */
+/* The same message may be pending in several groups. */
 void places_sort(struct places *p) {
     size_t kept = 0;
     if (p->n == 0) return;
-    qsort(p->ids, p->n, sizeof(*p->ids), compare);
+    qsort(p->ids, p->n, sizeof(*p->ids), compare_places);
     for (size_t i = 1; i < p->n; i++)
-        if (compare(&p->ids[i], &p->ids[kept]) != 0) p->ids[++kept] = p->ids[i];
+        if (stream_id_compare(p->ids[i], p->ids[kept]) != 0) p->ids[++kept] = p->ids[i];
     p->n = kept + 1;
 }
 
-void places_until(struct transfer *t, struct bytes end_text, bool end_is_entry) {
+void places_until(struct transfer *t, struct stream_id end, bool end_is_entry) {
     struct places *p = &t->places;
-    struct entry_id end;
-    char text[STREAM_ID_MAX];
-    if (p->at == p->n || !stream_id_parse(end_text, &end.ms, &end.seq)) return;
+    char text[STREAM_ID_TEXT_MAX];
     for (; p->at < p->n; p->at++) {
-        struct entry_id id = p->ids[p->at];
-        int order = compare(&id, &end);
+        struct stream_id id = p->ids[p->at];
+        int order = stream_id_compare(id, end);
         if (order > 0) return;
         if (order == 0 && end_is_entry) continue;
-        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XADD"), t->to, id_text(id, text),
-                      BYTES_LITERAL("gone"), BYTES_LITERAL(""));
+        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XADD"), t->to,
+                      stream_id_text(id, text), BYTES_LITERAL("gone"), BYTES_LITERAL(""));
         p->ids[p->placed++] = id;
     }
 }
 
-static void write_deletion(struct transfer *t, const struct entry_id *ids, size_t n) {
-    char text[STREAM_ID_MAX];
+static void places_write_deletion(struct transfer *t, const struct stream_id *ids, size_t n) {
+    char text[STREAM_ID_TEXT_MAX];
     struct outq *out = transfer_write(t);
     resp_write_head(out, 2 + n);
     resp_write_literal(out, "XDEL");
     resp_write_arg(out, t->to);
-    for (size_t i = 0; i < n; i++) resp_write_arg(out, id_text(ids[i], text));
+    for (size_t i = 0; i < n; i++) resp_write_arg(out, stream_id_text(ids[i], text));
     transfer_written(t, &transfer_step_none);
 }
 
-void places_delete(struct transfer *t, const char *from) {
+void places_delete(struct transfer *t, struct stream_id from) {
     const struct places *p = &t->places;
-    struct entry_id first = { 0 };
-    size_t most = t->lane->plan->max_args - 2, i = 0;
+    size_t most = t->flight->plan->max_args - 2, i = 0;
     if (most > CLAIM_IDS_MAX) most = CLAIM_IDS_MAX;
-    stream_id_parse(bytes_of_str(from), &first.ms, &first.seq);
-    while (i < p->placed && compare(&p->ids[i], &first) < 0) i++;
+    while (i < p->placed && stream_id_compare(p->ids[i], from) < 0) i++;
     while (i < p->placed) {
         size_t n = p->placed - i < most ? p->placed - i : most;
-        write_deletion(t, p->ids + i, n);
+        places_write_deletion(t, p->ids + i, n);
         i += n;
     }
 }

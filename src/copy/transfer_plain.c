@@ -1,38 +1,25 @@
 /* Strings, lists, sets, hashes and sorted sets: whole when they are small, else page by page,
  * watched.
  *
- * A page is asked for when the one before it has been read and at most one more waits for the
- * target, so that two pieces are in memory. Its elements come from what elements have taken so far.
+ * The next page is asked for when the previous one has been read and at most one piece waits for
+ * the target, so two pieces are in memory. The size of a page follows the size of the elements so
+ * far.
  */
 #include <stdlib.h>
 
-#include "base/mem.h"
 #include "copy/transfer_priv.h"
+#include "rdb/score.h"
 
-static const struct transfer_kind kinds[] = {
-    { "string", VALUE_STRING, "STRLEN", "GETRANGE", "GET", "APPEND", 1, false },
-    { "list", VALUE_LIST, "LLEN", "LRANGE", "LRANGE", "RPUSH", 1, false },
-    { "set", VALUE_SET, "SCARD", "SSCAN", "SMEMBERS", "SADD", 1, true },
-    { "hash", VALUE_HASH, "HLEN", "HSCAN", "HGETALL", "HSET", 2, true },
-    { "zset", VALUE_ZSET, "ZCARD", "ZSCAN", "ZRANGE", "ZADD", 2, true },
-    { "stream", VALUE_STREAM, "XLEN", "XRANGE", NULL, "XADD", 0, false },
-};
-
-const struct transfer_kind *transfer_kind_of(struct bytes type) {
-    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-        if (bytes_equal_str(type, kinds[i].type)) return &kinds[i];
-    return NULL;
-}
-
-static bool merges(const struct transfer *t) {
+static bool plain_merges(const struct transfer *t) {
     enum value_type type = t->kind->value;
-    return t->lane->plan->merge && (type == VALUE_HASH || type == VALUE_SET || type == VALUE_ZSET);
+    return t->flight->plan->merge &&
+           (type == VALUE_HASH || type == VALUE_SET || type == VALUE_ZSET);
 }
 
 /* ---- writing ---- */
 
-static void write_command(struct transfer *t, struct resp_cursor *elements, size_t words,
-                          struct block *block) {
+static void plain_write_command(struct transfer *t, struct resp_cursor *elements, size_t words,
+                                struct block *block) {
     struct outq *out = transfer_write(t);
     struct resp_item item, score;
     resp_write_head(out, 2 + words);
@@ -41,7 +28,7 @@ static void write_command(struct transfer *t, struct resp_cursor *elements, size
     for (size_t i = 0; i < words && resp_next(elements, &item); i++) {
         t->bytes += item.str.len;
         if (t->kind->value == VALUE_ZSET && resp_next(elements, &score)) {
-            /* Read as member and score, written the other way round. */
+            /* Read as member and score, written as score and member. */
             resp_write_arg(out, score.str);
             i++;
         }
@@ -49,20 +36,37 @@ static void write_command(struct transfer *t, struct resp_cursor *elements, size
     }
 }
 
-void plain_write(struct transfer *t, struct resp_cursor elements, size_t words, struct block *block,
-                 const struct transfer_step *last) {
-    size_t most = (t->lane->plan->max_args - 2) / t->kind->words * t->kind->words;
+static bool plain_has_negative_zero(const struct transfer *t, struct resp_cursor elements,
+                                    size_t words) {
+    struct resp_item item;
+    if (t->kind->value != VALUE_ZSET) return false;
+    for (size_t i = 0; i < words && resp_next(&elements, &item); i++)
+        if (i % 2 == 1 && score_text_is_negative_zero(item.str)) return true;
+    return false;
+}
+
+/* Elements as words of the kind's write command, split by --max-args; the last command gets `last`.
+ */
+static void plain_write(struct transfer *t, struct resp_cursor elements, size_t words,
+                        struct block *block, const struct transfer_step *last) {
+    size_t most = (t->flight->plan->max_args - 2) / t->kind->words * t->kind->words;
+    bool fills = !t->keeps_sign && plain_has_negative_zero(t, elements, words);
+    if (fills)
+        TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("ZADD"), t->to, BYTES_LITERAL("0"),
+                      score_filler());
     for (size_t done = 0; done < words;) {
         size_t n = words - done < most ? words - done : most;
-        write_command(t, &elements, n, block);
+        plain_write_command(t, &elements, n, block);
         done += n;
         transfer_written(t, done == words ? last : &transfer_step_none);
     }
+    if (fills) TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("ZREM"), t->to, score_filler());
+    t->keeps_sign |= fills;
 }
 
 /* ---- whole ---- */
 
-static void send_set(struct transfer *t) {
+static void plain_send_set(struct transfer *t) {
     struct outq *out = transfer_write(t);
     resp_write_head(out, 3);
     resp_write_literal(out, "SET");
@@ -72,13 +76,13 @@ static void send_set(struct transfer *t) {
     transfer_written(t, &transfer_step_none);
 }
 
-static void write_whole(struct transfer *t) {
+static void plain_write_whole(struct transfer *t) {
     bool string = t->kind->value == VALUE_STRING;
     transfer_begin_block(t);
-    if (!merges(t) && !string)
+    if (!plain_merges(t) && !string)
         TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("UNLINK"), t->to);
     if (string) {
-        send_set(t);
+        plain_send_set(t);
     } else {
         plain_write(t, t->value_elements, (size_t)t->value.num, t->value_block,
                     &transfer_step_none);
@@ -87,48 +91,49 @@ static void write_whole(struct transfer *t) {
     transfer_end_block(t);
 }
 
-static void on_whole_times(struct transfer *t, const struct reply *reply) {
-    /* Value and times were read one after the other; what must fit together is read watched. */
+static void on_plain_whole_times(struct transfer *t, const struct reply *reply) {
+    /* Value and times were read one after the other. Fields that expire are read watched instead. */
     if (field_times_any(t)) {
         transfer_enlarge(t);
     } else {
-        write_whole(t);
+        plain_write_whole(t);
     }
 }
 
-static void whole_read(struct transfer *t) {
+static void plain_take_whole(struct transfer *t) {
     bool nothing = t->kind->value == VALUE_STRING ? !resp_is_string(&t->value) : t->value.num <= 0;
     if (nothing || t->expiry_ms == -2) {
-        transfer_gone(t);
+        transfer_missing(t);
     } else if (field_times_wanted(t)) {
         field_times_ask(t, t->value_elements, (size_t)t->value.num / 2, t->value_block,
-                        on_whole_times);
+                        on_plain_whole_times);
     } else {
-        write_whole(t);
+        plain_write_whole(t);
     }
 }
 
-static void on_whole(struct transfer *t, const struct reply *reply) {
+static void on_plain_whole(struct transfer *t, const struct reply *reply) {
     t->value = reply->item;
     t->value_elements = reply->cursor;
     t->value_block = block_ref(reply->block);
 }
 
-static void on_whole_expiry(struct transfer *t, const struct reply *reply) {
+static void on_plain_whole_expiry(struct transfer *t, const struct reply *reply) {
     transfer_take_expiry(t, &reply->item);
-    if (t->lane->plan->can.source_pexpiretime) whole_read(t);
+    if (t->flight->plan->can.source_pexpiretime) plain_take_whole(t);
 }
 
-static void on_whole_clock(struct transfer *t, const struct reply *reply) {
+static void on_plain_whole_clock(struct transfer *t, const struct reply *reply) {
     struct resp_cursor c = reply->cursor;
-    if (transfer_take_clock(t, &c)) whole_read(t);
+    if (transfer_take_clock(t, &c)) plain_take_whole(t);
 }
 
-static void read_whole(struct transfer *t) {
-    static const struct transfer_step value = { on_whole, false },
-                                      expiry = { on_whole_expiry, false },
-                                      clock = { on_whole_clock, false };
+static void plain_read_whole(struct transfer *t) {
+    static const struct transfer_step value = { on_plain_whole, false },
+                                      expiry = { on_plain_whole_expiry, false },
+                                      clock = { on_plain_whole_clock, false };
     struct bytes command = bytes_of_str(t->kind->whole);
+    transfer_move(t, TRANSFER_READING);
     switch (t->kind->value) {
     case VALUE_LIST:
         TRANSFER_READ(t, &value, command, t->key, BYTES_LITERAL("0"), BYTES_LITERAL("-1"));
@@ -146,101 +151,106 @@ static void read_whole(struct transfer *t) {
 
 /* ---- pages ---- */
 
-static size_t page_elements(struct transfer *t) {
+static size_t plain_page_elements(const struct transfer *t) {
     double elements = t->element_bytes <= 0 ? PIECE_ELEMENTS_START : PIECE_BYTES / t->element_bytes;
     return elements > PIECE_ELEMENTS_MAX ? PIECE_ELEMENTS_MAX : elements < 1 ? 1 : (size_t)elements;
 }
 
-/* Rises at once, so that a run of large elements is met by small pages. */
-static void learn_element(struct transfer *t, uint64_t bytes, size_t elements) {
+/* Rises at once, so that a run of large elements is read in small pages. */
+static void plain_learn_element(struct transfer *t, uint64_t bytes, size_t elements) {
     if (elements == 0) return;
     double seen = (double)bytes / (double)elements;
     t->element_bytes = seen > t->element_bytes ? seen : t->element_bytes * 0.9 + seen * 0.1;
 }
 
-static void page_done(struct transfer *t, uint64_t bytes_before, size_t elements) {
-    learn_element(t, t->bytes - bytes_before, elements);
+static void plain_page_done(struct transfer *t, uint64_t bytes_before, size_t elements) {
+    plain_learn_element(t, t->bytes - bytes_before, elements);
     t->elements += elements;
-    t->reading = false;
+    t->page_asked = false;
     transfer_continue(t);
 }
 
-static void on_page_times(struct transfer *t, const struct reply *reply) {
+static void on_plain_page_times(struct transfer *t, const struct reply *reply) {
     uint64_t before = t->bytes;
     size_t fields = t->times.n;
     plain_write(t, t->times.elements, fields * 2, t->times.block, &transfer_step_piece);
     if (field_times_any(t)) {
-        t->expects_length = false; /* some may be over on the target by the time it counts */
+        /* Some may have expired on the target before it counts. */
+        t->expects_length = false;
         if (!field_times_write(t)) return;
     }
     field_times_fini(&t->times);
-    page_done(t, before, fields);
+    plain_page_done(t, before, fields);
 }
 
-static void take_elements(struct transfer *t, struct resp_cursor elements, size_t words,
-                          struct block *block) {
+static void plain_take_elements(struct transfer *t, struct resp_cursor elements, size_t words,
+                                struct block *block) {
     uint64_t before = t->bytes;
     if (words > 0 && field_times_wanted(t)) {
-        field_times_ask(t, elements, words / 2, block, on_page_times);
+        field_times_ask(t, elements, words / 2, block, on_plain_page_times);
         return;
     }
     plain_write(t, elements, words, block, &transfer_step_piece);
-    page_done(t, before, words / t->kind->words);
+    plain_page_done(t, before, words / t->kind->words);
 }
 
-static void on_scan_page(struct transfer *t, const struct reply *reply) {
+static void on_plain_scan_page(struct transfer *t, const struct reply *reply) {
     struct resp_cursor c = reply->cursor;
     struct resp_item cursor, elements;
-    if (!resp_next(&c, &cursor) || !resp_next(&c, &elements) || cursor.str.len >= sizeof(t->cursor))
+    if (!resp_next(&c, &cursor) || !resp_next(&c, &elements) ||
+        cursor.str.len >= sizeof(t->cursor) || elements.num < 0) {
+        transfer_malformed(t, t->kind->page);
         return;
+    }
     memcpy(t->cursor, cursor.str.ptr, cursor.str.len);
     t->cursor[cursor.str.len] = '\0';
-    t->read_all = bytes_equal_str(cursor.str, "0");
-    take_elements(t, c, (size_t)elements.num, reply->block);
+    if (bytes_equal_str(cursor.str, "0")) transfer_move(t, TRANSFER_LAST_READ);
+    plain_take_elements(t, c, (size_t)elements.num, reply->block);
 }
 
-static void on_list_page(struct transfer *t, const struct reply *reply) {
-    t->offset += reply->item.num;
-    t->read_all = reply->item.num <= 0 || t->offset >= t->length;
-    take_elements(t, reply->cursor, (size_t)reply->item.num, reply->block);
+static void on_plain_list_page(struct transfer *t, const struct reply *reply) {
+    int64_t n = reply->item.num > 0 ? reply->item.num : 0;
+    t->offset += n;
+    if (n == 0 || t->offset >= t->length) transfer_move(t, TRANSFER_LAST_READ);
+    plain_take_elements(t, reply->cursor, (size_t)n, reply->block);
 }
 
-static void on_string_page(struct transfer *t, const struct reply *reply) {
+static void on_plain_string_page(struct transfer *t, const struct reply *reply) {
     t->offset += (int64_t)reply->item.str.len;
-    t->read_all = reply->item.str.len < PIECE_STRING_BYTES || t->offset >= t->length;
+    if (reply->item.str.len < PIECE_STRING_BYTES || t->offset >= t->length)
+        transfer_move(t, TRANSFER_LAST_READ);
     if (t->offset == 0) {
         /* Nothing to append would leave no key. */
         TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("SET"), t->to, BYTES_LITERAL(""));
-        page_done(t, t->bytes, 1);
+        plain_page_done(t, t->bytes, 1);
         return;
     }
-    /* The string itself stands where elements of an aggregate would. */
-    take_elements(t, resp_cursor_of(reply->raw), 1, reply->block);
+    /* The reply itself is the only element. */
+    plain_take_elements(t, resp_cursor_of(reply->raw), 1, reply->block);
 }
 
-static void read_page(struct transfer *t) {
-    static const struct transfer_step scan = { on_scan_page, false },
-                                      list = { on_list_page, false },
-                                      string = { on_string_page, false };
+static void plain_read_page(struct transfer *t) {
+    static const struct transfer_step scan = { on_plain_scan_page, false },
+                                      list = { on_plain_list_page, false },
+                                      string = { on_plain_string_page, false };
     struct bytes command = bytes_of_str(t->kind->page);
     char from[24], to[24];
-    t->reading = true;
+    t->page_asked = true;
     if (t->kind->scans) {
         TRANSFER_READ(t, &scan, command, t->key, bytes_of_str(t->cursor), BYTES_LITERAL("COUNT"),
-                      transfer_number((int64_t)page_elements(t), to));
+                      transfer_number((int64_t)plain_page_elements(t), to));
         return;
     }
     bool is_string = t->kind->value == VALUE_STRING;
-    int64_t n = is_string ? PIECE_STRING_BYTES : (int64_t)page_elements(t);
+    int64_t n = is_string ? PIECE_STRING_BYTES : (int64_t)plain_page_elements(t);
     TRANSFER_READ(t, is_string ? &string : &list, command, t->key, transfer_number(t->offset, from),
                   transfer_number(t->offset + n - 1, to));
 }
 
 /* ---- the end of a watched key ---- */
 
-/* Expiry, length and, before 7.0, the clock: as they are in one moment, if the key is still what
- * was read. */
-static void on_seal(struct transfer *t, const struct reply *reply) {
+/* Length, expiry and, before 7.0, the clock, all of one moment. Null if the watched key changed. */
+static void on_plain_seal(struct transfer *t, const struct reply *reply) {
     struct resp_cursor c = reply->cursor;
     struct resp_item length, expiry, clock;
     if (reply->item.type == RESP_NULL || !resp_next(&c, &length) || !resp_next(&c, &expiry)) {
@@ -248,20 +258,21 @@ static void on_seal(struct transfer *t, const struct reply *reply) {
         return;
     }
     transfer_take_expiry(t, &expiry);
-    if (!t->lane->plan->can.source_pexpiretime && resp_next(&c, &clock)) transfer_take_clock(t, &c);
+    if (!t->flight->plan->can.source_pexpiretime && resp_next(&c, &clock))
+        transfer_take_clock(t, &c);
     if (t->expiry_ms == -2) {
         transfer_again(t);
     } else if (t->elements == 0) {
-        transfer_gone(t);
+        transfer_missing(t);
     } else {
         t->length = length.num;
         transfer_check(t);
     }
 }
 
-static void seal(struct transfer *t) {
-    static const struct transfer_step step = { on_seal, false };
-    t->sealing = true;
+static void plain_seal(struct transfer *t) {
+    static const struct transfer_step step = { on_plain_seal, false };
+    transfer_move(t, TRANSFER_SEALING);
     TRANSFER_READ(t, &transfer_step_none, BYTES_LITERAL("MULTI"));
     TRANSFER_READ(t, &transfer_step_none, bytes_of_str(t->kind->length), t->key);
     transfer_ask_expiry(t, &transfer_step_none, &transfer_step_none);
@@ -269,19 +280,19 @@ static void seal(struct transfer *t) {
 }
 
 void plain_continue(struct transfer *t) {
-    if (!t->large || t->reading || t->sealing) return;
-    if (t->read_all) {
-        seal(t);
-    } else if (t->unacked < PIECES_UNACKED_MAX) {
-        read_page(t);
+    if (!t->large || t->page_asked) return;
+    if (t->state == TRANSFER_LAST_READ) {
+        plain_seal(t);
+    } else if (t->state == TRANSFER_READING && t->unacked < PIECES_UNACKED_MAX) {
+        plain_read_page(t);
     }
 }
 
 /* ---- beginning ---- */
 
-static void on_weight(struct transfer *t, const struct reply *reply) {
+static void on_plain_weight(struct transfer *t, const struct reply *reply) {
     bool string = t->kind->value == VALUE_STRING;
-    uint64_t most = string ? t->lane->plan->big_key_bytes : DUMPED_LENGTH_MAX;
+    uint64_t most = string ? t->flight->plan->big_key_bytes : DUMPED_LENGTH_MAX;
     if ((uint64_t)reply->item.num < most) {
         transfer_by_dump(t);
     } else {
@@ -290,32 +301,33 @@ static void on_weight(struct transfer *t, const struct reply *reply) {
 }
 
 void plain_weigh(struct transfer *t) {
-    static const struct transfer_step step = { on_weight, false };
+    static const struct transfer_step step = { on_plain_weight, false };
     TRANSFER_READ(t, &step, bytes_of_str(t->kind->length), t->key);
 }
 
-static void on_length(struct transfer *t, const struct reply *reply) {
+static void on_plain_length(struct transfer *t, const struct reply *reply) {
     t->length = reply->item.num;
     bool few = t->length <=
                (t->kind->value == VALUE_STRING ? TRANSFER_SMALL_BYTES : TRANSFER_SMALL_LENGTH);
     if (!t->large && few) {
-        read_whole(t);
+        plain_read_whole(t);
     } else if (!t->large) {
         transfer_enlarge(t);
     } else {
-        if (t->length > 0 && (t->entry->flags & KEY_MEASURED))
-            t->element_bytes = (double)t->entry->data / (double)t->length;
+        if (t->length > 0 && t->measured)
+            t->element_bytes = (double)t->measured_bytes / (double)t->length;
+        transfer_move(t, TRANSFER_READING);
         plain_continue(t);
     }
 }
 
 void plain_begin(struct transfer *t) {
-    static const struct transfer_step step = { on_length, false };
-    if (!t->large && (t->entry->flags & KEY_MEASURED)) {
-        read_whole(t);
+    static const struct transfer_step step = { on_plain_length, false };
+    if (!t->large && t->measured) {
+        plain_read_whole(t);
         return;
     }
-    t->expects_length = !merges(t);
-    if (t->large && !merges(t) && !transfer_take_name(t)) return;
+    t->expects_length = !plain_merges(t);
+    if (t->large && !plain_merges(t) && !transfer_take_name(t)) return;
     TRANSFER_READ(t, &step, bytes_of_str(t->kind->length), t->key);
 }

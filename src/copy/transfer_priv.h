@@ -1,18 +1,24 @@
-/* Inside of transfers: transfer.c (the way of a key), transfer_link.c (commands and replies),
- * transfer_plain.c (strings, lists, sets, hashes, sorted sets), transfer_field.c (expiry of hash
- * fields), transfer_stream.c, transfer_group.c and transfer_place.c (streams, their groups, and
- * pending entries whose messages are deleted).
+/* Inside of transfers. A file calls only files further down:
  *
- *   begin ─▶ TYPE ─▶ reading ⇄ writing ─▶ sealed ─▶ checked ─▶ committed ─▶ ended ─▶ (last reply) freed
- *     ▲                 │ changed, and all replies are in
- *     └─────────────────┘
+ *   transfer.c          turns, starts, the table of types
+ *   transfer_stream.c   streams                      transfer_plain.c   strings, lists, sets, hashes, sorted sets
+ *   transfer_group.c    their consumer groups        transfer_field.c   expiry of hash fields
+ *   transfer_place.c    pending entries of deleted messages
+ *   transfer_commit.c   the temporary key, and putting it in place
+ *   transfer_link.c     commands and replies
+ *   transfer_end.c      states, and the ends of a transfer
+ *
+ * transfer_continue() and steps are called through pointers. Nothing is freed inside of its own
+ * callback: transfer_settle() leaves that to the end of the loop's round.
  */
 #ifndef LONGHAUL_COPY_TRANSFER_PRIV_H
 #define LONGHAUL_COPY_TRANSFER_PRIV_H
 
 #include "base/slot.h"
-#include "copy/lane_priv.h"
+#include "copy/flight.h"
 #include "copy/transfer.h"
+#include "rdb/payload.h"
+#include "rdb/stream_id.h"
 
 enum {
     PIECE_BYTES = 512 * 1024,
@@ -21,119 +27,136 @@ enum {
     PIECE_ELEMENTS_START = 16, /* until the size of an element is known */
     PIECES_UNACKED_MAX = 2,
     TRANSFER_NAME_MAX = 64,
-    STREAM_ID_MAX = 48,
     CLAIM_IDS_MAX = 500,       /* in one XCLAIM */
-    DUMPED_LENGTH_MAX = 10000, /* elements of a value that is dumped though its size is not known */
+    DUMPED_LENGTH_MAX = 10000, /* elements of a value that is dumped without knowing its size */
 };
 
 #define TRANSFER_NAME_PREFIX "longhaul:tmp:"
 
-/* The temporary key of a slot; its length. */
-size_t transfer_name(uint16_t slot, char name[TRANSFER_NAME_MAX]);
-
-/* What the types differ in, as far as they are alike. */
-struct transfer_kind {
-    const char *type; /* TYPE's word */
-    enum value_type value;
-    const char *length, *page, *whole, *write;
-    unsigned words; /* of a reply per element */
-    bool scans;     /* paged by cursor, else by index */
+/* The state of a transfer.
+ *
+ *   OPENING ─▶ STARTING ─▶ [EXPECTING] ─▶ READING ⇄ LAST_READ ─▶ SEALING ─▶ CHECKING ─▶ COMMITTING ─▶ ENDED ─▶ freed
+ *                 ▲  └▶ WAITING               │ the key has changed, or another copy begins for other reasons
+ *                 └────── AGAIN ◀─────────────┘
+ *
+ * ENDED can follow every state; AGAIN can follow every state but ENDED.
+ */
+enum transfer_state {
+    TRANSFER_OPENING,    /* large: its connection to the source is being opened */
+    TRANSFER_STARTING,   /* type and length are being asked */
+    TRANSFER_WAITING,    /* another transfer uses the temporary key of the slot */
+    TRANSFER_EXPECTING,  /* stream: its pending entries are being read, see transfer_place.c */
+    TRANSFER_READING,    /* whole, or piece by piece */
+    TRANSFER_LAST_READ,  /* the next read is the last: length, expiry and the like at one moment */
+    TRANSFER_SEALING,    /* the last read is under way; stream: its groups are being copied */
+    TRANSFER_CHECKING,   /* the length of the temporary key is being asked */
+    TRANSFER_COMMITTING, /* from MULTI on, which EXEC must follow */
+    TRANSFER_AGAIN,      /* begins again when all replies are in; sends nothing */
+    TRANSFER_ENDED,      /* the key has been given back; freed when all replies are in */
+    TRANSFER_STATES
 };
 
 struct transfer;
 
-/* What becomes of a good reply; errors and lost connections are decided before. */
+/* What differs between the types. */
+struct transfer_kind {
+    const char *type; /* the server's word, from TYPE */
+    enum value_type value;
+    const char *length, *page, *whole, *write;
+    unsigned words; /* of a reply per element */
+    bool scans;     /* paged by cursor, else by index */
+    void (*begin)(struct transfer *t);
+    /* Takes every step that is possible now. */
+    void (*go_on)(struct transfer *t);
+};
+
+/* Handles a good reply; errors and lost connections are handled before. */
 typedef void transfer_step_fn(struct transfer *t, const struct reply *reply);
 struct transfer_step {
-    transfer_step_fn *fn; /* NULL: nothing */
-    bool ends_piece;      /* with its reply the target has a whole piece */
+    transfer_step_fn *fn; /* may be NULL */
+    bool ends_piece;      /* its reply means that the target has a whole piece */
 };
 
 /* Expiry of the fields of one piece of a hash. */
 struct field_times {
-    struct block *block; /* that the piece lies in */
+    struct block *block; /* holds the piece */
     struct resp_cursor elements;
-    size_t n, got, due; /* fields; of those, answered; replies */
+    size_t n, got, due; /* fields; fields with an answer; replies that are due */
     int64_t *ms;
-    transfer_step_fn *then; /* called with NULL */
+    transfer_step_fn *then; /* called with NULL when all are known */
 };
 
-struct entry_id {
-    uint64_t ms, seq;
-};
-
-/* Pending entries of a stream, and those whose messages it does not have any more. */
+/* Pending entries of a stream. Those whose messages the stream no longer has become placeholders. */
 struct places {
-    bool wanted;   /* an attempt without has lost some; outlives attempts */
+    bool wanted;   /* an attempt without placeholders lost some; outlives attempts */
     bool too_many; /* to be remembered */
-    /* those before `at` have been looked for, and the first `placed` are placeholders */
-    struct entry_id *ids;
+    /* entries before `at` have been looked for, and the first `placed` are placeholders */
+    struct stream_id *ids;
     size_t n, cap, at, placed;
 };
 
 struct stream_copy {
-    char next[STREAM_ID_MAX];    /* where the next page starts */
-    char last[STREAM_ID_MAX];    /* copied last; "" when none */
-    char first[STREAM_ID_MAX];   /* of the source, at the end */
-    char last_id[STREAM_ID_MAX]; /* last-generated-id */
-    char deleted[STREAM_ID_MAX]; /* max-deleted-entry-id; "" before 7.0 */
-    int64_t added;               /* entries-added; -1 before 7.0 */
+    struct stream_id next; /* the first ID that has not been read */
+    bool no_next;          /* the last possible ID has been read */
+    struct stream_id last; /* the ID copied last; valid while copied > 0 */
+    /* of the source, at the end */
+    struct stream_id first, last_id, deleted;
+    int64_t added; /* entries-added, with max-deleted-entry-id; -1 before 7.0 */
     int64_t length, copied;
-    size_t page;    /* entries asked for */
-    bool caught_up; /* the end was read once; only tails follow */
-    bool expecting; /* before entries are read: what is pending is asked for */
+    size_t page; /* entries asked for */
     uint64_t tail_pages;
-    /* groups, as the last tail told */
+    /* consumer groups, from the last XINFO GROUPS */
     struct block *block;
     struct resp_cursor groups;
     int64_t groups_left;
-    char *group; /* name of the one that is being copied; owned */
+    /* the group that is being copied; its name is owned */
+    bool in_group;
+    char *group;
     size_t group_len;
-    char pending_next[STREAM_ID_MAX];
+    struct stream_id pending_next;
     int64_t now_ms; /* the source's clock */
     uint64_t asked, claimed;
 };
 
 struct transfer {
     struct transfers *all;
-    struct lane *lane;
+    struct flight *flight;
     struct transfer *next;
     struct transfer *next_settling;
     bool settles; /* stands in all->settling */
-    /* NULL when it has ended: then nothing is sent any more, and what follows is void */
-    struct key_entry *entry;
-    char *key_bytes; /* owned: callbacks may still read the name when the entry has been given back */
-    struct bytes key;
+    enum transfer_state state;
+    struct key_entry *entry; /* NULL when it has ended */
+    bool measured;           /* its size on the source is known: */
+    uint64_t measured_bytes;
+    struct bytes key; /* a copy: replies may still come when the entry has been given back */
     int db;
     uint16_t slot;
     const struct transfer_kind *kind;
     bool large;      /* in pieces, watched on a connection of its own */
-    bool opening;    /* that is being opened */
-    bool waits;      /* for another transfer of the same slot */
-    bool again;      /* begins anew when all replies are in */
     bool holds_name; /* uses the slot's temporary key */
-    /* between MULTI and EXEC, which must come: others write on the same connection */
-    bool in_block;
     unsigned attempts;
     uint64_t reserved; /* of the lane's budget */
 
     struct pool_node *source, *target;
-    struct client *reader;      /* borrowed */
-    uint64_t target_reconnects; /* when it began: a server that restarted has lost the pieces */
+    struct client *reader; /* borrowed */
+    /* at the beginning: a server that was reconnected may have lost the pieces */
+    uint64_t target_reconnects;
     char name[TRANSFER_NAME_MAX];
     struct bytes to; /* the key that is written */
     size_t source_due, target_due;
-    struct outq scratch; /* of a dry run */
+    struct outq scratch; /* takes what must not be sent */
 
     uint64_t bytes; /* read so far */
     uint64_t elements;
     double element_bytes;
-    size_t page; /* elements asked for */
     int64_t offset, length, expiry_ms, server_ms;
     char cursor[24];
-    bool reading, read_all, sealing, expects_length;
-    unsigned unacked;          /* pieces */
-    struct block *value_block; /* a small value, until its expiry is known */
+    bool page_asked;
+    bool expects_length; /* the temporary key's length is compared before it is put in place */
+    bool keeps_sign;     /* the sorted set is a skiplist, see rdb/score.h */
+    unsigned unacked;    /* pieces */
+    /* a small value, until its expiry is known */
+    struct block *value_block;
     struct resp_item value;
     struct resp_cursor value_elements;
     struct field_times times;
@@ -141,53 +164,74 @@ struct transfer {
     struct places places;
 };
 
-/* ---- transfer.c ---- */
+/* Of one lane. */
+struct transfers {
+    struct flight *flight;
+    struct key_list large, small; /* waiting for their turn */
+    struct transfer *running;     /* also ended ones whose replies are not all in */
+    struct transfer *settling;    /* of those: to be begun again or freed at the end of the round */
+    size_t n_small;
+    bool large_busy;
+    struct client *reader; /* for the large one: a connection that may WATCH */
+};
 
-/* The key changed while it was read: once more, or given up. */
+/* Commands may be sent, and replies mean something. */
+static inline bool transfer_is_active(const struct transfer *t) {
+    return t->state < TRANSFER_AGAIN;
+}
+
+/* Takes every step that is possible now. */
+static inline void transfer_continue(struct transfer *t) {
+    if (transfer_is_active(t) && t->state != TRANSFER_WAITING) t->kind->go_on(t);
+}
+
+/* ---- transfer_end.c ---- */
+
+/* Changes the state; the move must be one of those drawn above. */
+void transfer_move(struct transfer *t, enum transfer_state state);
+bool transfer_may_move(enum transfer_state from, enum transfer_state to);
+/* The key changed while it was read: begins again, or gives the key up after TRANSFER_ATTEMPTS. */
 void transfer_again(struct transfer *t);
+/* Begins again without counting an attempt. */
+void transfer_again_for(struct transfer *t, const char *reason);
 void transfer_fail(struct transfer *t, struct pool_node *node, const struct err *err);
-/* Nothing may be written now: the key is read anew when it may. */
+/* The source's reply to this command makes no sense. The key is given up. */
+void transfer_malformed(struct transfer *t, const char *command);
+/* Nothing may be written now: the key waits, and is read anew later. */
 void transfer_pause(struct transfer *t);
-/* The key is gone on the source, or empty. */
-void transfer_gone(struct transfer *t);
-/* The value is read by DUMP. */
+/* The lane stops: the key is queued again. */
+void transfer_requeue(struct transfer *t);
+/* The source has no such key, or it is empty. */
+void transfer_missing(struct transfer *t);
+/* The key is read by DUMP instead. */
 void transfer_by_dump(struct transfer *t);
-/* Too large for one go after all. */
+/* The key is copied as a large one instead. */
 void transfer_enlarge(struct transfer *t);
-/* Whatever can go on does. */
-void transfer_continue(struct transfer *t);
-/* Once all replies are in, a transfer that has ended is freed, and one that begins again is begun,
- * at the end of the loop's round: nothing is freed inside of its own callback, however deep. */
+/* The target has the key. */
+void transfer_done(struct transfer *t);
+/* Once all replies are in, a transfer that has ended is freed, and one in AGAIN is begun again, at
+ * the end of the loop's round. */
 void transfer_settle(struct transfer *t);
-/* The copy is whole: has it as many elements as the source? Then the key is replaced. */
-void transfer_check(struct transfer *t);
-void transfer_commit(struct transfer *t);
-void transfer_begin_block(struct transfer *t);
-/* EXEC, after MULTI and what writes the key: the key is done with its reply. */
-void transfer_end_block(struct transfer *t);
-/* True when no other transfer uses the temporary key of the slot; else this one begins again when
- * it is free. False also when the transfer ended because nothing can be written. */
-bool transfer_take_name(struct transfer *t);
-/* Forgets what an attempt has read. */
-void transfer_reset(struct transfer *t);
+/* Pending entries that could not be made: their messages are deleted. */
+uint64_t transfer_lost_pending(const struct transfer *t);
 
 /* ---- transfer_link.c ---- */
 
-/* Sends a command to the source. Where a connection is gone the transfer fails. */
+/* Sends a command to the source. If the connection is lost, the transfer fails. */
 void transfer_read(struct transfer *t, const struct transfer_step *step, size_t argc,
                    const struct bytes *argv);
-/* Writes a command for the target: between the two the words, written into what the first returns.
- */
+/* Writes a command for the target: the caller writes the words into the returned queue between
+ * these two calls. */
 struct outq *transfer_write(struct transfer *t);
 void transfer_written(struct transfer *t, const struct transfer_step *step);
-/* One that is whole. */
+/* Sends a whole command to the target. */
 void transfer_send(struct transfer *t, const struct transfer_step *step, size_t argc,
                    const struct bytes *argv);
-/* Fails, or begins again, by what a server said. */
+/* Fails, or begins again, as the error reply requires. */
 void transfer_refused(struct transfer *t, struct pool_node *node, const struct client *client,
                       const struct resp_item *item);
 
-/* For replies to MULTI and what is queued. */
+/* For replies to MULTI and to queued commands. */
 extern const struct transfer_step transfer_step_none;
 /* The last command of a piece. */
 extern const struct transfer_step transfer_step_piece;
@@ -201,26 +245,39 @@ extern const struct transfer_step transfer_step_piece;
 
 /* A number as a word; buf is the caller's. */
 struct bytes transfer_number(int64_t number, char buf[24]);
-/* Expiry commands of the source's version, for a MULTI or a pipeline; then their replies, in order.
- */
+/* Asks for the expiry with the commands of the source's version, in a MULTI or a pipeline. The
+ * other two take the replies, in this order. */
 void transfer_ask_expiry(struct transfer *t, const struct transfer_step *number,
                          const struct transfer_step *clock);
 void transfer_take_expiry(struct transfer *t, const struct resp_item *number);
 bool transfer_take_clock(struct transfer *t, struct resp_cursor *elements);
-/* PEXPIREAT for t->to's final name, when the key expires. */
+
+/* ---- transfer_commit.c ---- */
+
+/* The name of the slot's temporary key; returns its length. */
+size_t transfer_name(uint16_t slot, char name[TRANSFER_NAME_MAX]);
+/* True when no other transfer uses the slot's temporary key. Else this transfer begins again when
+ * the name is free. False also when the transfer ended because nothing can be written. */
+bool transfer_take_name(struct transfer *t);
+void transfer_begin_block(struct transfer *t);
+/* PEXPIREAT for the key itself, if the key expires. */
 void transfer_write_expiry(struct transfer *t);
+/* EXEC, after MULTI and the commands that write the key: its reply ends the transfer. */
+void transfer_end_block(struct transfer *t);
+/* The copy is whole. If it has as many elements as the source, it replaces the key. */
+void transfer_check(struct transfer *t);
+
+/* ---- transfer.c ---- */
+
+/* By the word of TYPE; NULL for types of modules. */
+const struct transfer_kind *transfer_kind_of(struct bytes type);
 
 /* ---- transfer_plain.c ---- */
 
-const struct transfer_kind *transfer_kind_of(struct bytes type);
 /* Where the source tells no sizes: the length tells whether the value can be dumped. */
 void plain_weigh(struct transfer *t);
 void plain_begin(struct transfer *t);
 void plain_continue(struct transfer *t);
-/* Elements as words of the kind's write command, split by --max-args; the last command gets `last`.
- */
-void plain_write(struct transfer *t, struct resp_cursor elements, size_t words, struct block *block,
-                 const struct transfer_step *last);
 
 /* ---- transfer_field.c ---- */
 
@@ -228,7 +285,7 @@ bool field_times_wanted(const struct transfer *t);
 /* Asks for the expiry of the fields among these elements (field, value, ..), which lie in block. */
 void field_times_ask(struct transfer *t, struct resp_cursor elements, size_t fields,
                      struct block *block, transfer_step_fn *then);
-/* Does any of them expire (or has done so)? */
+/* True when one of them expires, or has expired. */
 bool field_times_any(const struct transfer *t);
 /* Writes them; false when the target cannot (the transfer has failed then). */
 bool field_times_write(struct transfer *t);
@@ -238,32 +295,22 @@ void field_times_fini(struct field_times *times);
 
 void stream_begin(struct transfer *t);
 void stream_continue(struct transfer *t);
-void stream_fini(struct stream_copy *s);
-bool stream_id_parse(struct bytes text, uint64_t *ms, uint64_t *seq);
-/* Negative, 0, positive; "" is before everything. */
-int stream_id_compare(const char *a, const char *b);
-/* The ID that follows; out may be the same as id. */
-void stream_id_next(const char *id, char out[STREAM_ID_MAX]);
+void stream_copy_fini(struct stream_copy *s);
 
-/* All groups are copied: placeholders go, what the source lost at its front too, then
- * transfer_check(). */
-void stream_finish(struct transfer *t);
+/* The reply of XINFO GROUPS, in block; its n groups are next. */
+void groups_set(struct transfer *t, struct block *block, struct resp_cursor groups, int64_t n);
+/* Takes the next step: reads pending entries and writes them as pending (while EXPECTING, only
+ * passes their IDs to places_expect()). False when all groups are done. */
+bool groups_continue(struct transfer *t);
 
-/* Copies the groups of t->stream.groups one by one, then calls stream_finish(); or begins anew with placeholders. While
- * t->stream.expecting it only passes what is pending to places_expect(), then calls stream_continue().
- */
-void groups_continue(struct transfer *t);
-/* Pending entries that could not be made: their messages are deleted. */
-uint64_t groups_lost(const struct transfer *t);
-
-/* Forgets all but whether placeholders are wanted. */
+/* Forgets everything but whether placeholders are wanted. */
 void places_reset(struct places *p);
 void places_expect(struct places *p, struct bytes id);
 /* When all are known. */
 void places_sort(struct places *p);
-/* Writes placeholders for what is expected up to end. Ends must ascend. */
-void places_until(struct transfer *t, struct bytes end, bool end_is_entry);
-/* Deletes the placeholders from that ID on; "": all. */
-void places_delete(struct transfer *t, const char *from);
+/* Writes placeholders for the expected entries up to end. Ends must ascend. */
+void places_until(struct transfer *t, struct stream_id end, bool end_is_entry);
+/* Deletes the placeholders from that ID on. */
+void places_delete(struct transfer *t, struct stream_id from);
 
 #endif

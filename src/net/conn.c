@@ -89,6 +89,7 @@ static void conn_release(void *ctx) {
     loop_timer_free(&c->timer);
     block_unref(&c->in);
     outq_fini(&c->out);
+    tls_free(&c->tls);
     free(c->place);
     free(c->path);
     free(c->host);
@@ -444,7 +445,7 @@ struct conn *conn_open(struct loop *loop, const struct conn_address *address,
     c->callbacks = *callbacks;
     c->ctx = ctx;
     c->place = mem_strdup(place);
-    c->tls = address->tls;
+    c->tls = address->tls != NULL ? tls_ref(address->tls) : NULL;
     c->server_name = address->server_name != NULL ? mem_strdup(address->server_name) : NULL;
     c->fd = -1;
     c->deadline_ms = clock_mono_ms() + connect_timeout_ms;

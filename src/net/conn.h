@@ -28,7 +28,7 @@ struct conn_address {
     const char *path; /* Unix socket, or NULL */
     const char *host;
     uint16_t port;
-    struct tls *tls;         /* NULL: plain */
+    struct tls *tls;         /* referenced until the connection is freed; NULL: plain */
     const char *server_name; /* for TLS; NULL: host */
 };
 

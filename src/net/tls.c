@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -15,6 +16,7 @@ enum { TLS_READ_BUFFER = 64 * 1024 };
 struct tls {
     SSL_CTX *ctx;
     bool insecure;
+    atomic_int refs;
 };
 
 static bool tls_fail(struct err *err, const char *place, const char *what, const char *file) {
@@ -83,14 +85,21 @@ struct tls *tls_new(const struct tls_settings *s, const char *place, struct err 
     struct tls *tls = mem_zalloc(sizeof(*tls));
     tls->ctx = ctx;
     tls->insecure = s->insecure;
+    atomic_init(&tls->refs, 1);
+    return tls;
+}
+
+struct tls *tls_ref(struct tls *tls) {
+    atomic_fetch_add(&tls->refs, 1);
     return tls;
 }
 
 void tls_free(struct tls **tls) {
-    if (*tls == NULL) return;
-    SSL_CTX_free((*tls)->ctx);
-    free(*tls);
+    struct tls *t = *tls;
     *tls = NULL;
+    if (t == NULL || atomic_fetch_sub(&t->refs, 1) > 1) return;
+    SSL_CTX_free(t->ctx);
+    free(t);
 }
 
 static bool is_address(const char *name) {
@@ -107,6 +116,8 @@ SSL *tls_session_new(struct tls *tls, int fd, const char *name, const char *plac
         return NULL;
     }
     SSL_set_connect_state(ssl);
+    /* "w*.example.com" is accepted by nobody else. */
+    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     if (is_address(name)) {
         if (!tls->insecure) X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name);
     } else {

@@ -19,6 +19,8 @@ struct tls;
 
 /* place names the side in errors ("source"). The settings are not kept. NULL on error. */
 struct tls *tls_new(const struct tls_settings *settings, const char *place, struct err *err);
+struct tls *tls_ref(struct tls *tls);
+/* Gives a reference back; the last one frees. Leaves NULL. */
 void tls_free(struct tls **tls);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "rdb/commands_priv.h"
+#include "rdb/score.h"
 
 enum { HEAD = 2, EXPIRY_HEAD = 5 };
 
@@ -171,9 +172,25 @@ static struct bytes score_text(double score, char text[COMMANDS_TEXT_MAX]) {
     return bytes_of(text, (size_t)snprintf(text, COMMANDS_TEXT_MAX, "%.17g", score));
 }
 
+/* Makes the sorted set one that keeps the sign of -0. */
+static bool emit_filler(struct commands *c, struct err *err) {
+    const struct bytes argv[] = { BYTES_LITERAL("ZADD"), c->key, BYTES_LITERAL("0"),
+                                  score_filler() };
+    c->has_filler = true;
+    return commands_emit(c, 4, argv, err);
+}
+
+static bool remove_filler(struct commands *c, struct err *err) {
+    const struct bytes argv[] = { BYTES_LITERAL("ZREM"), c->key, score_filler() };
+    c->has_filler = false;
+    return commands_emit(c, 3, argv, err);
+}
+
 static bool on_zset_member(void *ctx, struct bytes member, double score, struct err *err) {
+    struct commands *c = ctx;
     char text[COMMANDS_TEXT_MAX];
     if (isnan(score)) return commands_lose(ctx, LOSS_SCORE, member, err);
+    if (score_is_negative_zero(score) && !c->has_filler && !emit_filler(c, err)) return false;
     const struct bytes words[] = { score_text(score, text), member };
     commands_begin(ctx, "ZADD");
     return commands_add(ctx, words, 2, FIELD_NEVER_EXPIRES, err);
@@ -208,5 +225,6 @@ const struct value_sink *commands_sink(void) {
 }
 
 bool commands_finish(struct commands *c, struct err *err) {
-    return c->stream != NULL ? commands_stream_finish(c, err) : commands_flush(c, err);
+    if (c->stream != NULL) return commands_stream_finish(c, err);
+    return commands_flush(c, err) && (!c->has_filler || remove_filler(c, err));
 }

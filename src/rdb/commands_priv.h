@@ -30,6 +30,7 @@ struct commands {
     struct commands_batch batch;
     struct bytes *expiry_argv;
     struct commands_stream *stream;
+    bool has_filler; /* see score.h: it is removed at the end */
 };
 
 bool commands_emit(struct commands *c, size_t argc, const struct bytes *argv, struct err *err);

@@ -58,23 +58,14 @@ void commands_stream_free(struct commands *c) {
     free(s);
 }
 
-static struct bytes id_text(struct stream_id id, char text[COMMANDS_TEXT_MAX]) {
-    return bytes_of(
-        text, (size_t)snprintf(text, COMMANDS_TEXT_MAX, "%" PRIu64 "-%" PRIu64, id.ms, id.seq));
-}
-
 static struct bytes number_text(uint64_t number, char text[COMMANDS_TEXT_MAX]) {
     return bytes_of(text, (size_t)snprintf(text, COMMANDS_TEXT_MAX, "%" PRIu64, number));
-}
-
-static bool is_zero(struct stream_id id) {
-    return id.ms == 0 && id.seq == 0;
 }
 
 /* ---- what is pending and may be gone ---- */
 
 void commands_expect_pending(struct commands *c, struct stream_id id) {
-    if (is_zero(id)) return;
+    if (stream_id_is_zero(id)) return;
     struct commands_stream *s = stream_of(c);
     if (s->expected_n == s->expected_cap) {
         s->expected_cap = s->expected_cap == 0 ? 64 : 2 * s->expected_cap;
@@ -101,7 +92,7 @@ static int compare_ids(const void *a, const void *b) {
 
 static bool emit_placeholder(struct commands *c, struct stream_id id, struct err *err) {
     char text[COMMANDS_TEXT_MAX];
-    const struct bytes argv[] = { BYTES_LITERAL("XADD"), c->key, id_text(id, text),
+    const struct bytes argv[] = { BYTES_LITERAL("XADD"), c->key, stream_id_text(id, text),
                                   BYTES_LITERAL("gone"), BYTES_LITERAL("") };
     return commands_emit(c, 5, argv, err);
 }
@@ -141,7 +132,7 @@ bool commands_stream_entry(void *ctx, struct stream_id id, size_t n, const struc
     }
     s->words[0] = BYTES_LITERAL("XADD");
     s->words[1] = c->key;
-    s->words[2] = id_text(id, text);
+    s->words[2] = stream_id_text(id, text);
     memcpy(s->words + 3, fields, 2 * n * sizeof(*fields));
     return commands_emit(c, 3 + 2 * n, s->words, err);
 }
@@ -161,16 +152,16 @@ static bool make_empty(struct commands *c, struct err *err) {
 static bool set_id(struct commands *c, uint64_t entries, struct err *err) {
     const struct stream_info *info = &c->stream->info;
     char last[COMMANDS_TEXT_MAX], added[COMMANDS_TEXT_MAX], deleted[COMMANDS_TEXT_MAX];
-    struct bytes argv[7] = { BYTES_LITERAL("XSETID"), c->key, id_text(info->last, last) };
+    struct bytes argv[7] = { BYTES_LITERAL("XSETID"), c->key, stream_id_text(info->last, last) };
     size_t argc = 3;
     if (c->options.can.stream_counters) {
         argv[argc++] = BYTES_LITERAL("ENTRIESADDED");
         argv[argc++] = number_text(
             info->has_counters && info->entries_added > entries ? info->entries_added : entries,
             added);
-        if (info->has_counters && !is_zero(info->max_deleted)) {
+        if (info->has_counters && !stream_id_is_zero(info->max_deleted)) {
             argv[argc++] = BYTES_LITERAL("MAXDELETEDID");
-            argv[argc++] = id_text(info->max_deleted, deleted);
+            argv[argc++] = stream_id_text(info->max_deleted, deleted);
         }
     }
     return commands_emit(c, argc, argv, err);
@@ -200,7 +191,7 @@ bool commands_stream_group(void *ctx, struct bytes group, struct stream_id last,
                                   BYTES_LITERAL("CREATE"),
                                   c->key,
                                   group,
-                                  id_text(last, id),
+                                  stream_id_text(last, id),
                                   BYTES_LITERAL("ENTRIESREAD"),
                                   number_text((uint64_t)entries_read, read) };
     return commands_emit(c, known ? 7 : 5, argv, err);
@@ -261,7 +252,7 @@ static bool emit_claims(struct commands *c, struct bytes *argv, char (*texts)[CO
     argv[2] = bytes_of(s->group, s->group_len);
     argv[3] = bytes_of(s->consumer, s->consumer_len);
     argv[4] = BYTES_LITERAL("0");
-    for (size_t i = 0; i < s->claims_n; i++) argv[argc++] = id_text(s->claims[i], texts[i]);
+    for (size_t i = 0; i < s->claims_n; i++) argv[argc++] = stream_id_text(s->claims[i], texts[i]);
     argv[argc++] = BYTES_LITERAL("TIME");
     argv[argc++] = number_text(s->delivered_ms < 0 ? 0 : (uint64_t)s->delivered_ms, delivered);
     argv[argc++] = BYTES_LITERAL("RETRYCOUNT");
@@ -286,7 +277,7 @@ static bool flush_claims(struct commands *c, struct err *err) {
 /* Can the server be given this pending entry? It must have the entry at that moment. */
 static bool can_claim(const struct commands *c, struct stream_id id) {
     const struct commands_stream *s = c->stream;
-    return !is_zero(id) && (!s->has_info || stream_id_compare(id, s->info.last) <= 0);
+    return !stream_id_is_zero(id) && (!s->has_info || stream_id_compare(id, s->info.last) <= 0);
 }
 
 bool commands_stream_pending(void *ctx, struct bytes group, struct bytes consumer,
@@ -295,7 +286,7 @@ bool commands_stream_pending(void *ctx, struct bytes group, struct bytes consume
     struct commands *c = ctx;
     struct commands_stream *s = stream_of(c);
     char text[COMMANDS_TEXT_MAX];
-    if (!can_claim(c, id)) return commands_lose(c, LOSS_PENDING, id_text(id, text), err);
+    if (!can_claim(c, id)) return commands_lose(c, LOSS_PENDING, stream_id_text(id, text), err);
     bool same = s->delivered_ms == delivered_ms && s->deliveries == deliveries &&
                 s->claims_n < claims_max(c);
     if (!same && !flush_claims(c, err)) return false;
@@ -314,7 +305,7 @@ static bool trim_placeholders(struct commands *c, struct err *err) {
     bool none = s->entries == 0;
     const struct bytes argv[] = { BYTES_LITERAL("XTRIM"), c->key,
                                   none ? BYTES_LITERAL("MAXLEN") : BYTES_LITERAL("MINID"),
-                                  none ? BYTES_LITERAL("0") : id_text(s->first, text) };
+                                  none ? BYTES_LITERAL("0") : stream_id_text(s->first, text) };
     return commands_emit(c, 4, argv, err);
 }
 
@@ -323,7 +314,7 @@ static bool delete_placeholders(struct commands *c, struct err *err) {
     char text[COMMANDS_TEXT_MAX];
     commands_begin(c, "XDEL");
     for (size_t i = 0; i < s->placed; i++) {
-        struct bytes id = id_text(s->expected[i], text);
+        struct bytes id = stream_id_text(s->expected[i], text);
         if (!commands_add(c, &id, 1, FIELD_NEVER_EXPIRES, err)) return false;
     }
     return commands_flush(c, err);

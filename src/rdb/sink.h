@@ -1,10 +1,10 @@
-/* What a value consists of, handed on element by element: by a decoder of dumped values, or by
- * whoever reads a value with the commands of its type; to whatever writes it elsewhere, counts it
+/* A value, handed over element by element. The sender is a decoder of dumped values, or code that
+ * reads a value with the commands of its type; the receiver writes the value elsewhere, counts it
  * or compares it.
  *
- * Views are good during the call only. A callback that returns false ends the reading and has set
- * err. A callback that is NULL is not called. A value calls only those of its type; a stream calls
- * in this order:
+ * Views are valid only during the call. A callback that returns false has set err and ends the
+ * reading. A callback may be NULL; then it is not called. A value calls only the callbacks of its
+ * type; a stream calls them in this order:
  *
  *   entry* info ( group ( consumer pending* )* )*
  */
@@ -17,12 +17,9 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "rdb/stream_id.h"
 
 enum { FIELD_NEVER_EXPIRES = -1, ENTRIES_READ_UNKNOWN = -1 };
-
-struct stream_id {
-    uint64_t ms, seq;
-};
 
 struct stream_info {
     uint64_t length;
@@ -54,10 +51,5 @@ struct value_sink {
     bool (*on_pending)(void *ctx, struct bytes group, struct bytes consumer, struct stream_id id,
                        int64_t delivered_ms, uint64_t deliveries, struct err *err);
 };
-
-static inline int stream_id_compare(struct stream_id a, struct stream_id b) {
-    if (a.ms != b.ms) return a.ms < b.ms ? -1 : 1;
-    return a.seq < b.seq ? -1 : a.seq > b.seq;
-}
 
 #endif

@@ -56,6 +56,7 @@ struct client {
     bool closed; /* by its owner; nothing is called any more */
 
     struct conn *conn;
+    struct login login; /* of this connection; its password is wiped once it was sent */
     struct resp_framer framer;
     /* of this connection, and of a lost one that had commands under way */
     struct client_identity self, stale;
@@ -126,6 +127,7 @@ static void client_drop_conn(struct client *c) {
         c->bytes_out_before += conn_bytes_out(c->conn);
     }
     conn_free(&c->conn);
+    login_fini(&c->login);
     c->framer = (struct resp_framer){ 0 };
     loop_timer_stop(c->watch);
 }
@@ -141,21 +143,33 @@ static bool may_pass(const struct client *c, enum err_code code) {
            (code == ERR_WRONGPASS || code == ERR_NOAUTH || code == ERR_DENIED || code == ERR_TLS);
 }
 
+/* A login that was refused, or a TLS handshake that failed, may succeed with what the files of the
+ * credentials hold now. */
+static bool client_renews_login(struct client *c, enum err_code code) {
+    bool refused = code == ERR_WRONGPASS || code == ERR_NOAUTH || code == ERR_TLS;
+    return refused && c->settings.credentials != NULL &&
+           credentials_renew(c->settings.credentials, c->login.generation);
+}
+
 /* The one way in which a connection ends, for whatever reason. */
 static void client_end(struct client *c, const struct err *err) {
     if (c->state == CLIENT_WAITING || c->state == CLIENT_FAILED) return;
     struct err copy = *err;
+    bool renewed = !c->closed && client_renews_login(c, copy.code);
     c->last_err = copy;
+    if (renewed) err_clear(&c->last_err); /* the next attempt tells */
     if (c->settings.fence && c->state == CLIENT_READY && c->ring_n > 0) c->stale = c->self;
     c->self = (struct client_identity){ 0 };
     client_drop_conn(c);
-    bool final = !c->settings.reconnect ||
-                 (err_class_of(copy.code) == ERR_CLASS_STOP && !may_pass(c, copy.code));
+    bool final =
+        !renewed && (!c->settings.reconnect ||
+                     (err_class_of(copy.code) == ERR_CLASS_STOP && !may_pass(c, copy.code)));
     c->state = final ? CLIENT_FAILED : CLIENT_WAITING;
     if (c->down_since_ms == 0) c->down_since_ms = clock_mono_ms();
     if (!final) {
         /* A third of the pause is chance, so that many connections do not come back in step. */
-        loop_timer_start(c->retry, c->backoff_ms * 2 / 3 + random() % (c->backoff_ms / 3 + 1));
+        int64_t pause_ms = c->backoff_ms * 2 / 3 + random() % (c->backoff_ms / 3 + 1);
+        loop_timer_start(c->retry, renewed ? 0 : pause_ms);
         c->backoff_ms =
             c->backoff_ms * 2 > CLIENT_BACKOFF_MAX_MS ? CLIENT_BACKOFF_MAX_MS : c->backoff_ms * 2;
     }
@@ -307,18 +321,20 @@ static void handshake_send(struct client *c, enum handshake_step step, size_t ar
     } while (0)
 
 static void client_send_identity(struct client *c) {
-    struct bytes user = bytes_of_str(c->settings.user != NULL ? c->settings.user : "default");
-    struct bytes pass = bytes_of_str(c->settings.pass != NULL ? c->settings.pass : "");
-    if (c->settings.protocol == 3 && c->settings.pass != NULL) {
+    const struct login *login = &c->login;
+    struct bytes user = bytes_of_str(login->user != NULL ? login->user : "default");
+    struct bytes pass = bytes_of_str(login->pass != NULL ? login->pass : "");
+    if (c->settings.protocol == 3 && login->pass != NULL) {
         HANDSHAKE(c, STEP_HELLO, BYTES_LITERAL("HELLO"), BYTES_LITERAL("3"), BYTES_LITERAL("AUTH"),
                   user, pass);
     } else if (c->settings.protocol == 3) {
         HANDSHAKE(c, STEP_HELLO, BYTES_LITERAL("HELLO"), BYTES_LITERAL("3"));
-    } else if (c->settings.pass != NULL && c->settings.user != NULL) {
+    } else if (login->pass != NULL && login->user != NULL) {
         HANDSHAKE(c, STEP_AUTH, BYTES_LITERAL("AUTH"), user, pass);
-    } else if (c->settings.pass != NULL) {
+    } else if (login->pass != NULL) {
         HANDSHAKE(c, STEP_AUTH, BYTES_LITERAL("AUTH"), pass);
     }
+    endpoint_wipe(&c->login.pass);
 }
 
 /* Bytes of the lost connection may lie unread in the server, and would be executed after what is
@@ -401,15 +417,19 @@ static void client_dispatch(struct client *c, struct bytes raw) {
     if (p.fn != NULL) p.fn(p.ctx, p.arg, &reply);
 }
 
-/* The reply that comes in will have so many bytes at least. */
-static void client_expect(struct client *c, size_t bytes) {
-    size_t max = c->settings.reply_bytes_max;
-    if (max == 0 || bytes <= max) {
-        conn_expect(c->conn, bytes);
+/* The reply that comes in will have so many bytes at least. An array does not say how many, so the
+ * bytes that are there already count too. */
+static void client_expect(struct client *c, size_t announced, size_t received) {
+    size_t bytes = announced > received ? announced : received;
+    if (bytes <= c->settings.reply_bytes_max) {
+        conn_expect(c->conn, announced);
         return;
     }
     struct err err;
-    err_set(&err, ERR_CLOSED, c->place, "a reply of %zu bytes is more than is wanted here", bytes);
+    err_set(&err, ERR_PROTOCOL, c->place,
+            "a reply is longer than the %zu bytes that are taken here; is this a Redis or Valkey "
+            "server?",
+            c->settings.reply_bytes_max);
     client_end(c, &err);
 }
 
@@ -431,7 +451,7 @@ static void on_conn_input(void *ctx) {
             return;
         }
         if (framed == RESP_NEED_MORE) {
-            client_expect(c, c->framer.need);
+            client_expect(c, c->framer.need, input.len);
             return;
         }
         size_t len = c->framer.pos;
@@ -447,13 +467,26 @@ static void on_conn_close(void *ctx, const struct err *err) {
     client_end(c, err);
 }
 
+static void client_take_login(struct client *c) {
+    const struct client_settings *s = &c->settings;
+    login_fini(&c->login);
+    if (s->credentials != NULL) {
+        credentials_take(s->credentials, &c->login);
+        return;
+    }
+    c->login = (struct login){ .user = s->user != NULL ? mem_strdup(s->user) : NULL,
+                               .pass = s->pass != NULL ? mem_strdup(s->pass) : NULL,
+                               .tls = s->tls != NULL ? tls_ref(s->tls) : NULL };
+}
+
 static void client_connect(struct client *c) {
     static const struct conn_callbacks callbacks = { on_conn_open, on_conn_input, on_conn_close };
     const struct address *a = &c->settings.address;
+    client_take_login(c);
     struct conn_address to = { .path = a->is_unix ? a->host : NULL,
                                .host = a->host,
                                .port = a->port,
-                               .tls = c->settings.tls,
+                               .tls = c->login.tls,
                                .server_name = c->settings.server_name };
     loop_timer_stop(c->retry);
     c->state = CLIENT_CONNECTING;
@@ -467,6 +500,7 @@ struct client *client_open(struct loop *loop, const struct client_settings *sett
     struct client *c = mem_zalloc(sizeof(*c));
     c->loop = loop;
     c->settings = *settings;
+    if (c->settings.reply_bytes_max == 0) c->settings.reply_bytes_max = CLIENT_REPLY_MAX;
     if (events != NULL) c->events = *events;
     c->ctx = ctx;
     char where[ADDRESS_HOST_MAX + 16];

@@ -23,13 +23,18 @@
 #include "resp/reader.h"
 #include "resp/writer.h"
 #include "server/address.h"
+#include "server/credentials.h"
 
 struct client;
 
 enum {
     CLIENT_BACKOFF_MIN_MS = 50,
     CLIENT_BACKOFF_MAX_MS = 2000,
+    /* Longest reply to a question: INFO, CLUSTER SLOTS, CLIENT LIST, a job's record. */
+    CLIENT_REPLY_MAX = 64 * 1024 * 1024,
 };
+/* Longest reply that holds values of keys. */
+#define CLIENT_VALUES_MAX RESP_REPLY_MAX
 
 struct client_settings {
     /* "source", "target", "server", "sentinel": first word of the place; static */
@@ -38,10 +43,13 @@ struct client_settings {
     struct tls *tls;         /* borrowed; NULL: plain */
     const char *server_name; /* TLS name; NULL: the host. Borrowed. */
     const char *user, *pass; /* borrowed for the client's life; NULL: none */
-    int db;                  /* selected after the handshake */
-    int protocol;            /* 2 or 3; 3 sends HELLO 3 */
-    bool readonly;           /* READONLY, to read from replicas of a cluster */
-    bool no_touch;           /* CLIENT NO-TOUCH ON where the server has it */
+    /* borrowed for the client's life; NULL: user, pass and tls of above. Otherwise they come from
+     * here for each connection, and a refused login has their files read again. */
+    struct credentials *credentials;
+    int db;        /* selected after the handshake */
+    int protocol;  /* 2 or 3; 3 sends HELLO 3 */
+    bool readonly; /* READONLY, to read from replicas of a cluster */
+    bool no_touch; /* CLIENT NO-TOUCH ON where the server has it */
     bool fence; /* for writers: what a lost connection still had under way is made sure never to be
                               * executed after the new one's commands, by CLIENT KILL of the old one */
     bool identify; /* INFO is asked for the run_id; see client_run_id() */
@@ -52,7 +60,7 @@ struct client_settings {
     bool persistent;
     bool reconnect; /* false: the first loss is the end */
     int64_t connect_timeout_ms;
-    /* a reply that is longer ends the connection as soon as that is seen; 0: no bound */
+    /* a longer reply ends the connection as soon as that is known; 0: CLIENT_REPLY_MAX */
     size_t reply_bytes_max;
     /* 0: none. No byte for this long while replies are due ends the connection. */
     int64_t reply_timeout_ms;

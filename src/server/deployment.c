@@ -16,7 +16,7 @@ struct deployment {
     struct loop *loop;
     struct endpoint endpoint;
     struct deployment_settings settings;
-    struct tls *tls;
+    struct credentials *credentials;
     const char *client_name; /* borrowed */
     bool persistent;
     struct server_info info;
@@ -39,10 +39,8 @@ struct client_settings deployment_client_settings(const struct deployment *d,
     return (struct client_settings){
         .role = e->role,
         .address = *address,
-        .tls = d->tls,
         .server_name = e->tls.server_name,
-        .user = e->user,
-        .pass = e->pass,
+        .credentials = d->credentials,
         .protocol = 2,
         .readonly = d->settings.read_from_replica && d->cluster,
         .no_touch = d->settings.no_touch,
@@ -52,7 +50,12 @@ struct client_settings deployment_client_settings(const struct deployment *d,
         .reconnect = true,
         .connect_timeout_ms = d->settings.connect_timeout_ms,
         .reply_timeout_ms = d->settings.reply_timeout_ms,
+        .reply_bytes_max = CLIENT_REPLY_MAX,
     };
+}
+
+bool deployment_is_written(const struct deployment *d) {
+    return d->settings.writes;
 }
 
 void deployment_set_persistent(struct deployment *d) {
@@ -257,28 +260,29 @@ static void publish(struct deployment *d, struct topology *t) {
 
 /* ---- opening ---- */
 
+/* The sentinels share the side's TLS files, which are read again where the handshake fails. */
+static bool ask_sentinels(struct deployment *d, struct err *err) {
+    struct login login;
+    bool found, again;
+    do {
+        credentials_take(d->credentials, &login);
+        found =
+            sentinel_find_primary(d->loop, &d->endpoint, login.tls, d->settings.connect_timeout_ms,
+                                  d->settings.reply_timeout_ms, &d->seed, err);
+        again =
+            !found && err->code == ERR_TLS && credentials_renew(d->credentials, login.generation);
+        login_fini(&login);
+    } while (again);
+    return found;
+}
+
 static bool find_seed(struct deployment *d, struct err *err) {
     const struct endpoint *e = &d->endpoint;
-    if (e->kind == ENDPOINT_SENTINEL)
-        return sentinel_find_primary(d->loop, e, d->tls, d->settings.connect_timeout_ms,
-                                     d->settings.reply_timeout_ms, &d->seed, err);
+    if (e->kind == ENDPOINT_SENTINEL) return ask_sentinels(d, err);
     bool fits = e->kind == ENDPOINT_UNIX
                     ? address_set_unix(&d->seed, e->path)
                     : address_set(&d->seed, bytes_of_str(e->hosts[0].host), e->hosts[0].port);
     return fits || err_set(err, ERR_USAGE, e->role, "the host name or path is too long");
-}
-
-static bool make_tls(struct deployment *d, struct err *err) {
-    const struct endpoint_tls *t = &d->endpoint.tls;
-    if (!t->on) return true;
-    struct tls_settings settings = { .insecure = t->insecure,
-                                     .ca_file = t->ca_file,
-                                     .ca_dir = t->ca_dir,
-                                     .cert_file = t->cert_file,
-                                     .key_file = t->key_file,
-                                     .key_pass = t->key_pass };
-    d->tls = tls_new(&settings, d->endpoint.role, err);
-    return d->tls != NULL;
 }
 
 /* A server that refuses connections is an error at once; one that is loading is waited for. */
@@ -340,7 +344,9 @@ struct deployment *deployment_open(struct loop *loop, const struct endpoint *end
     d->kept_timer = loop_timer_new(loop, drop_kept, d);
     pthread_mutex_init(&d->lock, NULL);
     endpoint_copy(&d->endpoint, endpoint);
-    if (!make_tls(d, err) || !recognise(d, err)) deployment_free(&d);
+    endpoint_wipe(&d->endpoint.pass); /* the credentials have it */
+    d->credentials = credentials_new(endpoint, err);
+    if (d->credentials == NULL || !recognise(d, err)) deployment_free(&d);
     return d;
 }
 
@@ -352,7 +358,7 @@ void deployment_free(struct deployment **deployment) {
     loop_timer_free(&d->kept_timer);
     topology_unref(&d->topology);
     call_reply_fini(&d->info_text);
-    tls_free(&d->tls);
+    credentials_free(&d->credentials);
     endpoint_fini(&d->endpoint);
     pthread_mutex_destroy(&d->lock);
     free(d);

@@ -532,6 +532,7 @@ void endpoint_copy(struct endpoint *to, const struct endpoint *from) {
     to->sentinel_pass = dup_or_null(from->sentinel_pass);
     to->user = dup_or_null(from->user);
     to->pass = dup_or_null(from->pass);
+    to->pass_file = dup_or_null(from->pass_file);
     to->tls.ca_file = dup_or_null(from->tls.ca_file);
     to->tls.ca_dir = dup_or_null(from->tls.ca_dir);
     to->tls.cert_file = dup_or_null(from->tls.cert_file);
@@ -558,6 +559,7 @@ void endpoint_fini(struct endpoint *endpoint) {
     free(endpoint->sentinel_name);
     free(endpoint->sentinel_user);
     free(endpoint->user);
+    free(endpoint->pass_file);
     free(endpoint->tls.ca_file);
     free(endpoint->tls.ca_dir);
     free(endpoint->tls.cert_file);

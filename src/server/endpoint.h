@@ -50,7 +50,9 @@ struct endpoint {
     char *sentinel_pass;
     char *user; /* NULL: the default user */
     char *pass; /* NULL: no authentication */
-    int db;     /* 0 where none was named */
+    /* where pass came from, and is read again; NULL: from elsewhere, it stays */
+    char *pass_file;
+    int db; /* 0 where none was named */
     bool db_named;
     bool cluster_wanted;    /* --source-cluster and the like: an error when it is none */
     int64_t uri_timeout_ms; /* from ?timeout=, else 0 */

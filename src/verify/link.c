@@ -73,6 +73,7 @@ static struct link *link_open(struct comparison *cmp, int side, const struct add
     link->cmp = cmp;
     link->side = side;
     struct client_settings settings = deployment_client_settings(s->deployment, address);
+    settings.reply_bytes_max = CLIENT_VALUES_MAX;
     settings.identify = true;
     link->client = client_open(cmp->loop, &settings, &events, link);
     if (cmp->settings->mode == COMPARE_FULL && !deployment_is_cluster(s->deployment) &&

@@ -1,5 +1,4 @@
-/* The parts of a copy in pieces that need no server: IDs of streams, and which commands belong to a
- * type. */
+/* The parts of a transfer that need no server: its states, and the commands of each type. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,59 +10,65 @@
 
 #include "copy/transfer_priv.h"
 
-static void ids_are_parsed(void **state) {
-    uint64_t ms = 0, seq = 0;
-    assert_true(stream_id_parse(bytes_of_str("1526919030474-55"), &ms, &seq));
-    assert_true(ms == 1526919030474u && seq == 55);
-    assert_true(
-        stream_id_parse(bytes_of_str("18446744073709551615-18446744073709551615"), &ms, &seq));
-    assert_true(ms == UINT64_MAX && seq == UINT64_MAX);
-    assert_false(stream_id_parse(bytes_of_str(""), &ms, &seq));
-    assert_false(stream_id_parse(bytes_of_str("-"), &ms, &seq));
-    assert_false(stream_id_parse(bytes_of_str("5"), &ms, &seq));
-    assert_false(stream_id_parse(bytes_of_str("5-6x"), &ms, &seq));
-    char longest[200];
-    memset(longest, '1', sizeof(longest));
-    assert_false(stream_id_parse(bytes_of(longest, sizeof(longest)), &ms, &seq));
-}
-
-static void ids_are_ordered(void **state) {
-    assert_true(stream_id_compare("9-0", "10-0") < 0);
-    assert_true(stream_id_compare("10-9", "10-10") < 0);
-    assert_true(stream_id_compare("10-10", "10-10") == 0);
-    assert_true(stream_id_compare("11-0", "10-99") > 0);
-    assert_true(stream_id_compare("", "0-0") < 0);
-    assert_true(stream_id_compare("0-0", "") > 0);
-    assert_true(stream_id_compare("", "") == 0);
-}
-
-static void next_id(void **state) {
-    char id[STREAM_ID_MAX];
-    stream_id_next("5-6", id);
-    assert_string_equal(id, "5-7");
-    stream_id_next("5-18446744073709551615", id);
-    assert_string_equal(id, "6-0");
-    stream_id_next(id, id);
-    assert_string_equal(id, "6-1");
-}
-
 static void kinds(void **state) {
     static const char *const known[] = { "string", "list", "set", "hash", "zset", "stream" };
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         const struct transfer_kind *kind = transfer_kind_of(bytes_of_str(known[i]));
         assert_non_null(kind);
         assert_string_equal(value_type_name(kind->value), known[i]);
+        assert_true(kind->begin != NULL && kind->go_on != NULL);
     }
     assert_null(transfer_kind_of(bytes_of_str("vectorset")));
     assert_null(transfer_kind_of(bytes_of_str("")));
 }
 
+static void every_state_can_end(void **state) {
+    for (int from = 0; from < TRANSFER_STATES; from++) {
+        assert_int_equal(transfer_may_move((enum transfer_state)from, TRANSFER_ENDED),
+                         from != TRANSFER_ENDED);
+        assert_int_equal(transfer_may_move((enum transfer_state)from, TRANSFER_AGAIN),
+                         from != TRANSFER_ENDED && from != TRANSFER_AGAIN);
+    }
+}
+
+static void an_end_is_final(void **state) {
+    for (int to = 0; to < TRANSFER_STATES; to++)
+        assert_false(transfer_may_move(TRANSFER_ENDED, (enum transfer_state)to));
+}
+
+static void a_new_attempt_starts_from_the_beginning(void **state) {
+    for (int to = 0; to < TRANSFER_AGAIN; to++)
+        assert_int_equal(transfer_may_move(TRANSFER_AGAIN, (enum transfer_state)to),
+                         to == TRANSFER_STARTING);
+}
+
+static void nothing_is_put_in_place_before_it_is_read(void **state) {
+    assert_false(transfer_may_move(TRANSFER_STARTING, TRANSFER_COMMITTING));
+    assert_false(transfer_may_move(TRANSFER_WAITING, TRANSFER_COMMITTING));
+    assert_false(transfer_may_move(TRANSFER_EXPECTING, TRANSFER_COMMITTING));
+    assert_false(transfer_may_move(TRANSFER_LAST_READ, TRANSFER_COMMITTING));
+    assert_true(transfer_may_move(TRANSFER_SEALING, TRANSFER_COMMITTING));
+    assert_true(transfer_may_move(TRANSFER_CHECKING, TRANSFER_COMMITTING));
+    assert_true(transfer_may_move(TRANSFER_READING, TRANSFER_COMMITTING)); /* a small value */
+}
+
+static void temporary_names_fit_and_lie_in_their_slots(void **state) {
+    char name[TRANSFER_NAME_MAX];
+    for (int slot = 0; slot < SLOT_COUNT; slot++) {
+        size_t len = transfer_name((uint16_t)slot, name);
+        assert_int_equal(len, strlen(name));
+        assert_int_equal(slot_of_key(bytes_of(name, len)), slot);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ids_are_parsed),
-        cmocka_unit_test(ids_are_ordered),
-        cmocka_unit_test(next_id),
         cmocka_unit_test(kinds),
+        cmocka_unit_test(every_state_can_end),
+        cmocka_unit_test(an_end_is_final),
+        cmocka_unit_test(a_new_attempt_starts_from_the_beginning),
+        cmocka_unit_test(nothing_is_put_in_place_before_it_is_read),
+        cmocka_unit_test(temporary_names_fit_and_lie_in_their_slots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
