@@ -93,6 +93,7 @@ static struct pool_node *pool_new_node(struct pool *pool, const struct address *
                                                  .on_redirect = pool_on_redirect };
     struct client_settings settings = deployment_client_settings(pool->deployment, address);
     settings.identify = pool->identify;
+    if (!deployment_is_written(pool->deployment)) settings.reply_bytes_max = CLIENT_VALUES_MAX;
     struct pool_node *node = mem_zalloc(sizeof(*node));
     node->pool = pool;
     node->address = *address;

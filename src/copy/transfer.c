@@ -147,6 +147,7 @@ static void open_reader(struct transfers *all, const struct pool_node *node) {
     struct client_settings settings =
         deployment_client_settings(all->flight->plan->source, &node->address);
     settings.reconnect = false;
+    settings.reply_bytes_max = CLIENT_VALUES_MAX;
     settings.identify = all->flight->plan->live;
     all->reader = client_open(all->flight->loop, &settings, &events, all);
 }
