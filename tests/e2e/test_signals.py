@@ -84,9 +84,9 @@ def test_one_request_sent_twice_is_one(filled: Server, target: Server) -> None:
 def test_reader_of_the_output_goes_away(filled: Server, target: Server) -> None:
     """A broken pipe is no reason to stop copying."""
     import subprocess
-    from harness.run import program
+    from harness.run import clean_environment, program
     process = subprocess.Popen([program(), "replicate", "--log-keys", filled.endpoint, target.endpoint],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environment())
     assert process.stderr and process.stdout
     process.stderr.close()
     process.stdout.close()
