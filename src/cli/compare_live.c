@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "store/keeper.h"
+#include "store/job_store.h"
 
 enum {
     SEARCH_PAUSE_MS = 5000, /* where no job was found */
@@ -71,8 +71,8 @@ static bool job_explains(const struct compare_live *live, const struct job_recor
 
 /* ---- the job ---- */
 
-static void compare_live_consider(void *ctx, const struct job_record *record, bool lease_held) {
-    struct compare_live *live = ctx;
+static void compare_live_consider(struct compare_live *live, const struct job_record *record,
+                                  bool lease_held) {
     bool ours = strcmp(record->source, live->settings.source_label) == 0 &&
                 strcmp(record->target, live->settings.target_label) == 0;
     if (!ours || !lease_held || live->job[0] != '\0') return;
@@ -93,7 +93,11 @@ static void compare_live_search(struct compare_live *live, int64_t now_ms) {
     struct err ignored; /* a target in trouble is found by the comparison itself */
     if (live->searched_ms != 0 && now_ms - live->searched_ms < SEARCH_PAUSE_MS) return;
     live->searched_ms = now_ms;
-    keeper_read_all(live->target, live->settings.db, compare_live_consider, live, &ignored);
+    struct job_list list = { 0 };
+    if (job_store_read_all(live->target, live->settings.db, &list, &ignored))
+        for (size_t i = 0; i < list.n; i++)
+            compare_live_consider(live, &list.jobs[i].record, list.jobs[i].lease_held);
+    job_list_fini(&list);
 }
 
 /* By the clock of this machine alone: the job may run on another one. */
@@ -113,7 +117,7 @@ struct compare_watermark compare_live_watermark(void *ctx) {
     if (live->job[0] == '\0') compare_live_search(live, now_ms);
     if (live->job[0] == '\0') return (struct compare_watermark){ 0 };
     bool ok =
-        keeper_read(live->target, live->settings.db, live->job, live->record, &found, &ignored);
+        job_store_read(live->target, live->settings.db, live->job, live->record, &found, &ignored);
     if (ok && found && !is_silent(live, now_ms))
         return (struct compare_watermark){ live->record->watermark_us, live->explains };
     live->job[0] = '\0';

@@ -10,15 +10,17 @@
 #include "cli/side.h"
 #include "cli/signals.h"
 #include "output/json_out.h"
-#include "store/keeper.h"
+#include "store/job_store.h"
 #include "store/state.h"
 
-static void add_job(void *ctx, const struct job_record *record, bool held) {
-    struct jobs *jobs = ctx;
+static void jobs_add(struct jobs *jobs, const struct job_record *record, int db, bool held,
+                     const char *holder) {
     if (jobs->only[0] != '\0' && strcmp(jobs->only, record->job) != 0) return;
     struct job_seen *job = mem_zalloc(sizeof(*job));
     record_copy(&job->record, record);
+    job->db = db;
     job->held = held;
+    snprintf(job->holder, sizeof(job->holder), "%s", holder);
     job->seen_us = clock_wall_us();
     job->alive = held && job->seen_us - record->updated_us < (int64_t)JOBS_FRESH_MS * 1000;
     job->healthy =
@@ -28,19 +30,29 @@ static void add_job(void *ctx, const struct job_record *record, bool held) {
 }
 
 /* Its record tells the name of the job that the target is asked about, or is all there is. */
-static bool read_directory(struct jobs *jobs, bool alone, struct err *err) {
+static bool jobs_read_directory(struct jobs *jobs, bool alone, struct err *err) {
     struct job_record record = { 0 };
     bool locked, ok = state_read(jobs->options->state_dir, &record, &locked, err);
     if (ok && jobs->only[0] != '\0' && strcmp(jobs->only, record.job) != 0)
         ok = err_set(err, ERR_USAGE, jobs->options->state_dir, "belongs to job %s, not to %s",
                      record.job, jobs->only);
-    if (ok && alone) add_job(jobs, &record, locked);
+    if (ok && alone) jobs_add(jobs, &record, -1, locked, record.owner);
     if (ok) snprintf(jobs->only, sizeof(jobs->only), "%s", record.job);
     record_fini(&record);
     return ok;
 }
 
-static bool read_target(struct jobs *jobs, struct err *err) {
+static bool jobs_read_store(struct jobs *jobs, struct err *err) {
+    struct job_list list = { 0 };
+    bool ok = job_store_read_all(jobs->target, jobs->db, &list, err);
+    for (size_t i = 0; i < list.n && ok; i++)
+        jobs_add(jobs, &list.jobs[i].record, list.jobs[i].db, list.jobs[i].lease_held,
+                 list.jobs[i].holder);
+    job_list_fini(&list);
+    return ok;
+}
+
+static bool jobs_read_target(struct jobs *jobs, struct err *err) {
     jobs->loop = loop_new(err);
     if (jobs->loop == NULL) return false;
     signals_install(jobs->loop);
@@ -48,7 +60,7 @@ static bool read_target(struct jobs *jobs, struct err *err) {
     if (jobs->target == NULL) return false;
     const struct endpoint *endpoint = deployment_endpoint(jobs->target);
     jobs->db = endpoint->db;
-    if (!keeper_read_all(jobs->target, jobs->db, add_job, jobs, err)) return false;
+    if (!jobs_read_store(jobs, err)) return false;
     if (jobs->n > 0) return true;
     char job[RECORD_JOB_MAX + 8] = "live job";
     if (jobs->only[0] != '\0') snprintf(job, sizeof(job), "job %s", jobs->only);
@@ -60,8 +72,8 @@ bool jobs_open(struct jobs *jobs, const struct options *options, struct err *err
     *jobs = (struct jobs){ .options = options };
     if (options->job != NULL) snprintf(jobs->only, sizeof(jobs->only), "%s", options->job);
     bool alone = options->side[OPT_TARGET].uri == NULL;
-    if (options->state_dir != NULL && !read_directory(jobs, alone, err)) return false;
-    return alone || read_target(jobs, err);
+    if (options->state_dir != NULL && !jobs_read_directory(jobs, alone, err)) return false;
+    return alone || jobs_read_target(jobs, err);
 }
 
 void jobs_close(struct jobs *jobs) {

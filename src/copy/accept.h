@@ -1,4 +1,4 @@
-/* Which dumped values the target takes, as found by trying (probe/accept_probe.h), and so how each
+/* Which dumped values the target takes, as found by trying (probe/restore.h), and so how each
  * value travels. */
 #ifndef LONGHAUL_COPY_ACCEPT_H
 #define LONGHAUL_COPY_ACCEPT_H

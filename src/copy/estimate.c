@@ -7,10 +7,13 @@
 #define SHARE_MOVES (1.0 / 256)
 /* With fewer strings the attempt to read a key as one costs more than it saves. */
 #define STRINGS_WORTH 0.3
+/* A size that is so many times what was told was hidden. */
+#define HIDDEN_FACTOR 4
 
 void estimate_init(struct estimate *e, uint64_t room_bytes) {
     *e = (struct estimate){ .value_bytes = ESTIMATE_VALUE_BYTES,
                             .string_share = 1,
+                            .counted_left = ESTIMATE_MEASURED_AT_START,
                             .measured_left = ESTIMATE_MEASURED_AT_START,
                             .room_bytes = room_bytes };
 }
@@ -47,11 +50,17 @@ void estimate_note_large_string(struct estimate *e) {
     e->trust.surprised = true;
 }
 
+void estimate_note_hidden(struct estimate *e, uint64_t told_bytes, uint64_t bytes) {
+    if (bytes >= ESTIMATE_LARGE_BYTES && bytes / HIDDEN_FACTOR > told_bytes)
+        e->counted_left = ESTIMATE_MEASURED_AFTER_LARGE;
+}
+
 void estimate_note_lost_connection(struct estimate *e) {
     e->measured_left = ESTIMATE_MEASURED_AFTER_LARGE;
 }
 
 void estimate_note_taken(struct estimate *e) {
+    if (e->counted_left > 0) e->counted_left--;
     if (e->measured_left > 0) e->measured_left--;
 }
 

@@ -23,6 +23,7 @@ struct estimate {
     double value_bytes;         /* moving average of a value */
     uint64_t values;            /* that the average is made of */
     double string_share;        /* moving average: the part of the keys that are strings */
+    uint64_t counted_left;      /* keys of which many elements are still to be counted */
     uint64_t measured_left;     /* keys still to be measured before they are read */
     struct bounded_trust trust; /* in strings of unknown size */
     uint64_t reading_bytes;     /* expected of everything that is being read */
@@ -39,6 +40,9 @@ void estimate_note_no_string(struct estimate *e);
 void estimate_note_size(struct estimate *e, uint64_t bytes);
 /* A string was large, or may have been: the next ones are measured before they are read. */
 void estimate_note_large_string(struct estimate *e);
+/* A size that was told turns out to be another: if it hid a large value, many elements of the next
+ * keys are counted. */
+void estimate_note_hidden(struct estimate *e, uint64_t told_bytes, uint64_t bytes);
 /* The server ended the connection for strings, perhaps because one was large: the next keys are
  * measured, which finds it. */
 void estimate_note_lost_connection(struct estimate *e);
@@ -48,6 +52,10 @@ void estimate_note_taken(struct estimate *e);
 /* Must the size of the next key be known before it is read? */
 static inline bool estimate_measures(const struct estimate *e) {
     return e->measured_left > 0;
+}
+/* Are many elements of the next key to be counted when it is measured? */
+static inline bool estimate_counts_all(const struct estimate *e) {
+    return e->counted_left > 0;
 }
 /* Are so many keys strings that reading a key as one is worth the attempt? */
 bool estimate_expects_strings(const struct estimate *e);

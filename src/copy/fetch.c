@@ -33,6 +33,22 @@ enum {
     IDLE_SLACK_S = 2,
 };
 
+/* MEMORY USAGE adds up some elements and takes the others to be like them: 5 by default, so that a
+ * hash of many small fields and a few huge ones counts as small. What is proved of a key, whose
+ * elements take MEASURE_ELEMENT_BYTES or more each (redis 7.0.15 src/object.c objectComputeSize(): a
+ * place in the table, and an allocation):
+ *
+ *   MEASURE_SAMPLES asked for, size below MEASURE_EXACT_BYTES    all elements were added up
+ *   5 asked for, as no size was ever hidden, below MEASURE_FEW_BYTES   it has few elements
+ *   otherwise, up to the size of a large key    they are all added up now: SAMPLES 0, which looks at
+ *                                               that size by MEASURE_ELEMENT_BYTES of them, at most */
+enum {
+    MEASURE_SAMPLES = 4096,
+    MEASURE_ELEMENT_BYTES = 16,
+    MEASURE_EXACT_BYTES = MEASURE_SAMPLES * MEASURE_ELEMENT_BYTES,
+    MEASURE_FEW_BYTES = 4096,
+};
+
 enum key_result { RESULT_NONE, RESULT_NULL, RESULT_VALUE, RESULT_ERROR };
 
 struct fetch_key {
@@ -43,7 +59,8 @@ struct fetch_key {
         uint64_t groups; /* STAGE_GROUPS: fingerprint */
     };
     enum key_result result;
-    bool shared; /* the value of a string, with other keys */
+    bool shared;       /* the value of a string, with other keys */
+    bool sampled_many; /* STAGE_MEASURE: MEASURE_SAMPLES were asked for */
 };
 
 struct batch {
@@ -197,6 +214,14 @@ static void key_typed(struct batch *b, struct fetch_key *key) {
     }
 }
 
+/* Its size, in data, is an estimate of which less is proved than is at stake. */
+static bool may_be_larger(const struct copy_plan *plan, const struct fetch_key *key) {
+    const struct key_entry *entry = key->f.entry;
+    uint64_t exact = key->sampled_many ? MEASURE_EXACT_BYTES : MEASURE_FEW_BYTES;
+    return entry->data >= exact && entry->data < plan->big_key_bytes &&
+           (entry->flags & KEY_COUNT_ALL) == 0;
+}
+
 /* After MEMORY USAGE: key->expiry holds the size. */
 static void key_measured(struct batch *b, struct fetch_key *key) {
     struct flight *flight = b->flight;
@@ -215,8 +240,14 @@ static void key_measured(struct batch *b, struct fetch_key *key) {
         return;
     }
     estimate_note_size(&flight->estimate, size);
-    entry->flags |= KEY_MEASURED;
+    if (entry->flags & KEY_COUNT_ALL) estimate_note_hidden(&flight->estimate, entry->data, size);
     entry->data = size;
+    if (may_be_larger(flight->plan, key)) {
+        entry->flags |= KEY_COUNT_ALL;
+        flight_stage(flight, entry, STAGE_MEASURE);
+        return;
+    }
+    entry->flags |= KEY_MEASURED;
     if (flight->plan->big_key_bytes > 0 && size >= flight->plan->big_key_bytes) {
         if (!(entry->flags & KEY_NOT_STRING)) estimate_note_large_string(&flight->estimate);
         entry->flags |= KEY_LARGE;
@@ -282,6 +313,8 @@ static bool key_read(struct batch *b, struct fetch_key *key) {
     key->f.expiry_ms = flight->plan->no_ttl ? -1 : expiry_ms;
     bool string = !key->f.is_payload || payload_type(key->f.value) == VALUE_STRING;
     estimate_note_value(&flight->estimate, string, key->f.value.len);
+    if (entry->flags & KEY_MEASURED)
+        estimate_note_hidden(&flight->estimate, entry->data, key->f.value.len);
     return true;
 }
 
@@ -472,7 +505,8 @@ static void send_key_command(struct batch *b, struct bytes first, struct bytes s
     client_end_command(client, fn, b, (void *)(uintptr_t)index);
 }
 
-enum { GETRANGE_WORDS_MAX = 48 }; /* bytes of the command without its key */
+/* bytes of the commands without their key */
+enum { GETRANGE_WORDS_MAX = 48, MEASURE_WORDS_MAX = 64 };
 
 static void send_getrange(struct batch *b, size_t index) {
     _Static_assert(VALUE_LARGE - 1 == 65535, "stands in the command");
@@ -484,6 +518,25 @@ static void send_getrange(struct batch *b, size_t index) {
     outq_commit(out, (size_t)(resp_put_encoded(p, "$1\r\n0\r\n$5\r\n65535\r\n") - at));
     b->due++;
     client_end_command(b->client, on_value, b, (void *)(uintptr_t)index);
+}
+
+static void send_measure(struct batch *b, size_t index) {
+    _Static_assert(MEASURE_SAMPLES == 4096, "stands in the command");
+    const struct key_entry *entry = b->keys[index].f.entry;
+    bool all = (entry->flags & KEY_COUNT_ALL) != 0;
+    bool many = !all && estimate_counts_all(&b->flight->estimate);
+    b->keys[index].sampled_many = many;
+    if (b->asking) client_asking(b->client);
+    struct outq *out = client_out(b->client);
+    char *at = outq_reserve(out, RESP_ARG_ROOM(entry->len) + MEASURE_WORDS_MAX);
+    char *p = all || many ? resp_put_encoded(at, "*5\r\n$6\r\nMEMORY\r\n$5\r\nUSAGE\r\n")
+                          : resp_put_encoded(at, "*3\r\n$6\r\nMEMORY\r\n$5\r\nUSAGE\r\n");
+    p = resp_put_arg(p, key_entry_bytes(entry));
+    if (all) p = resp_put_encoded(p, "$7\r\nSAMPLES\r\n$1\r\n0\r\n");
+    if (many) p = resp_put_encoded(p, "$7\r\nSAMPLES\r\n$4\r\n4096\r\n");
+    outq_commit(out, (size_t)(p - at));
+    b->due++;
+    client_end_command(b->client, on_number, b, (void *)(uintptr_t)index);
 }
 
 static void send_groups(struct batch *b, size_t index) {
@@ -604,8 +657,7 @@ static void batch_send(struct batch *b) {
         send_expiries(b);
         break;
     case STAGE_MEASURE:
-        for (size_t i = 0; i < b->n; i++)
-            send_key_command(b, BYTES_LITERAL("MEMORY"), BYTES_LITERAL("USAGE"), on_number, i);
+        for (size_t i = 0; i < b->n; i++) send_measure(b, i);
         send_uses(b);
         break;
     case STAGE_TRANSFER: /* not in batches */

@@ -51,7 +51,7 @@ static void on_wait(void *ctx, const char *holder) {
 static bool read_target(struct live *live, const struct job_record *identity, struct err *err) {
     struct job_record record = { 0 };
     bool found;
-    if (!keeper_read(live->job->target, target_db(live), identity->job, &record, &found, err))
+    if (!job_store_read(live->job->target, target_db(live), identity->job, &record, &found, err))
         return false;
     if (!found) {
         if (live->resumed)
@@ -101,6 +101,22 @@ static void take_over_record(struct live *live, const struct job_record *identit
     }
 }
 
+/* The record before the lease is taken tells how long the former holder may write. */
+static bool take_lease(struct live *live, const struct job_record *identity,
+                       const char *predecessor, struct err *err) {
+    struct job_record before = { 0 };
+    bool found;
+    if (!job_store_read(live->job->target, target_db(live), identity->job, &before, &found, err))
+        return false;
+    const struct lease_former former = { .dead_owner = predecessor,
+                                         .dead_epoch = live->record.epoch,
+                                         .lease_ms = found ? before.lease_ms : 0 };
+    record_fini(&before);
+    live->lease = lease_new(live->job->target, target_db(live), identity->job, live->owner_name,
+                            live->settings->lease_ms);
+    return lease_acquire(live->lease, &former, on_wait, live, &live->epoch, err);
+}
+
 bool keep_open(struct live *live, struct err *err) {
     struct job_record identity = { 0 };
     char predecessor[128] = "";
@@ -111,23 +127,55 @@ bool keep_open(struct live *live, struct err *err) {
                                  &live->resumed, predecessor, err);
         if (live->state == NULL) return false;
     }
-    live->keeper = keeper_new(live->job->target, target_db(live), identity.job, live->owner_name,
-                              live->settings->lease_ms);
-    if (!keeper_acquire(live->keeper, predecessor[0] != '\0' ? predecessor : NULL, on_wait, live,
-                        &live->epoch, err))
-        return false;
+    if (!take_lease(live, &identity, predecessor, err)) return false;
     /* Read when nobody else writes any more. */
     if (!read_target(live, &identity, err) || !check_identity(live, &identity, err)) return false;
     take_over_record(live, &identity);
     live->record.epoch = live->epoch;
-    deployment_set_client_name(live->job->target, keeper_client_name(live->keeper));
+    live->record.lease_ms = live->settings->lease_ms;
+    deployment_set_client_name(live->job->target, lease_client_name(live->lease));
+    live->writer = record_writer_new(live->job->target, target_db(live), identity.job, live->lease);
     keep_audit(live, "started", "%s, lease %" PRIu64, live->owner_name, live->epoch);
     return true;
 }
 
-static void on_release(void *ctx) {
+static void on_order(void *ctx, const struct order *order) {
     struct live *live = ctx;
-    atomic_store(&live->released, true);
+    live->order[0] = *order;
+}
+
+static void follow_order(struct live *live, const struct order *order) {
+    const struct job_record *r = &live->record;
+    for (size_t i = 0; i < r->n_holds; i++) {
+        if (strcmp(r->holds[i].id, order->hold) != 0) continue;
+        atomic_store(&live->released, true);
+        return;
+    }
+    log_warn("job", "order %s releases hold %s, which there is not; nothing is deleted", order->id,
+             order->hold);
+}
+
+/* Recorded on every primary of the target and in the state directory, then followed, then removed. */
+static void step_order(struct live *live) {
+    struct err err;
+    struct job_record *r = &live->record;
+    if (live->state != NULL && live->order[1].id[0] == '\0')
+        state_next_order(live->state, &live->order[1]);
+    struct order *order = live->order[0].id[0] != '\0' ? &live->order[0] : &live->order[1];
+    if (order->id[0] == '\0') return;
+    if (strcmp(r->order_followed, order->id) != 0) {
+        snprintf(r->order_followed, sizeof(r->order_followed), "%s", order->id);
+        live->published_ms = 0;
+        live->order_is_new = true;
+    }
+    if (!record_writer_has_written_order(live->writer, order->id) ||
+        (live->state != NULL && !state_put(live->state, r, &err)))
+        return;
+    if (live->order_is_new) follow_order(live, order);
+    live->order_is_new = false;
+    if (order == &live->order[0]) order_reader_done(live->orders, order->id);
+    if (order == &live->order[1]) state_remove_order(live->state, order->id, &err);
+    order->id[0] = '\0';
 }
 
 static void on_lease_lost(void *ctx, const char *holder) {
@@ -139,7 +187,8 @@ static void on_lease_lost(void *ctx, const char *holder) {
 
 void keep_start(struct live *live) {
     live->started = true;
-    keeper_start(live->keeper, on_release, on_lease_lost, live);
+    lease_start(live->lease, on_lease_lost, live);
+    live->orders = order_reader_new(live->lease, live->record.order_followed, on_order, live);
 }
 
 /* ---- the record ---- */
@@ -182,6 +231,8 @@ static void fill_gaps(const struct live *live, struct job_record *r) {
     }
     if (slot_set_count(&live->behind.held) > 0) {
         struct record_hold *hold = record_add_hold(r);
+        snprintf(hold->id, sizeof(hold->id), "%s", live->hold_id);
+        snprintf(hold->cause, sizeof(hold->cause), "sweep");
         hold->deletions = live->behind.hold_gone;
         hold->seen = live->behind.hold_seen;
         snprintf(hold->place, sizeof(hold->place), "%s", r->target);
@@ -201,9 +252,18 @@ static void fill_counts(struct live *live) {
     r->waiting = stat_get(&sum.waiting);
 }
 
+static void name_hold(struct live *live) {
+    bool held = slot_set_count(&live->behind.held) > 0;
+    if (!held) live->hold_id[0] = '\0';
+    if (held && live->hold_id[0] == '\0')
+        snprintf(live->hold_id, sizeof(live->hold_id), "%" PRIu64 "-%" PRId64, live->epoch,
+                 clock_wall_us());
+}
+
 void keep_fill(struct live *live) {
     struct job_record *r = &live->record;
     fill_counts(live);
+    name_hold(live);
     r->copied_once = live->copied_once;
     r->only = live->settings->only;
     /* A watermark that was there stays until this run has one of its own. */
@@ -231,13 +291,13 @@ static void tell_trouble(struct live *live, bool ok, const struct err *err) {
 void keep_step(struct live *live) {
     int64_t now_ms = clock_mono_ms();
     struct err err;
-    if (live->state != NULL && state_take_release(live->state)) atomic_store(&live->released, true);
+    step_order(live);
     if (now_ms - live->published_ms < LIVE_PUBLISH_MS) return;
     live->published_ms = now_ms;
     keep_fill(live);
     snprintf(live->record.phase, sizeof(live->record.phase), "%s", live->phase);
     /* A server that comes back without what it had must not be told that it has it. */
-    keeper_put(live->keeper, live_target_is_silent(live) ? NULL : &live->record);
+    record_writer_put(live->writer, live_target_is_silent(live) ? NULL : &live->record);
     if (live->state == NULL || now_ms - live->stated_ms < LIVE_STATE_MS) return;
     live->stated_ms = now_ms;
     tell_trouble(live, state_put(live->state, &live->record, &err), &err);
@@ -273,8 +333,11 @@ void keep_end(struct live *live, const char *phase) {
     fill_counts(live);
     if (phase != NULL) snprintf(live->record.phase, sizeof(live->record.phase), "%s", phase);
     bool told = phase != NULL && !live->target_was_silent;
-    keeper_end(live->keeper, told ? &live->record : NULL,
-               deployment_reply_timeout_ms(live->job->target));
+    int64_t timeout_ms = deployment_reply_timeout_ms(live->job->target);
+    order_reader_free(&live->orders);
+    if (!told) record_writer_put(live->writer, NULL);
+    record_writer_end(live->writer, told ? &live->record : NULL, timeout_ms);
+    lease_give_back(live->lease, timeout_ms);
     if (live->state != NULL && phase != NULL)
         tell_trouble(live, state_put(live->state, &live->record, &err), &err);
     write_given_up(live);
@@ -283,7 +346,9 @@ void keep_end(struct live *live, const char *phase) {
 
 void keep_close(struct live *live) {
     deployment_set_client_name(live->job->target, NULL);
-    keeper_free(&live->keeper);
+    order_reader_free(&live->orders);
+    record_writer_free(&live->writer);
+    lease_free(&live->lease);
     state_close(&live->state);
     record_fini(&live->record);
     record_fini(&live->begun);

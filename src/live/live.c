@@ -304,7 +304,8 @@ void live_topology_changed(struct live *live, bool source) {
         live_nodes_sync(live, false);
     } else {
         live_targets_sync(live, false);
-        keeper_update(live->keeper);
+        lease_update_topology(live->lease);
+        record_writer_update_topology(live->writer);
     }
 }
 
@@ -312,7 +313,7 @@ void live_topology_changed(struct live *live, bool source) {
 
 bool live_may_write(void *ctx) {
     const struct job *job = ctx;
-    return keeper_may_write(job->live->keeper);
+    return lease_may_write(job->live->lease);
 }
 
 int64_t live_gather_ms(void *ctx) {

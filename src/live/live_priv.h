@@ -14,7 +14,10 @@
 #include "live/live.h"
 #include "probe/capture.h"
 #include "server/watch.h"
-#include "store/keeper.h"
+#include "store/job_store.h"
+#include "store/lease.h"
+#include "store/orders.h"
+#include "store/record_writer.h"
 #include "store/state.h"
 
 /* Moments before the first and behind the last. */
@@ -25,7 +28,7 @@ enum {
     LIVE_DATABASES_MAX = 1024,
     LIVE_BARRIERS = 16,        /* of one node, on their way through the lanes */
     LIVE_LOOK_MS = 1000,       /* between two looks at a server by INFO, at most */
-    LIVE_PUBLISH_MS = 250,     /* between two records handed to the keeper */
+    LIVE_PUBLISH_MS = 250,     /* between two records handed to the record's writer */
     LIVE_STATE_MS = 2000,      /* between two records written into the state directory */
     LIVE_DRAIN_MS = 30 * 1000, /* how long a stopped job waits for its last watermark */
     LIVE_TELL_MS = 10 * 1000,  /* between two lines of log about the same trouble */
@@ -180,7 +183,13 @@ struct live {
 
     /* live_keep.c */
     struct state *state;
-    struct keeper *keeper;
+    struct lease *lease;
+    struct record_writer *writer;
+    struct order_reader *orders;
+    /* from the target, from the state directory; id empty: none waits */
+    struct order order[2];
+    bool order_is_new; /* not followed by a former run */
+    char hold_id[RECORD_ID_MAX]; /* empty: no deletions are held */
     struct job_record record; /* as it was found, then as it was put last */
     bool resumed, lease_lost, started;
     char owner_name[128];

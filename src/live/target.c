@@ -75,7 +75,7 @@ static void on_silent(void *ctx, const struct err *err) {
     struct target_node *node = ctx;
     log_debug(err->place, "%s", err->text);
     node->silent = true;
-    if (node->live->keeper != NULL) keeper_put(node->live->keeper, NULL);
+    if (node->live->writer != NULL) record_writer_put(node->live->writer, NULL);
     atomic_store(&node->live->job->want_target, true);
 }
 

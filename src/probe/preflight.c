@@ -1,6 +1,6 @@
 /* See preflight.h. The probes name a key that nobody has, and write nothing: RESTORE is given a
- * payload that cannot be accepted, SET an expiry that is no number; what comes back tells whether
- * the command itself is allowed. */
+ * payload that cannot be accepted, SET an expiry that is no number. The reply tells whether the
+ * command itself is allowed. */
 #include "probe/preflight.h"
 
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/slot.h"
-#include "probe/accept_probe.h"
+#include "probe/restore.h"
 #include "probe/sides.h"
 
 enum { PROBE_KEY_MAX = 64, PROBE_TRIES = 1000 * 1000 };
@@ -68,7 +68,7 @@ bool preflight_databases(struct deployment *source, bool all, const int *asked, 
 
 /* ---- probes ---- */
 
-/* What is asked for at the same time: one round trip for all. */
+/* Commands that are tried at the same time: one round trip for all. */
 enum source_question {
     ASK_SCAN,
     ASK_GET,
@@ -100,7 +100,7 @@ struct probe {
     size_t n_dbs;
     struct call *calls[QUESTIONS_MAX];
     struct answer answers[QUESTIONS_MAX];
-    struct accept_probe *accept;
+    struct restore_probe *accept;
 };
 
 static void probe_add_client(struct probe *p, const struct topology *t, int node) {
@@ -150,7 +150,8 @@ static void probe_end(struct probe *p, bool ok) {
         if (ok) deployment_call_close(p->side, &p->clients[i]);
         client_close(&p->clients[i]);
     }
-    accept_probe_free(&p->accept);
+    if (p->side != NULL) loop_settle(deployment_loop(p->side)); /* answers that are still due */
+    restore_probe_free(&p->accept);
     free(p->selects);
     free(p->clients);
 }
@@ -230,7 +231,7 @@ static void ask_target(struct probe *p) {
         BYTES_LITERAL("x"));
     ASK(p, TRY_FIELDS, BYTES_LITERAL("HPEXPIREAT"), key, BYTES_LITERAL("1"),
         BYTES_LITERAL("FIELDS"), BYTES_LITERAL("1"), BYTES_LITERAL("x"));
-    p->accept = accept_probe_start(p->clients[p->one], p->key, deployment_info(p->side));
+    p->accept = restore_probe_start(p->clients[p->one], p->key, deployment_info(p->side));
 }
 
 static bool take_answer(struct probe *p, int question, struct err *err) {
@@ -249,18 +250,19 @@ static bool take_answer(struct probe *p, int question, struct err *err) {
     return true;
 }
 
-static bool take_answers(struct probe *p, int n, struct err *err) {
+static bool probe_take_answers(struct probe *p, int n, struct err *err) {
     for (int i = 0; i < n; i++)
         if (!take_answer(p, i, err)) return false;
     return true;
 }
 
 /* A command without which nothing can be copied. */
-static bool is_allowed(const struct probe *p, const char *name, int question, struct err *err) {
+static bool probe_is_allowed(const struct probe *p, const char *name, int question,
+                             struct err *err) {
     const struct answer *answer = &p->answers[question];
     if (!answer->refused) return true;
     return err_set(err, ERR_UNSUPPORTED, client_place(p->clients[p->one]),
-                   "%s is refused (%s); allow it, or use a user who may", name, answer->text);
+                   "%s is refused (%s); allow it, or use another user", name, answer->text);
 }
 
 static void note_no_dump(const struct probe *p, const char *name, int question) {
@@ -272,9 +274,9 @@ static void note_no_dump(const struct probe *p, const char *name, int question) 
 
 static bool take_source(struct probe *p, struct copy_abilities *can, struct err *err) {
     const struct answer *answers = p->answers;
-    if (!take_answers(p, SOURCE_QUESTIONS, err)) return false;
-    if (!is_allowed(p, "SCAN", ASK_SCAN, err) || !is_allowed(p, "GET", ASK_GET, err) ||
-        !is_allowed(p, "PTTL", ASK_PTTL, err))
+    if (!probe_take_answers(p, SOURCE_QUESTIONS, err)) return false;
+    if (!probe_is_allowed(p, "SCAN", ASK_SCAN, err) || !probe_is_allowed(p, "GET", ASK_GET, err) ||
+        !probe_is_allowed(p, "PTTL", ASK_PTTL, err))
         return false;
     note_no_dump(p, "DUMP", ASK_DUMP);
     can->source_getrange = !answers[ASK_GETRANGE].refused;
@@ -288,19 +290,19 @@ static bool take_source(struct probe *p, struct copy_abilities *can, struct err 
 
 static bool take_target(struct probe *p, struct copy_abilities *can, struct err *err) {
     const struct answer *answers = p->answers;
-    if (!take_answers(p, TARGET_QUESTIONS, err)) return false;
+    if (!probe_take_answers(p, TARGET_QUESTIONS, err)) return false;
     note_no_dump(p, "RESTORE", TRY_RESTORE);
-    if (!is_allowed(p, "SET", TRY_SET, err)) return false;
+    if (!probe_is_allowed(p, "SET", TRY_SET, err)) return false;
     can->target_set_pxat = strstr(answers[TRY_SET].text, "syntax") == NULL;
     can->target_field_ttl = !answers[TRY_FIELDS].refused;
     can->target_spans_slots = !deployment_is_cluster(p->side);
     can->dump = can->dump && !answers[TRY_RESTORE].refused;
     return answers[TRY_RESTORE].refused ||
-           accept_probe_finish(deployment_loop(p->side), p->accept,
-                               deployment_reply_timeout_ms(p->side), &can->accept, err);
+           restore_probe_finish(deployment_loop(p->side), p->accept,
+                                deployment_reply_timeout_ms(p->side), &can->accept, err);
 }
 
-/* ---- what cannot end well ---- */
+/* ---- both sides ---- */
 
 static bool check_target_slots(struct deployment *target, struct err *err) {
     struct topology *t = deployment_topology(target);
@@ -320,8 +322,8 @@ static bool writes_short_listpacks(struct deployment *side) {
 }
 
 /* Both sides at the same time. */
-static bool ask_both(struct probe *s, struct probe *t, bool dry_run, struct copy_abilities *can,
-                     struct err *err) {
+static bool preflight_ask_both(struct probe *s, struct probe *t, bool dry_run,
+                               struct copy_abilities *can, struct err *err) {
     if (!probe_await(s, err) || !probe_await(t, err)) return false;
     ask_selects(s);
     ask_selects(t);
@@ -337,17 +339,19 @@ bool preflight_other_database(struct deployment *source, const int *dbs, size_t 
     return !deployment_is_cluster(source) && n_dbs == 1 && target_db >= 0 && target_db != dbs[0];
 }
 
-static bool check_both(struct deployment *source, struct deployment *target, const int *dbs,
-                       size_t n_dbs, int target_db, bool dry_run, struct copy_abilities *can,
-                       struct err *err) {
+static bool preflight_check_both(struct deployment *source, struct deployment *target,
+                                 const int *dbs, size_t n_dbs, int target_db, bool dry_run,
+                                 struct copy_abilities *can, struct err *err) {
     struct probe s = { 0 }, t = { 0 };
     bool other = preflight_other_database(source, dbs, n_dbs, target_db);
     if (!sides_check(source, target, other, err)) return false;
+    if (!dry_run && (!sides_check_target_role(target, err) || !check_target_slots(target, err)))
+        return false;
     const int *to = target_db >= 0 ? &target_db : dbs;
     size_t n_to = target_db >= 0 ? 1 : n_dbs;
     bool ok = probe_begin(&s, source, dbs, n_dbs, err);
     if (ok && (!dry_run || wants_select(to, n_to))) ok = probe_begin(&t, target, to, n_to, err);
-    ok = ok && ask_both(&s, &t, dry_run, can, err);
+    ok = ok && preflight_ask_both(&s, &t, dry_run, can, err);
     probe_end(&s, ok);
     probe_end(&t, ok);
     return ok;
@@ -356,11 +360,10 @@ static bool check_both(struct deployment *source, struct deployment *target, con
 bool preflight_check(struct deployment *source, struct deployment *target, const int *dbs,
                      size_t n_dbs, int target_db, bool dry_run, struct copy_abilities *can,
                      struct err *err) {
-    if (!dry_run && (!sides_check_target_role(target, err) || !check_target_slots(target, err)))
-        return false;
     can->same_listpacks = writes_short_listpacks(source) == writes_short_listpacks(target);
     struct err last;
-    for (int tries = 0; !check_both(source, target, dbs, n_dbs, target_db, dry_run, can, &last);) {
+    for (int tries = 0;
+         !preflight_check_both(source, target, dbs, n_dbs, target_db, dry_run, can, &last);) {
         if (call_again(deployment_loop(source), &last, &tries)) continue;
         *err = last;
         return false;

@@ -1,5 +1,4 @@
-/* What is found out by trying before a copy starts, so that what cannot work is said at once and in
- * one line. */
+/* Probes before a copy starts, so that a copy that cannot work is refused at once, in one line. */
 #ifndef LONGHAUL_PROBE_PREFLIGHT_H
 #define LONGHAUL_PROBE_PREFLIGHT_H
 
@@ -19,8 +18,9 @@ bool preflight_databases(struct deployment *source, bool all, const int *asked, 
 bool preflight_other_database(struct deployment *source, const int *dbs, size_t n_dbs,
                               int target_db);
 
-/* Refuses what cannot end well: the sides do not go together (see sides.h), slots of the target have no owner, a database cannot be selected on one side, a command that copying needs
- * is refused. Fills *can. */
+/* Refuses a copy that cannot succeed: the sides do not go together (see sides.h), slots of the
+ * target have no owner, a database cannot be selected on one side, a command that copying needs is
+ * refused. Fills *can. */
 bool preflight_check(struct deployment *source, struct deployment *target, const int *dbs,
                      size_t n_dbs, int target_db, bool dry_run, struct copy_abilities *can,
                      struct err *err);

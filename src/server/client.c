@@ -417,15 +417,19 @@ static void client_dispatch(struct client *c, struct bytes raw) {
     if (p.fn != NULL) p.fn(p.ctx, p.arg, &reply);
 }
 
-/* The reply that comes in will have so many bytes at least. */
-static void client_expect(struct client *c, size_t bytes) {
-    size_t max = c->settings.reply_bytes_max;
-    if (max == 0 || bytes <= max) {
-        conn_expect(c->conn, bytes);
+/* The reply that comes in will have so many bytes at least. An array does not say how many, so the
+ * bytes that are there already count too. */
+static void client_expect(struct client *c, size_t announced, size_t received) {
+    size_t bytes = announced > received ? announced : received;
+    if (bytes <= c->settings.reply_bytes_max) {
+        conn_expect(c->conn, announced);
         return;
     }
     struct err err;
-    err_set(&err, ERR_CLOSED, c->place, "a reply of %zu bytes is more than is wanted here", bytes);
+    err_set(&err, ERR_PROTOCOL, c->place,
+            "a reply is longer than the %zu bytes that are taken here; is this a Redis or Valkey "
+            "server?",
+            c->settings.reply_bytes_max);
     client_end(c, &err);
 }
 
@@ -447,7 +451,7 @@ static void on_conn_input(void *ctx) {
             return;
         }
         if (framed == RESP_NEED_MORE) {
-            client_expect(c, c->framer.need);
+            client_expect(c, c->framer.need, input.len);
             return;
         }
         size_t len = c->framer.pos;
@@ -496,6 +500,7 @@ struct client *client_open(struct loop *loop, const struct client_settings *sett
     struct client *c = mem_zalloc(sizeof(*c));
     c->loop = loop;
     c->settings = *settings;
+    if (c->settings.reply_bytes_max == 0) c->settings.reply_bytes_max = CLIENT_REPLY_MAX;
     if (events != NULL) c->events = *events;
     c->ctx = ctx;
     char where[ADDRESS_HOST_MAX + 16];

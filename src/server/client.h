@@ -30,7 +30,11 @@ struct client;
 enum {
     CLIENT_BACKOFF_MIN_MS = 50,
     CLIENT_BACKOFF_MAX_MS = 2000,
+    /* Longest reply to a question: INFO, CLUSTER SLOTS, CLIENT LIST, a job's record. */
+    CLIENT_REPLY_MAX = 64 * 1024 * 1024,
 };
+/* Longest reply that holds values of keys. */
+#define CLIENT_VALUES_MAX RESP_REPLY_MAX
 
 struct client_settings {
     /* "source", "target", "server", "sentinel": first word of the place; static */
@@ -56,7 +60,7 @@ struct client_settings {
     bool persistent;
     bool reconnect; /* false: the first loss is the end */
     int64_t connect_timeout_ms;
-    /* a reply that is longer ends the connection as soon as that is seen; 0: no bound */
+    /* a longer reply ends the connection as soon as that is known; 0: CLIENT_REPLY_MAX */
     size_t reply_bytes_max;
     /* 0: none. No byte for this long while replies are due ends the connection. */
     int64_t reply_timeout_ms;

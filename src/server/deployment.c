@@ -50,7 +50,12 @@ struct client_settings deployment_client_settings(const struct deployment *d,
         .reconnect = true,
         .connect_timeout_ms = d->settings.connect_timeout_ms,
         .reply_timeout_ms = d->settings.reply_timeout_ms,
+        .reply_bytes_max = CLIENT_REPLY_MAX,
     };
+}
+
+bool deployment_is_written(const struct deployment *d) {
+    return d->settings.writes;
 }
 
 void deployment_set_persistent(struct deployment *d) {

@@ -62,6 +62,9 @@ bool deployment_refresh(struct deployment *d, struct err *err);
 struct client_settings deployment_client_settings(const struct deployment *d,
                                                   const struct address *address);
 
+/* Is it the side that is written to, so that its replies hold no values? */
+bool deployment_is_written(const struct deployment *d);
+
 /* Clients that are opened from now on do not give up because of what may pass; see
  * client_settings.persistent. */
 void deployment_set_persistent(struct deployment *d);

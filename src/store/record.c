@@ -70,6 +70,7 @@ static const struct record_field record_fields[] = {
     FIELD(job_record, source_time_us, FIELD_TIME),
     FIELD(job_record, updated_us, FIELD_TIME),
     FIELD(job_record, epoch, FIELD_COUNT),
+    FIELD(job_record, lease_ms, FIELD_TIME),
     FIELD(job_record, copied, FIELD_COUNT),
     FIELD(job_record, deleted, FIELD_COUNT),
     FIELD(job_record, given_up, FIELD_COUNT),
@@ -432,7 +433,7 @@ static bool reader_get_field(const struct record_reader *r, const struct record_
     case FIELD_TIME:
         return reader_get_time(r, field, value, at);
     case FIELD_COUNT: {
-        int64_t count;
+        int64_t count = 0;
         if (!reader_get_time(r, field, value, &count)) return false;
         *(uint64_t *)at = (uint64_t)count;
         return true;

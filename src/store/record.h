@@ -93,7 +93,8 @@ struct job_record {
     int64_t watermark_us;   /* writes acknowledged before it are on the target; 0: none yet */
     int64_t source_time_us; /* the source's own TIME at the watermark; 0: unknown */
     int64_t updated_us;
-    uint64_t epoch; /* of the lease */
+    uint64_t epoch;   /* of the lease */
+    int64_t lease_ms; /* its length; 0: unknown */
     uint64_t copied, deleted, given_up, waiting;
     uint64_t extra_keys;     /* keys on the target that this job never copied */
     uint64_t target_evicted; /* keys that the target evicted */

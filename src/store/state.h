@@ -7,7 +7,7 @@
  *   finding    what comparisons found
  *   run        verification runs
  *   audit      what happened: started, stopped, gaps, holds, releases, takeovers
- *   released   one row while an order to release held deletions waits
+ *   orders     orders that wait: see orders.h
  *
  * The database is written ahead (WAL) and not forced to the disk with each record: after a power
  * cut the newest seconds may be missing, which makes the repair after it larger and never wrong.
@@ -21,6 +21,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "store/orders.h"
 #include "store/record.h"
 
 struct state;
@@ -28,10 +29,11 @@ struct state;
 /* Events that are kept; the oldest go first. */
 enum { STATE_AUDIT_MAX = 100000 };
 
-/* Opens or makes the directory and takes its lock (another process that holds it is an error that
- * names it). A directory made for another job is refused, naming both. identity: job, source,
- * target and settings are looked at. On success *found says whether there is a record, then in
- * *record, and predecessor (of 128 bytes, may be NULL) the owner that had it open last. NULL on
+/* Opens the directory, or makes it with its parents (its files are for the user alone, whatever the
+ * umask), and takes its lock: if another process holds the lock, the error names that process. A
+ * directory of another job is refused, naming both. Of identity, job, source, target, their ids,
+ * scope and settings are read. On success *found says whether there is a record, then in *record,
+ * and predecessor (of 128 bytes, may be NULL) the owner that had the directory open last. NULL on
  * error. */
 struct state *state_open(const char *dir, const struct job_record *identity,
                          struct job_record *record, bool *found, char *predecessor,
@@ -58,9 +60,15 @@ bool state_finding(struct state *state, int64_t run, const struct state_finding 
                    struct err *err);
 bool state_run_end(struct state *state, int64_t run, uint64_t compared, uint64_t different,
                    const char *outcome, struct err *err);
-/* `longhaul resume --state-dir`: an order that the job with this directory finds with
- * state_take_release(). */
-bool state_order_release(const char *dir, struct err *err);
-bool state_take_release(struct state *state);
+/* `longhaul resume --state-dir`: an order to the job with this directory. */
+bool state_give_order(const char *dir, const struct order *order, struct err *err);
+/* The oldest order that waits; false: none. It is recorded as followed (state_put()) before it is
+ * followed, then removed. An order that cannot be read is removed. */
+bool state_next_order(struct state *state, struct order *order);
+/* This order, and no other that was given meanwhile. */
+bool state_remove_order(struct state *state, const char *id, struct err *err);
+/* `longhaul forget --state-dir`: removes the record and the orders of a job that does not run;
+ * findings and audit events stay. An error where the directory is in use. */
+bool state_forget(const char *dir, struct err *err);
 
 #endif

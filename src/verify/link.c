@@ -73,6 +73,7 @@ static struct link *link_open(struct comparison *cmp, int side, const struct add
     link->cmp = cmp;
     link->side = side;
     struct client_settings settings = deployment_client_settings(s->deployment, address);
+    settings.reply_bytes_max = CLIENT_VALUES_MAX;
     settings.identify = true;
     link->client = client_open(cmp->loop, &settings, &events, link);
     if (cmp->settings->mode == COMPARE_FULL && !deployment_is_cluster(s->deployment) &&
@@ -116,6 +117,7 @@ void links_open(struct comparison *cmp, int side, struct deployment *deployment)
     s->deployment = deployment;
     s->sight = sight_new(deployment, &settings, &events, s);
     s->topology = deployment_topology(deployment);
+    s->scans_by_type = info->redis_version >= SERVER_VERSION(6, 0, 0);
     s->no_pexpiretime = info->redis_version < SERVER_VERSION(7, 0, 0);
     s->has_field_expiry =
         info->version >= (valkey ? SERVER_VERSION(9, 0, 0) : SERVER_VERSION(7, 4, 0));

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, List, Type
+from typing import Any, Callable, Dict, List, Type
 
 import pytest
 
 from chaos.job import Job, OneCopy
 from chaos.plan import CAPTURES, PAIRS, Plan, draw
 from chaos.play import Run
+from harness.live import now_us
 from harness.servers import Server
 
 FAULTS = 4
@@ -35,7 +36,7 @@ def play(plan: Plan, directory: Path, job: Type[Job] = Job) -> None:
     Run(plan, directory, print, job).go()
 
 
-# What the chaos test is worth: it has to see what is wrong.
+# The worth of the chaos test: it has to see planted faults.
 
 def test_a_seed_means_one_plan() -> None:
     assert str(draw(5)) == str(draw(5)) != str(draw(6))
@@ -83,4 +84,16 @@ def test_chaos_sees_a_counter_go_back(tmp_path: Path) -> None:
     run = Run(draw(1, "standalone-standalone", "tracking", faults=0), tmp_path, print, _copy_without(turn_back))
     seen.append(run)
     with pytest.raises(AssertionError, match="went backwards on the target"):
+        run.go()
+
+
+def test_chaos_sees_a_watermark_that_is_not_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that was acknowledged before the watermark and is not on the target, at two looks."""
+    monkeypatch.setattr("chaos.truth.GRACE_S", 0.0)
+
+    class Boasting(OneCopy):
+        def status(self) -> Dict[str, Any]:
+            return {"watermark_us": now_us() + 10_000_000}
+    run = Run(draw(2, "standalone-standalone", "tracking", faults=2), tmp_path, print, Boasting)
+    with pytest.raises(AssertionError, match="the watermark was not true: .*is None on the target"):
         run.go()

@@ -1,6 +1,8 @@
 """The faults of the harness: each does to a server, or to a process, as its name says, and heals."""
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Iterator, Tuple
@@ -13,6 +15,7 @@ from harness.live import Live
 from harness.run import longhaul
 from harness.server_faults import SmallDisk
 from harness.servers import Fleet, Options, Server
+from harness.turns import Turns
 
 
 @pytest.fixture
@@ -150,3 +153,21 @@ def test_a_run_that_goes_on_is_noticed_and_ended(tmp_path: Path, monkeypatch: py
     running = run.Running(["ping"])
     assert "still running" in run.BEGUN.pop().problems()[0]
     assert not Path(f"/proc/{running.pid}").exists()
+
+
+# Round trips
+
+@pytest.mark.parametrize("batches", [1, 3])
+def test_round_trips_are_counted(source: Server, batches: int) -> None:
+    """A child process asks in so many batches, each of which needs the replies of the one before."""
+    script = ("import socket, sys, time\n"
+              "s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n"
+              "for batch in range(int(sys.argv[2])):\n"
+              "    s.sendall(b'PING\\r\\n'); time.sleep(0.02); s.sendall(b'PING\\r\\n' * 9)\n"
+              "    left = 70\n"
+              "    while left: left -= len(s.recv(left))\n")
+    with Turns(source) as far:
+        with subprocess.Popen([sys.executable, "-c", script, str(far.port), str(batches)]) as child:
+            far.watch(child.pid)
+            assert child.wait(60) == 0
+        assert far.turns == batches

@@ -45,6 +45,20 @@ static void a_large_value_makes_the_next_ones_measured(void **state) {
     assert_true(estimate_measures(&e));
 }
 
+static void a_hidden_size_makes_the_next_ones_counted(void **state) {
+    struct estimate e = fresh();
+    for (int i = 0; i < ESTIMATE_MEASURED_AT_START; i++) {
+        assert_true(estimate_counts_all(&e));
+        estimate_note_taken(&e);
+    }
+    assert_false(estimate_counts_all(&e));
+    estimate_note_hidden(&e, 1000, ESTIMATE_LARGE_BYTES - 1);
+    estimate_note_hidden(&e, ESTIMATE_LARGE_BYTES, 3 * ESTIMATE_LARGE_BYTES);
+    assert_false(estimate_counts_all(&e));
+    estimate_note_hidden(&e, 1000, ESTIMATE_LARGE_BYTES);
+    assert_true(estimate_counts_all(&e));
+}
+
 static void one_large_string_ends_unbounded_reading(void **state) {
     struct estimate e = fresh();
     assert_false(estimate_allows_unbounded(&e));
@@ -100,6 +114,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_keys_are_measured),
         cmocka_unit_test(a_large_value_makes_the_next_ones_measured),
+        cmocka_unit_test(a_hidden_size_makes_the_next_ones_counted),
         cmocka_unit_test(one_large_string_ends_unbounded_reading),
         cmocka_unit_test(long_strings_are_not_read_unbounded),
         cmocka_unit_test(the_average_rises_fast_and_falls_slowly),

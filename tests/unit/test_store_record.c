@@ -12,7 +12,6 @@
 
 #include "base/mem.h"
 #include "copy/filter.h"
-#include "store/keeper.h"
 #include "store/record.h"
 
 static void fill(struct job_record *r) {
@@ -299,7 +298,7 @@ static void test_own_keys(void **state) {
                                           "" };
     const struct key_filter all = { 0 };
     for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
-        if (!keeper_owns_key(bytes_of_str(own[i]))) fail_msg("not own: %s", own[i]);
+        if (!key_is_own(bytes_of_str(own[i]))) fail_msg("not own: %s", own[i]);
         assert_false(
             key_filter_wants(&all, bytes_of_str(own[i]), slot_of_key(bytes_of_str(own[i]))));
     }

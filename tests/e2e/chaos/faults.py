@@ -1,4 +1,4 @@
-"""The faults, by the names of plan.py. Each begins, lasts, and heals itself, whatever happens in between.
+"""The faults, by the names of plan.py. Each begins, lasts, and heals itself, also when something fails in between.
 
 Those that make evidence false, and the mistakes of operators, are in deceptions.py."""
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .plan import Fault
 from .sides import Side
 from .writes import TAGS, tag_of
 
-LONG_NAME = 4096  # bytes of a key's name: names are what fills an output buffer
+LONG_NAME = 4096  # bytes of a key's name: names fill an output buffer
 LONG_NAMES = 4000
 EVICTED_OF = 50  # keys that a server has at least before some are evicted
 
@@ -187,7 +187,7 @@ for _name, _begin, _finish in (("silence", "silence", "speak"), ("refuse", "refu
 
 @fault("restart")
 def _restart(stage: Stage, side: Side, fault: Fault, rng: random.Random) -> None:
-    """With its data as of a moment before: what was written since is lost."""
+    """With its data as of a moment before: later writes are lost."""
     server = rng.choice(side.primaries())
     wait.until(lambda: server.command("SAVE"), "SAVE", 20)
     time.sleep(rng.uniform(0, 0.5))
@@ -206,7 +206,7 @@ def _restart_empty(stage: Stage, side: Side, fault: Fault, rng: random.Random) -
 
 @fault("primary dies")
 def _primary_dies(stage: Stage, side: Side, fault: Fault, rng: random.Random) -> None:
-    """Without a warning; its replica takes over with what it has; it comes back as a replica."""
+    """Without a warning; its replica takes over with its own data; the old primary comes back as a replica."""
     wait.until(side.fail_over_candidates, "a primary with a replica in step", 30)
     if isinstance(side.made, Sentinels):
         side.made.wait_replicated()

@@ -64,18 +64,19 @@ class Job(Live):
         self.past[-1].expect(EQUAL)
 
     def move_away(self) -> None:
-        """As on another machine: what the job left in its state directory is not there."""
+        """As on another machine: the state directory of the job is not there."""
         self.state_dir = self._directory / f"state{self.starts}"
 
     def hand_over(self, meanwhile: Callable[[Running], None] = lambda first: None) -> None:
-        """A second process of the job waits; the first is killed; the second goes on."""
+        """A second process of the job waits; the first is killed; the second goes on. Where the lease has just been lost the
+        second may have taken the job over at once, and the first be the standby."""
         self.check_alive()
         first, self.running = self.process, None
         self.move_away()
         try:
             self.start()
-            wait.until(lambda: not self.alive or "standby" in self.process.stderr_so_far(), "the standby to say so",
-                       STANDBY_SECONDS)
+            wait.until(lambda: not self.alive or "standby" in self.process.stderr_so_far() + first.stderr_so_far(),
+                       "the standby to say so", STANDBY_SECONDS)
             self.check_alive()
             meanwhile(first)
         finally:

@@ -39,7 +39,7 @@ class Lineage(Worker):
         try:
             info = server.admin().info()
         except (redis.RedisError, OSError):
-            return  # it is down: when it answers again, it says what it is now
+            return  # it is down: its next answer will show a change
         now = tuple(str(info.get(name)) for name in FIELDS)
         since, before = self._known.get(server, (asked, now))
         if now != before:

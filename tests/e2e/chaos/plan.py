@@ -1,4 +1,4 @@
-"""What a seed means. Everything random is drawn here or from generators seeded here."""
+"""The meaning of a seed. Everything random is drawn here or from generators seeded here."""
 from __future__ import annotations
 
 import random

@@ -22,6 +22,7 @@ from .job import OWN_STEPS, Job
 from .lineage import Lineage
 from .plan import Fault, Plan
 from .sides import Side
+from .truth import Truth
 from .worker import Worker
 from .writers import Blocker, Counter, CounterReader, Once, Writer
 from .writes import Writes
@@ -58,7 +59,7 @@ class ClockedFleet(Fleet):
 
 
 class Run:
-    """Says what it does as it does it; a failure is an AssertionError that tells how to see it again."""
+    """Reports each step; a failure is an AssertionError with the command that repeats it."""
 
     def __init__(self, plan: Plan, directory: Path, say: Callable[[str], None], job: Type[Job] = Job) -> None:
         self.plan = plan
@@ -98,6 +99,7 @@ class Run:
         self.writers += [counter, self.once, Blocker(source, random.Random(rng.getrandbits(32)))]
         self.lineage = Lineage(list(self.sides.values()), lambda: counter.number)
         self.reader = CounterReader(self.sides["target"], self.lineage)
+        self.truth = Truth(source, self.sides["target"], self.job, self.once)
         self.stage = Stage(self.sides, self.job, self.fleet, self.say)
         self.stage.databases = self.plan.databases
 
@@ -127,7 +129,7 @@ class Run:
         source = self.sides["source"]
         data.load(source.made, data.mixed(self.plan.seed, BALLAST))  # type: ignore[arg-type]
         self.once.load()
-        workers = [self.lineage, *self.writers, self.reader]
+        workers = [self.lineage, *self.writers, self.reader, *self._checks_of_the_sentence()]
         for worker in workers:
             worker.start()
         self.job.start()
@@ -142,6 +144,10 @@ class Run:
             worker.stop()
         if self._problems:
             raise self._problems[0]
+
+    def _checks_of_the_sentence(self) -> List[Worker]:
+        """The watermark is a time of longhaul's own clock: where that is false, the final comparison alone judges."""
+        return [] if self.plan.has("clock of longhaul steps") else [self.truth]
 
     def _play_row(self, row: List[Fault], number: int) -> None:
         """Row 0 must be able to do its faults; those of the others may fall into a moment when nothing answers."""
@@ -160,7 +166,7 @@ class Run:
         self._load_functions()
         stopped = time.time()
         self.say("writers have stopped")
-        # What nothing announces is found by polling: two polls later the watermark has to be true for it too.
+        # Changes that nothing announces are found by polling: two polls later the watermark has to be true for it too.
         moment = stopped + 2 * POLL
         # A watermark by a clock that was ahead may be ahead too.
         moment += sum(max(OWN_STEPS) for row in self.plan.rows for each in row if each.name == "clock of longhaul steps")
@@ -171,12 +177,14 @@ class Run:
         self.say("the watermark has passed the end of the writes")
         self._assert_equal("at the watermark")
         self.reader.stop()
-        self.lineage.stop()
+        for worker in (self.lineage, *self._checks_of_the_sentence()):
+            worker.stop()
+        assert not self.truth.lies, f"the watermark was not true: {self.truth.lies[:3]}, {len(self.truth.lies)} in all"
         self._assert_foreign_keys()
         assert not self.reader.went_down, f"went backwards on the target: {self.reader.went_down[:5]}"
         self.job.stop_when_done()
         self._assert_equal("at the end")
-        self.say(f"equal; {self.reader.reads} counters read, longhaul started {self.job.starts} times")
+        self.say(f"equal; {self.reader.reads} counters read, {self.truth.looks} looks at the sentence, longhaul started {self.job.starts} times")
 
     def _assert_foreign_keys(self) -> None:
         """Nothing that the job never copied is deleted unasked; where the target itself may have lost it, nothing is known."""
@@ -205,7 +213,7 @@ class Run:
                            + f"\n{self._later()}")
 
     def _later(self) -> str:
-        """Whether what differs becomes equal after all."""
+        """Whether the keys that differ become equal after all."""
         began = time.monotonic()
         try:
             wait.until(lambda: not self._found(), "equality", LATER, 0.2)
@@ -224,8 +232,8 @@ class Run:
         return [each for each in found if not self._may_be(each)] + self._functions_missing()
 
     def _may_be(self, found: Difference) -> bool:
-        """Keys of longhaul's own and of others on the target; and when consumers were seen or messages delivered, where streams are not copied as a
-        whole. A replica knows less of groups than its primary: XREADGROUP reaches it as XCLAIM, without the count of entries
+        """Keys of longhaul's own and of others on the target; and when consumers were seen or messages delivered, where streams
+        are not copied as a whole. A replica knows less of groups than its primary: XREADGROUP reaches it as XCLAIM, without the count of entries
         that were read."""
         if found.kind == "extra" and found.key.startswith((OWN_KEYS, FOREIGN_KEYS)):
             return True

@@ -23,7 +23,7 @@ PRIMARIES, REPLICAS = 3, 1
 
 
 class Side:
-    """`made` is the deployment itself; `endpoint` what longhaul is given, `direct` the same without the bad network."""
+    """`made` is the deployment itself; `endpoint` is given to longhaul, `direct` the same without the bad network."""
 
     def __init__(self, fleet: Fleet, role: str, shape: str, options: Options) -> None:
         self.role, self.shape = role, shape
@@ -112,8 +112,8 @@ class Side:
 
 
 class Router:
-    """Sends groups of commands to whom they belong, through failovers and migrations. One thread's own. What fails is
-    not sent again: the chaos test wants writes, not these writes."""
+    """Sends groups of commands to the owners of their slots, through failovers and migrations. One thread's own. A failed
+    group is not sent again: the chaos test wants writes, not these writes."""
 
     def __init__(self, side: Side) -> None:
         self._made: Deployment = side.made
@@ -166,7 +166,7 @@ class Router:
         self._looked = time.monotonic()
         try:
             self._owners = self._made.slots() if self._made.is_cluster else [self._made.primaries()[0]]  # type: ignore
-        except Exception:  # whatever the deployment is going through: later
+        except Exception:  # the deployment is in trouble: later
             self._owners = None
 
     def _wire(self, server: Server, db: int) -> Wire:

@@ -28,7 +28,7 @@ class Worker:
         raise NotImplementedError
 
     def end(self) -> None:
-        """Releases what step() uses."""
+        """Releases the connections of step()."""
 
     def _run(self) -> None:
         try:

@@ -5,6 +5,7 @@ import random
 import time
 from typing import Callable, List, Tuple
 
+from harness.live import now_us
 from harness.wire import WireError
 
 from .lineage import Lineage
@@ -14,6 +15,7 @@ from .writes import PER_KIND, TAGS, Command, Writes, tag_of
 
 GROUPS_PER_BATCH = 20
 COUNTERS = 120
+CHANGED = b"changed"
 FAMILIES_OF_COUNTERS = (b"count", b"hcount")
 
 
@@ -42,19 +44,28 @@ def once_key(number: int) -> bytes:
     return b"%b:once:%d" % (tag_of(number % TAGS), number)
 
 
+def once_key_of(commands: List[Command]) -> bytes:
+    return commands[0][1]  # type: ignore[return-value]
+
+
 class Once(Worker):
-    """Changes every key of its own once and never again: what a job missed stays wrong until the end. The keys are there
+    """Changes every key of its own once and never again: a change that the job missed stays missing until the end. The keys are there
     before the job starts."""
 
     KEYS, BATCH, PAUSE_S = 8000, 5, 0.02
     CHANGES: List[Callable[[bytes], Command]] = [
-        lambda key: ("SET", key, "changed"), lambda key: ("UNLINK", key), lambda key: ("APPEND", key, "more"),
+        lambda key: ("SET", key, CHANGED), lambda key: ("UNLINK", key), lambda key: ("APPEND", key, "more"),
         lambda key: ("PEXPIRE", key, 600_000)]
 
     def __init__(self, side: Side) -> None:
         super().__init__("once")
         self._router = Router(side)
         self._next = 0
+        self._acknowledged: List[Tuple[int, bytes]] = []  # wall time in microseconds after the reply to a SET, its key
+
+    def changed_before(self, us: int) -> List[Tuple[int, bytes]]:
+        """Keys that were set, and acknowledged before that wall time."""
+        return [each for each in list(self._acknowledged) if each[0] < us]
 
     def load(self) -> None:
         for first in range(0, self.KEYS, 500):
@@ -62,7 +73,10 @@ class Once(Worker):
 
     def step(self) -> None:
         numbers = range(self._next, self._next + self.BATCH)
-        self._router.send([(0, [self.CHANGES[number // TAGS % len(self.CHANGES)](once_key(number))]) for number in numbers])
+        batch: Batch = [(0, [self.CHANGES[number // TAGS % len(self.CHANGES)](once_key(number))]) for number in numbers]
+        for (_, commands), replies in zip(batch, self._router.send(batch)):
+            if commands[0][0] == "SET" and replies and not isinstance(replies[0], WireError):
+                self._acknowledged.append((now_us(), once_key_of(commands)))
         self._next += self.BATCH
         self._stop.wait(self.PAUSE_S)
 

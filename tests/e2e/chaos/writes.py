@@ -52,7 +52,7 @@ class Writes:
     def _one(self, tag: bytes) -> List[Command]:
         return self.rng.choice(self.rng.choice(self.families))(self, tag)
 
-    # What the families draw from
+    # The families draw from these
 
     def key(self, tag: bytes, kind: bytes) -> bytes:
         return b"%b:%b:%d" % (tag, kind, self.rng.randrange(PER_KIND))

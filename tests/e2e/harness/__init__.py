@@ -1,8 +1,8 @@
-"""What the end-to-end tests stand on: servers, clusters, faults, data, and an oracle that never asks longhaul.
+"""The ground of the end-to-end tests: servers, clusters, faults, data, and an oracle that never asks longhaul.
 
     servers, cluster, sentinel, elasticache   real deployments on loopback
-    data, debian                              what is in them
+    data, debian                              their contents
     oracle, wire                              whether two deployments are equal, by the servers' own digests
-    proxy, faults                             what goes wrong in between
+    proxy, faults                             bad networks and other trouble
     run                                       longhaul itself
 """

@@ -1,8 +1,8 @@
 """Every way in which data change on a source, as a table, and which kind of capture is told of it.
 
 Commands are written as one types them; `$` begins a key of the row's own, `@5 ` leads into database 5, a tuple has words
-with spaces in it, and what takes more than one connection is a function. `polled` names the captures that are not told,
-so that only looking now and then finds it. What is here was measured on every version of the matrix.
+with spaces in it, and a change that takes more than one connection is a function. `polled` names the captures that are not
+told, so that only polling finds it. All of this was measured on every version of the matrix.
 """
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _own(word: object, row: str) -> object:
     return f"{row}:{word[1:]}" if isinstance(word, str) and len(word) > 1 and word[0] == "$" else word
 
 
-# What takes more than a command
+# Changes of more than one command
 
 def _transaction(server: Server, row: str) -> None:
     with server.admin().pipeline(transaction=True) as pipe:
@@ -236,7 +236,7 @@ CHANGES: List[Change] = [
     Change("script", [S, SET.replace("$k", "$s")],
            [("EVAL", "redis.call('del', KEYS[1]) redis.call('sadd', KEYS[2], 'z') redis.call('set', KEYS[3], 'x')", 3, "$k",
              "$s", "$n")]),
-    # What is no key
+    # Changes of no key
     Change("function-load", [], [("FUNCTION LOAD", "REPLACE", LIBRARY)], BOTH, since=(7, 0, 0)),
     # Modules
     Change("vadd", [], ["VADD $k VALUES 2 1 2 element"], NOT_NOTIFIED, works=_vectors),
@@ -256,7 +256,7 @@ def functions(server: Server) -> Set[str]:
 
 
 def what_differs(source: Server, target: Server, row: str = "") -> List[object]:
-    """Everything, or what keys of one row have to do with."""
+    """Everything, or the keys of one row."""
     found: List[object] = []
     for db in sorted({*databases(source), *databases(target)}):
         found += [each for each in oracle.differences(source, target, db=db) if each.key.startswith(row.encode())]

@@ -1,4 +1,4 @@
-"""What several tests ask of a run: that it says what it did, and that the oracle agrees."""
+"""Checks that several tests share: the report of a run is right, and the oracle agrees."""
 from __future__ import annotations
 
 from typing import Any, Dict
@@ -10,7 +10,7 @@ COUNTS = ("scanned", "copied", "vanished", "skipped", "given_up")
 
 
 def assert_report(result: Result, copied: int) -> Dict[str, Any]:
-    """The JSON of a run that went well: its numbers fit each other and what there was to copy."""
+    """The JSON of a run that went well: its numbers fit each other and the data."""
     said = result.json
     assert said["command"] == "replicate" and said["result"] == "done" and said["error"] is None, result
     keys = said["keys"]

@@ -7,7 +7,7 @@ add an offset that stands in a file.
         clock.set(-20)                                       from now on 20 s behind the true time
         clock.step(+3)                                       3 s forward
 
-busy_env() makes a server say of itself that it uses a whole processor, whatever the machine is doing.
+busy_env() makes a server say of itself that it uses a whole processor, on an idle machine and on a busy one.
 
 Clock(directory, "monotonic") makes a machine that seems to have been suspended or paused: its monotonic clock can stand
 still against the true time. Clock(directory, "wall", "boot") steps several clocks together; clock.view("monotonic") is

@@ -115,7 +115,7 @@ def without_streams() -> Dict[str, Kind]:
     return {name: kind for name, kind in KINDS.items() if not name.startswith("stream")}
 
 
-# What only newer servers have: the first version of each family (None: never).
+# Kinds that only newer servers have: the first version of each family (None: never).
 NEWER_KINDS: Dict[str, Tuple[Optional[Tuple[int, int]], Optional[Tuple[int, int]], Kind]] = {
     "hash with field expiry": ((7, 4), (9, 0), lambda rng, key: [
         ("HSET", key, "stays", "1", "goes", "2", "also", "3"),

@@ -1,4 +1,4 @@
-"""Servers that refuse what Amazon ElastiCache refuses.
+"""Servers that refuse the commands that Amazon ElastiCache refuses.
 
 Whole commands are renamed away to secret names, so that a client gets the "unknown command" that it gets there; the
 refused subcommands of ACL and CLUSTER are taken from its user. Harness and oracle use the secret names.

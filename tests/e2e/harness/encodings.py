@@ -5,7 +5,7 @@ the boundaries of the packed forms (lengths and integers at which a header grows
     packed    thresholds so high that everything is packed into one piece
     spread    thresholds so low that nothing is
 
-Names say what a key is: "packed hash large", "list of lengths". Its last word in brackets marks what not every server can
+Names say what a key is: "packed hash large", "list of lengths". Its last word in brackets marks keys that not every server can
 have: [field expiry], [vector set]. Half of the keys expire.
 """
 from __future__ import annotations
@@ -205,7 +205,7 @@ def _items(prefix: str, kinds: Iterator[Tuple[str, Kind]], seed: int) -> Iterato
 
 
 def _configure(server: Server, profile: str) -> Dict[str, str]:
-    """Sets the thresholds that this server has; what they were."""
+    """Sets the thresholds that this server has; returns the former ones."""
     before: Dict[str, str] = {}
     with server.wire() as wire:
         for name, values in _THRESHOLDS.items():

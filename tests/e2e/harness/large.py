@@ -31,7 +31,7 @@ def fill(server: Server, kind: str, key: bytes, elements: int, step: int = 20_00
 
 
 def add_groups(server: Server, key: bytes, pending: int) -> None:
-    """Two groups; one has two consumers and what they have not acknowledged, of different ages and counts."""
+    """Two groups; one has two consumers and entries that they have not acknowledged, of different ages and counts."""
     with server.wire() as wire:
         wire.call("XGROUP", "CREATE", key, "readers", "0")
         wire.call("XGROUP", "CREATE", key, b"\xffidle", "5-1")
@@ -46,7 +46,7 @@ def _pairs(flat: List[Any]) -> Dict[bytes, Any]:
 
 
 def stream_facts(server: Server, key: bytes) -> Dict[str, Any]:
-    """What XINFO says of a stream, without the trees and without when its consumers were last seen: no command sets that."""
+    """The answer of XINFO for a stream, without the trees and without when its consumers were last seen: no command sets that."""
     said = _pairs(server.command("XINFO", "STREAM", key, "FULL", "COUNT", 0))  # type: ignore[arg-type]
     facts: Dict[str, Any] = {name.decode(): value for name, value in said.items()
                              if name not in (b"groups", b"entries", b"radix-tree-keys", b"radix-tree-nodes")}

@@ -34,7 +34,7 @@ def endpoint(side: object) -> str:
 
 
 def jobs(target: object, *args: object) -> List[Dict[str, Any]]:
-    """What `longhaul status` says of each job of the target; none when it knows none or cannot be asked."""
+    """The answer of `longhaul status` for each job of the target; none when it knows none or cannot be asked."""
     said = longhaul("status", "--output", "json", *args, *tls_args("target", target), endpoint(target), timeout=60)
     return said.json["jobs"] if said.status != 2 and said.stdout else []
 
@@ -109,11 +109,11 @@ class Live:
         shutil.rmtree(self.state_dir, ignore_errors=True)
 
     def stderr(self) -> str:
-        """What all its processes have said on standard error so far."""
+        """Standard error of all its processes so far."""
         said = "".join(result.stderr for result in self.past)
         return said + (self.running.stderr_so_far() if self.running else "")
 
-    # What it says of itself
+    # Its status
 
     def status(self) -> Dict[str, Any]:
         """The job as `longhaul status TARGET` shows it, empty as long as there is none. Where a test gives the job no

@@ -1,9 +1,9 @@
-"""Whether two deployments hold the same data, by what their own servers say, never by longhaul.
+"""Whether two deployments hold the same data, by the words of their own servers, never by longhaul.
 
 Per key: DEBUG DIGEST-VALUE (which does not depend on the encoding), TYPE and PEXPIRETIME, read in batches of a thousand
 keys from both sides at once; for streams XINFO STREAM FULL too, since the digest leaves consumer groups out; for hashes
 the expiry of fields where both servers have it; for vector sets the vectors. Keys are named by SCAN on every primary of
-both sides, and DBSIZE has to agree with what SCAN found. What a live job keeps on its target for itself is no data.
+both sides, and DBSIZE has to agree with the count of SCAN. The keys that a live job keeps on its target for itself are no data.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EXPIRE_MARK = int.from_bytes(hashlib.sha1(b"!!expire!!").digest(), "big")
 
 
 class Deployment(Protocol):
-    """A server, a cluster, or what sentinels watch."""
+    """A server, a cluster, or servers under sentinels."""
 
     @property
     def is_cluster(self) -> bool: ...
@@ -33,7 +33,7 @@ class Deployment(Protocol):
 
 
 class Facts(NamedTuple):
-    """What a server says about one key; expiry in absolute milliseconds, NO_EXPIRY or GONE."""
+    """The answers of a server about one key; expiry in absolute milliseconds, NO_EXPIRY or GONE."""
     kind: bytes
     digest: int
     expiry: int
@@ -67,7 +67,7 @@ class _Reader:
                 return
 
     def ask(self, keys: List[bytes]) -> None:
-        """Sends the questions of one batch; answers() reads what comes back."""
+        """Sends the questions of one batch; answers() reads the replies."""
         parts = [encode([self.debug, "DIGEST-VALUE", *keys])]
         head = b"$11\r\nPEXPIRETIME\r\n" if self.server.binary.has_pexpiretime else b"$4\r\nPTTL\r\n"
         quoted = [b"$%d\r\n%b\r\n" % (len(key), key) for key in keys]
@@ -235,7 +235,7 @@ _NOT_DATA = (b"radix-tree-keys", b"radix-tree-nodes")
 
 
 def _told(reply: object) -> object:
-    """XINFO's flat name-value lists as dictionaries, without what is no data."""
+    """XINFO's flat name-value lists as dictionaries, without those that are no data."""
     if isinstance(reply, list):
         if reply and len(reply) % 2 == 0 and all(isinstance(name, bytes) for name in reply[::2]) and \
                 reply[0] in (b"length", b"name"):
@@ -245,7 +245,7 @@ def _told(reply: object) -> object:
 
 
 def _unlike(one: object, other: object) -> str:
-    """Only what differs of two answers."""
+    """Only the parts of two answers that differ."""
     if isinstance(one, dict) and isinstance(other, dict):
         names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
         return "{" + ", ".join(f"{name!r}: {_unlike(one.get(name), other.get(name))}" for name in names) + "}"
@@ -255,7 +255,7 @@ def _unlike(one: object, other: object) -> str:
 
 
 def _common(one: object, other: object) -> object:
-    """What of `one` a server of the other's version could say too."""
+    """The parts of `one` that a server of the other's version could say too."""
     if isinstance(one, dict) and isinstance(other, dict):
         return {name: _common(one[name], other[name]) for name in one if name in other}
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):

@@ -112,7 +112,7 @@ PLANTS: Dict[str, Plant] = {
 
 
 def features(*binaries: Binary) -> List[str]:
-    """What all of them have of what not every version has."""
+    """The kinds that all of them have, of those that not every version has."""
     tests = {FIELD_EXPIRY: encodings.has_field_expiry, VECTOR_SETS: encodings.has_vector_sets}
     return [name for name, has in tests.items() if all(map(has, binaries))]
 

@@ -76,12 +76,12 @@ class Proxy:
         self._ask(lambda: self._moving.set())  # type: ignore[union-attr]
 
     def hold(self) -> None:
-        """What the connections of this moment still send to the server is kept back, as on a path that has become
+        """Bytes that the connections of this moment still send to the server are kept back, as on a path that has become
         slow; later connections are not concerned."""
         self._ask(lambda: [gate.clear() for gate in self._gates] and None)
 
     def release(self) -> None:
-        """What was held goes on its way, also that of connections whose client has gone meanwhile."""
+        """Held bytes go on their way, also those of connections whose client has gone meanwhile."""
         self._ask(lambda: [gate.set() for gate in self._gates] and None)
 
     @property
@@ -113,7 +113,7 @@ class Proxy:
         self.port = self._listener.sockets[0].getsockname()[1]
 
     async def _end(self) -> None:
-        """What is cancelled may have begun something else: until nothing is left."""
+        """A task that is cancelled may have begun another: until none is left."""
         if self._listener:
             self._listener.close()
         self._close_all()
@@ -203,7 +203,7 @@ class Proxy:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Ends a connection the hard way, so that what is in flight is lost as on a real failure."""
+    """Ends a connection the hard way, so that bytes in flight are lost as on a real failure."""
     transport = writer.transport
     end = transport.get_extra_info("socket")
     if end is not None and not transport.is_closing():

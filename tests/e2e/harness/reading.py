@@ -1,4 +1,4 @@
-"""All keys of a server with their values, by the read commands of each type: what a client of that server would see.
+"""All keys of a server with their values, by the read commands of each type: the view of a client of that server.
 
 The other judge, oracle.py, asks for digests, which is faster and says less: digests of different versions need not agree,
 and leave out consumer groups and the expiry of fields.
@@ -79,7 +79,7 @@ _STREAM_FACTS = ("length", "last-generated-id", "max-deleted-entry-id", "entries
 
 
 def _stream(wire: Wire, key: bytes) -> Dict[str, Any]:
-    """What is no matter of the version: not the trees inside, the lag (computed differently), nor when consumers were last
+    """The facts that do not depend on the version: not the trees inside, the lag (computed differently), nor when consumers were last
     seen, which only RESTORE can set."""
     told = _pairs(wire.call("XINFO", "STREAM", key, "FULL", "COUNT", 0))  # type: ignore[arg-type]
     facts = {name: told[name] for name in _STREAM_FACTS if name in told}
@@ -114,7 +114,7 @@ def differences(here: Dict[bytes, Seen], there: Dict[bytes, Seen], tolerance_ms:
 
 
 def common(one: Any, other: Any) -> Any:
-    """What of `one` the other has too, by the names in dictionaries of facts (their names are str; data are bytes)."""
+    """The parts of `one` that the other has too, by the names in dictionaries of facts (their names are str; data are bytes)."""
     if isinstance(one, dict) and isinstance(other, dict) and all(isinstance(name, str) for name in one):
         return {name: common(one[name], other[name]) for name in one if name in other}
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
@@ -123,7 +123,7 @@ def common(one: Any, other: Any) -> Any:
 
 
 def first_difference(a: Any, b: Any, tolerance_ms: int = 0) -> str:
-    """Where it lies and what is there; empty when there is none."""
+    """Its place and both values; empty when there is none."""
     if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
         return next((f"{name!r} {what}" for name in a if (what := first_difference(a[name], b[name], tolerance_ms))), "")
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):

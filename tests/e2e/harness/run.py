@@ -1,4 +1,4 @@
-"""Runs longhaul and keeps what came out of it."""
+"""Runs longhaul and keeps its output, exit status, duration and memory."""
 from __future__ import annotations
 
 import json
@@ -19,7 +19,7 @@ TREE = Path(__file__).resolve().parents[3]
 EQUAL, DIFFERENT, TROUBLE, USAGE = 0, 1, 2, 64
 BROKEN = re.compile(r".*(?:(?:Address|Leak|Memory|Thread|UndefinedBehavior)Sanitizer|: runtime error: |Assertion .* failed"
                     r"|stack smashing detected|buffer overflow detected|double free|free\(\): |malloc\(\): ).*")
-PROMPT_SECONDS = 60  # "at once" or "soon" on a machine that is busy; what it is told from takes minutes, or never ends
+PROMPT_SECONDS = 60  # "at once" or "soon" on a machine that is busy; the alternative takes minutes, or never ends
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 CHILDREN_SECONDS = 10.0  # for them to end after the run
 SESSION_FIELD = 3  # of /proc/PID/stat, counted behind the name
@@ -27,6 +27,11 @@ SESSION_FIELD = 3  # of /proc/PID/stat, counted behind the name
 
 def program() -> str:
     return os.environ.get("LONGHAUL_BIN") or str(TREE / "build" / "longhaul")
+
+
+def clean_environment() -> Dict[str, str]:
+    """Without the variables of these tests: longhaul refuses a LONGHAUL_ variable that names no option."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("LONGHAUL_", "PYTEST_"))}
 
 
 def is_sanitized() -> bool:
@@ -37,8 +42,8 @@ def is_sanitized() -> bool:
 
 @dataclass
 class Result:
-    """What one run left behind. peak_kib is the peak of its resident memory, as far as it was seen: the kernel's own
-    figure at the end (ru_maxrss) would include what this process had when it started longhaul."""
+    """The outcome of one run. peak_kib is the peak of its resident memory, as far as it was seen: the kernel's own
+    figure at the end (ru_maxrss) would include the memory of this process when it started longhaul."""
     args: List[str]
     status: int
     stdout: str
@@ -88,12 +93,10 @@ class Running:
         self.args = list(args)
         self._out: IO[bytes] = tempfile.TemporaryFile()
         self._err: IO[bytes] = tempfile.TemporaryFile()
-        clean = {name: value for name, value in os.environ.items()
-                 if not name.startswith("LONGHAUL_") and not name.startswith("PYTEST_")}
         self._began = time.monotonic()
         self._process = subprocess.Popen(
             [program(), *self.args], stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=self._out, stderr=self._err, env={**clean, **(env or {})}, start_new_session=True)
+            stdout=self._out, stderr=self._err, env={**clean_environment(), **(env or {})}, start_new_session=True)
         if stdin is not None:
             assert self._process.stdin
             self._process.stdin.write(stdin.encode())
@@ -120,7 +123,7 @@ class Running:
         return self._result is None and not self._ended(0)
 
     def command_line(self) -> str:
-        """What ps shows."""
+        """The command line as ps shows it."""
         return Path(f"/proc/{self.pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
     def environment(self) -> str:
@@ -140,7 +143,7 @@ class Running:
         self.signal(signal.SIGCONT)
 
     def insist(self, number: int) -> None:
-        """Sends it again and again, as somebody who will not wait, until the process has ended."""
+        """Sends it again and again, like an impatient operator, until the process has ended."""
         def again() -> bool:
             if self.alive:
                 self.signal(number)
@@ -210,7 +213,7 @@ class Running:
 
 
     def problems(self) -> List[str]:
-        """Signs that the program itself is broken, whatever the test made of its result. A run that goes on is ended."""
+        """Signs that the program itself is broken, even if the test was content with its result. A run that goes on is ended."""
         name = f"longhaul {' '.join(self.args)}"
         if self._result is None:
             self.__exit__()
@@ -251,7 +254,7 @@ def longhaul(*args: object, timeout: float = 60, env: Optional[Dict[str, str]] =
 
 
 def replicate_args(source: object, target: object, *args: object) -> List[str]:
-    """`replicate --output json` between deployments or endpoint texts, with what TLS needs."""
+    """`replicate --output json` between deployments or endpoint texts, with the options for TLS."""
     def text(side: object) -> str:
         return side if isinstance(side, str) else side.endpoint  # type: ignore[attr-defined]
     given = [str(arg) for arg in args]

@@ -67,7 +67,7 @@ def _is_primary(server: Server) -> bool:
 
 
 def build(fleet: Fleet, data: Optional[Options] = None, password: Optional[str] = None) -> Sentinels:
-    """password is what the sentinels themselves ask their clients for."""
+    """The sentinels themselves ask their clients for `password`."""
     primary = fleet.server(data)
     replica = fleet.server(data)
     replica.command("REPLICAOF", "127.0.0.1", primary.port)

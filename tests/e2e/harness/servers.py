@@ -2,8 +2,8 @@
 
 A server gets a directory, a configuration file and free ports of its own, so that tests may run beside each other. It
 is ended by its pid; should the test process die first, the kernel ends it (setpriv --pdeathsig). Every server has,
-besides the user that a test gives to longhaul, the user `harness` with all rights, so that the oracle can ask what
-longhaul may not.
+besides the user that a test gives to longhaul, the user `harness` with all rights, so that the oracle can ask
+questions that longhaul may not.
 """
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from .tls import Certificates
 from .wire import Address, Wire
 
 ADMIN_USER, ADMIN_PASSWORD = "harness", "harness-has-all-rights"
-PORTS = range(20000, 32000)  # below what the kernel hands out for outgoing connections
+PORTS = range(20000, 32000)  # below the ports that the kernel hands out for outgoing connections
 
 
 @dataclass(frozen=True)
 class Binary:
-    """An executable and what it says it is."""
+    """An executable, its family and its version."""
     name: str
     path: str
     flavour: str
@@ -336,7 +336,7 @@ class Server:
 
 
 class Fleet:
-    """Makes servers and ends all of them, whatever happened."""
+    """Makes servers and ends all of them, also after a failure."""
 
     def __init__(self, directory: Path, binary: Optional[Binary] = None) -> None:
         self.directory = directory

@@ -11,7 +11,7 @@ from .wire import Tls
 @dataclass(frozen=True)
 class Certificates:
     """server.*: for localhost and 127.0.0.1. elsewhere.*: same authority, another host name. stranger.*: another
-    authority. client.*: what a server that asks for client certificates accepts."""
+    authority. client.*: accepted by a server that asks for client certificates."""
     directory: Path
 
     def path(self, name: str) -> str:

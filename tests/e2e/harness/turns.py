@@ -1,7 +1,7 @@
 """A proxy that counts round trips, so that no clock is needed to say how far a far server may be.
 
 Requests pass at once. Replies are held until longhaul and the servers have nothing left to do: every thread of them sleeps,
-and no byte has moved for a while. Then all held replies are delivered: that is one turn. Whatever longhaul can send without
+and no byte has moved for a while. Then all held replies are delivered: that is one turn. All that longhaul can send without
 waiting for a reply belongs to the same turn, however slow the machine is.
 
     with Turns(target, beside=[source]) as far, start_replicate(source, far.endpoint) as copy:

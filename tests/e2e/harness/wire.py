@@ -172,7 +172,7 @@ def _windows(commands: Iterable[bytes], window: int) -> Iterator[tuple[bytes, in
 
 
 def slot_of(key: bytes) -> int:
-    """The slot of a key (CRC-16/XMODEM): of what stands in its first {braces} when that is not empty."""
+    """The slot of a key (CRC-16/XMODEM): of the text in its first {braces} unless that is empty."""
     begin = key.find(b"{")
     if begin >= 0:
         end = key.find(b"}", begin + 1)

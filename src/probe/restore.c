@@ -1,9 +1,9 @@
-/* See accept_probe.h.
+/* See restore.h.
  *
- * Bodies: redis 7.0.15 src/rdb.c rdbLoadObject(); listpack.c, ziplist.c, intset.c for what is
- * packed inside.
+ * Bodies: redis 7.0.15 src/rdb.c rdbLoadObject(); listpack.c, ziplist.c, intset.c for the
+ * packed values.
  */
-#include "probe/accept_probe.h"
+#include "probe/restore.h"
 
 #include <stdlib.h>
 
@@ -90,7 +90,7 @@ struct probe_run {
     struct err err;
 };
 
-struct accept_probe {
+struct restore_probe {
     struct client *client; /* borrowed */
     const char *key;       /* borrowed */
     const struct server_info *info;
@@ -99,7 +99,7 @@ struct accept_probe {
     struct probe_run versions, types;
 };
 
-static void on_answer(void *ctx, void *arg, const struct reply *reply) {
+static void restore_on_answer(void *ctx, void *arg, const struct reply *reply) {
     struct probe_run *run = ctx;
     run->due--;
     if (reply->err != NULL) {
@@ -124,13 +124,13 @@ static size_t make_payload(char *out, unsigned char type, struct bytes body, uns
     return len;
 }
 
-static void send_restore(struct client *client, struct probe_run *run, const char *key,
+static void restore_send(struct client *client, struct probe_run *run, const char *key,
                          size_t index, struct bytes payload) {
     const struct bytes words[] = { BYTES_LITERAL("RESTORE"), bytes_of_str(key),
                                    BYTES_LITERAL("1"),       payload,
                                    BYTES_LITERAL("REPLACE"), BYTES_LITERAL("ABSTTL") };
     run->due++;
-    client_command(client, on_answer, run, (void *)(uintptr_t)index, 6, words);
+    client_command(client, restore_on_answer, run, (void *)(uintptr_t)index, 6, words);
 }
 
 static bool probe_run_is_over(void *ctx) {
@@ -154,35 +154,35 @@ static bool probe_run_finish(struct loop *loop, struct client *client, struct pr
 
 /* ---- the two steps ---- */
 
-static void send_versions(struct accept_probe *p) {
+static void send_versions(struct restore_probe *p) {
     char payload[PROBE_BODY_MAX];
     p->versions = (struct probe_run){ .accepted = p->version, .version_only = true };
     for (unsigned v = 1; v < ACCEPT_VERSIONS && client_is_ready(p->client); v++) {
         size_t len = make_payload(payload, TYPE_NONE, bytes_of("", 0), v);
-        send_restore(p->client, &p->versions, p->key, v, bytes_of(payload, len));
+        restore_send(p->client, &p->versions, p->key, v, bytes_of(payload, len));
     }
 }
 
-static void send_types(struct accept_probe *p, unsigned version) {
+static void send_types(struct restore_probe *p, unsigned version) {
     char payload[PROBE_BODY_MAX];
     memset(p->type, 0, sizeof(p->type));
     p->types = (struct probe_run){ .accepted = p->type };
     p->tried = version;
     for (size_t i = 0; i < BODIES && client_is_ready(p->client); i++) {
         size_t len = make_payload(payload, bodies[i].type, bodies[i].body, version);
-        send_restore(p->client, &p->types, p->key, bodies[i].type, bytes_of(payload, len));
+        restore_send(p->client, &p->types, p->key, bodies[i].type, bytes_of(payload, len));
     }
 }
 
-static unsigned newest_version(const struct accept_probe *p) {
+static unsigned newest_version(const struct restore_probe *p) {
     unsigned newest = 0;
     for (unsigned v = 1; v < ACCEPT_VERSIONS; v++)
         if (p->version[v]) newest = v;
     return newest;
 }
 
-/* What such a server writes, by RDB_VERSION in src/rdb.h of its releases. Only a guess: of a
- * release that is not known here the newest version is seen in its answers. */
+/* The version that such a server writes, by RDB_VERSION in src/rdb.h of its releases. Only a guess:
+ * the replies show the newest version that an unknown release accepts. */
 static unsigned likely_version(const struct server_info *info) {
     uint32_t redis = info->redis_version;
     if (info->flavour == SERVER_VALKEY) return info->version >= SERVER_VERSION(9, 0, 0) ? 80 : 11;
@@ -191,26 +191,26 @@ static unsigned likely_version(const struct server_info *info) {
     return 8;
 }
 
-/* The user may not write under the name that was tried with, so that nothing is known: every value
- * is tried as it is, and what is refused is given up. */
+/* The user may not write the probe's key, so that nothing is known: every value is restored
+ * unchanged, and a value that the target refuses is given up. */
 static void accept_all(struct accept *accept, const char *place) {
     log_info(
         place,
-        "what RESTORE takes cannot be found out under the name longhaul:probe:*, which this user may not write");
+        "the payloads that RESTORE accepts are unknown: the user may not write longhaul:probe:*");
     for (unsigned v = 1; v < ACCEPT_VERSIONS; v++) accept->version[v] = true;
     for (unsigned type = 0; type < ACCEPT_TYPES; type++) accept->untried[type] = true;
 }
 
-static void take_answers(const struct accept_probe *p, struct accept *accept) {
+static void restore_take_answers(const struct restore_probe *p, struct accept *accept) {
     memcpy(accept->version, p->version, sizeof(accept->version));
     memcpy(accept->type, p->type, sizeof(accept->type));
     for (unsigned type = 0; type < ACCEPT_TYPES; type++) accept->untried[type] = true;
     for (size_t i = 0; i < BODIES; i++) accept->untried[bodies[i].type] = false;
 }
 
-struct accept_probe *accept_probe_start(struct client *client, const char *key,
-                                        const struct server_info *info) {
-    struct accept_probe *p = mem_zalloc(sizeof(*p));
+struct restore_probe *restore_probe_start(struct client *client, const char *key,
+                                          const struct server_info *info) {
+    struct restore_probe *p = mem_zalloc(sizeof(*p));
     p->client = client;
     p->key = key;
     p->info = info;
@@ -219,8 +219,8 @@ struct accept_probe *accept_probe_start(struct client *client, const char *key,
     return p;
 }
 
-bool accept_probe_finish(struct loop *loop, struct accept_probe *p, int64_t timeout_ms,
-                         struct accept *accept, struct err *err) {
+bool restore_probe_finish(struct loop *loop, struct restore_probe *p, int64_t timeout_ms,
+                          struct accept *accept, struct err *err) {
     *accept = (struct accept){ 0 };
     if (!probe_run_finish(loop, p->client, &p->versions, timeout_ms, err)) return false;
     if (!probe_run_finish(loop, p->client, &p->types, timeout_ms, err)) return false;
@@ -230,7 +230,7 @@ bool accept_probe_finish(struct loop *loop, struct accept_probe *p, int64_t time
         if (!probe_run_finish(loop, p->client, &p->types, timeout_ms, err)) return false;
     }
     if (newest > 0) {
-        take_answers(p, accept);
+        restore_take_answers(p, accept);
     } else {
         accept_all(accept, client_place(p->client));
     }
@@ -245,7 +245,7 @@ bool accept_probe_finish(struct loop *loop, struct accept_probe *p, int64_t time
     return true;
 }
 
-void accept_probe_free(struct accept_probe **probe) {
+void restore_probe_free(struct restore_probe **probe) {
     free(*probe);
     *probe = NULL;
 }

@@ -1,0 +1,90 @@
+"""Sides that may not be source and target of a job: refused by a sentence that says what to do, before anything is
+written to either. doctor says the same."""
+from __future__ import annotations
+
+from typing import List
+
+import pytest
+
+from harness import cluster, wait
+from harness.run import EQUAL, TROUBLE, Result, replicate
+from harness.servers import Fleet, Server
+
+MODES = ["scan", "live"]
+
+
+def refused(source: object, target: object, mode: str, *words: str) -> Result:
+    result = replicate(source, target, "--mode", mode, timeout=30).expect(TROUBLE)
+    assert all(word in result.error_line for word in words), result.error_line
+    return result
+
+
+def written(*servers: Server) -> List[bytes]:
+    """Keys of longhaul's own, and commands that write."""
+    commands = b" ".join(server.command("INFO", "commandstats") for server in servers)  # type: ignore[misc]
+    keys = [key for server in servers for key in server.admin().keys("longhaul:*")]
+    return keys + [name for name in (b"cmdstat_set:", b"cmdstat_restore:", b"cmdstat_eval:", b"cmdstat_hset:")
+                   if name in commands]
+
+
+def follow(replica: Server, primary: Server, linked: bool = True) -> None:
+    replica.command("REPLICAOF", "127.0.0.1", primary.port)
+    if linked:
+        wait.until(lambda: b"master_link_status:up" in replica.command("INFO", "replication"), "the replica to follow")
+
+
+def replica_of(fleet: Fleet, primary: Server) -> Server:
+    replica = fleet.server()
+    follow(replica, primary)
+    return replica
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("linked", [True, False], ids=["linked", "not-linked"])
+def test_source_and_target_replicate(fleet: Fleet, mode: str, linked: bool) -> None:
+    """Either way round; also before the replica has come to its primary, whose history it then does not have yet."""
+    primary, replica = fleet.server(), fleet.server()
+    if not linked:
+        replica.command("CONFIG SET", "masterauth", "wrong")
+    follow(replica, primary, linked)
+    for source, target in [(replica, primary), (primary, replica)]:
+        refused(source, target, mode, "REPLICAOF NO ONE")
+    assert not written(primary, replica)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_replicas_of_one_primary(fleet: Fleet, mode: str) -> None:
+    primary = fleet.server()
+    one, other = replica_of(fleet, primary), replica_of(fleet, primary)
+    refused(one, other, mode, "replication group")
+    assert not written(one, other, primary)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_nodes_of_one_cluster(fleet: Fleet, mode: str) -> None:
+    nodes = cluster.build(fleet, 3).servers()
+    refused(nodes[0], nodes[1], mode, "the same cluster")
+    assert not written(*nodes)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_server_by_two_names(source: Server, mode: str) -> None:
+    refused(f"127.0.0.1:{source.port}", f"localhost:{source.port}", mode, "the same server")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_replica_as_the_target(fleet: Fleet, source: Server, mode: str) -> None:
+    primary = fleet.server()
+    replica = replica_of(fleet, primary)
+    refused(source, replica, mode, "is a replica", f":{primary.port}")
+    assert not written(replica, primary)
+
+
+def test_a_replica_that_was_detached_may_be_a_target(fleet: Fleet) -> None:
+    """Filled by replication, then of its own: that nothing joins them again is for the operator, who is told."""
+    primary = fleet.server()
+    primary.admin().set("k", "v")
+    replica = replica_of(fleet, primary)
+    replica.command("REPLICAOF", "NO", "ONE")
+    said = replicate(primary, replica).expect(EQUAL)
+    assert "until one of them was promoted" in said.stderr
