@@ -39,10 +39,9 @@ void barrier_reset(struct barrier *b, bool replica) {
 
 bool barrier_begin(struct barrier *b, int64_t now_us, int64_t primary_offset, struct err *err) {
     if (b->replica && primary_offset < b->primary_offset)
-        return err_set(
-            err, ERR_CLOSED, "",
-            "the replication offset of the replica's primary went backward: it restarted, or another "
-            "server took its place");
+        return err_set(err, ERR_CLOSED, "",
+                       "the replication offset of the replica's primary went backward: the "
+                       "primary restarted or was replaced");
     b->state = BARRIER_BEGUN;
     b->feeder_seen = false;
     b->since_us = now_us;

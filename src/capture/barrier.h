@@ -1,5 +1,5 @@
-/* What the replies to ROLE prove about the changes that a feed has been told of. Pure: no
- * connection, no clock.
+/* The rule of barriers: how much the replies to ROLE prove about the changes that a feed has been
+ * told of. Pure: no connection, no clock.
  *
  *   begun ── ROLE, answered: as far as its primary ──▶ confirming ── ROLE, answered ──▶ proved
  *     ▲                 │ not yet, or not connected                    │ not connected
@@ -9,16 +9,16 @@
  * once, but broadcast invalidations once per event loop: the reply to a ROLE may come before the
  * name of a write that was acknowledged before the ROLE was sent (valkey 8.1 src/networking.c
  * beforeNextClient(), src/server.c beforeSleep()). Between two ROLEs of which the second was sent
- * after the first was answered lies a broadcast. So a barrier is two ROLEs, and proves the moment at
- * which the first was sent.
+ * after the first was answered lies a broadcast. So a barrier is two ROLEs, and proves the moment
+ * at which the first was sent.
  *
- * On a replica that says nothing of what its primary has acknowledged. There the primary is asked
- * how far its stream goes before, and the barrier proves that moment once the replica has come as
- * far. What a replica applies while it is connected to its primary it announces; a full
- * resynchronisation it does not. That makes a new client of the primary's on the replica (redis
- * 7.0.15 src/replication.c replicationCreateMasterClient(); a partial one takes the former client
- * up again), so the id of that client has to stay. Where CLIENT LIST is refused, a lost connection
- * to the primary is taken for a resynchronisation.
+ * A replica's reply says nothing about the writes that its primary has acknowledged. So the primary
+ * is asked first how far its stream goes, and the barrier proves that moment once the replica has
+ * come as far. A replica announces the changes that it applies while it is connected to its
+ * primary, but not a full resynchronisation. That makes a new client of the primary's on the
+ * replica (redis 7.0.15 src/replication.c replicationCreateMasterClient(); a partial one takes the
+ * former client up again), so the id of that client has to stay. Where CLIENT LIST is refused, a
+ * lost connection to the primary is taken for a resynchronisation.
  */
 #ifndef LONGHAUL_CAPTURE_BARRIER_H
 #define LONGHAUL_CAPTURE_BARRIER_H
@@ -65,11 +65,11 @@ uint64_t barrier_feeder_parse(struct bytes text);
 
 /* A connection is established: nothing is proved yet. */
 void barrier_reset(struct barrier *b, bool replica);
-/* A barrier begins now. primary_offset: of a replica's primary, which has just been asked. False: it
- * went backward, so this is another primary's stream (*err). */
+/* A barrier begins now. primary_offset: of a replica's primary, which has just been asked. False:
+ * it went backward, so this is another primary's stream (*err). */
 bool barrier_begin(struct barrier *b, int64_t now_us, int64_t primary_offset, struct err *err);
-/* The id of the primary's client on the replica (0: none), before the second reply to ROLE. False: it
- * has changed (*err). Never called: CLIENT LIST is refused. */
+/* The id of the primary's client on the replica (0: none), before the second reply to ROLE. False:
+ * it has changed (*err). Never called: CLIENT LIST is refused. */
 bool barrier_take_feeder(struct barrier *b, uint64_t id, struct err *err);
 /* A reply has come. Errors have no place. */
 enum barrier_verdict barrier_take_role(struct barrier *b, const struct barrier_role *role,

@@ -59,7 +59,7 @@ static void feed_fail(struct feed *f, const struct err *err) {
     client_break(f->client, &copy);
 }
 
-/* The server proves nothing now. What was established is lost. */
+/* The server proves nothing now: a feed that was established is lost. */
 static void feed_reject(struct feed *f, const char *why) {
     struct err err;
     err_set(&err, ERR_CLOSED, client_place(f->client), "%s", why);
@@ -74,7 +74,7 @@ static void feed_reject(struct feed *f, const char *why) {
     f->events.on_waiting(f->ctx, &err);
 }
 
-/* ---- what comes by itself ---- */
+/* ---- pushes ---- */
 
 static void feed_name(struct feed *f, int db, const struct bytes *keys, size_t n) {
     if (!f->closed && n > 0) f->events.on_keys(f->ctx, db, keys, n);
@@ -134,7 +134,7 @@ static void on_event(struct feed *f, struct resp_cursor c, bool pattern) {
     feed_name(f, db, &key.str, 1);
 }
 
-static void on_push(void *ctx, struct resp_cursor c) {
+static void feed_on_push(void *ctx, struct resp_cursor c) {
     struct feed *f = ctx;
     struct resp_item head, kind;
     if (!resp_next(&c, &head) || !resp_next(&c, &kind)) return;
@@ -301,7 +301,7 @@ static void on_primary_role(void *ctx, void *arg, const struct reply *reply) {
     }
 }
 
-static void on_timer(void *ctx) {
+static void feed_on_timer(void *ctx) {
     struct feed *f = ctx;
     if (f->closed || !f->subscribed) return;
     if (!f->listening) {
@@ -330,7 +330,7 @@ static void feed_listen(struct feed *f) {
     f->flush_unproved = false;
     if (f->flags != NULL) flags_reset(f->flags, f->info.run_id);
     if (f->established) f->events.on_established(f->ctx, &f->info);
-    if (!f->closed && f->listening) on_timer(f);
+    if (!f->closed && f->listening) feed_on_timer(f);
 }
 
 /* Which client of its primary's a replica has: from now on it must keep it. */
@@ -445,11 +445,11 @@ static void feed_send(struct feed *f, enum feed_step step) {
     }
 }
 
-static void on_ready(void *ctx) {
+static void feed_on_ready(void *ctx) {
     feed_send(ctx, FEED_INFO);
 }
 
-static void on_down(void *ctx, const struct err *err, bool final) {
+static void feed_on_down(void *ctx, const struct err *err, bool final) {
     struct feed *f = ctx;
     bool was = f->established;
     f->established = f->listening = f->subscribed = false;
@@ -466,9 +466,9 @@ static void on_bad_flags(void *ctx, const struct err *err) {
 
 struct feed *feed_start(struct loop *loop, const struct feed_settings *settings,
                         const struct feed_events *events, void *ctx) {
-    static const struct client_events client_events = { .on_ready = on_ready,
-                                                        .on_down = on_down,
-                                                        .on_push = on_push };
+    static const struct client_events client_events = { .on_ready = feed_on_ready,
+                                                        .on_down = feed_on_down,
+                                                        .on_push = feed_on_push };
     struct feed *f = mem_zalloc(sizeof(*f));
     f->loop = loop;
     f->settings = *settings;
@@ -479,7 +479,7 @@ struct feed *feed_start(struct loop *loop, const struct feed_settings *settings,
     f->settings.client.fence = false;
     f->events = *events;
     f->ctx = ctx;
-    f->timer = loop_timer_new(loop, on_timer, f);
+    f->timer = loop_timer_new(loop, feed_on_timer, f);
     f->client = client_open(loop, &f->settings.client, &client_events, f);
     if (settings->primary != NULL) {
         struct client_settings primary = *settings->primary;

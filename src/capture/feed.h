@@ -1,8 +1,9 @@
 /* Listens to one server process of the source: which keys change there. Names only; values are read
  * afterwards.
  *
- *   connect ─▶ INFO ─▶ CLIENT TRACKING ON BCAST, SUBSCRIBE ──▶ on_established ─▶ on_keys, on_flush ... ─▶ on_lost ─▶ again
- *                 or ─▶ PSUBSCRIBE __keyevent@*__:*, flags          on_barrier, one at a time
+ *   connect ─▶ INFO ─▶ CLIENT TRACKING ON BCAST, SUBSCRIBE ─▶ on_established
+ *      ▲          or ─▶ PSUBSCRIBE __keyevent@*__:*, flags     ─▶ on_keys, on_flush, on_barrier ...
+ *      └──────────────────────────── on_lost ◀─────────────────────┘
  *
  * tracking: pushes of RESP3 without a database number (redis 7.0.15 src/tracking.c). The connection
  * also subscribes to a channel that nobody uses, so that the server counts it among the pubsub
@@ -11,12 +12,12 @@
  * are listened to where the user may.
  *
  * notifications: keyspace events with the database; also on RESP2. The server's flags decide which
- * events there are, and may change: they are checked all the time (see flags.h), a barrier proves no
- * more than the last check, and flags that do not suffice end the connection.
+ * events there are, and may change: they are checked all the time (see flags.h), a barrier proves
+ * no more than the last check, and flags that do not suffice end the connection.
  *
- * A barrier is a ROLE on the same connection, answered, and a second one behind it: then every change
- * that the process had acknowledged before the first was sent has been named, and the process had
- * still its role. barrier.h says why one is not enough, and what a replica needs beside.
+ * A barrier is a ROLE on the same connection, answered, and a second one behind it: then every
+ * change that the process had acknowledged before the first was sent has been named, and the
+ * process had still its role. barrier.h says why one is not enough, and how a replica is treated.
  *
  * The socket is always read; the callbacks must not block. One thread.
  */

@@ -136,9 +136,8 @@ static void on_counters(void *ctx, void *arg, const struct reply *reply) {
     if (is_stale(f, arg, reply) || !f->suffices) return;
     if (resp_is_string(&reply->item) && may_have_changed(f, reply->item.str)) {
         flags_report(
-            f,
-            "CONFIG SET or CONFIG RESETSTAT was called: notify-keyspace-events may have been another for a "
-            "moment; changes of that moment are looked for");
+            f, "CONFIG SET or CONFIG RESETSTAT was called: notify-keyspace-events may have been "
+               "different for a moment");
         return;
     }
     f->proved_us = f->sent_us;
@@ -179,7 +178,7 @@ static void tell_unwritten(struct flags *f, const struct err *err) {
     f->told_ms = clock_mono_ms();
     log_warn(
         err->place,
-        "whether notify-keyspace-events still tells of every change cannot be tried (%s); the watermark waits",
+        "notify-keyspace-events cannot be checked by longhaul's own key (%s); the watermark waits",
         err->text);
 }
 
@@ -204,7 +203,7 @@ static void take_refusal(struct flags *f, const struct own_write *row,
     flags_report(f, text);
 }
 
-static void on_written(void *ctx, void *arg, const struct reply *reply) {
+static void flags_on_written(void *ctx, void *arg, const struct reply *reply) {
     struct flags *f = ctx;
     const struct own_write *row = arg;
     if (f->closed) return;
@@ -234,7 +233,7 @@ static void write_key(struct flags *f) {
         size_t n = 2;
         for (size_t k = 0; k < FLAGS_WORDS_MAX - 2 && own_writes[i].args[k] != NULL; k++)
             words[n++] = bytes_of_str(own_writes[i].args[k]);
-        client_command(writer, on_written, f, (void *)&own_writes[i], n, words);
+        client_command(writer, flags_on_written, f, (void *)&own_writes[i], n, words);
     }
 }
 
@@ -256,10 +255,10 @@ void flags_passed(struct flags *f, int64_t since_us) {
         return;
     }
     char text[ERR_TEXT_MAX];
-    snprintf(
-        text, sizeof(text),
-        "keyspace notifications do not tell of every change: no event of %s on longhaul's own key has come; %s",
-        own_writes[__builtin_ctz(missing)].command, FLAGS_ADVICE);
+    snprintf(text, sizeof(text),
+             "keyspace notifications do not tell of every change: %s of longhaul's own key gave no "
+             "event; %s",
+             own_writes[__builtin_ctz(missing)].command, FLAGS_ADVICE);
     flags_report(f, text);
 }
 

@@ -1,11 +1,11 @@
-/* Whether keyspace notifications tell of every change, asked again and again while a feed listens to
- * them: notify-keyspace-events is changed by CONFIG SET, lost by a restart, and another one on a
+/* Whether keyspace notifications tell of every change, checked all the time while a feed listens to
+ * them: notify-keyspace-events is changed by CONFIG SET, lost by a restart, and may differ on a
  * replica that is promoted.
  *
- *   CONFIG GET is allowed:  the value itself, and how often CONFIG SET was called (INFO commandstats,
- *                           from 7.0 on), so that a change and its undoing between two checks show
- *   it is refused:          a key of longhaul's own is written by a command of each class, and its events
- *                           must arrive. Events of expiry and eviction (x, e) cannot be tried so.
+ *   CONFIG GET is allowed:  the value itself, and how often CONFIG SET was called (from 7.0 on, by
+ *                           INFO commandstats), so that a change that is undone shows
+ *   CONFIG GET is refused:  a key of longhaul's own is written by a command of each class, and its
+ *                           events must arrive; expiry and eviction (x, e) are not tried
  *
  * Checks travel on a connection of their own, since a subscriber of RESP2 may not ask anything. One
  * thread.
@@ -26,7 +26,7 @@ struct flags;
 
 #define FLAGS_NEVER INT64_MIN
 
-/* What to do about flags that do not suffice; one place for every message. */
+/* The remedy for flags that do not suffice; one place for every message. */
 #define FLAGS_ADVICE                                                                               \
     "set notify-keyspace-events to AE (CONFIG SET, or in the parameter group of an ElastiCache "   \
     "cluster)"

@@ -40,7 +40,7 @@ static void scan_end_with(struct scan *s, enum scan_end end, const struct err *e
 
 /* ---- pages ---- */
 
-static void on_pause_over(void *ctx) {
+static void scan_on_pause_over(void *ctx) {
     struct scan *s = ctx;
     if (s->identified) {
         scan_page(s);
@@ -78,10 +78,10 @@ static bool read_page(struct scan *s, struct resp_cursor c, size_t *n) {
     return true;
 }
 
-static void on_page(void *ctx, void *arg, const struct reply *reply) {
+static void scan_on_page(void *ctx, void *arg, const struct reply *reply) {
     struct scan *s = ctx;
     s->asked = false;
-    if (s->ended || reply->err != NULL) return; /* lost: on_ready() asks for the page again */
+    if (s->ended || reply->err != NULL) return; /* lost: scan_on_ready() asks for the page again */
     if (resp_is_error(&reply->item)) {
         scan_refused(s, &reply->item);
         return;
@@ -89,8 +89,7 @@ static void on_page(void *ctx, void *arg, const struct reply *reply) {
     size_t n = 0;
     if (reply->item.num != 2 || !read_page(s, reply->cursor, &n)) {
         struct err err;
-        err_set(&err, ERR_PROTOCOL, client_place(s->client),
-                "SCAN was answered in a form that is not known");
+        err_set(&err, ERR_PROTOCOL, client_place(s->client), "the reply to SCAN is malformed");
         scan_end_with(s, SCAN_FAILED, &err);
         return;
     }
@@ -128,7 +127,7 @@ static void scan_page(struct scan *s) {
         words[n++] = bytes_of_str(s->settings.type);
     }
     s->asked = true;
-    client_command(s->client, on_page, s, NULL, n, words);
+    client_command(s->client, scan_on_page, s, NULL, n, words);
 }
 
 /* ---- the process behind the connection ---- */
@@ -137,7 +136,7 @@ static void on_identity(void *ctx, void *arg, const struct reply *reply) {
     struct scan *s = ctx;
     if (s->ended || reply->err != NULL) return;
     if (!resp_is_string(&reply->item)) {
-        /* Without the run_id nobody knows what the cursor is worth. */
+        /* Without the run_id a cursor cannot be used again. */
         scan_refused(s, &reply->item);
         return;
     }
@@ -145,8 +144,9 @@ static void on_identity(void *ctx, void *arg, const struct reply *reply) {
     server_info_parse(&info, reply->item.str);
     if (s->started && strcmp(info.run_id, s->run_id) != 0) {
         struct err err;
-        err_set(&err, ERR_CLOSED, client_place(s->client),
-                "another server process answers here now; its keys are scanned from the start");
+        err_set(
+            &err, ERR_CLOSED, client_place(s->client),
+            "the run_id changed: another server process answers, and is scanned from the start");
         scan_end_with(s, SCAN_NODE_CHANGED, &err);
         return;
     }
@@ -160,11 +160,11 @@ static void scan_identify(struct scan *s) {
     client_command(s->client, on_identity, s, NULL, 2, words);
 }
 
-static void on_ready(void *ctx) {
+static void scan_on_ready(void *ctx) {
     scan_identify(ctx);
 }
 
-static void on_down(void *ctx, const struct err *err, bool final) {
+static void scan_on_down(void *ctx, const struct err *err, bool final) {
     struct scan *s = ctx;
     s->identified = s->asked = false;
     if (final) {
@@ -176,7 +176,8 @@ static void on_down(void *ctx, const struct err *err, bool final) {
 
 struct scan *scan_start(struct loop *loop, const struct scan_settings *settings,
                         const struct scan_events *events, void *ctx) {
-    static const struct client_events client_events = { .on_ready = on_ready, .on_down = on_down };
+    static const struct client_events client_events = { .on_ready = scan_on_ready,
+                                                        .on_down = scan_on_down };
     struct scan *s = mem_zalloc(sizeof(*s));
     s->loop = loop;
     s->settings = *settings;
@@ -188,7 +189,7 @@ struct scan *scan_start(struct loop *loop, const struct scan_settings *settings,
     s->started = settings->cursor != NULL && settings->cursor[0] != '\0';
     snprintf(s->cursor, sizeof(s->cursor), "%s", s->started ? settings->cursor : "0");
     if (s->started) snprintf(s->run_id, sizeof(s->run_id), "%s", settings->run_id);
-    s->pause = loop_timer_new(loop, on_pause_over, s);
+    s->pause = loop_timer_new(loop, scan_on_pause_over, s);
     s->client = client_open(loop, &s->settings.client, &client_events, s);
     return s;
 }

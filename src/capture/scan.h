@@ -1,13 +1,13 @@
 /* One pass of SCAN over one database of one server process: names keys, never reads values.
  *
  *   start ─▶ (connect, run_id) ─▶ page ─▶ page ─▶ ... ─▶ SCAN_COMPLETE
- *                ▲                  │ connection lost        SCAN_NODE_CHANGED  another process answers: the cursor
- *                └──────────────────┘ same run_id: go on                        means nothing there (FACTS 3)
- *                                                            SCAN_FAILED        refused, for good
+ *                ▲                  │                    SCAN_NODE_CHANGED  another run_id: the
+ *                └──────────────────┘                                       cursor is worthless
+ *          connection lost: goes on if same run_id       SCAN_FAILED        refused, for good
  *
- * What is guaranteed on SCAN_COMPLETE: every key that was there from the first page to the last has
- * been named, some maybe more than once (redis.io, SCAN). Has a connection of its own, so that
- * names are not held up behind values.
+ * SCAN_COMPLETE guarantees that every key that existed from the first page to the last has been
+ * named, some more than once (redis.io, SCAN). A scan has a connection of its own, so that names do
+ * not wait behind values.
  */
 #ifndef LONGHAUL_CAPTURE_SCAN_H
 #define LONGHAUL_CAPTURE_SCAN_H

@@ -3,6 +3,7 @@
  * Exit status: 0 done, 1 done with findings, 2 trouble, 64 a wrong command line. */
 #include <errno.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -82,6 +83,8 @@ static int dispatch(const struct options *options) {
         return cmd_status(options);
     case COMMAND_RESUME:
         return cmd_resume(options);
+    case COMMAND_FORGET:
+        return cmd_forget(options);
     case COMMAND_DEMO:
         return cmd_demo(options);
     case COMMAND_HELP:
@@ -128,6 +131,8 @@ static void tune_allocator(void) {
 }
 
 int main(int argc, char **argv) {
+    /* A reader of the output that goes away is an error of that write, not the end of a job. */
+    signal(SIGPIPE, SIG_IGN);
     tune_allocator();
     descriptors_raise_limit();
     if (argc < 2) {

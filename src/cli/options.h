@@ -134,6 +134,8 @@ struct options {
     int64_t idle_timeout_ms; /* 0: none */
     char *state_dir, *job;   /* NULL: none; one made from what is copied */
     int resync;              /* enum opt_resync */
+    int64_t max_lag_ms;      /* status: an older watermark needs attention; 0: none does */
+    bool history, given_up;  /* status */
     bool release_deletions;
     char *beside; /* a job whose keys this one may write too; NULL: none */
     int extra;    /* enum opt_extra */

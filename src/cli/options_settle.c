@@ -204,10 +204,16 @@ static bool settle_replicate(struct options *options, struct err *err) {
     return settle_live(options, err) && check_effects(options, err);
 }
 
+static bool check_history(const struct options *options, struct err *err) {
+    if ((!options->history && !options->given_up) || options->state_dir != NULL) return true;
+    return err_set(err, ERR_USAGE, options->history ? "--history" : "--given-up",
+                   "is kept in the state directory only; add --state-dir DIR");
+}
+
 /* Of one of both places the job must be known. */
 static bool check_asked(const struct options *options, struct err *err) {
     char usage[128];
-    if (!check_job(options, err)) return false;
+    if (!check_job(options, err) || !check_history(options, err)) return false;
     if (options->side[OPT_TARGET].uri != NULL || options->state_dir != NULL) return true;
     return err_set(err, ERR_USAGE, NULL, "TARGET is missing, or --state-dir; usage: %s",
                    command_usage(options->command, usage, sizeof(usage)));
@@ -285,7 +291,8 @@ bool options_settle(struct options *options, struct err *err) {
     if (options->command == COMMAND_REPLICATE || options->command == COMMAND_COMPARE)
         if (!settle_compare(options, err)) return false;
     if (options->command == COMMAND_REPLICATE && !settle_replicate(options, err)) return false;
-    if (options->command == COMMAND_STATUS || options->command == COMMAND_RESUME)
+    if (options->command == COMMAND_STATUS || options->command == COMMAND_RESUME ||
+        options->command == COMMAND_FORGET)
         if (!check_asked(options, err)) return false;
     if (options->command == COMMAND_GENERATE && !settle_generate(options, err)) return false;
     if (options->command == COMMAND_DEMO && !check_demo(options, err)) return false;

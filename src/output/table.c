@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "output/line.h"
 
 struct cell {
     char *text; /* NULL: the end of the row */
@@ -59,8 +60,7 @@ static void add(struct table *t, bool right, const char *fmt, va_list ap) {
     size_t size = len < 0 ? 1 : (size_t)len + 1;
     char *text = mem_zalloc(size);
     vsnprintf(text, size, fmt, ap);
-    for (char *c = text; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
+    line_clean(text);
     int width = text_width(text);
     if (width > t->width[t->column]) t->width[t->column] = width;
     t->column++;

@@ -12,7 +12,7 @@ enum {
     OWN_KEY_MAX = 64,
 };
 
-/* What is asked, and of whom. */
+/* The questions' context. */
 struct capture_probe {
     struct deployment *source;
     enum capture_wish wish;
@@ -66,7 +66,7 @@ static bool ask_tracking(const struct capture_probe *p, int i, struct err *err) 
     if (resp2 && p->topology->nodes[i].reader != i)
         return err_set(
             err, ERR_UNSUPPORTED, "--source-read-from",
-            "following changes on a replica needs HELLO 3, which the source does not have; use primary");
+            "following changes on a replica needs HELLO 3, which the source lacks; use primary");
     if (tracks) return true;
     p->answers->kind = FEED_NOTIFICATIONS;
     return p->wish != CAPTURE_TRACKING ||
@@ -135,9 +135,10 @@ static bool ask_notifications(const struct capture_probe *p, int i, struct err *
     return listener.established;
 }
 
-/* ---- what else a live job may ask ---- */
+/* ---- rights ---- */
 
-static bool is_allowed(const struct capture_probe *p, struct client *client, const char *command) {
+static bool capture_is_allowed(const struct capture_probe *p, struct client *client,
+                               const char *command) {
     struct err err;
     struct call_reply reply;
     bool allowed = call_ok(p->loop, client, p->timeout_ms, &reply, &err, command);
@@ -152,9 +153,9 @@ static bool ask_rights(const struct capture_probe *p, int i, struct err *err) {
     char key[OWN_KEY_MAX], command[OWN_KEY_MAX + 32];
     own_key(p->topology, i, key);
     snprintf(command, sizeof(command), "OBJECT IDLETIME %s", key);
-    a->idle_time_allowed = a->idle_time_allowed && is_allowed(p, client, command);
+    a->idle_time_allowed = a->idle_time_allowed && capture_is_allowed(p, client, command);
     a->config_get_allowed =
-        a->config_get_allowed && is_allowed(p, client, "CONFIG GET notify-keyspace-events");
+        a->config_get_allowed && capture_is_allowed(p, client, "CONFIG GET notify-keyspace-events");
     client_close(&client);
     return true;
 }

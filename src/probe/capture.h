@@ -1,5 +1,5 @@
-/* How a source announces its changes: found by trying, because CONFIG may be refused and a version
- * says little about what a provider has switched off. */
+/* How a source announces its changes: found by trying, because CONFIG may be refused, and a version
+ * does not tell which commands a provider has switched off. */
 #ifndef LONGHAUL_PROBE_CAPTURE_H
 #define LONGHAUL_PROBE_CAPTURE_H
 

@@ -1,4 +1,4 @@
-/* Function libraries: what belongs to a database beside its keys.
+/* Function libraries, which belong to a database beside its keys.
  *
  * They travel as source code (FUNCTION LIST WITHCODE, FUNCTION LOAD REPLACE), which every version
  * and both families understand, rather than as FUNCTION DUMP, whose payload is refused by older and

@@ -250,18 +250,19 @@ static bool take_answer(struct probe *p, int question, struct err *err) {
     return true;
 }
 
-static bool take_answers(struct probe *p, int n, struct err *err) {
+static bool probe_take_answers(struct probe *p, int n, struct err *err) {
     for (int i = 0; i < n; i++)
         if (!take_answer(p, i, err)) return false;
     return true;
 }
 
 /* A command without which nothing can be copied. */
-static bool is_allowed(const struct probe *p, const char *name, int question, struct err *err) {
+static bool probe_is_allowed(const struct probe *p, const char *name, int question,
+                             struct err *err) {
     const struct answer *answer = &p->answers[question];
     if (!answer->refused) return true;
     return err_set(err, ERR_UNSUPPORTED, client_place(p->clients[p->one]),
-                   "%s is refused (%s); allow it, or use a user who may", name, answer->text);
+                   "%s is refused (%s); allow it, or use another user", name, answer->text);
 }
 
 static void note_no_dump(const struct probe *p, const char *name, int question) {
@@ -273,9 +274,9 @@ static void note_no_dump(const struct probe *p, const char *name, int question) 
 
 static bool take_source(struct probe *p, struct copy_abilities *can, struct err *err) {
     const struct answer *answers = p->answers;
-    if (!take_answers(p, SOURCE_QUESTIONS, err)) return false;
-    if (!is_allowed(p, "SCAN", ASK_SCAN, err) || !is_allowed(p, "GET", ASK_GET, err) ||
-        !is_allowed(p, "PTTL", ASK_PTTL, err))
+    if (!probe_take_answers(p, SOURCE_QUESTIONS, err)) return false;
+    if (!probe_is_allowed(p, "SCAN", ASK_SCAN, err) || !probe_is_allowed(p, "GET", ASK_GET, err) ||
+        !probe_is_allowed(p, "PTTL", ASK_PTTL, err))
         return false;
     note_no_dump(p, "DUMP", ASK_DUMP);
     can->source_getrange = !answers[ASK_GETRANGE].refused;
@@ -289,9 +290,9 @@ static bool take_source(struct probe *p, struct copy_abilities *can, struct err 
 
 static bool take_target(struct probe *p, struct copy_abilities *can, struct err *err) {
     const struct answer *answers = p->answers;
-    if (!take_answers(p, TARGET_QUESTIONS, err)) return false;
+    if (!probe_take_answers(p, TARGET_QUESTIONS, err)) return false;
     note_no_dump(p, "RESTORE", TRY_RESTORE);
-    if (!is_allowed(p, "SET", TRY_SET, err)) return false;
+    if (!probe_is_allowed(p, "SET", TRY_SET, err)) return false;
     can->target_set_pxat = strstr(answers[TRY_SET].text, "syntax") == NULL;
     can->target_field_ttl = !answers[TRY_FIELDS].refused;
     can->target_spans_slots = !deployment_is_cluster(p->side);
@@ -321,8 +322,8 @@ static bool writes_short_listpacks(struct deployment *side) {
 }
 
 /* Both sides at the same time. */
-static bool ask_both(struct probe *s, struct probe *t, bool dry_run, struct copy_abilities *can,
-                     struct err *err) {
+static bool preflight_ask_both(struct probe *s, struct probe *t, bool dry_run,
+                               struct copy_abilities *can, struct err *err) {
     if (!probe_await(s, err) || !probe_await(t, err)) return false;
     ask_selects(s);
     ask_selects(t);
@@ -338,9 +339,9 @@ bool preflight_other_database(struct deployment *source, const int *dbs, size_t 
     return !deployment_is_cluster(source) && n_dbs == 1 && target_db >= 0 && target_db != dbs[0];
 }
 
-static bool check_both(struct deployment *source, struct deployment *target, const int *dbs,
-                       size_t n_dbs, int target_db, bool dry_run, struct copy_abilities *can,
-                       struct err *err) {
+static bool preflight_check_both(struct deployment *source, struct deployment *target,
+                                 const int *dbs, size_t n_dbs, int target_db, bool dry_run,
+                                 struct copy_abilities *can, struct err *err) {
     struct probe s = { 0 }, t = { 0 };
     bool other = preflight_other_database(source, dbs, n_dbs, target_db);
     if (!sides_check(source, target, other, err)) return false;
@@ -350,7 +351,7 @@ static bool check_both(struct deployment *source, struct deployment *target, con
     size_t n_to = target_db >= 0 ? 1 : n_dbs;
     bool ok = probe_begin(&s, source, dbs, n_dbs, err);
     if (ok && (!dry_run || wants_select(to, n_to))) ok = probe_begin(&t, target, to, n_to, err);
-    ok = ok && ask_both(&s, &t, dry_run, can, err);
+    ok = ok && preflight_ask_both(&s, &t, dry_run, can, err);
     probe_end(&s, ok);
     probe_end(&t, ok);
     return ok;
@@ -361,7 +362,8 @@ bool preflight_check(struct deployment *source, struct deployment *target, const
                      struct err *err) {
     can->same_listpacks = writes_short_listpacks(source) == writes_short_listpacks(target);
     struct err last;
-    for (int tries = 0; !check_both(source, target, dbs, n_dbs, target_db, dry_run, can, &last);) {
+    for (int tries = 0;
+         !preflight_check_both(source, target, dbs, n_dbs, target_db, dry_run, can, &last);) {
         if (call_again(deployment_loop(source), &last, &tries)) continue;
         *err = last;
         return false;

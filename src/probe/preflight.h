@@ -18,8 +18,9 @@ bool preflight_databases(struct deployment *source, bool all, const int *asked, 
 bool preflight_other_database(struct deployment *source, const int *dbs, size_t n_dbs,
                               int target_db);
 
-/* Refuses what cannot end well: the sides do not go together (see sides.h), slots of the target have no owner, a database cannot be selected on one side, a command that copying needs
- * is refused. Fills *can. */
+/* Refuses a copy that cannot succeed: the sides do not go together (see sides.h), slots of the
+ * target have no owner, a database cannot be selected on one side, a command that copying needs is
+ * refused. Fills *can. */
 bool preflight_check(struct deployment *source, struct deployment *target, const int *dbs,
                      size_t n_dbs, int target_db, bool dry_run, struct copy_abilities *can,
                      struct err *err);

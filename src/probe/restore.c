@@ -1,7 +1,7 @@
 /* See restore.h.
  *
- * Bodies: redis 7.0.15 src/rdb.c rdbLoadObject(); listpack.c, ziplist.c, intset.c for what is
- * packed inside.
+ * Bodies: redis 7.0.15 src/rdb.c rdbLoadObject(); listpack.c, ziplist.c, intset.c for the
+ * packed values.
  */
 #include "probe/restore.h"
 
@@ -99,7 +99,7 @@ struct restore_probe {
     struct probe_run versions, types;
 };
 
-static void on_answer(void *ctx, void *arg, const struct reply *reply) {
+static void restore_on_answer(void *ctx, void *arg, const struct reply *reply) {
     struct probe_run *run = ctx;
     run->due--;
     if (reply->err != NULL) {
@@ -124,13 +124,13 @@ static size_t make_payload(char *out, unsigned char type, struct bytes body, uns
     return len;
 }
 
-static void send_restore(struct client *client, struct probe_run *run, const char *key,
+static void restore_send(struct client *client, struct probe_run *run, const char *key,
                          size_t index, struct bytes payload) {
     const struct bytes words[] = { BYTES_LITERAL("RESTORE"), bytes_of_str(key),
                                    BYTES_LITERAL("1"),       payload,
                                    BYTES_LITERAL("REPLACE"), BYTES_LITERAL("ABSTTL") };
     run->due++;
-    client_command(client, on_answer, run, (void *)(uintptr_t)index, 6, words);
+    client_command(client, restore_on_answer, run, (void *)(uintptr_t)index, 6, words);
 }
 
 static bool probe_run_is_over(void *ctx) {
@@ -159,7 +159,7 @@ static void send_versions(struct restore_probe *p) {
     p->versions = (struct probe_run){ .accepted = p->version, .version_only = true };
     for (unsigned v = 1; v < ACCEPT_VERSIONS && client_is_ready(p->client); v++) {
         size_t len = make_payload(payload, TYPE_NONE, bytes_of("", 0), v);
-        send_restore(p->client, &p->versions, p->key, v, bytes_of(payload, len));
+        restore_send(p->client, &p->versions, p->key, v, bytes_of(payload, len));
     }
 }
 
@@ -170,7 +170,7 @@ static void send_types(struct restore_probe *p, unsigned version) {
     p->tried = version;
     for (size_t i = 0; i < BODIES && client_is_ready(p->client); i++) {
         size_t len = make_payload(payload, bodies[i].type, bodies[i].body, version);
-        send_restore(p->client, &p->types, p->key, bodies[i].type, bytes_of(payload, len));
+        restore_send(p->client, &p->types, p->key, bodies[i].type, bytes_of(payload, len));
     }
 }
 
@@ -196,12 +196,12 @@ static unsigned likely_version(const struct server_info *info) {
 static void accept_all(struct accept *accept, const char *place) {
     log_info(
         place,
-        "the payloads that RESTORE accepts are not known: this user may not write longhaul:probe:*");
+        "the payloads that RESTORE accepts are unknown: the user may not write longhaul:probe:*");
     for (unsigned v = 1; v < ACCEPT_VERSIONS; v++) accept->version[v] = true;
     for (unsigned type = 0; type < ACCEPT_TYPES; type++) accept->untried[type] = true;
 }
 
-static void take_answers(const struct restore_probe *p, struct accept *accept) {
+static void restore_take_answers(const struct restore_probe *p, struct accept *accept) {
     memcpy(accept->version, p->version, sizeof(accept->version));
     memcpy(accept->type, p->type, sizeof(accept->type));
     for (unsigned type = 0; type < ACCEPT_TYPES; type++) accept->untried[type] = true;
@@ -230,7 +230,7 @@ bool restore_probe_finish(struct loop *loop, struct restore_probe *p, int64_t ti
         if (!probe_run_finish(loop, p->client, &p->types, timeout_ms, err)) return false;
     }
     if (newest > 0) {
-        take_answers(p, accept);
+        restore_take_answers(p, accept);
     } else {
         accept_all(accept, client_place(p->client));
     }

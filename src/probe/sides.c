@@ -13,7 +13,7 @@ enum { REPLID_SHOWN = 8 }; /* characters of an id that identify it for a person 
 
 /* ---- questions ---- */
 
-static bool place_of(const char *host, uint16_t port, struct side_place *place) {
+static bool side_place_of(const char *host, uint16_t port, struct side_place *place) {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list = NULL;
     *place = (struct side_place){ .port = port };
     if (host[0] == '\0' || port == 0 || getaddrinfo(host, NULL, &hints, &list) != 0) return false;
@@ -27,7 +27,7 @@ static bool is_loopback(const struct side_place *place) {
     return strncmp(place->ip, "127.", 4) == 0 || strcmp(place->ip, "::1") == 0;
 }
 
-static void take_info(void *ctx, struct bytes text) {
+static void sides_take_info(void *ctx, struct bytes text) {
     struct side_facts *facts = ctx;
     facts->servers = mem_array(facts->servers, facts->n_servers + 1, sizeof(struct side_server));
     struct side_server *server = &facts->servers[facts->n_servers++];
@@ -46,18 +46,19 @@ static void take_nodes(struct side_facts *facts, const struct topology *t) {
         if (node->id[0] != '\0')
             memcpy(facts->node_ids[facts->n_node_ids++], node->id, TOPOLOGY_ID_MAX);
         if (!node->address.is_unix && !t->cluster &&
-            place_of(node->address.host, node->address.port, &facts->places[facts->n_places]))
+            side_place_of(node->address.host, node->address.port, &facts->places[facts->n_places]))
             facts->n_places++;
     }
 }
 
-/* A replica's primary, as the replica names it: its loopback is not ours unless we reach the replica
- * by ours. Only a server outside of clusters can be a replica here. */
+/* A replica's primary, as the replica names it: its loopback is not ours unless we reach the
+ * replica by ours. Only a server outside of clusters can be a replica here. */
 static void take_primaries(struct side_facts *facts) {
     for (size_t i = 0; i < facts->n_servers; i++) {
         struct side_server *server = &facts->servers[i];
         const struct server_info *info = &server->info;
-        if (!info->replica || !place_of(info->primary_host, info->primary_port, &server->primary))
+        if (!info->replica ||
+            !side_place_of(info->primary_host, info->primary_port, &server->primary))
             continue;
         bool own = is_loopback(&server->primary) && facts->n_places > 0;
         if (own) memcpy(server->primary.ip, facts->places[0].ip, sizeof(server->primary.ip));
@@ -66,7 +67,7 @@ static void take_primaries(struct side_facts *facts) {
 
 bool sides_ask(struct deployment *side, struct side_facts *facts, struct err *err) {
     *facts = (struct side_facts){ .label = deployment_endpoint(side)->label };
-    if (!deployment_primaries_info(side, take_info, facts, err)) {
+    if (!deployment_primaries_info(side, sides_take_info, facts, err)) {
         sides_facts_fini(facts);
         return false;
     }
@@ -123,8 +124,8 @@ static bool judge_clusters(const struct side_facts *source, const struct side_fa
             if (same_id(source->node_ids[i], target->node_ids[k]))
                 return err_set(
                     err, ERR_USAGE, "",
-                    "source and target are the same cluster (%s and %s both know node %.*s): name another "
-                    "target",
+                    "source and target are the same cluster (%s and %s both know node %.*s): name "
+                    "another target",
                     source->label, target->label, REPLID_SHOWN, source->node_ids[i]);
     return true;
 }
@@ -135,11 +136,10 @@ static void warn_of_history(const struct side_server *s, const struct side_serve
                             const char *label) {
     if (!same_id(s->info.replid, t->former_replid) && !same_id(s->former_replid, t->info.replid))
         return;
-    log_warn(
-        "target",
-        "%s was in the source's replication group until one of them was promoted; make sure that nothing "
-        "(Sentinel, an operator) joins them again while longhaul writes there",
-        label);
+    log_warn("target",
+             "%s was in the source's replication group until one of them was promoted; make sure "
+             "that nothing (Sentinel, an operator) joins them again while longhaul writes there",
+             label);
 }
 
 static bool judge_pair(const struct side_facts *source, const struct side_server *s,

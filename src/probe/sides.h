@@ -44,7 +44,7 @@ struct side_facts {
 bool sides_ask(struct deployment *side, struct side_facts *facts, struct err *err);
 void sides_facts_fini(struct side_facts *facts);
 
-/* False, with a sentence that says what to do: the sides are one server, belong to one replication
+/* False, with the reason and the remedy: the sides are one server, belong to one replication
  * group or one cluster, or one is too old. other_database: the copy goes from one database of a
  * server to another, which may be the same server's. Pure. */
 bool sides_judge(const struct side_facts *source, const struct side_facts *target,
@@ -54,8 +54,8 @@ bool sides_judge(const struct side_facts *source, const struct side_facts *targe
 bool sides_check(struct deployment *source, struct deployment *target, bool other_database,
                  struct err *err);
 
-/* False: the target is a replica, and takes no writes (ERR_READONLY, which may pass by itself when a
- * failover is under way). */
+/* False: the target is a replica, and takes no writes (ERR_READONLY, which may pass by itself when
+ * a failover is under way). */
 bool sides_check_target_role(struct deployment *target, struct err *err);
 
 #endif

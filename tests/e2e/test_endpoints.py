@@ -1,4 +1,4 @@
-"""Every way to name an endpoint and to get in, and what is said when it does not work."""
+"""Every way to name an endpoint and to get in, and the errors when it does not work."""
 from __future__ import annotations
 
 import os
@@ -11,7 +11,7 @@ from typing import Iterator
 import pytest
 
 from harness import data, oracle, sentinel
-from harness.run import EQUAL, PROMPT_SECONDS, TROUBLE, USAGE, Result, longhaul, program
+from harness.run import EQUAL, PROMPT_SECONDS, TROUBLE, USAGE, Result, clean_environment, longhaul, program
 from harness.servers import Fleet, Options, Server
 from harness.tls import Certificates
 
@@ -109,7 +109,7 @@ def on_terminal(args: list[str], answer: str) -> tuple[str, int]:
     """Runs on a terminal of its own and types the answer once something was asked."""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execv(args[0], args)
+        os.execve(args[0], args, clean_environment())
     seen, answered, deadline = b"", False, time.monotonic() + 30
     while time.monotonic() < deadline:
         if select.select([terminal], [], [], 0.1)[0]:

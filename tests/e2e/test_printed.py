@@ -1,13 +1,12 @@
 """What prints itself from the tables of options and commands."""
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 
 import pytest
 
-from harness.run import EQUAL, TROUBLE, USAGE, longhaul, program
+from harness.run import EQUAL, TROUBLE, USAGE, clean_environment, longhaul, program
 from harness.servers import Server
 
 
@@ -65,5 +64,5 @@ def test_a_full_device_is_trouble_for_one_side(source: Server, words: list[str],
 def assert_trouble_on_a_full_device(*words: str) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run([program(), *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
-                              env={name: value for name, value in os.environ.items() if not name.startswith("LONGHAUL_")})
+                              env=clean_environment())
     assert done.returncode == TROUBLE and "standard output" in done.stderr, (words, done)

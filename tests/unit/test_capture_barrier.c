@@ -1,5 +1,5 @@
-/* What replies to ROLE prove. A server with I/O threads is modelled: names of writes wait for the next
- * broadcast, replies do not. */
+/* What replies to ROLE prove. A server with I/O threads is modelled: names of writes wait for the
+ * next broadcast, replies do not. */
 #include "capture/barrier.h"
 
 #include <setjmp.h>
@@ -27,8 +27,8 @@ static void one_reply_proves_nothing_two_prove_the_first_question(void **state) 
     assert_int_equal(b.state, BARRIER_IDLE);
 }
 
-/* Rounds of an event loop, in each of which commands are executed before or after the broadcast, and
- * answered at once (valkey 8.1 src/server.c beforeSleep()). */
+/* Rounds of an event loop, in each of which commands are executed before or after the broadcast,
+ * and answered at once (valkey 8.1 src/server.c beforeSleep()). */
 static void no_write_is_passed_before_it_was_named(void **state) {
     struct barrier b;
     struct err err;

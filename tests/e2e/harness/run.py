@@ -29,6 +29,11 @@ def program() -> str:
     return os.environ.get("LONGHAUL_BIN") or str(TREE / "build" / "longhaul")
 
 
+def clean_environment() -> Dict[str, str]:
+    """Without the variables of these tests: longhaul refuses a LONGHAUL_ variable that names no option."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("LONGHAUL_", "PYTEST_"))}
+
+
 def is_sanitized() -> bool:
     """Whether the program was built with a sanitizer: then its memory and its speed say nothing."""
     said = subprocess.run(["ldd", program()], capture_output=True, text=True, check=False).stdout
@@ -88,12 +93,10 @@ class Running:
         self.args = list(args)
         self._out: IO[bytes] = tempfile.TemporaryFile()
         self._err: IO[bytes] = tempfile.TemporaryFile()
-        clean = {name: value for name, value in os.environ.items()
-                 if not name.startswith("LONGHAUL_") and not name.startswith("PYTEST_")}
         self._began = time.monotonic()
         self._process = subprocess.Popen(
             [program(), *self.args], stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=self._out, stderr=self._err, env={**clean, **(env or {})}, start_new_session=True)
+            stdout=self._out, stderr=self._err, env={**clean_environment(), **(env or {})}, start_new_session=True)
         if stdin is not None:
             assert self._process.stdin
             self._process.stdin.write(stdin.encode())
