@@ -9,8 +9,8 @@
 #include "copy/lane_priv.h"
 #include "copy/rewrite.h"
 #include "copy/transfer.h"
-#include "rdb/crc64.h"
 #include "rdb/decode.h"
+#include "rdb/payload.h"
 #include "rdb/portable.h"
 #include "rdb/score.h"
 
@@ -147,10 +147,9 @@ static void send_set(struct outq *out, const struct fetched *f) {
 
 /* The payload with another version in its footer. */
 static void write_restamped(struct outq *out, const struct fetched *f, unsigned version) {
-    char footer[PAYLOAD_FOOTER_LEN] = { (char)(version & 0xff), (char)(version >> 8) };
+    char footer[PAYLOAD_FOOTER_LEN];
     struct bytes body = bytes_of(f->value.ptr, f->value.len - PAYLOAD_FOOTER_LEN);
-    uint64_t crc = crc64(crc64(0, body.ptr, body.len), footer, 2);
-    for (int i = 0; i < 8; i++) footer[2 + i] = (char)(crc >> (8 * i));
+    payload_restamp(f->value, version, footer);
     resp_write_arg_parts(out, f->block, body, bytes_of(footer, sizeof(footer)));
 }
 
