@@ -12,6 +12,7 @@ int cmd_doctor(const struct options *options);
 int cmd_generate(const struct options *options);
 int cmd_status(const struct options *options);
 int cmd_resume(const struct options *options);
+int cmd_forget(const struct options *options);
 int cmd_demo(const struct options *options);
 
 #endif

@@ -13,12 +13,14 @@
 #include "store/job_store.h"
 #include "store/state.h"
 
-static void jobs_add(struct jobs *jobs, const struct job_record *record, int db, bool held) {
+static void jobs_add(struct jobs *jobs, const struct job_record *record, int db, bool held,
+                     const char *holder) {
     if (jobs->only[0] != '\0' && strcmp(jobs->only, record->job) != 0) return;
     struct job_seen *job = mem_zalloc(sizeof(*job));
     record_copy(&job->record, record);
     job->db = db;
     job->held = held;
+    snprintf(job->holder, sizeof(job->holder), "%s", holder);
     job->seen_us = clock_wall_us();
     job->alive = held && job->seen_us - record->updated_us < (int64_t)JOBS_FRESH_MS * 1000;
     job->healthy =
@@ -34,7 +36,7 @@ static bool jobs_read_directory(struct jobs *jobs, bool alone, struct err *err) 
     if (ok && jobs->only[0] != '\0' && strcmp(jobs->only, record.job) != 0)
         ok = err_set(err, ERR_USAGE, jobs->options->state_dir, "belongs to job %s, not to %s",
                      record.job, jobs->only);
-    if (ok && alone) jobs_add(jobs, &record, -1, locked);
+    if (ok && alone) jobs_add(jobs, &record, -1, locked, record.owner);
     if (ok) snprintf(jobs->only, sizeof(jobs->only), "%s", record.job);
     record_fini(&record);
     return ok;
@@ -44,7 +46,8 @@ static bool jobs_read_store(struct jobs *jobs, struct err *err) {
     struct job_list list = { 0 };
     bool ok = job_store_read_all(jobs->target, jobs->db, &list, err);
     for (size_t i = 0; i < list.n && ok; i++)
-        jobs_add(jobs, &list.jobs[i].record, list.jobs[i].db, list.jobs[i].lease_held);
+        jobs_add(jobs, &list.jobs[i].record, list.jobs[i].db, list.jobs[i].lease_held,
+                 list.jobs[i].holder);
     job_list_fini(&list);
     return ok;
 }

@@ -19,10 +19,11 @@ enum { JOBS_FRESH_MS = 15 * 1000 };
 
 struct job_seen {
     struct job_record record;
-    int db;       /* in which its record lies; -1: a state directory */
-    bool held;    /* its lease, or the lock of its directory */
-    bool alive;   /* held, and the record is fresh */
-    bool healthy; /* alive, and there is nothing to attend to */
+    int db;           /* in which its record lies; -1: a state directory */
+    char holder[128]; /* of the lease, or its last owner */
+    bool held;        /* its lease, or the lock of its directory */
+    bool alive;       /* held, and the record is fresh */
+    bool healthy;     /* alive, and there is nothing to attend to */
     int64_t seen_us;
 };
 

@@ -83,6 +83,8 @@ static int dispatch(const struct options *options) {
         return cmd_status(options);
     case COMMAND_RESUME:
         return cmd_resume(options);
+    case COMMAND_FORGET:
+        return cmd_forget(options);
     case COMMAND_DEMO:
         return cmd_demo(options);
     case COMMAND_HELP:

@@ -291,7 +291,8 @@ bool options_settle(struct options *options, struct err *err) {
     if (options->command == COMMAND_REPLICATE || options->command == COMMAND_COMPARE)
         if (!settle_compare(options, err)) return false;
     if (options->command == COMMAND_REPLICATE && !settle_replicate(options, err)) return false;
-    if (options->command == COMMAND_STATUS || options->command == COMMAND_RESUME)
+    if (options->command == COMMAND_STATUS || options->command == COMMAND_RESUME ||
+        options->command == COMMAND_FORGET)
         if (!check_asked(options, err)) return false;
     if (options->command == COMMAND_GENERATE && !settle_generate(options, err)) return false;
     if (options->command == COMMAND_DEMO && !check_demo(options, err)) return false;

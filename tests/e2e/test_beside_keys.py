@@ -1,4 +1,4 @@
-"""What belongs to a database beside its keys and their values: function libraries, and how much each key is used."""
+"""The parts of a database beside its keys and their values: function libraries, and how much each key is used."""
 from __future__ import annotations
 
 import time

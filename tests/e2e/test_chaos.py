@@ -36,7 +36,7 @@ def play(plan: Plan, directory: Path, job: Type[Job] = Job) -> None:
     Run(plan, directory, print, job).go()
 
 
-# What the chaos test is worth: it has to see what is wrong.
+# The worth of the chaos test: it has to see planted faults.
 
 def test_a_seed_means_one_plan() -> None:
     assert str(draw(5)) == str(draw(5)) != str(draw(6))

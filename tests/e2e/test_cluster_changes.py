@@ -198,7 +198,7 @@ def test_target_fails_over_in_order(replicated: Cluster, source: Server) -> None
 
 
 def test_primary_of_the_target_dies(replicated: Cluster, source: Server) -> None:
-    """What it had acknowledged and not yet passed on is lost with it; longhaul makes it good."""
+    """Writes that it had acknowledged and not yet passed on are lost with it; longhaul makes them good."""
     data.load(source, data.many(207, KEYS))
     with start_replicate(source, replicated, "--rate", RATE) as running:
         wait_copied(replicated, 1000)

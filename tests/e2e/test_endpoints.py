@@ -1,4 +1,4 @@
-"""Every way to name an endpoint and to get in, and what is said when it does not work."""
+"""Every way to name an endpoint and to get in, and the errors when it does not work."""
 from __future__ import annotations
 
 import os

@@ -1,6 +1,6 @@
 """How many round trips a far server costs, beside the copy itself: a proxy counts them, as no clock could on a busy
-machine. The proxy accepts connections itself, so connecting is not seen here. And what a start does on a far target without
-waiting for it: leftovers are removed."""
+machine. The proxy accepts connections itself, so connecting is not seen here. Leftovers of earlier jobs on a far target
+are removed without waiting for it."""
 from __future__ import annotations
 
 from typing import Dict
@@ -43,7 +43,7 @@ def plant(side: Server) -> int:
 
 
 def test_a_far_target_is_waited_for_twice(source: Server, target: Server) -> None:
-    """Handshake and questions are under way together; then the values, with what cleans the target before them."""
+    """Handshake and questions are under way together; then the values, with the commands that clean the target before them."""
     data.load(source, data.mixed(1, 300))
     assert turns(source, target, "target") <= HANDSHAKE + 2
     oracle.assert_equal(source, target, at_least=300)

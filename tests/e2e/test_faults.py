@@ -188,7 +188,7 @@ def test_source_is_loading(fleet: Fleet, target: Server) -> None:
 
 
 def test_target_restarts_empty(fleet: Fleet, source: Server) -> None:
-    """What it had acknowledged is gone. Never is that called a success: it is copied again, or reported."""
+    """Writes that it had acknowledged are gone. That is never called a success: it is copied again, or reported."""
     target = fleet.server()
     keys = data.load(source, data.many(114, 20000))
     with start_replicate(source, target, "--rate", 10000) as running:
@@ -329,7 +329,7 @@ def test_user_that_may_not_scan(fleet: Fleet, target: Server) -> None:
 
 
 def test_user_that_may_not_restore(source: Server, fleet: Fleet) -> None:
-    """Then values travel by the commands of their types; a user who may not SET either is told so before the copy."""
+    """Then values travel by the commands of their types; a user without the right to SET is told so before the copy."""
     target = fleet.server(Options(users={"app": "on >pass-of-app ~* &* +@all -restore",
                                          "less": "on >pass-of-less ~* &* +@all -restore -set"}))
     data.load(source, data.plain(124, 100))
@@ -366,7 +366,7 @@ def test_password_changes_during_the_copy(fleet: Fleet, target: Server) -> None:
 
 
 def test_bad_payload_does_not_end_the_copy(source: Server, target: Server, matrix: dict) -> None:
-    """A newer source and an older target: what the target cannot have is listed, the rest arrives."""
+    """A newer source and an older target: keys that the target cannot have are listed, the rest arrives."""
     newer = matrix["redis-8.0"]
     older = target
     newer.flush()

@@ -1,4 +1,4 @@
-"""The harness itself: an oracle that finds nothing proves nothing unless it finds what was planted."""
+"""The harness itself: an oracle that finds nothing proves nothing unless it finds planted differences."""
 from __future__ import annotations
 
 import socket

@@ -1,4 +1,4 @@
-"""Large keys in pieces, and copies by the commands of each type: whole or not at all, whatever happens meanwhile."""
+"""Large keys in pieces, and copies by the commands of each type: whole or not at all, also when something fails meanwhile."""
 from __future__ import annotations
 
 import threading
@@ -100,7 +100,7 @@ def test_reader_and_writer_during_the_copy(source: Server, target: Server) -> No
         whole = {"old", *((elements + extra) * unit for extra in (range(3) if kind == "string" else (0, 2, 4)))}
         assert seen[kind] <= whole, (kind, seen[kind] - whole)
         assert len(seen[kind]) >= 2, (kind, seen[kind])
-    # What was written after a key had been copied is for live mode; everything else is there.
+    # Writes after the copy of a key are for live mode; everything else is there.
     for kind, name in names.items():
         final = target.command(LENGTHS[kind], f"big:{kind}")
         assert final in seen[kind]
@@ -358,7 +358,7 @@ def test_struct_says_which_pending_entries_are_lost(source: Server, target: Serv
 
 
 def test_struct_carries_pending_entries_while_the_stream_is_trimmed(source: Server, target: Server) -> None:
-    """What is trimmed after it was read leaves the copy when all is claimed."""
+    """Entries that are trimmed after they were read leave the copy when all is claimed."""
     large.fill(source, "stream", b"big", 60_000)
     large.add_groups(source, b"big", 20_000)
     source.command("XTRIM", "big", "MAXLEN", 59_000)
@@ -445,7 +445,7 @@ def test_without_dump_or_restore(fleet: Fleet, where: str) -> None:
 
 
 def test_large_keys_without_memory_usage(fleet: Fleet, target: Server) -> None:
-    """Serverless ElastiCache tells no sizes: then the number of elements tells what is large."""
+    """Serverless ElastiCache tells no sizes: then the number of elements tells which keys are large."""
     source = fleet.server(Options(default_user="on nopass ~* &* +@all -memory"))
     keys = load_all(source)
     with target.wire() as monitor:

@@ -1,4 +1,4 @@
-"""The life of a live job: it resumes, holds deletions back, survives the loss of what either side had, hands over to a
+"""The life of a live job: it resumes, holds deletions back, survives the loss of data on either side, hands over to a
 standby, and ends as it was told to."""
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def populate(server: Server, keys: int, size: int = 100) -> int:
 
 
 def keys_of(target: oracle.Deployment) -> int:
-    """Without what longhaul keeps there for itself."""
+    """Without the keys that longhaul keeps there for itself."""
     own = sum(1 for server in target.primaries() for _ in server.admin().scan_iter(match=OWN_KEYS + b"*", count=1000))
     return oracle.count(target) - own
 
@@ -93,7 +93,7 @@ def test_status_says_what_it_does(source: Server, target: Server, tmp_path: Path
 
 
 def test_the_last_provable_moment(fleet: Fleet, target: Server) -> None:
-    """Source and longhaul are gone; the target alone says what it is sure to have."""
+    """Source and longhaul are gone; the target alone says how much it is sure to have."""
     source = fleet.server()
     with Live(source, target, *POLL, *SHORT_LEASE) as live:
         live.wait_live()
@@ -108,7 +108,7 @@ def test_the_last_provable_moment(fleet: Fleet, target: Server) -> None:
 
 
 def test_only_changes(source: Server, target: Server) -> None:
-    """--mode liveonly: what was there before stays where it is."""
+    """--mode liveonly: earlier keys stay on the source."""
     source.admin().set("before", "value")
     with Live(source, target, *POLL, mode="liveonly") as live:
         live.wait_status(lambda job: job["watermark_us"], "a watermark")
@@ -243,7 +243,7 @@ def test_state_of_another_job_is_refused(source: Server, target: Server, fleet: 
 
 
 def test_resync_full(source: Server, target: Server, tmp_path: Path) -> None:
-    """Every key again, where nobody trusts the gap; what was spoilt on the target is mended by it."""
+    """Every key again, where nobody trusts the gap; spoilt keys of the target are mended by it."""
     source.admin().mset({f"k:{i}": i for i in range(500)})
     with Live(source, target, *POLL, *SHORT_LEASE, state_dir=tmp_path / "state") as live:
         live.wait_live()
@@ -306,7 +306,7 @@ def test_held_deletions_stay_held(fleet: Fleet, target: Server, tmp_path: Path) 
 
 @pytest.mark.parametrize("share, held", [(5, False), (50, True)])
 def test_how_much_may_be_deleted(fleet: Fleet, target: Server, tmp_path: Path, share: int, held: bool) -> None:
-    """--max-delete is 10 percent; what was deleted while longhaul was away counts. (A thousand may go in any case, as
+    """--max-delete is 10 percent; deletions while longhaul was away count. (A thousand may go in any case, as
     long as the source's process is the same.)"""
     source = fleet.server()
     source.admin().mset({f"k:{i}": i for i in range(4000)})
@@ -349,7 +349,7 @@ def test_target_restarts_empty(source: Server, fleet: Fleet, poll: str) -> None:
 
 
 def test_target_never_claims_what_it_lost(fleet: Fleet) -> None:
-    """It is away for a while, and comes back empty: whoever reads its record at any moment is told of no watermark until
+    """It is away for a while, and comes back empty: a reader of its record is told of no watermark at any moment until
     everything is there again."""
     source, target = fleet.server(), fleet.server()
     keys = populate(source, 50_000)
@@ -375,7 +375,7 @@ def test_target_never_claims_what_it_lost(fleet: Fleet) -> None:
 
 
 def test_target_comes_back_with_old_data(source: Server, fleet: Fleet) -> None:
-    """It comes back from a dump of before: what was acknowledged since then is copied again."""
+    """It comes back from a dump of before: later writes are copied again."""
     target = fleet.server()
     keys = data.load(source, data.many(407, 2000))
     with Live(source, target, *POLL) as live:

@@ -1,5 +1,5 @@
-"""What a live job promises, measured from outside: no value goes back, the watermark is true, the source comes to no harm,
-lag, and how little is copied of what changes often."""
+"""The promises of a live job, measured from outside: no value goes back, the watermark is true, the source comes to no harm,
+lag, and how little is copied of keys that change often."""
 from __future__ import annotations
 
 import random
@@ -135,7 +135,7 @@ class Busy(Threaded):
 
 class Recorder(Threaded):
     """Writes 1, 2, 3 ... into keys in turn, BATCH at once, and notes when each batch was acknowledged. Not as fast as it
-    can, and no more is kept than that: else this process would take the processor from what it tests."""
+    can, and no more is kept than that: else this process would take the processor from the program under test."""
 
     BATCH, PAUSE_S = 10, 0.001
 
@@ -310,7 +310,7 @@ def test_lag_over_a_distance(source: Server, target: Server, far_source: Proxy) 
 
 
 def test_hot_keys_are_copied_seldom(source: Server, target: Server) -> None:
-    """Ten keys take all writes; only what is newest when it is read is copied."""
+    """Ten keys take all writes; only the value that is newest at the read is copied."""
     with Live(source, target, *POLL) as live:
         live.wait_live()
         before = live.catch_up()["copied"]
@@ -325,7 +325,7 @@ def test_hot_keys_are_copied_seldom(source: Server, target: Server) -> None:
 # A busy source is read seldom
 
 def reads(server: Server) -> int:
-    """How many strings were read from it so far, by whatever command: the expiry of each is asked for, key by key."""
+    """How many strings were read from it so far, by any command: the expiry of each is asked for, key by key."""
     calls = server.admin().info("commandstats")
     return sum(int(calls.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in ("pexpiretime", "pttl"))
 
@@ -341,7 +341,7 @@ def test_a_busy_source_is_read_once_for_many_changes(fleet: Fleet, target: Serve
 
     So many keys are read 40 s after the last time, as if they had come at the 10,000 a second that never wait: later than
     a stopped job waits for its last watermark. On a slow machine those 40 s may end between two changes: so the changes
-    are made until some in a row were not read. The source itself says that it is busy, whatever the machine does."""
+    are made until some in a row were not read. The source itself says that it is busy, on any machine."""
     source = fleet.server(Options(env=busy_env()))
     keys, in_a_row, ends = 400_000, 3, time.monotonic() + 600
     rewrite(source, keys, "old")
@@ -350,12 +350,12 @@ def test_a_busy_source_is_read_once_for_many_changes(fleet: Fleet, target: Serve
         live.wait_status(lambda job: job["gather_ms"] > 60_000, "the source to be found busy", 100)
         number = gathered = before = 0
         while gathered < in_a_row:
-            assert time.monotonic() < ends, f"what changes is read at once: {reads(source)} reads after {number} changes"
+            assert time.monotonic() < ends, f"changed keys are read at once: {reads(source)} reads after {number} changes"
             number += 1
             if gathered == 0:
                 before = reads(source)
             rewrite(source, keys, f"change {number}")
-            behind = f"behind:{number}"  # when it waits, or has arrived, what was changed before it has been heard
+            behind = f"behind:{number}"  # when it waits, or has arrived, earlier changes have been heard
             source.command("SET", behind, "x")
             live.wait_status(lambda job: job["waiting"] > keys + gathered or target.admin().exists(behind),
                              "it to be heard", 60)

@@ -1,8 +1,8 @@
-"""Every version to every version, every encoding: the table in docs/compatibility.md is what this run sees.
+"""Every version to every version, every encoding: this run must see the table in docs/compatibility.md.
 
 Each source is filled once with harness/encodings.py and copied to a server of every version, newer, older and of the other
 family. The target's own read commands must show what the source's show; where both sides have the same version, their
-digests must agree too. A key that the target cannot have is listed with that reason, and what the target had under its
+digests must agree too. A key that the target cannot have is listed with that reason, and the value that the target had under its
 name stays.
 
 LONGHAUL_WRITE_COMPAT=1 writes the table into the document; otherwise the run fails where the document says something
@@ -79,19 +79,19 @@ def name_of(binary: Binary) -> str:
 
 
 def cannot_have(target: Server, key: bytes) -> bytes:
-    """The mark of what this key has and the target cannot have; empty when there is none."""
+    """The mark of the feature that this key has and the target cannot have; empty when there is none."""
     return next((mark for mark in encodings.lacking(target.binary) if key.endswith(mark)), b"")
 
 
 def prepare(target: Server, refused: List[bytes]) -> Dict[bytes, Seen]:
-    """Keys that the copy must leave alone: one of nobody's, and what stands under the names that will be refused."""
+    """Keys that the copy must leave alone: a foreign one, and those under the names that will be refused."""
     target.flush()
     data.load(target, [data.Item(key, [("SET", key, "older value")]) for key in (BYSTANDER, *refused)])
     return reading.everything(target)
 
 
 def judge(result: Result, wanted: Dict[bytes, Seen], refused: List[bytes], found: Dict[bytes, Seen]) -> List[str]:
-    """What is wrong with this copy."""
+    """The faults of this copy."""
     tolerance = 0 if all(result.json[side]["server_version"] >= "7" for side in ("source", "target")) else EXPIRY_TOLERANCE_MS
     delivery = DELIVERY_TOLERANCE_MS if "struct" in result.args else 0
     wrong = [f"{key!r}: {what}" for key, what in reading.differences(wanted, found, tolerance, delivery).items()]
@@ -107,7 +107,7 @@ def judge(result: Result, wanted: Dict[bytes, Seen], refused: List[bytes], found
 
 
 def copy(source: Loaded, target: Server, *args: object) -> Tuple[str, List[str]]:
-    """A cell of the table, and what is wrong."""
+    """A cell of the table, and the faults."""
     server, seen = source
     refused = [key for key in seen if cannot_have(target, key)]
     before = prepare(target, refused)
@@ -178,7 +178,7 @@ def check_row(source: Binary, cells: List[str], names: List[str]) -> None:
     if os.environ.get("LONGHAUL_WRITE_COMPAT"):
         write_row(row, names)
     assert row in table(DOCUMENT.read_text()), \
-        "docs/compatibility.md says something else; LONGHAUL_WRITE_COMPAT=1 writes what this run saw:\n" + row
+        "docs/compatibility.md says something else; LONGHAUL_WRITE_COMPAT=1 writes the row of this run:\n" + row
 
 
 def table(text: str) -> List[str]:
@@ -203,10 +203,10 @@ def write_row(row: str, names: List[str]) -> None:
         file.truncate()
 
 
-# What else depends on versions
+# Other differences between versions
 
 def test_expiry_from_a_server_that_cannot_say_it(matrix: Dict[str, Server], loaded: Dict[str, Loaded], target: Server) -> None:
-    """Before 7.0 there is no PEXPIRETIME: what arrives is right within the measured round trip."""
+    """Before 7.0 there is no PEXPIRETIME: expiry arrives within the measured round trip."""
     source = matrix["redis-6.0"]
     loaded.pop("redis-6.0", None)
     source.flush()

@@ -1,4 +1,4 @@
-"""No older value of a key overwrites a newer one on the target (P2), whatever becomes of connections."""
+"""No older value of a key overwrites a newer one on the target (P2), also when connections break."""
 from __future__ import annotations
 
 import threading
@@ -40,7 +40,7 @@ def keys_read(server: Server) -> int:
 
 def test_commands_of_a_lost_connection_never_come_late(source: Server, target: Server, before_target: Proxy) -> None:
     """The connection to the target becomes slow with values on it. It is given up, the keys, which are newer by now, are
-    copied over another; then what was on the first one arrives at last."""
+    copied over another; then the bytes of the first one arrive at last."""
     set_all(source, b"old")
     source.admin().config_resetstat()
     with start_replicate(source.endpoint, before_target.endpoint, "--rate", 600, "--timeout", "1s", "--compare",
@@ -52,7 +52,7 @@ def test_commands_of_a_lost_connection_never_come_late(source: Server, target: S
         running.wait().expect(EQUAL)
     assert b"new" in target.admin().mget(names()), "nothing was copied again: nothing was held"
     before_target.release()
-    wait.until(lambda: before_target.held == 0, "what was held has gone on its way")
+    wait.until(lambda: before_target.held == 0, "held bytes to go on their way")
     wait.until(lambda: not [c for c in target.admin().client_list() if c["name"] == "longhaul"], "the server has read it")
     late = [name for name, value in zip(names(), target.admin().mget(names())) if value == b"old"]
     # Keys whose first copy was acknowledged before the change are old on the target rightly: they were copied once.

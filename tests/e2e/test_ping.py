@@ -1,4 +1,4 @@
-"""ping: what it measures against a delay that is known, and how it ends."""
+"""ping: its figures against a delay that is known, and how it ends."""
 from __future__ import annotations
 
 import signal
@@ -51,7 +51,7 @@ def test_iterations_are_shown_as_they_come(source: Server) -> None:
         EQUAL).stdout.splitlines()
     assert lines[0].split()[-1] == "us" and lines[0].split()[1:5] == ["count", "min", "mean", "p50"]
     assert [line.split()[1] for line in lines if line.startswith("127.")] == ["5", "5", "5", "15"]
-    # A column is as wide as what it has held so far: a hiccup of the machine makes it wider from there on.
+    # A column is as wide as its widest figure so far: a hiccup of the machine makes it wider from there on.
     lengths = [len(line) for line in lines[1:4]]
     assert lengths == sorted(lengths), "aligned"
 

@@ -118,7 +118,7 @@ def test_swapped_databases(source: Server, target: Server) -> None:
     assert found(compare(source, target, "--databases", "all")) == [("extra", "lonely")]
 
 
-# ---- what a repair must not do ----
+# ---- a repair must not do these ----
 
 
 def test_extra_keys_stay_without_being_asked(source: Server, target: Server) -> None:

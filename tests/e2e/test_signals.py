@@ -35,7 +35,7 @@ def test_signal_ends_in_order(filled: Server, target: Server, number: signal.Sig
     assert said["result"] == "interrupted" and said["keys"]["copied"] >= 1000
     assert abs(oracle.count(target) - said["keys"]["copied"]) == 0, "acknowledged and reported are the same"
     found = oracle.differences(filled, target)
-    assert {each.kind for each in found} == {"missing"}, "what was written is whole"
+    assert {each.kind for each in found} == {"missing"}, "written keys are whole"
 
 
 def test_the_next_run_completes_it(filled: Server, target: Server) -> None:
@@ -72,7 +72,7 @@ def test_second_signal_ends_at_once(filled: Server, target: Server, number: sign
 
 
 def test_one_request_sent_twice_is_one(filled: Server, target: Server) -> None:
-    """timeout(1) sends what it got to its child and once more to the group; the summary must not be lost by that."""
+    """timeout(1) sends its signal to its child and once more to the group; the summary must not be lost by that."""
     with start_replicate(filled, target, "--rate", 5000) as running:
         wait.until(lambda: oracle.count(target) >= 1000, "the copy to be under way")
         for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):

@@ -1,5 +1,5 @@
 """Strings of unknown size are read many at a time only where that can do no harm: while all of them have been small, on a
-connection that the source bounds, and while the source has room for what is larger than expected."""
+connection that the source bounds, and while the source has room for values larger than expected."""
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,4 @@
-"""What arrives is what was there: expiry to the millisecond, odd keys, large values, any batch."""
+"""Values arrive as they were: expiry to the millisecond, odd keys, large values, any batch."""
 from __future__ import annotations
 
 import random
@@ -47,7 +47,7 @@ def test_expiry_of_the_target_is_replaced(source: Server, target: Server) -> Non
 
 @pytest.mark.parametrize("ahead", [600, -600])
 def test_clocks_that_differ(fleet: Fleet, source: Server, ahead: int) -> None:
-    """The expiry is a moment on the source's clock, whatever the target's clock says."""
+    """The expiry is a moment on the source's clock, not on the target's."""
     target = clock.server(fleet, ahead)
     keys = data.load(source, data.mixed(63, 220, expiring=1))
     result = replicate(source, target).expect(EQUAL)
@@ -89,7 +89,7 @@ def test_odd_keys(deployments: Deployments) -> None:
 
 
 def test_odd_keys_in_the_report(source: Server, target: Server) -> None:
-    """JSON stays JSON and a terminal stays sane, whatever the bytes of a key."""
+    """JSON stays JSON and a terminal stays sane, with any bytes in a key."""
     data.load(source, data.odd())
     result = replicate(source, target, "--log-keys").expect(EQUAL)
     assert result.json
@@ -129,7 +129,7 @@ def test_values_that_together_are_more_than_the_buffers(source: Server, target: 
 
 @pytest.mark.sanitize
 def test_keys_of_the_target_are_overwritten(source: Server, target: Server) -> None:
-    """Another value, another type, another expiry: the source wins. What only the target has stays."""
+    """Another value, another type, another expiry: the source wins. Keys that only the target has stay."""
     data.load(source, data.mixed(71, 220))
     data.load(target, data.mixed(72, 220))
     for item in list(data.mixed(71, 220))[::3]:

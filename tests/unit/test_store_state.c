@@ -305,13 +305,103 @@ static void test_newer(void **state) {
     assert_refused("was written by a newer longhaul");
 }
 
+static int mode_of(const char *name) {
+    struct stat st;
+    char path[128];
+    snprintf(path, sizeof(path), "%s%s", dir, name);
+    return stat(path, &st) == 0 ? (int)(st.st_mode & 07777) : -1;
+}
+
+/* Parents are made; all is for the user alone, whatever the umask. */
+static void test_made_private(void **state) {
+    bool found;
+    static const mode_t masks[] = { 0, 0277 };
+    for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++) {
+        snprintf(dir, sizeof(dir), "%s/%zu/b/c", root, i);
+        mode_t before = umask(masks[i]);
+        struct state *s = open_it(&found, NULL);
+        assert_true(state_put(s, &record, NULL));
+        umask(before);
+        assert_int_equal(mode_of(""), 0700);
+        assert_int_equal(mode_of("/.."), 0700);
+        assert_int_equal(mode_of("/lock"), 0600);
+        assert_int_equal(mode_of("/longhaul.db"), 0600);
+        assert_int_equal(mode_of("/longhaul.db-wal"), 0600);
+        state_close(&s);
+    }
+}
+
+/* A link in the place of a file would be a way to write to another one. */
+static void test_links_are_not_followed(void **state) {
+    static const char *const names[] = { "lock", "longhaul.db" };
+    char path[128], victim[128];
+    snprintf(victim, sizeof(victim), "%s/victim", root);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+        assert_int_equal(symlink(victim, path), 0);
+        assert_refused("is a symbolic link");
+        assert_int_equal(access(victim, F_OK), -1);
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
+/* The same servers under other names; a record tells their ids. */
+static void test_same_servers(void **state) {
+    bool found;
+    record_ids_add(&record.source_ids, "replid-a");
+    record_ids_add(&record.target_ids, "replid-b");
+    record_set_scope(&record, "{}");
+    struct state *s = open_it(&found, NULL);
+    assert_true(state_put(s, &record, NULL));
+    state_close(&s);
+    strcpy(record.source, "localhost:1");
+    strcpy(record.target, "127.0.0.1:2");
+    strcpy(record.settings, "the same in other words");
+    s = open_it(&found, NULL);
+    state_close(&s);
+    record_set_scope(&record, "{\"slots\":\"0\"}");
+    assert_refused("its keys: ");
+    record_set_scope(&record, "{}");
+    record_ids_clear(&record.target_ids);
+    assert_refused("its target: \"b:2\", but now \"127.0.0.1:2\"");
+    record_fini(&record);
+    record_fini(&kept);
+}
+
+static void test_forgotten(void **state) {
+    bool found, locked;
+    struct err err;
+    struct order order;
+    assert_false(state_forget(dir, &err));
+    assert_non_null(strstr(err.text, "No such file"));
+    struct state *s = open_it(&found, NULL);
+    assert_true(state_put(s, &record, NULL));
+    assert_true(state_audit(s, "gap", "why", NULL));
+    order_make_release(&order, "hold");
+    assert_true(state_give_order(dir, &order, &err));
+    assert_false(state_forget(dir, &err));
+    assert_non_null(strstr(err.text, "is in use by host:1:first"));
+    state_close(&s);
+    assert_true(state_forget(dir, &err));
+    assert_false(state_read(dir, &kept, &locked, &err));
+    strcpy(record.job, "another");
+    s = open_it(&found, NULL);
+    assert_false(found);
+    assert_false(state_next_order(s, &order));
+    assert_int_equal(number("SELECT count(*) FROM audit"), 1);
+    state_close(&s);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_kept),   TEST(test_other_job), TEST(test_locked),    TEST(test_killed),
-        TEST(test_tables), TEST(test_orders),    TEST(test_full_disk), TEST(test_not_writable),
-        TEST(test_broken), TEST(test_newer),
+        TEST(test_kept),         TEST(test_other_job),    TEST(test_locked),
+        TEST(test_killed),       TEST(test_tables),       TEST(test_orders),
+        TEST(test_full_disk),    TEST(test_not_writable), TEST(test_broken),
+        TEST(test_newer),        TEST(test_made_private), TEST(test_links_are_not_followed),
+        TEST(test_same_servers), TEST(test_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
