@@ -180,7 +180,7 @@ static bool open_files(struct compare_run *run) {
     if (o->report_file != NULL &&
         (run->findings = findings_open(o->report_file, &run->error)) == NULL)
         return false;
-    if (o->repair && (run->spool = spool_new(&run->error)) == NULL) return false;
+    if (o->repair && (run->spool = spool_new(NULL, &run->error)) == NULL) return false;
     return true;
 }
 
@@ -270,7 +270,7 @@ static bool next_spooled(void *ctx, int db, struct bytes *key, struct err *err) 
 
 static void rewind_spooled(void *ctx) {
     struct compare_run *run = ctx;
-    spool_rewind(run->spool);
+    spool_rewind(run->spool, &run->error);
 }
 
 /* What was found is compared again; what is equal now was repaired. */

@@ -27,6 +27,7 @@ struct doctor {
     struct doctor_side sides[2]; /* by enum doctor_side_id */
     struct doctor_access access[2];
     bool accessible[2]; /* access is filled */
+    struct doctor_pair pair;
     struct doctor_findings findings;
 };
 
@@ -125,8 +126,9 @@ static void doctor_examine(struct doctor *d) {
     doctor_examine_side(d, DOCTOR_SOURCE);
     if (d->options->side[OPT_TARGET].uri != NULL && !*signals_stop_flag())
         doctor_examine_side(d, DOCTOR_TARGET);
-    if (source->reached && target->reached)
-        doctor_probe_databases(target, d->loop, &d->access[DOCTOR_TARGET], source);
+    if (!source->reached || !target->reached) return;
+    doctor_probe_databases(target, d->loop, &d->access[DOCTOR_TARGET], source);
+    doctor_probe_pair(&d->pair, d->loop, &d->access[DOCTOR_SOURCE], &d->access[DOCTOR_TARGET]);
 }
 
 static int doctor_report(struct doctor *d) {
@@ -138,6 +140,7 @@ static int doctor_report(struct doctor *d) {
     doctor_judge_side(&d->findings, &d->sides[DOCTOR_SOURCE]);
     doctor_judge_side(&d->findings, &d->sides[DOCTOR_TARGET]);
     doctor_judge_both(&d->findings, &d->sides[DOCTOR_SOURCE], &d->sides[DOCTOR_TARGET]);
+    doctor_judge_pair(&d->findings, &d->pair);
     int status = d->findings.count[DOCTOR_PROBLEM] > 0 ? STATUS_TROUBLE : STATUS_DONE;
     if (d->options->output == OPT_OUTPUT_JSON) return doctor_print_json(d, status);
     doctor_print_text(d);

@@ -1,5 +1,5 @@
-/* Writes a dumped value by commands, for a target whose RESTORE does not know its encoding, or would
- * change the value.
+/* Writes a dumped value by commands, for a target whose RESTORE does not know its encoding, or
+ * would change the value.
  *
  *   MULTI, UNLINK key, HSET key ..., HSET key ..., PEXPIREAT key ms, EXEC
  *

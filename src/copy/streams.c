@@ -1,5 +1,5 @@
-/* See streams.h. A keyset serves as the table: every stream stands in its queue, and key_entry.data
- * is the fingerprint. */
+/* See streams.h. A keyset is the table: every stream is queued in it, with its fingerprint in
+ * key_entry.data. */
 #include "copy/streams.h"
 
 #include <stdlib.h>
@@ -37,8 +37,8 @@ bool streams_add(struct streams *s, int db, struct bytes key, uint16_t slot) {
     if (!s->warned)
         log_warn(
             "source",
-            "too many streams to remember: what consumer groups do alone (XACK, XCLAIM) is not copied for "
-            "all of them (see --buffer-memory)");
+            "too many streams to poll: changes by consumer groups alone (XACK, XCLAIM) are not "
+            "copied for all of them (see --buffer-memory)");
     s->warned = true;
     return false;
 }
@@ -53,8 +53,7 @@ bool streams_changed(struct streams *s, int db, struct bytes key, uint16_t slot,
     struct key_entry *e = keyset_find(s->known, db, key);
     uint64_t before = e->data;
     e->data = fingerprint;
-    /* A stream that is looked at for the first time may have lost its groups since it was copied.
-     */
+    /* At the first poll of a stream, its groups may have changed since it was copied. */
     return fingerprint != before;
 }
 
@@ -65,7 +64,7 @@ struct key_entry *streams_first(struct streams *s) {
 /* ---- fingerprints ---- */
 
 /* The next value, whole. */
-static struct bytes take_value(struct resp_cursor *c) {
+static struct bytes streams_take_value(struct resp_cursor *c) {
     const char *from = c->pos;
     resp_skip(c);
     return bytes_of(from, (size_t)(c->pos - from));
@@ -78,8 +77,8 @@ static uint64_t hash_group(uint64_t hash, struct resp_cursor *c) {
     for (int64_t i = 0; i + 1 < head.num; i += 2) {
         struct resp_cursor look = *c;
         bool named = resp_next(&look, &name) && resp_is_string(&name);
-        take_value(c);
-        struct bytes value = take_value(c);
+        streams_take_value(c);
+        struct bytes value = streams_take_value(c);
         if (named && bytes_equal_str(name.str, "lag")) continue;
         hash = XXH3_64bits_withSeed(value.ptr, value.len, hash);
     }
@@ -93,7 +92,7 @@ static uint64_t hash_groups(uint64_t hash, struct resp_cursor *c) {
     return hash == STREAM_UNSEEN ? STREAM_UNSEEN + 1 : hash;
 }
 
-/* What XSETID sets. */
+/* The counters that XSETID sets. */
 static bool is_counter(struct bytes name) {
     return bytes_equal_str(name, "last-generated-id") ||
            bytes_equal_str(name, "max-deleted-entry-id") || bytes_equal_str(name, "entries-added");
@@ -107,7 +106,7 @@ uint64_t streams_fingerprint(const struct resp_item *head, struct resp_cursor el
         if (!resp_next(&elements, &name)) break;
         if (resp_is_string(&name) && bytes_equal_str(name.str, "groups"))
             return hash_groups(hash, &elements);
-        struct bytes value = take_value(&elements);
+        struct bytes value = streams_take_value(&elements);
         if (resp_is_string(&name) && is_counter(name.str))
             hash = XXH3_64bits_withSeed(value.ptr, value.len, hash);
     }

@@ -31,7 +31,7 @@ const struct transfer_kind *transfer_kind_of(struct bytes type) {
 
 /* ---- beginning ---- */
 
-/* Forgets what an attempt has read. */
+/* Drops the data of an attempt. */
 static void transfer_reset(struct transfer *t) {
     t->bytes = t->elements = 0;
     t->offset = t->length = 0;
@@ -138,7 +138,7 @@ static void on_reader_redirect(void *ctx, const struct redirect *redirect) {
     pool_follow(all->flight->source, redirect);
 }
 
-static void open_reader(struct transfers *all, const struct pool_node *node) {
+static void transfers_open_reader(struct transfers *all, const struct pool_node *node) {
     static const struct client_events events = { .on_ready = on_reader_ready,
                                                  .on_down = on_reader_down,
                                                  .on_redirect = on_reader_redirect };
@@ -157,9 +157,7 @@ static void open_reader(struct transfers *all, const struct pool_node *node) {
 /* The node that the key's slot is on; NULL, and the key waits, while it is not ready. */
 static struct pool_node *transfers_route(struct transfers *all, struct pool *side,
                                          struct key_entry *entry) {
-    struct flight *flight = all->flight;
-    struct pool_node *node = side == flight->target ? flight_target(flight, entry)
-                                                    : pool_route(side, entry->slot);
+    struct pool_node *node = pool_route(side, entry->slot);
     if (node == NULL) {
         flight_park_unowned(all->flight, entry, side);
         return NULL;
@@ -169,7 +167,7 @@ static struct pool_node *transfers_route(struct transfers *all, struct pool *sid
     return NULL;
 }
 
-static uint64_t expected_bytes(const struct key_entry *entry) {
+static uint64_t key_expected_bytes(const struct key_entry *entry) {
     return (entry->flags & KEY_MEASURED) ? entry->data : TRANSFER_UNMEASURED_BYTES;
 }
 
@@ -196,14 +194,14 @@ static struct transfer *transfer_new(struct transfers *all, struct key_entry *en
 
 static void transfer_start_large(struct transfer *t) {
     t->all->large_busy = true;
-    open_reader(t->all, t->source);
+    transfers_open_reader(t->all, t->source);
     t->reader = t->all->reader;
     if (client_is_ready(t->reader)) transfer_begin(t);
 }
 
 static void transfer_start_small(struct transfer *t) {
     t->all->n_small++;
-    t->reserved = expected_bytes(t->entry);
+    t->reserved = key_expected_bytes(t->entry);
     estimate_reserve(&t->flight->estimate, t->reserved);
     transfer_begin(t);
 }
@@ -225,13 +223,13 @@ static void transfers_start(struct transfers *all, struct key_entry *entry, bool
 }
 
 /* A structured copy sends all keys but strings this way; otherwise only large keys come here. */
-static bool is_large(const struct key_entry *entry) {
+static bool key_is_large(const struct key_entry *entry) {
     if (entry->flags & KEY_LARGE) return true;
     return (entry->flags & KEY_MEASURED) && entry->data >= TRANSFER_SMALL_BYTES;
 }
 
 void transfers_add(struct transfers *all, struct key_entry *entry) {
-    key_list_add(is_large(entry) ? &all->large : &all->small, entry);
+    key_list_add(key_is_large(entry) ? &all->large : &all->small, entry);
     flight_schedule(all->flight);
 }
 
@@ -249,7 +247,7 @@ void transfers_work(struct transfers *all, bool may_start) {
     while (!all->large_busy && all->large.head != NULL)
         transfers_start(all, key_list_pop(&all->large), true);
     while (all->n_small < TRANSFER_SMALL_MAX && all->small.head != NULL) {
-        if (!flight_has_room(all->flight, expected_bytes(all->small.head))) break;
+        if (!flight_has_room(all->flight, key_expected_bytes(all->small.head))) break;
         transfers_start(all, key_list_pop(&all->small), false);
     }
 }
@@ -282,15 +280,15 @@ struct client *transfers_reader(const struct transfers *all) {
     return all->reader;
 }
 
-static void requeue_list(struct flight *flight, struct key_list *list) {
+static void transfers_requeue(struct flight *flight, struct key_list *list) {
     for (struct key_entry *entry = key_list_pop(list); entry != NULL; entry = key_list_pop(list))
         flight_requeue(flight, entry);
 }
 
 void transfers_stop(struct transfers *all) {
     struct transfer *t = transfers_large(all);
-    requeue_list(all->flight, &all->large);
-    requeue_list(all->flight, &all->small);
+    transfers_requeue(all->flight, &all->large);
+    transfers_requeue(all->flight, &all->small);
     if (t != NULL) transfer_requeue(t);
 }
 

@@ -1,11 +1,11 @@
 /* Copying keys by the commands of their types: large ones in pieces, and every one where DUMP and
  * RESTORE are not used.
  *
- *   small    TYPE, the whole value, expiry ──────────────▶ MULTI, UNLINK key, HSET.., PEXPIREAT, EXEC
- *   large    WATCH, TYPE, length ─▶ piece ─▶ piece ──────▶ HSET.. to a temporary key in the same slot
- *                     ─▶ MULTI, length, expiry, EXEC: null if the key changed; then it begins again
- *                     ─▶ MULTI, UNLINK key, RENAME temporary key, PEXPIREAT, EXEC
- *   stream   as large, but MULTI reads its end with its length: it may grow and be trimmed meanwhile
+ *   small    TYPE, the whole value, expiry ──────────▶ MULTI, UNLINK key, HSET.., PEXPIREAT, EXEC
+ *   large    WATCH, TYPE, length ─▶ piece ─▶ piece ──▶ HSET.. to a temporary key in the same slot
+ *                    ─▶ MULTI, length, expiry, EXEC: null if the key changed; then it begins again
+ *                    ─▶ MULTI, UNLINK key, RENAME temporary key, PEXPIREAT, EXEC
+ *   stream   as large, but MULTI reads its end and its length: it may grow and be trimmed meanwhile
  *
  * A reader of the target sees the old value or the new one, and the new one is a value that the key
  * really had. A lane copies one large key at a time, with at most two pieces unacknowledged; small

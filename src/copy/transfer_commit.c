@@ -26,7 +26,7 @@ bool transfer_take_name(struct transfer *t) {
 }
 
 /* The reply of EXEC: an array with the replies of the block's commands, or null. */
-static void on_exec(struct transfer *t, const struct reply *reply) {
+static void on_transfer_exec(struct transfer *t, const struct reply *reply) {
     struct resp_cursor c = reply->cursor;
     struct resp_item item;
     if (!resp_is_aggregate(&reply->item)) {
@@ -58,7 +58,7 @@ void transfer_write_expiry(struct transfer *t) {
 }
 
 void transfer_end_block(struct transfer *t) {
-    static const struct transfer_step step = { on_exec, false };
+    static const struct transfer_step step = { on_transfer_exec, false };
     if (!transfer_is_active(t)) return;
     if (t->flight->plan->dry_run) {
         transfer_done(t);

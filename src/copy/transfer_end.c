@@ -159,10 +159,9 @@ static void transfer_report_lost_pending(struct transfer *t) {
     uint64_t lost = transfer_lost_pending(t);
     struct err err;
     if (lost == 0) return;
-    err_set(
-        &err, ERR_BAD_PAYLOAD, "target",
-        "copied, but without %llu pending entries whose messages are deleted; no command makes them",
-        (unsigned long long)lost);
+    err_set(&err, ERR_BAD_PAYLOAD, "target",
+            "copied, but without %llu pending entries of deleted messages; no command makes them",
+            (unsigned long long)lost);
     giveup_add(t->flight->plan->giveup, t->db, t->key, &err);
 }
 

@@ -71,7 +71,8 @@ bool field_times_any(const struct transfer *t) {
 }
 
 /* HPEXPIREAT or HDEL for a run of fields that expire at the same moment. */
-static void write_run(struct transfer *t, int64_t ms, const struct bytes *fields, size_t n) {
+static void field_times_write_run(struct transfer *t, int64_t ms, const struct bytes *fields,
+                                  size_t n) {
     struct outq *out = transfer_write(t);
     resp_write_head(out, n + (ms == FIELD_GONE ? 2 : 5));
     if (ms == FIELD_GONE) {
@@ -106,7 +107,7 @@ bool field_times_write(struct transfer *t) {
         run[n++] = item.str;
         bool ends = n == most || i + 1 == times->n || times->ms[i + 1] != times->ms[i];
         if (!ends) continue;
-        write_run(t, times->ms[i], run, n);
+        field_times_write_run(t, times->ms[i], run, n);
         n = 0;
     }
     free(run);

@@ -22,7 +22,7 @@ static server_version group_target_version(const struct transfer *t) {
     return deployment_info(t->flight->plan->target)->redis_version;
 }
 
-static struct bytes group_name(const struct transfer *t) {
+static struct bytes transfer_group_name(const struct transfer *t) {
     return bytes_of(t->stream.group, t->stream.group_len);
 }
 
@@ -58,12 +58,12 @@ static void group_write(struct transfer *t, const struct group *group) {
 static void group_write_consumer(struct transfer *t, struct bytes name) {
     if (group_target_version(t) >= SERVER_VERSION(6, 2, 0)) {
         TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XGROUP"),
-                      BYTES_LITERAL("CREATECONSUMER"), t->to, group_name(t), name);
+                      BYTES_LITERAL("CREATECONSUMER"), t->to, transfer_group_name(t), name);
         return;
     }
     /* Before 6.2: XREADGROUP with ID 0 creates the consumer even if it has no pending entries. */
     TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("XREADGROUP"), BYTES_LITERAL("GROUP"),
-                  group_name(t), name, BYTES_LITERAL("COUNT"), BYTES_LITERAL("1"),
+                  transfer_group_name(t), name, BYTES_LITERAL("COUNT"), BYTES_LITERAL("1"),
                   BYTES_LITERAL("STREAMS"), t->to, BYTES_LITERAL("0"));
 }
 
@@ -115,7 +115,7 @@ static void group_write_claim(struct transfer *t, const struct pending *first,
     resp_write_head(out, 5 + n + 6);
     resp_write_literal(out, "XCLAIM");
     resp_write_arg(out, t->to);
-    resp_write_arg(out, group_name(t));
+    resp_write_arg(out, transfer_group_name(t));
     resp_write_arg(out, first->consumer);
     resp_write_literal(out, "0");
     for (size_t i = 0; i < n; i++) resp_write_arg(out, ids[i]);
@@ -194,7 +194,7 @@ static void group_ask_pending(struct transfer *t) {
     char count[24], from[STREAM_ID_TEXT_MAX];
     t->page_asked = true;
     TRANSFER_READ(t, &clock, BYTES_LITERAL("TIME"));
-    TRANSFER_READ(t, &pending, BYTES_LITERAL("XPENDING"), t->key, group_name(t),
+    TRANSFER_READ(t, &pending, BYTES_LITERAL("XPENDING"), t->key, transfer_group_name(t),
                   stream_id_text(t->stream.pending_next, from), BYTES_LITERAL("+"),
                   transfer_number(PENDING_PAGE, count));
 }
@@ -230,7 +230,7 @@ static void group_begin(struct transfer *t) {
     if (t->state == TRANSFER_EXPECTING) return;
     group_write(t, &group);
     TRANSFER_READ(t, &consumers, BYTES_LITERAL("XINFO"), BYTES_LITERAL("CONSUMERS"), t->key,
-                  group_name(t));
+                  transfer_group_name(t));
 }
 
 bool groups_continue(struct transfer *t) {

@@ -9,21 +9,21 @@
 
 /* ---- replies ---- */
 
-static bool text_has(struct bytes text, const char *part) {
+static bool transfer_text_has(struct bytes text, const char *part) {
     return text.ptr != NULL && text.len > 0 &&
            memmem(text.ptr, text.len, part, strlen(part)) != NULL;
 }
 
 /* The key, or its group, has changed. WATCH tells that only at the end, so reads meet it before. */
-static bool means_changed(struct bytes text) {
-    return text_has(text, "WRONGTYPE") || text_has(text, "NOGROUP") ||
-           text_has(text, "no such key");
+static bool transfer_means_changed(struct bytes text) {
+    return transfer_text_has(text, "WRONGTYPE") || transfer_text_has(text, "NOGROUP") ||
+           transfer_text_has(text, "no such key");
 }
 
 void transfer_refused(struct transfer *t, struct pool_node *node, const struct client *client,
                       const struct resp_item *item) {
     bool merging = node == t->target && t->flight->plan->merge;
-    if (means_changed(item->str) && !merging) {
+    if (transfer_means_changed(item->str) && !merging) {
         transfer_again(t);
         return;
     }
@@ -35,7 +35,7 @@ void transfer_refused(struct transfer *t, struct pool_node *node, const struct c
     transfer_fail(t, node, &err);
 }
 
-static void on_source_reply(void *ctx, void *arg, const struct reply *reply) {
+static void on_transfer_read(void *ctx, void *arg, const struct reply *reply) {
     struct transfer *t = ctx;
     const struct transfer_step *step = arg;
     t->source_due--;
@@ -51,7 +51,7 @@ static void on_source_reply(void *ctx, void *arg, const struct reply *reply) {
     transfer_settle(t);
 }
 
-static void on_target_reply(void *ctx, void *arg, const struct reply *reply) {
+static void on_transfer_written(void *ctx, void *arg, const struct reply *reply) {
     struct transfer *t = ctx;
     const struct transfer_step *step = arg;
     t->target_due--;
@@ -93,11 +93,11 @@ void transfer_read(struct transfer *t, const struct transfer_step *step, size_t 
     }
     client_select(t->reader, t->db);
     t->source_due++;
-    client_command(t->reader, on_source_reply, t, (void *)step, argc, argv);
+    client_command(t->reader, on_transfer_read, t, (void *)step, argc, argv);
 }
 
 /* A connection that was made anew may lead to a server that has lost the pieces. */
-static bool target_holds(const struct transfer *t) {
+static bool transfer_target_holds(const struct transfer *t) {
     const struct client *client = t->target->client;
     return client != NULL && client_is_ready(client) &&
            client_reconnects(client) == t->target_reconnects;
@@ -105,7 +105,8 @@ static bool target_holds(const struct transfer *t) {
 
 /* Once MULTI has been written EXEC must follow, since other keys use the same connection. */
 static bool transfer_may_write(const struct transfer *t) {
-    if (t->flight->plan->dry_run || !transfer_is_active(t) || !target_holds(t)) return false;
+    if (t->flight->plan->dry_run || !transfer_is_active(t) || !transfer_target_holds(t))
+        return false;
     return t->state == TRANSFER_COMMITTING || flight_may_write(t->flight);
 }
 
@@ -120,7 +121,7 @@ void transfer_written(struct transfer *t, const struct transfer_step *step) {
     if (outq_bytes(&t->scratch) > 0) {
         outq_consume(&t->scratch, outq_bytes(&t->scratch));
         if (!transfer_is_active(t) || t->flight->plan->dry_run) return;
-        if (target_holds(t)) {
+        if (transfer_target_holds(t)) {
             transfer_pause(t);
         } else {
             transfer_lost(t, t->target, "target");
@@ -129,7 +130,7 @@ void transfer_written(struct transfer *t, const struct transfer_step *step) {
     }
     if (step->ends_piece) t->unacked++;
     t->target_due++;
-    client_end_command(t->target->client, on_target_reply, t, (void *)step);
+    client_end_command(t->target->client, on_transfer_written, t, (void *)step);
 }
 
 void transfer_send(struct transfer *t, const struct transfer_step *step, size_t argc,

@@ -92,7 +92,7 @@ static void plain_write_whole(struct transfer *t) {
 }
 
 static void on_plain_whole_times(struct transfer *t, const struct reply *reply) {
-    /* Value and times were read one after the other. Fields that expire are read watched instead. */
+    /* Value and times are not of one moment: a hash with fields that expire is read watched. */
     if (field_times_any(t)) {
         transfer_enlarge(t);
     } else {

@@ -1,8 +1,10 @@
 /* Inside of transfers. A file calls only files further down:
  *
  *   transfer.c          turns, starts, the table of types
- *   transfer_stream.c   streams                      transfer_plain.c   strings, lists, sets, hashes, sorted sets
- *   transfer_group.c    their consumer groups        transfer_field.c   expiry of hash fields
+ *   transfer_plain.c    strings, lists, sets, hashes, sorted sets
+ *   transfer_field.c    expiry of hash fields
+ *   transfer_stream.c   streams
+ *   transfer_group.c    their consumer groups
  *   transfer_place.c    pending entries of deleted messages
  *   transfer_commit.c   the temporary key, and putting it in place
  *   transfer_link.c     commands and replies
@@ -35,11 +37,13 @@ enum {
 
 /* The state of a transfer.
  *
- *   OPENING ─▶ STARTING ─▶ [EXPECTING] ─▶ READING ⇄ LAST_READ ─▶ SEALING ─▶ CHECKING ─▶ COMMITTING ─▶ ENDED ─▶ freed
- *                 ▲  └▶ WAITING               │ the key has changed, or another copy begins for other reasons
- *                 └────── AGAIN ◀─────────────┘
+ *   OPENING ─▶ STARTING ─▶ [EXPECTING] ─▶ READING ─▶ LAST_READ ─▶ SEALING ─▶ CHECKING
+ *                 ▲  │                      ▲  │                   │  │           ▼
+ *                 │  └▶ WAITING             │  └─ small value ─────┼──┴───▶ COMMITTING ─▶ ENDED
+ *                 │      ▼                  └── stream has grown ──┘                       ▼
+ *                 └─── AGAIN ◀── the key has changed                                     freed
  *
- * ENDED can follow every state; AGAIN can follow every state but ENDED.
+ * ENDED can follow every state, and AGAIN every state but ENDED.
  */
 enum transfer_state {
     TRANSFER_OPENING,    /* large: its connection to the source is being opened */
@@ -47,7 +51,7 @@ enum transfer_state {
     TRANSFER_WAITING,    /* another transfer uses the temporary key of the slot */
     TRANSFER_EXPECTING,  /* stream: its pending entries are being read, see transfer_place.c */
     TRANSFER_READING,    /* whole, or piece by piece */
-    TRANSFER_LAST_READ,  /* the next read is the last: length, expiry and the like at one moment */
+    TRANSFER_LAST_READ,  /* the next read is the last: length, expiry and more of one moment */
     TRANSFER_SEALING,    /* the last read is under way; stream: its groups are being copied */
     TRANSFER_CHECKING,   /* the length of the temporary key is being asked */
     TRANSFER_COMMITTING, /* from MULTI on, which EXEC must follow */
@@ -58,7 +62,7 @@ enum transfer_state {
 
 struct transfer;
 
-/* What differs between the types. */
+/* The differences between the types. */
 struct transfer_kind {
     const char *type; /* the server's word, from TYPE */
     enum value_type value;
@@ -86,7 +90,7 @@ struct field_times {
     transfer_step_fn *then; /* called with NULL when all are known */
 };
 
-/* Pending entries of a stream. Those whose messages the stream no longer has become placeholders. */
+/* Pending entries of a stream. Those of deleted messages become placeholders. */
 struct places {
     bool wanted;   /* an attempt without placeholders lost some; outlives attempts */
     bool too_many; /* to be remembered */
@@ -144,7 +148,7 @@ struct transfer {
     char name[TRANSFER_NAME_MAX];
     struct bytes to; /* the key that is written */
     size_t source_due, target_due;
-    struct outq scratch; /* takes what must not be sent */
+    struct outq scratch; /* takes words that must not be sent */
 
     uint64_t bytes; /* read so far */
     uint64_t elements;

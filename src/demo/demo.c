@@ -44,6 +44,7 @@ struct demo {
     json_t *replicate, *status, *compare, *differences; /* documents of the steps */
     char state[DEMO_PATH_MAX];                          /* the job's state directory */
     struct demo_live live;
+    struct feeder feeder; /* here, since its commands may be pending when a step has failed */
     int64_t arrived_ms, back_ms;
     struct demo_check check;
     struct demo_changes changes;
@@ -112,12 +113,12 @@ static bool failed_step(struct demo *d, const char *what, int status) {
 /* ---- filling the source ---- */
 
 static bool write_packages(struct demo *d) {
-    struct feeder feeder = { .loop = d->loop,
-                             .client = d->source.client,
-                             .stop = d->settings.stop.asked };
+    d->feeder = (struct feeder){ .loop = d->loop,
+                                 .client = d->source.client,
+                                 .stop = d->settings.stop.asked };
     d->data = "the package database of this machine";
-    if (demo_data_write(&feeder, (uint64_t)d->settings.keys)) return true;
-    d->err = feeder.err;
+    if (demo_data_write(&d->feeder, (uint64_t)d->settings.keys)) return true;
+    d->err = d->feeder.err;
     return false;
 }
 
@@ -370,6 +371,7 @@ void demo_free(struct demo **demo) {
     demo_server_end(&d->source, keep);
     demo_server_end(&d->target, keep);
     if (!keep) demo_directory_remove(d->directory);
+    loop_settle(d->loop); /* commands of the feeder may have been pending */
     demo_changes_fini(&d->changes);
     json_decref(d->replicate);
     json_decref(d->status);

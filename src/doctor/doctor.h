@@ -158,6 +158,17 @@ void doctor_probe_live(struct doctor_side *side, struct deployment *deployment,
                        struct client *client, struct doctor_node *node);
 void doctor_side_fini(struct doctor_side *side);
 
+/* What both sides together refuse; ERR_NONE: nothing. */
+struct doctor_pair {
+    struct err sides; /* one server, one replication group, one cluster, or too old */
+    struct err role;  /* the target was promoted */
+};
+
+/* Asks both sides what a starting job would ask. Nothing is written. */
+void doctor_probe_pair(struct doctor_pair *pair, struct loop *loop,
+                       const struct doctor_access *source_access,
+                       const struct doctor_access *target_access);
+
 /* ---- findings ---- */
 
 struct doctor_finding {
@@ -180,6 +191,10 @@ void doctor_findings_add(struct doctor_findings *findings, enum doctor_severity 
 /* To the finding added last. */
 void doctor_findings_advise(struct doctor_findings *findings, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* To the finding added last: how the user gets the rights that `rules` names ("+get ~*"). Where
+ * ACL SETUSER is not allowed, as on ElastiCache, the rules belong into the access string. */
+void doctor_findings_advise_access(struct doctor_findings *findings, const struct doctor_side *side,
+                                   const char *rules);
 void doctor_findings_fini(struct doctor_findings *findings);
 
 void doctor_judge_side(struct doctor_findings *findings, const struct doctor_side *side);
@@ -193,6 +208,9 @@ void doctor_judge_both(struct doctor_findings *findings, const struct doctor_sid
  * version. */
 int doctor_rdb_version(const struct server_info *info);
 bool doctor_takes_rdb(const struct server_info *info, int rdb_version);
+
+/* After doctor_judge_both(). */
+void doctor_judge_pair(struct doctor_findings *findings, const struct doctor_pair *pair);
 
 const char *doctor_severity_name(enum doctor_severity severity);
 /* "source" or "target". */

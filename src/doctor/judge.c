@@ -51,6 +51,19 @@ void doctor_findings_advise(struct doctor_findings *f, const char *fmt, ...) {
     va_end(ap);
 }
 
+void doctor_findings_advise_access(struct doctor_findings *f, const struct doctor_side *side,
+                                   const char *rules) {
+    const char *user = side->user[0] != '\0' ? side->user : "NAME";
+    if (side->elasticache)
+        doctor_findings_advise(f, "add to the access string of user %s in ElastiCache: %s", user,
+                               rules);
+    else
+        doctor_findings_advise(f,
+                               "extend the user's rights: ACL SETUSER %s %s; on ElastiCache, which "
+                               "has no ACL SETUSER, add this to the user's access string",
+                               user, rules);
+}
+
 void doctor_findings_fini(struct doctor_findings *f) {
     for (size_t i = 0; i < f->n; i++) {
         free(f->items[i].text);
@@ -138,18 +151,17 @@ static void judge_unreached(struct doctor_findings *f, const struct doctor_side 
     char text[ERR_PLACE_MAX + ERR_TEXT_MAX];
     doctor_findings_add(f, DOCTOR_PROBLEM, name, "reach", "%s",
                         err_format(&side->err, text, sizeof(text)));
-    bool silent = side->err.code == ERR_CLOSED || side->err.code == ERR_TIMEOUT ||
-                  side->err.code == ERR_PROTOCOL;
-    if (side->elasticache && !side->tls && silent)
+    bool unanswered = side->err.code == ERR_CLOSED || side->err.code == ERR_PROTOCOL;
+    if (side->elasticache && !side->tls && (unanswered || side->err.code == ERR_TLS))
+        doctor_findings_advise(f,
+                               "this is an ElastiCache endpoint: with encryption in transit it "
+                               "takes TLS only; add --%s-tls or write rediss://",
+                               name);
+    else if (side->err.code == ERR_CONNECT)
+        doctor_findings_advise(f, "check host and port, and that the server runs");
+    else if (side->err.code == ERR_TIMEOUT)
         doctor_findings_advise(
-            f,
-            "this is an ElastiCache endpoint: with encryption in transit it takes TLS only; add --%s-tls or write rediss://",
-            name);
-    else if (silent && !side->tls)
-        doctor_findings_advise(f, "if the port speaks TLS, add --%s-tls or write rediss://", name);
-    else if (side->err.code == ERR_CONNECT || (side->err.code == ERR_TIMEOUT && side->elasticache))
-        doctor_findings_advise(
-            f, "check host, port, firewall and security group from this machine%s",
+            f, "check address, firewall and security group from this machine%s",
             side->elasticache ? "; ElastiCache is reached from inside its VPC only" : "");
     else
         doctor_findings_advise(f, "%s", err_sentence(side->err.code));
@@ -237,12 +249,13 @@ static void judge_replica(struct doctor_findings *f, const struct doctor_side *s
                                  : "restore the link, or name the primary");
 }
 
-/* "CLIENT LIST" as rules write it: "client|list". */
+/* "CLIENT LIST" as rules write it: "+client|list". */
 static const char *acl_name(const char *command, char *text, size_t size) {
     size_t i;
-    for (i = 0; command[i] != '\0' && i + 1 < size; i++)
-        text[i] = command[i] == ' ' ? '|' : (char)tolower((unsigned char)command[i]);
-    text[i] = '\0';
+    text[0] = '+';
+    for (i = 0; command[i] != '\0' && i + 2 < size; i++)
+        text[i + 1] = command[i] == ' ' ? '|' : (char)tolower((unsigned char)command[i]);
+    text[i + 1] = '\0';
     return text;
 }
 
@@ -262,9 +275,7 @@ static void judge_command(struct doctor_findings *f, const struct doctor_side *s
                             side->answer_texts[id], command->consequence);
     }
     if (answer == ANSWER_NOPERM)
-        doctor_findings_advise(f, "give the user the command: ACL SETUSER %s +%s",
-                               side->user[0] != '\0' ? side->user : "NAME",
-                               acl_name(command->name, rule, sizeof(rule)));
+        doctor_findings_advise_access(f, side, acl_name(command->name, rule, sizeof(rule)));
     else if (severity >= DOCTOR_WARNING)
         doctor_findings_advise(
             f,
@@ -284,10 +295,7 @@ static void judge_commands(struct doctor_findings *f, const struct doctor_side *
         doctor_findings_add(f, DOCTOR_WARNING, doctor_side_name(side), "acl",
                             "the user may not access every key (%s): the others are given up",
                             side->answer_texts[no_keys]);
-        doctor_findings_advise(
-            f,
-            "give the user all keys (ACL SETUSER %s ~*), or choose with --key-pattern what it may access",
-            side->user[0] != '\0' ? side->user : "NAME");
+        doctor_findings_advise_access(f, side, "~*");
     }
     if (bad == 0)
         doctor_findings_add(f, DOCTOR_OK, doctor_side_name(side), "commands",

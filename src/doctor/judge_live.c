@@ -69,18 +69,13 @@ static const char *how_bad(const struct doctor_side *side, enum doctor_check_id 
     return text;
 }
 
-static const char *user_of(const struct doctor_side *side) {
-    return side->user[0] != '\0' ? side->user : "NAME";
-}
-
 /* ---- how changes are learnt ---- */
 
 /* rules: what of an ACL is missing. */
 static void advise_rules(struct doctor_findings *f, const struct doctor_side *side,
                          enum doctor_check_id id, const char *rules) {
     if (worst_check(side, id)->answer >= ANSWER_NO_KEYS)
-        doctor_findings_advise(f, "extend the user's rights: ACL SETUSER %s %s", user_of(side),
-                               rules);
+        doctor_findings_advise_access(f, side, rules);
     else
         doctor_findings_advise(
             f,

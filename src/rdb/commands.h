@@ -1,19 +1,17 @@
-/* Turns the elements of a value into the commands that make an equal value under a key that does
- * not exist yet (a temporary one, to be renamed). It is a value_sink, fed by a decoder or by
- * whoever reads a value with commands.
+/* Turns the elements of a value into commands that make an equal value under a key that does not
+ * exist yet. It is a value_sink, so a decoder can feed it.
  *
- *   element, element, ... ─▶ batch of max_args words and max_bytes ─▶ emit( RPUSH key item item ... )
+ *   element, element, ... ─▶ batch: max_args words, max_bytes ─▶ emit( RPUSH key item item ... )
  *
- * string   SET                       set    SADD       hash     HSET, then HPEXPIREAT per moment of expiry
- * list     RPUSH                     zset   ZADD       stream   XADD with ids, XSETID, XGROUP, XCLAIM
+ *   string   SET      set    SADD      hash     HSET, then HPEXPIREAT per moment of expiry
+ *   list     RPUSH    zset   ZADD      stream   XADD with IDs, XSETID, XGROUP, XCLAIM
  *
- * Servers pass over an XCLAIM of an entry that is no longer in its stream. Such pending entries are
- * kept all the same: the entry is added as a placeholder in its place, claimed, and removed again;
- * that needs commands_expect_pending() for streams. When consumers were last seen cannot be written
- * by any command.
+ * Servers ignore an XCLAIM of an entry that is no longer in its stream. Such pending entries are
+ * kept nevertheless: a placeholder entry is added, claimed, and removed again. That needs
+ * commands_expect_pending() for streams. No command writes the time at which a consumer was last
+ * seen. A score of -0 needs a skiplist, see score.h.
  *
- * A hash whose fields have all expired on the way has vanished when its commands have run, and so
- * has the key.
+ * If all fields of a hash have expired by the time its commands have run, the key does not exist.
  */
 #ifndef LONGHAUL_RDB_COMMANDS_H
 #define LONGHAUL_RDB_COMMANDS_H
@@ -27,14 +25,14 @@
 
 enum { COMMANDS_ARGS_MIN = 16 };
 
-/* What the server that the commands are for can do. */
+/* Abilities of the server that will execute the commands. */
 struct commands_abilities {
     bool field_expiry;    /* HPEXPIREAT: Redis 7.4, Valkey 9.0 */
     bool stream_counters; /* 7.0: XSETID ENTRIESADDED MAXDELETEDID, XGROUP ENTRIESREAD */
     bool create_consumer; /* 6.2: XGROUP CREATECONSUMER */
 };
 
-/* What the server cannot be given. */
+/* Parts of a value that the server cannot have. */
 enum commands_loss {
     LOSS_FIELD_EXPIRY, /* element: the field; it is written without expiry */
     LOSS_SCORE,        /* element: the member, left out: its score is not a number */
@@ -75,7 +73,7 @@ void commands_expect_pending(struct commands *commands, struct stream_id id);
 /* The same for all that a dumped stream has; other values are left alone. */
 bool commands_expect_payload(struct commands *commands, struct bytes payload, struct err *err);
 
-/* Emits what is still in the batch and removes placeholders; after the last element. */
+/* After the last element: emits the rest of the batch and removes placeholders. */
 bool commands_finish(struct commands *commands, struct err *err);
 
 /* Leaves NULL. */

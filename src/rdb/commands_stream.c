@@ -1,6 +1,6 @@
 /* Streams as commands; see commands.h.
  *
- *   XADD ...            each entry under its id, with placeholders between for entries that are pending but gone
+ *   XADD ...            each entry with its ID; placeholders for deleted entries that are pending
  *   XSETID              the last id and counters; needed by ENTRIESREAD, so before the groups
  *   XGROUP CREATE, XGROUP CREATECONSUMER, XCLAIM ... TIME RETRYCOUNT FORCE JUSTID
  *   XTRIM or XDEL       placeholders go; XSETID again, since the counters have seen them
@@ -62,7 +62,7 @@ static struct bytes number_text(uint64_t number, char text[COMMANDS_TEXT_MAX]) {
     return bytes_of(text, (size_t)snprintf(text, COMMANDS_TEXT_MAX, "%" PRIu64, number));
 }
 
-/* ---- what is pending and may be gone ---- */
+/* ---- pending entries, perhaps deleted ---- */
 
 void commands_expect_pending(struct commands *c, struct stream_id id) {
     if (stream_id_is_zero(id)) return;
@@ -97,7 +97,7 @@ static bool emit_placeholder(struct commands *c, struct stream_id id, struct err
     return commands_emit(c, 5, argv, err);
 }
 
-/* Placeholders for what is expected up to end, which is an entry itself or not. */
+/* Placeholders for the expected entries up to end. */
 static bool place_until(struct commands *c, struct stream_id end, bool end_is_entry,
                         struct err *err) {
     struct commands_stream *s = c->stream;
@@ -197,7 +197,7 @@ bool commands_stream_group(void *ctx, struct bytes group, struct stream_id last,
     return commands_emit(c, known ? 7 : 5, argv, err);
 }
 
-/* Before 6.2 reading one's own pending entries is what makes a consumer. */
+/* Before 6.2, reading its own pending entries creates a consumer. */
 static bool create_consumer(struct commands *c, struct bytes group, struct bytes consumer,
                             struct err *err) {
     if (c->options.can.create_consumer) {

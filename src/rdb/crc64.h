@@ -1,6 +1,6 @@
-/* CRC64 as Redis and Valkey end their dumped values with: Jones' polynomial 0xad93d23594c935a9,
- * reflected, starting with 0, nothing inverted. ISA-L does it with carry-less multiplication where
- * it is there at build time; otherwise, and in tests beside it, tables do.
+/* The CRC64 at the end of dumped values of Redis and Valkey: Jones' polynomial 0xad93d23594c935a9,
+ * reflected, starting with 0, not inverted. Computed by ISA-L (carry-less multiplication) if it was
+ * present at build time, otherwise by tables.
  */
 #ifndef LONGHAUL_RDB_CRC64_H
 #define LONGHAUL_RDB_CRC64_H

@@ -7,7 +7,7 @@
 #include "rdb/decode_priv.h"
 #include "rdb/payload.h"
 
-/* what a step counts besides the elements, so that empty ones cannot make a run endless */
+/* Added for each step, so that empty elements cannot make a run endless. */
 enum { STEP_BYTES = 16 };
 
 static decode_step_fn *const openers[RDB_TYPES] = {
@@ -35,7 +35,7 @@ static decode_step_fn *const openers[RDB_TYPES] = {
     [RDB_HASH_LISTPACK_EX] = decode_hash_open,
 };
 
-static decode_step_fn *opener_of(unsigned type, unsigned version) {
+static decode_step_fn *decoder_opener(unsigned type, unsigned version) {
     /* Redis used 22 in releases before 7.4, for something else. */
     if (type == RDB_VALKEY_HASH_2 && version < RDB_VERSION_VALKEY) return NULL;
     return type < RDB_TYPES ? openers[type] : NULL;
@@ -43,12 +43,12 @@ static decode_step_fn *opener_of(unsigned type, unsigned version) {
 
 bool decoder_knows(struct bytes payload) {
     if (payload.len < PAYLOAD_LEN_MIN) return false;
-    return opener_of((unsigned char)payload.ptr[0], payload_version(payload)) != NULL;
+    return decoder_opener((unsigned char)payload.ptr[0], payload_version(payload)) != NULL;
 }
 
-static bool step_open(struct decoder *d, struct err *err) {
+static bool decoder_step_open(struct decoder *d, struct err *err) {
     if (!rdb_read_byte(&d->in, &d->type, err)) return false;
-    decode_step_fn *open = opener_of(d->type, d->version);
+    decode_step_fn *open = decoder_opener(d->type, d->version);
     if (open != NULL) return open(d, err);
     return rdb_bad(
         &d->in, err, "values of type byte %u (%s), RDB version %u, cannot be decoded", d->type,
@@ -63,12 +63,12 @@ struct decoder *decoder_new(struct bytes payload, const struct value_sink *sink,
     d->version = payload_version(payload);
     d->sink = sink;
     d->ctx = ctx;
-    d->step = step_open;
+    d->step = decoder_step_open;
     return d;
 }
 
 /* Servers have no empty values, except streams. */
-static bool check_end(struct decoder *d, struct err *err) {
+static bool decoder_check_end(struct decoder *d, struct err *err) {
     if (rdb_left(&d->in) > 0)
         return rdb_bad(&d->in, err, "%zu bytes follow the value", rdb_left(&d->in));
     return d->elements > 0 || d->stream != NULL ||
@@ -82,7 +82,7 @@ enum decode_status decoder_run(struct decoder *d, size_t max_bytes, struct err *
     }
     uint64_t start = d->handed_bytes, steps = 0;
     while (d->step != NULL) {
-        d->failed = !d->step(d, err) || (d->step == NULL && !check_end(d, err));
+        d->failed = !d->step(d, err) || (d->step == NULL && !decoder_check_end(d, err));
         if (d->failed) return DECODE_FAILED;
         if (d->step != NULL && d->handed_bytes - start + ++steps * STEP_BYTES >= max_bytes)
             return DECODE_MORE;
@@ -104,23 +104,4 @@ bool decode_value(struct bytes payload, const struct value_sink *sink, void *ctx
     enum decode_status status = decoder_run(d, SIZE_MAX, err);
     decoder_free(&d);
     return status == DECODE_DONE;
-}
-
-/* ---- nodes ---- */
-
-bool decode_read_node(struct decoder *d, struct bytes *node, size_t *offset, struct err *err) {
-    *offset = d->in.pos;
-    return rdb_read_string(&d->in, &d->scratch[SCRATCH_NODE], node, err);
-}
-
-bool decode_open_ziplist(struct decoder *d, struct err *err) {
-    struct bytes node;
-    size_t offset;
-    return decode_read_node(d, &node, &offset, err) && ziplist_open(&d->packed, node, offset, err);
-}
-
-bool decode_open_listpack(struct decoder *d, struct err *err) {
-    struct bytes node;
-    size_t offset;
-    return decode_read_node(d, &node, &offset, err) && listpack_open(&d->packed, node, offset, err);
 }

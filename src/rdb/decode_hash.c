@@ -5,8 +5,7 @@
  *   24   least expiry i64 | count | ( expiry - least + 1, 0: none | field | value )*
  *   25   least expiry i64 | listpack of ( field, value, expiry, 0: none )*
  *
- * Source: redis 7.4 and valkey 9.0 src/rdb.c, rdbSaveObject(), read back from what the servers
- * write.
+ * Source: redis 7.4 and valkey 9.0 src/rdb.c, rdbSaveObject(), and payloads of these servers.
  */
 #include "rdb/decode_priv.h"
 #include "rdb/zipmap.h"
@@ -20,7 +19,7 @@ static bool hand_field(struct decoder *d, struct bytes field, struct bytes value
 
 /* ---- field by field ---- */
 
-/* What stands before a field of type 24. */
+/* The expiry before a field of type 24. */
 static bool read_relative_expiry(struct decoder *d, int64_t *expiry_ms, struct err *err) {
     uint64_t after, least = (uint64_t)d->min_expiry_ms;
     *expiry_ms = FIELD_NEVER_EXPIRES;
@@ -32,14 +31,14 @@ static bool read_relative_expiry(struct decoder *d, int64_t *expiry_ms, struct e
     return true;
 }
 
-/* What stands behind one of type 22. */
+/* The expiry after a field of type 22. */
 static bool read_expiry(struct decoder *d, int64_t *expiry_ms, struct err *err) {
     if (!rdb_read_i64(&d->in, expiry_ms, err)) return false;
     return *expiry_ms >= FIELD_NEVER_EXPIRES ||
            rdb_bad(&d->in, err, "the field expiry is out of range");
 }
 
-static bool step_plain(struct decoder *d, struct err *err) {
+static bool hash_step_plain(struct decoder *d, struct err *err) {
     struct bytes field, value;
     int64_t expiry_ms = FIELD_NEVER_EXPIRES;
     if (d->left == 0) {
@@ -57,7 +56,7 @@ static bool step_plain(struct decoder *d, struct err *err) {
 
 /* ---- packed ---- */
 
-static bool step_packed(struct decoder *d, struct err *err) {
+static bool hash_step_packed(struct decoder *d, struct err *err) {
     struct packed_item field, value;
     int64_t expiry_ms = 0;
     if (!packed_has_more(&d->packed)) {
@@ -91,7 +90,7 @@ static bool open_zipmap(struct decoder *d, struct err *err) {
 }
 
 bool decode_hash_open(struct decoder *d, struct err *err) {
-    d->step = step_packed;
+    d->step = hash_step_packed;
     switch (d->type) {
     case RDB_HASH_ZIPMAP:
         return open_zipmap(d, err);
@@ -107,6 +106,6 @@ bool decode_hash_open(struct decoder *d, struct err *err) {
     default:
         break;
     }
-    d->step = step_plain;
+    d->step = hash_step_plain;
     return rdb_read_count(&d->in, 2, &d->left, err);
 }

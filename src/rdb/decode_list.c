@@ -10,7 +10,7 @@ static bool hand_item(struct decoder *d, struct bytes item, struct err *err) {
     return d->sink->on_list_item == NULL || d->sink->on_list_item(d->ctx, item, err);
 }
 
-static bool step_plain(struct decoder *d, struct err *err) {
+static bool list_step_plain(struct decoder *d, struct err *err) {
     struct bytes item;
     if (d->left == 0) {
         d->step = NULL;
@@ -47,7 +47,7 @@ static bool step_nodes(struct decoder *d, struct err *err) {
 }
 
 bool decode_list_open(struct decoder *d, struct err *err) {
-    d->step = d->type == RDB_LIST ? step_plain : step_nodes;
+    d->step = d->type == RDB_LIST ? list_step_plain : step_nodes;
     d->left = 1;
     return d->type == RDB_LIST_ZIPLIST || rdb_read_count(&d->in, 1, &d->left, err);
 }

@@ -1,7 +1,7 @@
-/* Inside of the decoder: shared by decode.c, which drives, and one file per family of values.
+/* Inside of the decoder: decode.c calls one file per family of values; these share decode_node.c.
  *
- * A family's open function reads the head of the value and sets `step`; each step reads and hands
- * on one element, or opens one node. The last one sets step to NULL.
+ * A family's open function reads the head of the value and sets `step`. Each step reads one element
+ * and gives it to the sink, or opens one node. The last step sets `step` to NULL.
  */
 #ifndef LONGHAUL_RDB_DECODE_PRIV_H
 #define LONGHAUL_RDB_DECODE_PRIV_H
@@ -62,7 +62,7 @@ struct decoder {
     uint64_t left;     /* elements, or nodes, still to come */
     uint64_t elements; /* handed on */
     uint64_t handed_bytes;
-    int64_t min_expiry_ms;  /* hashes with field expiry: what they count from */
+    int64_t min_expiry_ms;  /* hashes with field expiry: their times count from here */
     struct packed packed;   /* the node being read */
     struct rdb_cursor node; /* the same for intsets and zipmaps */
     int number_bytes;       /* intset */
@@ -74,13 +74,13 @@ decode_step_fn decode_string_open, decode_list_open, decode_set_open, decode_zse
     decode_hash_open, decode_stream_open;
 void decode_stream_close(struct decoder *d);
 
-/* Reads a string that holds a node; offset is where it stands. */
+/* Reads a string that holds a node; offset is its position in the payload. */
 bool decode_read_node(struct decoder *d, struct bytes *node, size_t *offset, struct err *err);
-/* Reads a node and opens it as what it is. */
+/* Read a node and open it. */
 bool decode_open_ziplist(struct decoder *d, struct err *err);
 bool decode_open_listpack(struct decoder *d, struct err *err);
 
-/* Counts an element of so many bytes on its way to the sink. */
+/* Counts an element of len bytes. */
 static inline void decode_note(struct decoder *d, size_t len) {
     d->elements++;
     d->handed_bytes += len;

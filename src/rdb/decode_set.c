@@ -2,12 +2,12 @@
 #include "rdb/decode_priv.h"
 #include "rdb/intset.h"
 
-static bool hand_member(struct decoder *d, struct bytes member, struct err *err) {
+static bool set_hand_member(struct decoder *d, struct bytes member, struct err *err) {
     decode_note(d, member.len);
     return d->sink->on_set_member == NULL || d->sink->on_set_member(d->ctx, member, err);
 }
 
-static bool step_plain(struct decoder *d, struct err *err) {
+static bool set_step_plain(struct decoder *d, struct err *err) {
     struct bytes member;
     if (d->left == 0) {
         d->step = NULL;
@@ -15,7 +15,7 @@ static bool step_plain(struct decoder *d, struct err *err) {
     }
     d->left--;
     return rdb_read_string(&d->in, &d->scratch[SCRATCH_VALUE], &member, err) &&
-           hand_member(d, member, err);
+           set_hand_member(d, member, err);
 }
 
 static bool step_intset(struct decoder *d, struct err *err) {
@@ -26,7 +26,7 @@ static bool step_intset(struct decoder *d, struct err *err) {
     }
     const unsigned char *p = rdb_take(&d->node, (uint64_t)d->number_bytes, err);
     return p != NULL &&
-           hand_member(d, rdb_number_text(rdb_le_signed(p, d->number_bytes), text), err);
+           set_hand_member(d, rdb_number_text(rdb_le_signed(p, d->number_bytes), text), err);
 }
 
 static bool step_listpack(struct decoder *d, struct err *err) {
@@ -35,12 +35,12 @@ static bool step_listpack(struct decoder *d, struct err *err) {
         d->step = NULL;
         return true;
     }
-    return packed_next(&d->packed, &item, err) && hand_member(d, packed_bytes(&item), err);
+    return packed_next(&d->packed, &item, err) && set_hand_member(d, packed_bytes(&item), err);
 }
 
 bool decode_set_open(struct decoder *d, struct err *err) {
     if (d->type == RDB_SET) {
-        d->step = step_plain;
+        d->step = set_step_plain;
         return rdb_read_count(&d->in, 1, &d->left, err);
     }
     if (d->type == RDB_SET_LISTPACK) {

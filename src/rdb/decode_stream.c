@@ -2,15 +2,17 @@
  *
  *   nodes | length | last id | [19: first id | max deleted id | entries added] | groups
  *
- *   node    id of its master entry, 16 bytes as a string | listpack:
+ *   node    ID of its master entry, 16 bytes as a string | listpack:
  *             master entry   count | deleted | n | n fields | 0
- *             entry          flags | ms and seq after the master's | [other fields: n] | values, or fields and values | length
- *   group   name | last id | [19: entries read] | pending of the group: ( id | delivered ms | deliveries )*
- *           | consumers: ( name | seen ms | [21: active ms] | ids of the pending )*
+ *             entry          flags | ms and seq minus the master's |
+ *                              values, or n and n fields with values | length
+ *   group   name | last ID | [19: entries read] |
+ *             pending entries of the group: ( ID | delivered ms | deliveries )* |
+ *             consumers: ( name | seen ms | [21: active ms] | IDs of its pending entries )*
  *
- * A consumer's pending entries are only ids; when and how often they were delivered stands in the
- * group's list, which is kept as offsets into the payload and searched by id: both lists are
- * written in the order of ids.
+ * A consumer has only the IDs of its pending entries. Their delivery times and counts are in the
+ * group's list, which is kept as offsets into the payload and searched by ID: both lists are
+ * written in the order of IDs.
  *
  * Source: redis 7.2 src/rdb.c, rdbSaveObject() and rdbLoadObject(), src/t_stream.c, its head
  * comment.
@@ -28,7 +30,7 @@ enum {
     ENTRY_SAME_FIELDS = 2,
 };
 
-/* beside the offset: a consumer has named it */
+/* A flag beside the offset: a consumer owns this entry. */
 static const uint64_t pending_taken = UINT64_C(1) << 63;
 
 /* Elements of one entry: views, and their texts where they are integers. */
@@ -41,7 +43,7 @@ struct stream_decoder {
     struct stream_id master, before;     /* of the node; of the last entry read */
     uint64_t entries_left, deleted_left; /* in the node */
     struct items fields, values;
-    struct bytes *words; /* the entry as it is handed on */
+    struct bytes *words; /* of the entry, for the sink */
     size_t words_cap;
     struct stream_info info;
     bool has_entries;
@@ -85,7 +87,7 @@ static bool items_read(struct decoder *d, struct items *items, uint64_t n, struc
     if (n > 2 * FIELDS_MAX || n > rdb_left(&d->packed.in) / 2)
         return rdb_bad(&d->packed.in, err, "an entry has too many fields");
     if (n > items->cap) {
-        free(items->items); /* nothing in it is wanted any more */
+        free(items->items); /* its content is not needed any more */
         items->items = mem_array(NULL, n, sizeof(*items->items));
         items->cap = n;
     }
@@ -199,7 +201,7 @@ static bool step_entry(struct decoder *d, struct err *err) {
     return true;
 }
 
-/* ---- what stands behind the entries ---- */
+/* ---- after the entries ---- */
 
 static bool read_id(struct decoder *d, struct stream_id *id, struct err *err) {
     return rdb_read_len(&d->in, &id->ms, err) && rdb_read_len(&d->in, &id->seq, err);
@@ -301,7 +303,7 @@ static bool step_consumer(struct decoder *d, struct err *err) {
            d->sink->on_consumer(d->ctx, s->group, s->consumer, seen_ms, active_ms, err);
 }
 
-/* The place of id in the group's list; NULL when it is not there. */
+/* The offset of the ID in the group's list, or NULL. */
 static uint64_t *find_pending(const struct decoder *d, struct stream_id id) {
     uint64_t low = 0, high = d->stream->pending_n;
     while (low < high) {

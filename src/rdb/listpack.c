@@ -1,5 +1,5 @@
 /* The elements of a listpack; see packed.h. Each ends with its own length in groups of seven bits,
- * the highest first and all but the highest marked, so that it can be read from behind. */
+ * the highest first and all but the highest marked, so that the list can be read backwards. */
 #include "rdb/packed.h"
 
 enum { HEADER_LEN = 6, SIZE_BITS = 7, SIZE_MARK = 0x80 };
@@ -8,9 +8,9 @@ bool listpack_open(struct packed *p, struct bytes blob, size_t offset, struct er
     return packed_open(p, "listpack", blob, offset, HEADER_LEN, err);
 }
 
-/* How many groups the length after an element takes. Most servers go over to the longer form one
- * too early, so that 16383 takes three, the highest of them 0, though it would fit two as Valkey
- * 9.1 writes it; so with 2097151 and 268435455. */
+/* The number of groups of the length after an element. Most servers switch to the longer form one
+ * too early: 16383 takes three groups, the highest of them 0, although two are enough and Valkey
+ * 9.1 writes two. The same holds for 2097151 and 268435455. */
 static int size_bytes(struct packed *p, size_t len) {
     int n = 1;
     for (size_t rest = len >> SIZE_BITS; rest > 0; rest >>= SIZE_BITS) n++;
@@ -19,7 +19,7 @@ static int size_bytes(struct packed *p, size_t len) {
     return at_limit && packed_has_more(p) && p->in.base[p->in.pos] == 0 ? n + 1 : n;
 }
 
-static bool check_size(struct packed *p, size_t start, struct err *err) {
+static bool listpack_check_size(struct packed *p, size_t start, struct err *err) {
     size_t len = p->in.pos - start, said = 0;
     int n = size_bytes(p, len);
     const unsigned char *bytes = rdb_take(&p->in, (uint64_t)n, err);
@@ -63,7 +63,7 @@ static bool take_short_number(struct packed *p, struct packed_item *item, unsign
     return true;
 }
 
-static bool take_element(struct packed *p, struct packed_item *item, struct err *err) {
+static bool listpack_take_element(struct packed *p, struct packed_item *item, struct err *err) {
     unsigned kind, low;
     if (!rdb_read_byte(&p->in, &kind, err)) return false;
     if (kind < 0x80) {
@@ -80,5 +80,5 @@ static bool take_element(struct packed *p, struct packed_item *item, struct err 
 
 bool listpack_next(struct packed *p, struct packed_item *item, struct err *err) {
     size_t start = p->in.pos;
-    return take_element(p, item, err) && check_size(p, start, err);
+    return listpack_take_element(p, item, err) && listpack_check_size(p, start, err);
 }

@@ -1,10 +1,10 @@
-/* Ziplists and listpacks: small collections in one run of bytes, read alike.
+/* Ziplists and listpacks: small collections in one block of bytes, read by the same calls.
  *
- *   ziplist    bytes u32 | offset of the last u32 | count u16 | ( length before | kind | data )* | 0xff
- *   listpack   bytes u32 | count u16              | ( kind | data | own length, backwards )*     | 0xff
+ *   ziplist    bytes u32 | last u32 | count u16 | ( length before | kind | data )*        | 0xff
+ *   listpack   bytes u32 |            count u16 | ( kind | data | own length, backwards )* | 0xff
  *
- * Elements are strings or integers. A count of 65535 means "not known". The redundant lengths are
- * checked too: where they do not fit, the rest cannot be trusted either.
+ * Elements are strings or integers. A count of 65535 means "unknown". The redundant lengths are
+ * checked too: if they are wrong, the rest cannot be trusted either.
  *
  * Source: redis 7.0.15 src/ziplist.c and src/listpack.c, their head comments.
  */
@@ -28,7 +28,7 @@ struct packed {
     bool at_limit;     /* listpack: an element has had a length that servers write in two forms */
 };
 
-/* blob is borrowed; offset is where it stands in the payload. */
+/* blob is borrowed; offset is its position in the payload. */
 bool ziplist_open(struct packed *p, struct bytes blob, size_t offset, struct err *err);
 bool listpack_open(struct packed *p, struct bytes blob, size_t offset, struct err *err);
 
@@ -39,10 +39,10 @@ static inline bool packed_has_more(const struct packed *p) {
 
 bool packed_next(struct packed *p, struct packed_item *item, struct err *err);
 
-/* As packed_next(), where an integer is wanted. */
+/* As packed_next(), for an element that must be an integer. */
 bool packed_next_number(struct packed *p, int64_t *out, struct err *err);
 
-/* The element as text; good as long as the item. */
+/* The element as text; valid as long as the item. */
 struct bytes packed_bytes(struct packed_item *item);
 /* The element as a score. */
 bool packed_double(const struct packed *p, const struct packed_item *item, double *out,
@@ -51,7 +51,7 @@ bool packed_double(const struct packed *p, const struct packed_item *item, doubl
 /* For the two formats. */
 bool ziplist_next(struct packed *p, struct packed_item *item, struct err *err);
 bool listpack_next(struct packed *p, struct packed_item *item, struct err *err);
-/* Takes header_len bytes, the last two of which are the count, and the end mark off. */
+/* Skips the header, whose last two bytes are the count, and excludes the end mark. */
 bool packed_open(struct packed *p, const char *what, struct bytes blob, size_t offset,
                  size_t header_len, struct err *err);
 bool packed_take_string(struct packed *p, struct packed_item *item, uint64_t len, struct err *err);

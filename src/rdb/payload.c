@@ -1,18 +1,11 @@
 /* See payload.h. */
 #include "rdb/payload.h"
 
-#include <inttypes.h>
+#include <assert.h>
 
 #include "rdb/crc64.h"
-#include "rdb/rdb_cursor.h"
 
-enum {
-    TYPE_MODULE_2 = 7,
-    VERSION_MAX = 65535,
-    FOOTER_CRC = 2, /* offset in the footer */
-    MODULE_VERSION_BITS = 10,
-    MODULE_LETTER_BITS = 6,
-};
+enum { FOOTER_CRC = 2 }; /* offset in the footer */
 
 const char *value_type_name(enum value_type type) {
     static const char *const names[VALUE_TYPES] = { "string", "list",   "set",    "zset",
@@ -68,54 +61,11 @@ unsigned payload_version(struct bytes payload) {
     return footer[0] | (unsigned)footer[1] << 8;
 }
 
-static const char *footer_of(struct bytes payload) {
-    return payload.ptr + payload.len - PAYLOAD_FOOTER_LEN;
-}
-
-static bool check_len(struct bytes payload, struct err *err) {
-    if (payload.len >= PAYLOAD_LEN_MIN) return true;
-    return err_set(err, ERR_BAD_PAYLOAD, "payload",
-                   "%zu bytes are too few; a dumped value has at least %d", payload.len,
-                   PAYLOAD_LEN_MIN);
-}
-
-bool payload_check(struct bytes payload, struct err *err) {
-    if (!check_len(payload, err)) return false;
-    const char *footer = footer_of(payload);
-    uint64_t said = rdb_le((const unsigned char *)footer + FOOTER_CRC, sizeof(said));
-    uint64_t is = crc64(0, payload.ptr, payload.len - PAYLOAD_FOOTER_LEN + FOOTER_CRC);
-    if (said == is) return true;
-    return err_set(err, ERR_BAD_PAYLOAD, "payload",
-                   "the CRC is %016" PRIx64 " and should be %016" PRIx64
-                   "; the value was damaged on its way",
-                   said, is);
-}
-
-bool payload_restamp(struct bytes payload, unsigned version, char footer[PAYLOAD_FOOTER_LEN],
-                     struct err *err) {
-    if (!check_len(payload, err)) return false;
-    if (version > VERSION_MAX)
-        return err_set(err, ERR_INTERNAL, "payload", "%u is no RDB version", version);
+void payload_restamp(struct bytes payload, unsigned version, char footer[PAYLOAD_FOOTER_LEN]) {
+    assert(payload.len >= PAYLOAD_LEN_MIN && version <= PAYLOAD_VERSION_MAX);
     const char stamp[FOOTER_CRC] = { (char)(version & 0xff), (char)(version >> 8) };
     uint64_t crc = crc64(0, payload.ptr, payload.len - PAYLOAD_FOOTER_LEN);
     crc = crc64(crc, stamp, sizeof(stamp));
     for (int i = 0; i < FOOTER_CRC; i++) footer[i] = stamp[i];
     for (int i = FOOTER_CRC; i < PAYLOAD_FOOTER_LEN; i++, crc >>= 8) footer[i] = (char)(crc & 0xff);
-    return true;
-}
-
-/* The id is nine letters of six bits each, and the version of the encoding. */
-bool payload_module(struct bytes payload, struct payload_module *out) {
-    static const char letters[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    if (payload.len < PAYLOAD_LEN_MIN || payload.ptr[0] != TYPE_MODULE_2) return false;
-    struct rdb_cursor c = rdb_cursor_of(bytes_of(payload.ptr, payload.len - PAYLOAD_FOOTER_LEN));
-    c.pos = 1;
-    if (!rdb_read_len(&c, &out->id, NULL)) return false;
-    out->version = (unsigned)(out->id & ((1u << MODULE_VERSION_BITS) - 1));
-    uint64_t name = out->id >> MODULE_VERSION_BITS;
-    for (int i = MODULE_NAME_LEN - 1; i >= 0; i--, name >>= MODULE_LETTER_BITS)
-        out->name[i] = letters[name & 63];
-    out->name[MODULE_NAME_LEN] = '\0';
-    return true;
 }

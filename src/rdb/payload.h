@@ -1,11 +1,11 @@
-/* The envelope of a dumped value: what DUMP returns and RESTORE takes.
+/* The envelope of a dumped value, as DUMP returns it and RESTORE takes it.
  *
- *   type byte | body | RDB version, 2 bytes little endian | CRC64 of all before it, 8 bytes little endian
- *                    └─────────── the footer ────────────────────────────────────────────────────────────┘
+ *   type byte | body | RDB version | CRC64 of all before it
+ *                    └─ the footer: 2 + 8 bytes, little endian ─┘
  *
- * RESTORE compares the CRC always (a zero there is not "none", as it is in files) and refuses
- * versions above its own; Valkey since 8.1 refuses 12 to 79 too. Neither says more about the body
- * than the type byte does, so that a payload whose type byte a server knows is accepted once its
+ * RESTORE always compares the CRC (0 does not mean "none" there, as it does in files) and refuses
+ * versions above its own; Valkey since 8.1 also refuses 12 to 79. The version says no more about
+ * the body than the type byte does. So a server that knows the type byte accepts the payload if its
  * footer names a version of that server: payload_restamp().
  *
  * Source: redis 7.0.15 src/cluster.c createDumpPayload(), src/rdb.h; the type bytes of newer
@@ -18,9 +18,12 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
-#include "base/err.h"
 
-enum { PAYLOAD_FOOTER_LEN = 10, PAYLOAD_LEN_MIN = 1 + PAYLOAD_FOOTER_LEN, MODULE_NAME_LEN = 9 };
+enum {
+    PAYLOAD_FOOTER_LEN = 10,
+    PAYLOAD_LEN_MIN = 1 + PAYLOAD_FOOTER_LEN,
+    PAYLOAD_VERSION_MAX = 65535,
+};
 
 /* Types as people know them. */
 enum value_type {
@@ -44,24 +47,9 @@ enum value_type payload_type(struct bytes payload);
 /* The RDB version in the footer; 0 for a payload that is too short. */
 unsigned payload_version(struct bytes payload);
 
-/* Is it long enough, and is its CRC right? */
-bool payload_check(struct bytes payload, struct err *err);
-
-/* Writes the footer that the payload has under another version into footer, which may be the
- * payload's own place for it. A large payload thus needs no copy: all but its last
- * PAYLOAD_FOOTER_LEN bytes are sent as they are, then the footer. False for a payload that is too
- * short or a version above 65535. */
-bool payload_restamp(struct bytes payload, unsigned version, char footer[PAYLOAD_FOOTER_LEN],
-                     struct err *err);
-
-/* Who understands a module's value (vector sets are one): "vectorset", "ReJSON-RL", ... */
-struct payload_module {
-    uint64_t id;
-    char name[MODULE_NAME_LEN + 1];
-    unsigned version; /* of the module's encoding */
-};
-
-/* False when the payload is no module value, or broken. */
-bool payload_module(struct bytes payload, struct payload_module *out);
+/* Writes the payload's footer for another version into footer, which may be the payload's own
+ * footer. So a large payload needs no copy: all but its last PAYLOAD_FOOTER_LEN bytes are sent as
+ * they are, then the new footer. The payload has PAYLOAD_LEN_MIN bytes at least. */
+void payload_restamp(struct bytes payload, unsigned version, char footer[PAYLOAD_FOOTER_LEN]);
 
 #endif

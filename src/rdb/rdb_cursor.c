@@ -19,7 +19,7 @@ enum {
     DOUBLE_MINUS_INF = 255,
 };
 
-/* What the first byte of a string says when it is not a length. */
+/* The first byte of a string that does not begin with a length. */
 enum { STRING_INT8, STRING_INT16, STRING_INT32, STRING_LZF };
 
 struct rdb_cursor rdb_cursor_of(struct bytes body) {
@@ -139,7 +139,7 @@ bool rdb_read_count(struct rdb_cursor *c, size_t min_bytes, uint64_t *out, struc
 static void scratch_fit(struct rdb_scratch *scratch, size_t len) {
     if (len <= scratch->cap) return;
     size_t cap = len < SCRATCH_MIN ? SCRATCH_MIN : len;
-    free(scratch->buf); /* nothing in it is wanted any more */
+    free(scratch->buf); /* its content is not needed any more */
     scratch->buf = mem_alloc(cap);
     scratch->cap = cap;
 }

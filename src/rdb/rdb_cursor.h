@@ -1,13 +1,13 @@
-/* Reading the small pieces that dumped values are made of: lengths, strings, doubles, numbers.
+/* Reading the parts of dumped values: lengths, strings, doubles, numbers.
  *
- *   payload   [ .......[ string ]........ ]      one cursor over the body
- *                        │ raw: a view         another over a node inside: it keeps where the node began,
- *                        └ LZF: unpacked into    so that every complaint names an offset in the payload
+ *   payload   [ .......[ string ]........ ]    one cursor over the body, one over a node inside,
+ *                        │ raw: a view         which keeps the node's offset: so every error
+ *                        └ LZF: unpacked into  names an offset in the payload
  *                               a scratch
  *
- * Nothing is believed: every length is compared with what is left before it is used, and the size
- * that LZF announces with what so many bytes can unpack to. What is wrong becomes ERR_BAD_PAYLOAD
- * with the offset and the reason.
+ * Nothing is trusted: each length is compared with the bytes left before it is used, and the size
+ * that LZF announces with the most that its bytes can unpack to. Errors are ERR_BAD_PAYLOAD with
+ * the offset and the reason.
  *
  * Source: redis 7.0.15 src/rdb.h and rdb.c, rdbLoadLenByRef(), rdbGenericLoadStringObject(),
  * rdbLoadDoubleValue().
@@ -24,21 +24,20 @@
 
 enum {
     RDB_NUMBER_TEXT_MAX = 24,
-    RDB_UNPACKED_MAX =
-        /* most bytes that one LZF string may announce: proto-max-bulk-len's default */
-    512 * 1024 * 1024,
+    /* most bytes that one LZF string may announce: proto-max-bulk-len's default */
+    RDB_UNPACKED_MAX = 512 * 1024 * 1024,
 };
 
 struct rdb_cursor {
     const unsigned char *base;
     size_t pos, end;
-    const char *what; /* "payload", "listpack", ...: for complaints */
-    size_t outer;     /* in a node: where it begins in the payload */
+    const char *what; /* "payload", "listpack", ...: for error messages */
+    size_t outer;     /* of a node: its offset in the payload */
     bool is_node;
 };
 
-/* What a string is unpacked or printed into when it is not in the payload as it is. Zeroed to begin
- * with. */
+/* Holds a string that is not a plain part of the payload: unpacked, or a number as text. Zeroed at
+ * first. */
 struct rdb_scratch {
     char *buf;
     size_t cap;
@@ -62,14 +61,14 @@ const unsigned char *rdb_take(struct rdb_cursor *c, uint64_t len, struct err *er
 
 bool rdb_read_byte(struct rdb_cursor *c, unsigned *out, struct err *err);
 bool rdb_read_len(struct rdb_cursor *c, uint64_t *out, struct err *err);
-/* A length that counts things of at least min_bytes each, which must still be able to come. */
+/* A count of elements of at least min_bytes each, which must fit into the bytes left. */
 bool rdb_read_count(struct rdb_cursor *c, size_t min_bytes, uint64_t *out, struct err *err);
-/* A view into the payload or into scratch: good until the scratch is used again. */
+/* A view into the payload or into scratch: valid until the scratch is used again. */
 bool rdb_read_string(struct rdb_cursor *c, struct rdb_scratch *scratch, struct bytes *out,
                      struct err *err);
-/* Passes over a string; *len is what rdb_read_string() would give, without unpacking. */
+/* Skips a string; *len is its unpacked length. */
 bool rdb_skip_string(struct rdb_cursor *c, uint64_t *len, struct err *err);
-/* As text with its length before it, and bytes of their own for nan, inf and -inf. */
+/* Text after a length byte; nan, inf and -inf are length bytes of their own. */
 bool rdb_read_double_text(struct rdb_cursor *c, double *out, struct err *err);
 bool rdb_read_double(struct rdb_cursor *c, double *out, struct err *err);
 /* Eight bytes, little endian. */
@@ -84,7 +83,7 @@ int64_t rdb_le_signed(const unsigned char *p, int n);
 /* Decimal text of number in text; returns the view. */
 struct bytes rdb_number_text(int64_t number, char text[RDB_NUMBER_TEXT_MAX]);
 
-/* The double that text stands for, all of it; false when it is none. */
+/* The whole text as a double; false when it is none. */
 bool rdb_parse_double(struct bytes text, double *out);
 
 void rdb_scratch_fini(struct rdb_scratch *scratch);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 /* Takes the digits at the start of the text; false without digits or beyond 64 bits. */
-static bool take_number(struct bytes *text, uint64_t *number) {
+static bool stream_id_take_number(struct bytes *text, uint64_t *number) {
     size_t n = 0;
     *number = 0;
     for (; n < text->len && text->ptr[n] >= '0' && text->ptr[n] <= '9'; n++) {
@@ -19,9 +19,10 @@ static bool take_number(struct bytes *text, uint64_t *number) {
 
 bool stream_id_parse(struct bytes text, struct stream_id *id) {
     struct stream_id read;
-    if (!take_number(&text, &read.ms) || text.len == 0 || text.ptr[0] != '-') return false;
+    if (!stream_id_take_number(&text, &read.ms) || text.len == 0 || text.ptr[0] != '-')
+        return false;
     text = bytes_of(text.ptr + 1, text.len - 1);
-    if (!take_number(&text, &read.seq) || text.len > 0) return false;
+    if (!stream_id_take_number(&text, &read.seq) || text.len > 0) return false;
     *id = read;
     return true;
 }

@@ -29,7 +29,7 @@ static inline bool stream_id_is_zero(struct stream_id id) {
 bool stream_id_parse(struct bytes text, struct stream_id *id);
 /* The text lies in buf. */
 struct bytes stream_id_text(struct stream_id id, char buf[STREAM_ID_TEXT_MAX]);
-/* Makes *id the ID that follows. False, with *id unchanged, when none does: it is STREAM_ID_LAST. */
+/* Makes *id the next ID. False, and *id unchanged, when it is STREAM_ID_LAST. */
 bool stream_id_advance(struct stream_id *id);
 
 #endif

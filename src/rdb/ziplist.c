@@ -29,8 +29,8 @@ static bool check_before(struct packed *p, struct err *err) {
                                            p->before_len, (unsigned)len);
 }
 
-static bool take_number(struct packed *p, struct packed_item *item, unsigned kind,
-                        struct err *err) {
+static bool ziplist_take_number(struct packed *p, struct packed_item *item, unsigned kind,
+                                struct err *err) {
     switch (kind) {
     case 0xc0:
         return packed_take_number(p, item, 2, err);
@@ -52,7 +52,7 @@ static bool take_number(struct packed *p, struct packed_item *item, unsigned kin
     return true;
 }
 
-static bool take_element(struct packed *p, struct packed_item *item, struct err *err) {
+static bool ziplist_take_element(struct packed *p, struct packed_item *item, struct err *err) {
     unsigned kind;
     const unsigned char *len;
     if (!rdb_read_byte(&p->in, &kind, err)) return false;
@@ -66,13 +66,13 @@ static bool take_element(struct packed *p, struct packed_item *item, struct err 
         if ((len = rdb_take(&p->in, 4, err)) == NULL) return false;
         return packed_take_string(p, item, rdb_be(len, 4), err);
     default:
-        return take_number(p, item, kind, err);
+        return ziplist_take_number(p, item, kind, err);
     }
 }
 
 bool ziplist_next(struct packed *p, struct packed_item *item, struct err *err) {
     size_t start = p->in.pos;
-    if (!check_before(p, err) || !take_element(p, item, err)) return false;
+    if (!check_before(p, err) || !ziplist_take_element(p, item, err)) return false;
     p->before_len = p->in.pos - start;
     return true;
 }

@@ -12,7 +12,7 @@ bool zipmap_open(struct rdb_cursor *in, struct bytes blob, size_t offset, struct
     return true;
 }
 
-static bool read_len(struct rdb_cursor *in, uint64_t *len, struct err *err) {
+static bool zipmap_read_len(struct rdb_cursor *in, uint64_t *len, struct err *err) {
     unsigned first;
     if (!rdb_read_byte(in, &first, err)) return false;
     *len = first;
@@ -32,7 +32,7 @@ static bool read_string(struct rdb_cursor *in, uint64_t len, struct bytes *out, 
 bool zipmap_next(struct rdb_cursor *in, struct bytes *field, struct bytes *value, struct err *err) {
     uint64_t len;
     unsigned unused;
-    return read_len(in, &len, err) && read_string(in, len, field, err) && read_len(in, &len, err) &&
-           rdb_read_byte(in, &unused, err) && read_string(in, len, value, err) &&
-           rdb_take(in, unused, err) != NULL;
+    return zipmap_read_len(in, &len, err) && read_string(in, len, field, err) &&
+           zipmap_read_len(in, &len, err) && rdb_read_byte(in, &unused, err) &&
+           read_string(in, len, value, err) && rdb_take(in, unused, err) != NULL;
 }

@@ -2,7 +2,7 @@
  *
  *   count u8 | ( length | field | length | free u8 | value | free bytes )* | 0xff
  *
- * A length is one byte, or 254 and four bytes. The count is 254 when it is not known.
+ * A length is one byte, or 254 and four bytes. A count of 254 means "unknown".
  *
  * Source: redis 7.0.15 src/zipmap.c, its head comment.
  */

@@ -11,8 +11,7 @@ enum {
     QUICK_HEAD_MAX = 7,    /* "$9999" and CRLF */
 };
 
-/* Finds the line that starts at from (its end is CRLF); remembers in *searched how far it looked.
- */
+/* Finds the line that starts at from and ends with CRLF; *searched remembers the progress. */
 static enum line_result find_line(struct bytes input, size_t from, size_t *searched,
                                   struct bytes *line) {
     size_t start = from + *searched;
@@ -83,7 +82,7 @@ static enum resp_frame bad(struct err *err, size_t offset, const char *what) {
     return RESP_BAD;
 }
 
-/* Which numbers stand behind a type; -1 (null) only where the type allows it. */
+/* The numbers allowed after a type; -1 (null) only for some types. */
 static bool is_length(char type, int64_t n, int64_t max) {
     if (n == -1) return type == '$' || type == '*';
     return n >= 0 && n <= max;
@@ -184,8 +183,8 @@ static enum resp_frame frame_value(struct resp_framer *f, struct bytes input, st
     return frame_line(f, input, type, err);
 }
 
-/* What nearly all elements of long replies are: whole strings of less than 10,000 bytes. Passes
- * over those before the last element, which may end more than itself; anything else is left for
+/* Nearly all elements of long replies are strings of less than 10,000 bytes. Skips
+ * those before the last element, which may end its aggregate too; the rest is left for
  * frame_value(). */
 static void frame_strings(struct resp_framer *f, struct bytes input) {
     const char *p = input.ptr + f->pos, *end = input.ptr + input.len;
@@ -210,7 +209,7 @@ static void frame_strings(struct resp_framer *f, struct bytes input) {
     f->searched = 0;
 }
 
-/* Not inlined: it would cost those seen at once the saving of its registers. */
+/* Not inlined: replies that are framed at once would pay for saving its registers. */
 __attribute__((noinline)) static enum resp_frame frame_any(struct resp_framer *f,
                                                            struct bytes input, struct err *err) {
     if (f->need > input.len) return RESP_NEED_MORE;
@@ -241,7 +240,7 @@ enum resp_frame resp_frame(struct resp_framer *f, struct bytes input, struct err
 }
 
 /* A head in a framed reply; the line's end is known to be there. */
-static struct bytes take_line(struct resp_cursor *c) {
+static struct bytes resp_take_line(struct resp_cursor *c) {
     const char *lf = memchr(c->pos, '\n', (size_t)(c->end - c->pos));
     struct bytes line = bytes_of(c->pos, (size_t)(lf - 1 - c->pos));
     c->pos = lf + 1;
@@ -282,8 +281,8 @@ static void take_aggregate(struct resp_item *item, int64_t n) {
 }
 
 /* Any other line than the three below. False for an attribute, which is passed over. */
-static bool take_value(struct resp_cursor *c, struct resp_item *item) {
-    struct bytes line = take_line(c);
+static bool resp_take_value(struct resp_cursor *c, struct resp_item *item) {
+    struct bytes line = resp_take_line(c);
     *item = (struct resp_item){ .type = (enum resp_type)line.ptr[0],
                                 .str = bytes_of(line.ptr + 1, line.len - 1) };
     switch (item->type) {
@@ -311,7 +310,7 @@ static bool take_value(struct resp_cursor *c, struct resp_item *item) {
  * of its registers. */
 __attribute__((noinline)) static bool next_value(struct resp_cursor *c, struct resp_item *item) {
     char type = c->pos[0];
-    if (type != '$' && type != '*') return take_value(c, item) || resp_next(c, item);
+    if (type != '$' && type != '*') return resp_take_value(c, item) || resp_next(c, item);
     int64_t n;
     const char *text = c->pos + 1, *after = framed_number(text, &n);
     *item = (struct resp_item){ .type = (enum resp_type)type,

@@ -43,16 +43,16 @@ enum resp_type {
     RESP_ATTRIBUTE = '|',
 };
 
-/* Where framing stands inside an incomplete reply. Zero or reset it before each reply. */
+/* The position of framing inside an incomplete reply. Zero or reset it before each reply. */
 struct resp_framer {
     size_t pos;      /* bytes understood so far */
-    size_t searched; /* how far behind pos the end of a line has been looked for */
-    size_t need;     /* at least so many bytes the reply has, as known so far */
+    size_t searched; /* bytes after pos that hold no end of a line */
+    size_t need;     /* the least length of the reply, as known so far */
     int depth;
     int64_t left[RESP_DEPTH_MAX]; /* elements missing, per open aggregate */
 };
 
-/* Cheaper than zeroing it: what is above the depth is never looked at. */
+/* Cheaper than zeroing: levels above the depth are never read. */
 static inline void resp_framer_reset(struct resp_framer *framer) {
     framer->pos = framer->searched = framer->need = 0;
     framer->depth = 0;
@@ -60,9 +60,9 @@ static inline void resp_framer_reset(struct resp_framer *framer) {
 
 enum resp_frame { RESP_NEED_MORE, RESP_FRAMED, RESP_BAD };
 
-/* input begins at the start of the reply each time, grown meanwhile. RESP_FRAMED: the reply is the first framer->pos
- * bytes. RESP_NEED_MORE: call again with more; framer->need tells how many it takes at least. RESP_BAD: *err says
- * what is wrong at which offset (its place is left empty). */
+/* input starts with the same reply at each call, and has grown since the last one. RESP_FRAMED:
+ * the reply is the first framer->pos bytes. RESP_NEED_MORE: call again with at least framer->need
+ * bytes. RESP_BAD: *err has the reason and the offset (its place is left empty). */
 enum resp_frame resp_frame(struct resp_framer *framer, struct bytes input, struct err *err);
 
 /* One value of a framed reply. */
@@ -70,9 +70,9 @@ struct resp_item {
     enum resp_type type; /* a null bulk or null array of RESP2 is RESP_NULL */
     /* strings, errors, and the text of numbers; a verbatim string without its "txt:" */
     struct bytes str;
-    int64_t
-        num; /* RESP_INTEGER and RESP_BOOL; for aggregates the number of values that follow (maps: both
-                          * keys and values) */
+    /* RESP_INTEGER and RESP_BOOL; for aggregates the number of values that follow (maps: both keys
+     * and values) */
+    int64_t num;
 };
 
 struct resp_cursor {
@@ -87,7 +87,7 @@ static inline struct resp_cursor resp_cursor_of(struct bytes framed) {
  * skipped. False at the end. Only for bytes that resp_frame() accepted. */
 bool resp_next(struct resp_cursor *cursor, struct resp_item *item);
 
-/* Passes over the next value with all that it holds. False at the end. */
+/* Skips the next value and all its elements. False at the end. */
 bool resp_skip(struct resp_cursor *cursor);
 
 static inline bool resp_is_string(const struct resp_item *item) {

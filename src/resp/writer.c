@@ -15,7 +15,7 @@ static char *digits_before(char *end, uint64_t n) {
     return end;
 }
 
-/* Nearly all lengths are short: those need no loop. Returns where it ends. */
+/* Nearly all lengths are short and need no loop. Returns the end of the text. */
 static inline char *put_length(char *p, char type, size_t n) {
     *p++ = type;
     if (n < 10) {

@@ -1,5 +1,4 @@
-/* Writing commands: an array of bulk strings, which every server accepts whatever the protocol of
- * its replies. */
+/* Writing commands: an array of bulk strings, which every server accepts under both protocols. */
 #ifndef LONGHAUL_RESP_WRITER_H
 #define LONGHAUL_RESP_WRITER_H
 
@@ -12,7 +11,7 @@
 /* Starts a command of argc words, which must follow. */
 void resp_write_head(struct outq *out, size_t argc);
 void resp_write_arg(struct outq *out, struct bytes arg);
-/* A large arg is referred to, not copied; it must lie in block. */
+/* A large arg must lie in block, which is referenced instead of copying it. */
 void resp_write_arg_ref(struct outq *out, struct block *block, struct bytes arg);
 void resp_write_arg_i64(struct outq *out, int64_t number);
 
@@ -21,7 +20,7 @@ void resp_write_arg_parts(struct outq *out, struct block *block, struct bytes fi
                           struct bytes second);
 
 /* For commands that are written by the million: straight into room that was reserved for all of
- * one, with RESP_ARG_ROOM() for each argument. Each returns where it ends. */
+ * one, with RESP_ARG_ROOM() for each argument. Each returns the end of its argument. */
 #define RESP_NUMBER_ROOM 24
 #define RESP_ARG_ROOM(len) ((len) + RESP_NUMBER_ROOM + 5)
 static inline char *resp_put(char *at, const char *encoded, size_t len) {

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/contact.h"
 #include "server/sentinel.h"
 
 enum { SEED_PAUSE_MS = 500 };
@@ -122,6 +123,11 @@ static bool take_info(struct deployment *d, struct client *client, struct call *
     if (resp_is_string(&text->item)) return true;
     if (resp_is_error(&text->item)) {
         client_reply_error(client, &text->item, err);
+        if (err->code == ERR_UNKNOWN_COMMAND)
+            err_set(
+                err, ERR_UNSUPPORTED, client_place(client),
+                "the server does not have INFO: a proxy that lacks commands, or INFO is renamed; "
+                "name the servers behind the proxy");
     } else {
         err_set(err, ERR_PROTOCOL, client_place(client),
                 "INFO was answered in a form that is not known");
@@ -285,26 +291,8 @@ static bool find_seed(struct deployment *d, struct err *err) {
     return fits || err_set(err, ERR_USAGE, e->role, "the host name or path is too long");
 }
 
-/* A server that refuses connections is an error at once; one that is loading is waited for. */
-static struct client *open_seed(struct deployment *d, struct err *err) {
-    int64_t deadline_ms = clock_mono_ms() + d->settings.startup_timeout_ms;
-    struct err last;
-    for (bool told = false;; told = true) {
-        struct client *client = deployment_call_open(d, &d->seed, &last);
-        if (client != NULL) return client;
-        bool wait =
-            last.code == ERR_LOADING || last.code == ERR_MASTERDOWN || last.code == ERR_BUSY;
-        if (!wait || clock_mono_ms() >= deadline_ms) {
-            *err = last;
-            return NULL;
-        }
-        if (!told) log_info(last.place, "%s; waiting", last.text);
-        if (!call_pause(d->loop, SEED_PAUSE_MS, err)) return NULL;
-    }
-}
-
 static bool ask_seed(struct deployment *d, struct err *err) {
-    struct client *client = find_seed(d, err) ? open_seed(d, err) : NULL;
+    struct client *client = find_seed(d, err) ? deployment_call_open(d, &d->seed, err) : NULL;
     if (client == NULL) return false;
     call_reply_fini(&d->info_text);
     bool ok = ask_info(d, client, &d->info, &d->info_text, err);
@@ -320,20 +308,56 @@ static bool ask_seed(struct deployment *d, struct err *err) {
     return t != NULL;
 }
 
-static bool recognise(struct deployment *d, struct err *err) {
-    int tries = 0;
-    struct err last;
-    while (!ask_seed(d, &last)) {
-        if (call_again(d->loop, &last, &tries)) continue;
-        *err = last;
-        return false;
-    }
+/* A server that is starting is waited for, and for a patient caller one that is down; otherwise a
+ * server that cannot be reached is an error at once. */
+static bool is_waited_for(const struct deployment *d, const struct err *err, int64_t began_ms) {
+    enum err_class class = err_class_of(err->code);
+    int64_t limit_ms = d->settings.startup_timeout_ms;
+    bool starting =
+        err->code == ERR_LOADING || err->code == ERR_MASTERDOWN || err->code == ERR_BUSY;
+    bool down = d->settings.patient && (class == ERR_CLASS_HERE || class == ERR_CLASS_WAIT);
+    bool endless = d->settings.patient && limit_ms == 0;
+    return (starting || down) && (endless || clock_mono_ms() - began_ms < limit_ms);
+}
+
+/* Redis 4.0 is the oldest that tests run with: before, UNLINK and MEMORY USAGE are missing. */
+static bool check_recognised(struct deployment *d, struct err *err) {
+    const char *flavour = d->info.flavour == SERVER_VALKEY ? "valkey" : "redis";
+    if (d->info.redis_version > 0 && d->info.redis_version < SERVER_VERSION(4, 0, 0))
+        return err_set(err, ERR_UNSUPPORTED, d->endpoint.role,
+                       "%s is %s %s; versions before 4.0 are not supported", d->endpoint.label,
+                       flavour, d->info.version_text);
     if (d->endpoint.cluster_wanted && !d->cluster)
         return err_set(err, ERR_USAGE, d->endpoint.role,
                        "%s is not a cluster (%s %s); leave out --%s-cluster", d->endpoint.label,
-                       d->info.flavour == SERVER_VALKEY ? "valkey" : "redis", d->info.version_text,
-                       d->endpoint.role);
+                       flavour, d->info.version_text, d->endpoint.role);
     return true;
+}
+
+static bool recognise(struct deployment *d, struct err *err) {
+    int64_t began_ms = clock_mono_ms();
+    int tries = 0;
+    struct err last;
+    for (bool told = false; !ask_seed(d, &last);) {
+        const struct contact contact = { .role = d->endpoint.role,
+                                         .address = d->seed,
+                                         .tls = d->endpoint.tls.on,
+                                         .timeout_ms = d->settings.connect_timeout_ms };
+        bool mistaken = !told && d->endpoint.kind == ENDPOINT_TCP &&
+                        contact_explain_tls(d->loop, &contact, &last);
+        if (!mistaken && is_waited_for(d, &last, began_ms)) {
+            if (!told) log_warn(last.place, "%s; waiting", last.text);
+            told = true;
+            if (!call_pause(d->loop, SEED_PAUSE_MS, err)) return false;
+            continue;
+        }
+        if (!mistaken && call_again(d->loop, &last, &tries)) continue;
+        if (!mistaken && d->endpoint.kind == ENDPOINT_TCP)
+            contact_explain_proxy(d->loop, &contact, &last);
+        *err = last;
+        return false;
+    }
+    return check_recognised(d, err);
 }
 
 struct deployment *deployment_open(struct loop *loop, const struct endpoint *endpoint,

@@ -52,6 +52,7 @@ static struct client *link_open_client(struct slot_link *link, const struct addr
     struct client_settings settings = deployment_client_settings(link->target, address);
     settings.db = link->db;
     settings.fence = false;
+    settings.identify = true;
     settings.name = NULL;
     if (settings.connect_timeout_ms > link->reply_ms) settings.connect_timeout_ms = link->reply_ms;
     if (settings.reply_timeout_ms > link->reply_ms) settings.reply_timeout_ms = link->reply_ms;

@@ -540,8 +540,7 @@ static void check_advance(struct check *check) {
 /* ---- beginning ---- */
 
 static enum check_step check_first_step(const struct comparison *cmp, const struct name *name) {
-    if (name->backward)
-        return name->suspect || scan_filters_type(cmp, SOURCE) ? STEP_KIND : STEP_EXISTS;
+    if (name->backward) return name->suspect ? STEP_KIND : STEP_EXISTS;
     bool likely =
         cmp->estimate.string_score >= STRING_SCORE_LIKELY && !name->suspect && !name->no_string;
     return likely && cmp->settings->mode != COMPARE_QUICK ? STEP_STRING : STEP_KIND;

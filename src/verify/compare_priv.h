@@ -80,7 +80,6 @@ struct side {
     size_t n_links;
     struct link **of_node; /* per node of the topology; NULL for those that are not read */
     bool no_pexpiretime, no_memory, no_dump, has_field_expiry;
-    bool scans_by_type;       /* SCAN knows TYPE */
     int64_t unowned_since_ms; /* since when a slot has no owner; 0: all have */
 };
 
@@ -260,8 +259,6 @@ static inline bool comparison_goes_on(const struct comparison *cmp) {
 /* Ends the run with this error, the first one only. */
 void comparison_fail(struct comparison *cmp, const struct err *err);
 bool comparison_has_clusters(const struct comparison *cmp);
-/* Do scans of this side name only keys of the type that is compared? */
-bool scan_filters_type(const struct comparison *cmp, int side);
 /* True for a filter that leaves no key out. */
 bool filter_wants_all(const struct key_filter *filter);
 /* The counts of a key's slot. */

@@ -83,10 +83,6 @@ bool filter_wants_all(const struct key_filter *f) {
            f->n_types == 0;
 }
 
-bool scan_filters_type(const struct comparison *cmp, int side) {
-    return cmp->settings->filter->n_types == 1 && cmp->side[side].scans_by_type;
-}
-
 int comparison_db(const struct comparison *cmp, int side, int db) {
     int override = cmp->settings->target_db_override;
     return side == TARGET && override >= 0 ? override : db;

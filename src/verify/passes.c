@@ -251,7 +251,8 @@ static void scan_node(struct comparison *cmp, struct node_scan *node, int side,
                                                .on_end = on_scan_end };
     const struct compare_settings *s = cmp->settings;
     struct deployment *deployment = cmp->side[side].deployment;
-    bool one_type = scan_filters_type(cmp, side);
+    bool one_type = s->filter->n_types == 1 &&
+                    deployment_info(deployment)->redis_version >= SERVER_VERSION(6, 0, 0);
     struct scan_settings settings = { .client = deployment_client_settings(deployment, address),
                                       .db = comparison_db(cmp, side, s->dbs[cmp->passes.db_at]),
                                       .count = s->scan_count,

@@ -326,7 +326,6 @@ size_t exists_batch_start(struct comparison *cmp, struct name_queue *from, size_
     struct name *first = from->head;
     if (deployment_is_cluster(cmp->side[SOURCE].deployment) || !first->backward || first->alone)
         return 0;
-    if (scan_filters_type(cmp, SOURCE)) return 0; /* its type counts too */
     struct link *link = link_route(cmp, SOURCE, first);
     if (link == NULL || !client_is_ready(link->client)) return 0;
     struct exists_batch *batch = mem_zalloc(sizeof(*batch));

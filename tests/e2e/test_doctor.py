@@ -1,6 +1,7 @@
 """doctor: each finding is planted, and has to be found; what is well must not be complained about."""
 from __future__ import annotations
 
+import json
 from typing import Any, Dict, List
 
 import pytest
@@ -93,6 +94,24 @@ def test_replicas_on_either_side(fleet: Fleet, source: Server, target: Server) -
     result = doctor(source.endpoint, replica.endpoint).expect(TROUBLE)
     one(result, "problem", "role", "takes no writes")
     one(result, "problem", "writes", "READONLY")
+
+
+def test_sides_of_one_replication_group(fleet: Fleet) -> None:
+    """The words by which a job would be refused; a target that replicates with the source is no copy."""
+    primary = fleet.server()
+    replica = replica_of(fleet, primary)
+    one(doctor(replica.endpoint, primary.endpoint).expect(TROUBLE), "problem", "sides", "REPLICAOF NO ONE")
+    one(doctor(replica.endpoint, replica_of(fleet, primary).endpoint).expect(TROUBLE), "problem", "sides", "replication group")
+
+
+def test_a_target_that_was_promoted(source: Server, target: Server) -> None:
+    role = {"role": "active", "since_us": 1_700_000_000_000_000, "by": "ops at b.example.com", "epoch": 4,
+            "peer": "a.example.com:6379", "watermark_us": 1_700_000_000_000_000}
+    target.command("HSET", "longhaul:{3560}:state", "@role", json.dumps(role))
+    finding = one(doctor(source.endpoint, target.endpoint).expect(TROUBLE), "problem", "role", "ops at b.example.com")
+    assert finding["side"] == "target"
+    target.command("HSET", "longhaul:{3560}:state", "@role", json.dumps({**role, "role": "standby"}))
+    assert not found(doctor(source.endpoint, target.endpoint), "problem", "role")
 
 
 def test_commands_that_are_renamed_away(fleet: Fleet, target: Server) -> None:
@@ -369,7 +388,7 @@ def test_live_former_writers(fleet: Fleet, source: Server) -> None:
     result = of_user(fleet, "~* &* +@all -client|list -client|kill", "target", source)
     for name in ("list", "kill"):
         finding = one(result, "note", "commands", f"CLIENT {name.upper()}", "only the clock")
-        assert finding["advice"].endswith(f"ACL SETUSER app +client|{name}")
+        assert f"ACL SETUSER app +client|{name}; on ElastiCache" in finding["advice"] and "access string" in finding["advice"]
 
 
 def test_live_own_keys(fleet: Fleet, source: Server) -> None:

@@ -75,8 +75,7 @@ static json_t *decoded(const char *body, size_t len, unsigned version) {
     struct err err = { 0 };
     memset(payload, 0, sizeof(payload));
     memcpy(payload, body, len);
-    assert_true(
-        payload_restamp(bytes_of(payload, len + PAYLOAD_FOOTER_LEN), version, payload + len, &err));
+    payload_restamp(bytes_of(payload, len + PAYLOAD_FOOTER_LEN), version, payload + len);
     json_t *value = rdb_value_json(bytes_of(payload, len + PAYLOAD_FOOTER_LEN), SIZE_MAX, &err);
     return value != NULL ? value : json_string(err.text);
 }

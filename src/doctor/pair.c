@@ -1,0 +1,47 @@
+/* What forbids two sides to be source and target at all; see doctor.h. The same functions refuse
+ * the job when it starts. */
+#include "doctor/doctor.h"
+#include "probe/sides.h"
+#include "store/role.h"
+
+static void ask_role(struct doctor_pair *pair, struct deployment *target) {
+    struct role_record role;
+    bool found;
+    if (!role_read(target, &role, &found, &pair->role)) return;
+    err_clear(&pair->role);
+    if (found) role_check_target(&role, deployment_endpoint(target)->label, &pair->role);
+}
+
+void doctor_probe_pair(struct doctor_pair *pair, struct loop *loop,
+                       const struct doctor_access *source_access,
+                       const struct doctor_access *target_access) {
+    *pair = (struct doctor_pair){ 0 };
+    struct deployment *source =
+        deployment_open(loop, &source_access->endpoint, &source_access->settings, &pair->sides);
+    struct deployment *target =
+        deployment_open(loop, &target_access->endpoint, &target_access->settings, &pair->sides);
+    if (source != NULL && target != NULL) {
+        bool other_database = source_access->endpoint.db != target_access->endpoint.db;
+        err_clear(&pair->sides);
+        sides_check(source, target, other_database, &pair->sides);
+        ask_role(pair, target);
+    }
+    deployment_free(&source);
+    deployment_free(&target);
+}
+
+static bool has_topic(const struct doctor_findings *f, const char *topic) {
+    for (size_t i = 0; i < f->n; i++)
+        if (strcmp(f->items[i].topic, topic) == 0) return true;
+    return false;
+}
+
+void doctor_judge_pair(struct doctor_findings *f, const struct doctor_pair *pair) {
+    char text[ERR_PLACE_MAX + ERR_TEXT_MAX + 4];
+    if (pair->sides.code != ERR_NONE && !has_topic(f, "same"))
+        doctor_findings_add(f, DOCTOR_PROBLEM, "both", "sides", "%s",
+                            err_format(&pair->sides, text, sizeof(text)));
+    if (pair->role.code != ERR_NONE)
+        doctor_findings_add(f, DOCTOR_PROBLEM, "target", "role", "%s",
+                            err_format(&pair->role, text, sizeof(text)));
+}
