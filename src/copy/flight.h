@@ -132,6 +132,7 @@ struct flight {
     struct copy_stats stats;
     struct estimate estimate;
     struct transfers *transfers;
+    struct databases *databases; /* of the target; see copy/database.h */
     struct streams *streams; /* whose groups are polled; NULL unless live */
     uint64_t cut_off_bytes;  /* values from here on the target cut the connection off; 0: none */
     bool target_full;        /* more waits to be written than half the budget */

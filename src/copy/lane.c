@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "copy/database.h"
 #include "copy/lane_priv.h"
 #include "copy/transfer.h"
 
@@ -732,6 +733,7 @@ struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index
     lane->tick = loop_timer_new(loop, on_tick, lane);
     lane->pace = loop_timer_new(loop, on_pace, lane);
     lane->linger = loop_timer_new(loop, on_linger, lane);
+    lane->flight.databases = databases_new(&lane->flight);
     lane->flight.transfers = transfers_new(&lane->flight);
     lane->cleaner = cleaner_new(&lane->flight, lane->flight.transfers);
     lane_live_init(lane);
@@ -750,6 +752,7 @@ void lane_free(struct lane **lane) {
     l->kicked = true; /* no more work is deferred */
     pool_free(&l->flight.source);
     pool_free(&l->flight.target);
+    databases_free(&l->flight.databases);
     transfers_free(&l->flight.transfers);
     cleaner_free(&l->cleaner);
     loop_timer_free(&l->retry);
