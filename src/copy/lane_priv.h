@@ -115,6 +115,13 @@ void lane_node_works(struct lane *lane, const struct pool_node *node);
  */
 void lane_node_deleted(struct lane *lane, const struct pool_node *node);
 
+/* ---- lane_ends.c ---- */
+
+/* Ends the job. */
+void lane_fail(struct lane *lane, const struct err *err);
+/* The target has acknowledged the key: counted, and done. */
+void lane_acknowledged(struct lane *lane, struct key_entry *entry);
+
 /* ---- lane_live.c ---- */
 
 void lane_live_init(struct lane *lane);
