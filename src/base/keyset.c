@@ -1,7 +1,7 @@
 /* The dirty set: a hash table of pointers to entries, and through the queued ones a list in the
  * order of naming.
  *
- *   cells   [ h,e ][  ·  ][ h,e ][ h,e ][  ·  ] ...     every entry, whatever its state
+ *   cells   [ h,e ][  ·  ][ h,e ][ h,e ][  ·  ] ...     every entry, in any state
  *               │             │      └──────────┐
  *   queue   head ▶ entry ◀▶ entry ◀ tail     entry       in flight: in the table, not in the queue
  *
@@ -18,7 +18,7 @@
  * Entries come and go by the million and are mostly of the same size: those that are done are kept,
  * within a bound, for the next ones.
  *
- * The seed is random: the keys are chosen by whoever writes to the source, and must not be able to
+ * The seed is random: clients of the source choose the keys, and must not be able to
  * pile up.
  */
 #include "base/keyset.h"
@@ -160,7 +160,7 @@ static uint64_t hash_key(const struct keyset *set, int32_t db, struct bytes key)
                                 set->seed + (uint32_t)db * UINT64_C(0x9e3779b97f4a7c15));
 }
 
-/* What malloc takes for an entry of a key: its header, and the rounding to 16. */
+/* Bytes that malloc takes for an entry of a key: its header, and the rounding to 16. */
 static size_t cost_of(size_t key_len) {
     return (sizeof(struct key_entry) + key_len + sizeof(size_t) + 15) & ~(size_t)15;
 }

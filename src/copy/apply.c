@@ -1,5 +1,5 @@
 /* Writing values to the target: SET (with PXAT) and MSET for strings, RESTORE for everything else,
- * UNLINK for what is gone. Each key has exactly one command under way; its acknowledgement ends the
+ * UNLINK for missing keys. Each key has exactly one command under way; its acknowledgement ends the
  * key's flight.
  */
 #include <stdlib.h>
@@ -88,7 +88,7 @@ static void on_mset_applied(void *ctx, void *arg, const struct reply *reply) {
 /* ---- commands ---- */
 
 /* The node to write to, ready; NULL when there is none now, or nothing may be written (the key is
- * parked: what it was read with must not be written after a pause). */
+ * parked: a value that was read before a pause must not be written after it). */
 static struct pool_node *target_node(struct flight *flight, struct key_entry *entry, bool *asking) {
     *asking = (entry->flags & KEY_ASK_TARGET) != 0;
     struct pool_node *node = *asking ? pool_ask(flight->target, entry->slot) : NULL;
@@ -178,7 +178,7 @@ static void send_restore(struct outq *out, const struct fetched *f, enum copy_pr
     resp_write_arg_i64(out, f->entry->extra);
 }
 
-/* What is counted when the acknowledgement comes. */
+/* Type and size, which are counted when the acknowledgement comes. */
 static void note_value(const struct fetched *f) {
     struct key_entry *entry = f->entry;
     enum value_type type = f->is_payload ? payload_type(f->value) : VALUE_STRING;

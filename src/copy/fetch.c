@@ -2,7 +2,7 @@
  *
  *   STRINGS   GETRANGE of the first 64 KiB, PEXPIRETIME; MGET or GET when the size is known, or on a bounded connection
  *                                                 not a string, or longer ─▶ MEASURE
- *   MEASURE   MEMORY USAGE                        ─▶ STRINGS, or DUMP for what is no string; too large: skipped
+ *   MEASURE   MEMORY USAGE                        ─▶ STRINGS, or DUMP for other types; too large: unwanted
  *   DUMP      DUMP, PEXPIRETIME
  *   TYPE      TYPE                                ─▶ STRINGS or MEASURE; unwanted: skipped
  *   USED      OBJECT IDLETIME, OBJECT REFCOUNT    not used since the gap began: done; else ─▶ STRINGS or MEASURE
@@ -35,7 +35,7 @@ enum {
 };
 
 /* MEMORY USAGE adds up some elements and takes the others to be like them: 5 by default, so that a
- * hash of many small fields and a few huge ones counts as small. What is proved of a key, whose
+ * hash of many small fields and a few huge ones counts as small. This much is proved of a key whose
  * elements take MEASURE_ELEMENT_BYTES or more each (redis 7.0.15 src/object.c objectComputeSize(): a
  * place in the table, and an allocation):
  *

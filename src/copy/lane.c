@@ -16,7 +16,7 @@
 static void lane_publish_waiting(struct lane *lane) {
     uint64_t waiting = keyset_queued(lane->keys) + keyset_in_flight(lane->keys) +
                        cleaner_nodes_left(lane->cleaner);
-    /* Release: whoever sees nothing waiting also sees what was copied. */
+    /* Release: a reader that sees nothing waiting also sees all that was copied. */
     atomic_store_explicit(&lane->flight.stats.in_flight, keyset_in_flight(lane->keys),
                           memory_order_relaxed);
     atomic_store_explicit(&lane->flight.stats.waiting, waiting, memory_order_release);
@@ -186,14 +186,14 @@ static size_t lane_room(struct lane *lane) {
     uint64_t by_bytes = estimate_values_in(e, estimate_free_bytes(e));
     if (by_bytes < room) room = (size_t)by_bytes;
     /* A server that is woken for a few keys costs more than they do: wait for a quarter of the
-     * window, or of what fits. */
+     * window, or of the values that fit. */
     uint64_t quantum = estimate_values_in(e, half / 4);
     if (quantum > window / 4) quantum = window / 4;
     if (room < quantum && room < ripe && in_flight > 0) return 0;
     return lane_allowance(lane, room < ripe ? room : ripe);
 }
 
-/* A full target may get room only by deletions that wait behind what it cannot take. So, beside the
+/* A full target may get room only by deletions that wait behind values it cannot take. So, beside the
  * batch that tries whether the trouble is over, further keys are looked at, which costs little:
  * those that are gone are deleted. */
 static size_t lane_probes(const struct lane *lane, size_t tried) {
@@ -220,7 +220,7 @@ static bool lane_take(struct lane *lane, bool probe) {
     return true;
 }
 
-/* With the first key: before, what the source can is not known. */
+/* With the first key: before, the abilities of the source are not known. */
 static void lane_bound_source(struct lane *lane) {
     const struct copy_abilities *can = &lane->flight.plan->can;
     lane->bounded = true;
@@ -247,7 +247,7 @@ static void fetch_list(struct lane *lane, struct key_list *list) {
     }
 }
 
-/* The node's usual connection must be there too: with it, what was under way when that broke is over. */
+/* The node's usual connection must be there too: then nothing that was under way when it broke is executed any more. */
 static void lane_send_suspects(struct lane *lane) {
     int64_t now_ms = lane->suspects.waiting.head != NULL ? clock_mono_ms() : 0;
     struct key_entry *entry;
@@ -378,7 +378,7 @@ static void on_tick(void *ctx) {
     loop_timer_start(lane->tick, LANE_TICK_MS);
 }
 
-/* ---- what reading and writing may call: see flight.h ---- */
+/* ---- calls from reading and writing: see flight.h ---- */
 
 static void on_schedule(struct flight *flight) {
     lane_kick(lane_of(flight));
