@@ -93,7 +93,7 @@ static struct pool_node *target_node(struct flight *flight, struct key_entry *en
     struct pool_node *node = *asking ? pool_ask(flight->target, entry->slot) : NULL;
     if (node == NULL) {
         *asking = false;
-        node = flight_target(flight, entry);
+        node = pool_route(flight->target, entry->slot);
     }
     entry->flags &= ~(uint32_t)KEY_ASK_TARGET;
     if (!flight_may_write(flight)) {
@@ -221,19 +221,9 @@ static bool choose_way(struct flight *flight, const struct fetched *f, bool *by_
     return false;
 }
 
-/* A value as large as one over which the target ended the connection does not go on that of all. */
-static bool send_apart(struct flight *flight, const struct fetched *f) {
-    if (flight->cut_off_bytes == 0 || f->value.len < flight->cut_off_bytes) return false;
-    if (key_is_suspect(f->entry)) return false;
-    key_set_losses(f->entry, KEY_SUSPECT_LOSSES);
-    flight_requeue(flight, f->entry);
-    return true;
-}
-
 static void apply_one(struct flight *flight, const struct fetched *f) {
     bool asking, by_commands;
     unsigned stamp;
-    if (send_apart(flight, f)) return;
     if (!choose_way(flight, f, &by_commands, &stamp)) return;
     struct pool_node *node = target_node(flight, f->entry, &asking);
     if (node == NULL) return;
@@ -253,7 +243,7 @@ static void apply_one(struct flight *flight, const struct fetched *f) {
 /* May this value travel in an MSET? */
 static bool fits_mset(const struct fetched *f) {
     return !f->is_payload && f->expiry_ms < 0 && f->value.len <= MSET_VALUE_MAX &&
-           (f->entry->flags & (KEY_ALONE | KEY_ASK_TARGET)) == 0 && !key_is_suspect(f->entry);
+           (f->entry->flags & (KEY_ALONE | KEY_ASK_TARGET)) == 0;
 }
 
 /* Sends the marked values, all for one node and database. */

@@ -30,6 +30,7 @@ enum {
     VALUE_ALONE = 1024 * 1024,          /* from here on read by a batch of its own */
     BATCH_BYTES_MAX = 1024 * 1024,      /* of measured values in one batch */
     /* OBJECT IDLETIME is in whole seconds, by a clock that is up to a second late */
+    IDLE_TIME_MAX_S = 1 << 23, /* half of the ring that idle times are counted in */
     IDLE_SLACK_S = 2,
 };
 
@@ -73,6 +74,7 @@ struct batch {
     size_t n, cap, due;
     uint64_t bytes;    /* expected of its values */
     int64_t server_ms; /* the server's clock, for PTTL */
+    int64_t server_us; /* the same as the server told it; 0: not told */
     struct fetch_key *keys;
 };
 
@@ -141,22 +143,26 @@ static void key_unchanged(struct flight *flight, struct key_entry *entry) {
     flight_done(flight, entry);
 }
 
-/* After OBJECT IDLETIME (key->expiry, in seconds) and REFCOUNT. Integers that keys share have the idle time of whoever
- * was last to use one of them, or none. */
+/* After OBJECT IDLETIME (key->expiry, in seconds), REFCOUNT and TIME. All three are of one clock, the
+ * source's, and so is the beginning of the gap. OBJECT IDLETIME counts seconds in a ring of 24 bits
+ * (redis 7.0.15 src/evict.c estimateObjectIdleTime()): a clock that was set back gives a number near
+ * its end, which is no idle time. Integers that keys share have the idle time of whoever was last to
+ * use one of them, or none. */
+static bool key_was_idle_since(const struct batch *b, const struct fetch_key *key) {
+    const struct copy_plan *plan = b->flight->plan;
+    if (key->result != RESULT_VALUE || key->shared || plan->used_since_us == NULL) return false;
+    int64_t since_us = plan->used_since_us(plan->ctx, key->f.entry->slot);
+    if (since_us <= 0 || b->server_us < since_us || key->expiry > IDLE_TIME_MAX_S) return false;
+    return key->expiry > (b->server_us - since_us) / 1000000 + IDLE_SLACK_S;
+}
+
 static void key_use_known(struct batch *b, struct fetch_key *key) {
-    struct flight *flight = b->flight;
-    const struct copy_plan *plan = flight->plan;
-    struct key_entry *entry = key->f.entry;
     if (key->result == RESULT_NULL) {
-        key_gone(b, entry);
-        return;
-    }
-    bool told = key->result == RESULT_VALUE && !key->shared && plan->gap_since_ms != NULL;
-    int64_t gap_ms = told ? clock_mono_ms() - plan->gap_since_ms(plan->ctx, entry->slot) : 0;
-    if (told && key->expiry > gap_ms / 1000 + IDLE_SLACK_S) {
-        key_unchanged(flight, entry);
+        key_gone(b, key->f.entry);
+    } else if (key_was_idle_since(b, key)) {
+        key_unchanged(b->flight, key->f.entry);
     } else {
-        flight_copy_after_all(flight, entry);
+        flight_copy_after_all(b->flight, key->f.entry);
     }
 }
 
@@ -487,6 +493,7 @@ static void on_time(void *ctx, void *arg, const struct reply *reply) {
               resp_next(&c, &micros) && bytes_to_i64(seconds.str, &s) &&
               bytes_to_i64(micros.str, &us);
     b->server_ms = ok ? s * 1000 + us / 1000 : clock_wall_ms();
+    b->server_us = ok ? s * 1000000 + us : 0;
     batch_reply_done(b);
 }
 
@@ -503,6 +510,12 @@ static void send_key_command(struct batch *b, struct bytes first, struct bytes s
     resp_write_arg(out, key_entry_bytes(b->keys[index].f.entry));
     b->due++;
     client_end_command(client, fn, b, (void *)(uintptr_t)index);
+}
+
+static void send_time(struct batch *b) {
+    static const struct bytes time_command[] = { BYTES_LITERAL("TIME") };
+    b->due++;
+    client_command(b->client, on_time, b, NULL, 1, time_command);
 }
 
 /* bytes of the commands without their key */
@@ -619,9 +632,7 @@ static void send_expiries(struct batch *b) {
     b->due += b->n;
     client_end_commands(b->client, on_number, b, b->n);
     if (plan->can.source_pexpiretime) return;
-    static const struct bytes time_command[] = { BYTES_LITERAL("TIME") };
-    b->due++;
-    client_command(b->client, on_time, b, NULL, 1, time_command);
+    send_time(b);
 }
 
 /* Before the value is read, which may count as use. */
@@ -667,6 +678,7 @@ static void batch_send(struct batch *b) {
             send_key_command(b, BYTES_LITERAL("OBJECT"), BYTES_LITERAL("IDLETIME"), on_number, i);
             send_key_command(b, BYTES_LITERAL("OBJECT"), BYTES_LITERAL("REFCOUNT"), on_refcount, i);
         }
+        send_time(b); /* behind them: the gap is taken for longer, never for shorter */
         break;
     case STAGE_EXISTS:
         for (size_t i = 0; i < b->n; i++)

@@ -10,7 +10,7 @@
 #include "base/slot.h"
 
 struct key_filter {
-    const char *pattern; /* a glob, also for SCAN MATCH; NULL: all */
+    const char *pattern; /* for SCAN MATCH; NULL: all */
     char **include;      /* globs; a key must match one of them; none: all */
     size_t n_include;
     char **exclude; /* globs; a key must match none of them */
@@ -31,12 +31,11 @@ bool key_is_temporary(struct bytes key);
  */
 bool key_is_own(struct bytes key);
 
-/* Is the job about a key of this name? The one decision by name, wherever the name comes from: a
- * scan, capture, a sweep of the target, a comparison. False for longhaul's own keys. slot is the
- * key's. */
+/* By name alone: also false for longhaul's own keys. (Without pattern, which the server applies,
+ * and types.) slot is the key's. */
 bool key_filter_wants(const struct key_filter *filter, struct bytes key, uint16_t slot);
 
-/* Is the job about keys of this type, as TYPE answers? */
+/* By type, as TYPE answers. */
 bool key_filter_wants_type(const struct key_filter *filter, struct bytes type);
 
 #endif

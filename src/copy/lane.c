@@ -27,14 +27,12 @@ static void lane_publish_waiting(struct lane *lane) {
 
 void lane_park(struct lane *lane, struct key_entry *entry) {
     entry->next = lane->parked;
-    suspects_note_end(&lane->suspects, entry, false);
     lane->parked = entry;
     if (!loop_timer_is_pending(lane->retry)) loop_timer_start(lane->retry, LANE_RETRY_MS);
 }
 
 void lane_requeue(struct lane *lane, struct key_entry *entry) {
-    suspects_note_end(&lane->suspects, entry, false);
-    entry->flags &= KEY_ALONE | KEY_ASK_SOURCE | KEY_ASK_TARGET | KEY_LOSSES_MASK;
+    entry->flags &= KEY_ALONE | KEY_ASK_SOURCE | KEY_ASK_TARGET;
     entry->data = 0;
     window_forget(&lane->window, entry);
     keyset_requeue(lane->keys, &entry);
@@ -170,8 +168,7 @@ static size_t lane_ripe(struct lane *lane, size_t queued) {
 static size_t lane_room(struct lane *lane) {
     const struct copy_plan *plan = lane->flight.plan;
     const struct estimate *e = &lane->flight.estimate;
-    size_t queued = keyset_queued(lane->keys),
-           in_flight = keyset_in_flight(lane->keys) - lane->suspects.n_waiting;
+    size_t queued = keyset_queued(lane->keys), in_flight = keyset_in_flight(lane->keys);
     size_t window = window_now(&lane->window, e->values, e->value_bytes);
     if (lane->stopping || lane->failed || queued == 0 || in_flight >= window) return 0;
     size_t ripe = lane_may_write(lane) ? lane_ripe(lane, queued) : 0;
@@ -211,11 +208,7 @@ static bool lane_take(struct lane *lane, bool probe) {
         key_set_stage(entry, STAGE_EXISTS);
     }
     estimate_note_taken(&lane->flight.estimate);
-    if (key_is_suspect(entry)) {
-        suspects_add(&lane->suspects, entry);
-    } else {
-        fetch_add(&lane->flight, entry);
-    }
+    fetch_add(&lane->flight, entry);
     return true;
 }
 
@@ -246,22 +239,6 @@ static void fetch_list(struct lane *lane, struct key_list *list) {
     }
 }
 
-/* The node's usual connection must be there too: with it, what was under way when that broke is over. */
-static void lane_send_suspects(struct lane *lane) {
-    int64_t now_ms = lane->suspects.waiting.head != NULL ? clock_mono_ms() : 0;
-    struct key_entry *entry;
-    while ((entry = suspects_next(&lane->suspects, now_ms)) != NULL) {
-        struct pool_node *node = pool_route(lane->flight.target, entry->slot);
-        bool ready = node != NULL && client_is_ready(node->client) &&
-                     client_is_ready(pool_twin(node)->client);
-        if (ready) {
-            fetch_add(&lane->flight, entry);
-        } else {
-            lane_park(lane, entry);
-        }
-    }
-}
-
 static void lane_work(void *ctx) {
     struct lane *lane = ctx;
     lane->kicked = false;
@@ -273,7 +250,6 @@ static void lane_work(void *ctx) {
     fetch_list(lane, &lane->staged);
     transfers_work(lane->flight.transfers, !held && !lane->stopping && lane_may_write(lane));
     if (!held) lane_take_up(lane);
-    if (!held) lane_send_suspects(lane);
     fetch_flush(&lane->flight);
     /* Nothing is left that could find out whether the trouble is over. */
     if (lane->trouble_since_ms != 0 &&
@@ -293,7 +269,6 @@ void lane_kick(struct lane *lane) {
 /* ---- ends of a flight ---- */
 
 void lane_key_done(struct lane *lane, struct key_entry *entry) {
-    suspects_note_end(&lane->suspects, entry, true);
     entry->flags = 0;
     entry->attempts = 0;
     window_done(&lane->window, entry);
@@ -369,7 +344,6 @@ static void lane_fail(struct lane *lane, const struct err *err) {
 static void lane_give_up(struct lane *lane, struct key_entry *entry, const struct err *err) {
     giveup_add(lane->flight.plan->giveup, entry->db, key_entry_bytes(entry), err);
     stat_add(&lane->flight.stats.given_up, 1);
-    suspects_note_end(&lane->suspects, entry, false);
     lane_key_done(lane, entry);
 }
 
@@ -444,32 +418,6 @@ static void lane_redirect(struct lane *lane, struct key_entry *entry, struct poo
     }
 }
 
-static void tell_suspect(const struct key_entry *entry, const struct pool_node *node) {
-    char name[LANE_KEY_TOLD];
-    bytes_escape(key_entry_bytes(entry), name, sizeof(name));
-    log_warn(
-        client_place(node->client),
-        "the connection ended again at db %d \"%s\" (%llu B), sent alone; the other keys go on",
-        entry->db, name, (unsigned long long)entry->data);
-}
-
-/* A connection to the target ended with the key under way. True: it was given up. */
-static bool lane_lost_with(struct lane *lane, struct key_entry *entry, struct pool_node *node,
-                           const struct err *err) {
-    bool lost = err->code == ERR_CLOSED || err->code == ERR_TIMEOUT || err->code == ERR_PROTOCOL;
-    if (!lost || node == NULL || node->pool != lane->flight.target || node->closing) return false;
-    unsigned strikes = suspects_note_loss(&lane->suspects, entry, node, clock_mono_ms());
-    if (strikes == SUSPECT_STRIKES_TOLD) tell_suspect(entry, node);
-    if (strikes < SUSPECT_STRIKES_MAX) return false;
-    struct err why;
-    uint64_t *least = &lane->flight.cut_off_bytes;
-    if (entry->data > 0 && (*least == 0 || entry->data < *least)) *least = entry->data;
-    err_set(&why, ERR_CUT_OFF, err->place, "%s (%llu B, sent alone %u times)",
-            err_sentence(ERR_CUT_OFF), (unsigned long long)entry->data, strikes);
-    lane_give_up(lane, entry, &why);
-    return true;
-}
-
 /* The node answers, and refuses everything: that is an outage as if it did not answer. */
 static bool is_of_whole_node(enum err_code code) {
     return code == ERR_LOADING || code == ERR_BUSY || code == ERR_CLUSTERDOWN ||
@@ -496,7 +444,6 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
     if (lane->flight.closing) return;
     switch (err_class_of(err->code)) {
     case ERR_CLASS_HERE:
-        if (lane_lost_with(lane, entry, node, err)) return;
         stat_add(&lane->flight.stats.retries, 1);
         entry->attempts++;
         if (err->code == ERR_TRYAGAIN) entry->flags |= KEY_ALONE;
@@ -540,10 +487,6 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
 
 static void on_node_ready(void *ctx, struct pool_node *node) {
     struct lane *lane = ctx;
-    if (node->is_twin) {
-        lane_kick(lane);
-        return;
-    }
     window_reset(&lane->window);
     window_expect(&lane->window, pool_round_trip_us(lane->flight.source) +
                                      pool_round_trip_us(lane->flight.target));
@@ -556,7 +499,6 @@ static void on_node_ready(void *ctx, struct pool_node *node) {
 static void on_node_down(void *ctx, struct pool_node *node, const struct err *err, bool final) {
     struct lane *lane = ctx;
     if (lane->flight.closing) return;
-    if (node->is_twin) suspects_note_down(&lane->suspects);
     if (final && node->listed) {
         lane_fail(lane, err);
         return;
@@ -723,7 +665,6 @@ struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index
     lane->flight.loop = loop;
     lane->flight.index = index;
     lane->keys = keyset_new();
-    suspects_init(&lane->suspects);
     estimate_init(&lane->flight.estimate, plan->lane_bytes / 2);
     lane->flight.calls = &lane_calls;
     window_init(&lane->window, plan->window_keys, plan->lane_bytes / 2);

@@ -10,7 +10,6 @@
 #include "copy/gather.h"
 #include "copy/lane.h"
 #include "copy/streams.h"
-#include "copy/suspect.h"
 #include "copy/window.h"
 
 enum {
@@ -51,11 +50,10 @@ struct lane {
     struct loop_timer *tick;  /* outages and gauges */
     struct loop_timer *pace;  /* --rate */
     struct loop_timer *linger;
-    bool lingered;            /* what waits has waited for company */
-    struct gather_gate gate;  /* live, while the source is busy: what waits is read in sweeps */
-    struct key_list staged;   /* in flight, waiting for their next step of reading */
-    struct suspects suspects; /* in flight, waiting to be sent apart from others */
-    struct key_list turn;     /* in flight, their values too large for the room there is now */
+    bool lingered;           /* what waits has waited for company */
+    struct gather_gate gate; /* live, while the source is busy: what waits is read in sweeps */
+    struct key_list staged;  /* in flight, waiting for their next step of reading */
+    struct key_list turn;    /* in flight, their values too large for the room there is now */
 
     /* windows */
     struct window window;

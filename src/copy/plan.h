@@ -73,8 +73,9 @@ struct copy_plan {
     bool (*may_write)(void *ctx);
     /* how long changes are gathered; 0: the source is not busy */
     int64_t (*gather_ms)(void *ctx);
-    /* REASON_IF_USED: monotonic ms at which the slot's gap began */
-    int64_t (*gap_since_ms)(void *ctx, uint16_t slot);
+    /* REASON_IF_USED: when the slot's gap began, by the clock of the server process that owns it; 0:
+     * not known, the key is copied */
+    int64_t (*used_since_us)(void *ctx, uint16_t slot);
     /* A named key is missing on the source, and neither a change nor an order asks for its
      * deletion (see enum key_reason). The lane does not delete it: the callee counts it, and names
      * it as REASON_DELETE later. False: the name could not be kept; the lane then reports the slot

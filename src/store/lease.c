@@ -647,5 +647,6 @@ void lease_free(struct lease **lease) {
     former_sweep_free(&l->sweep);
     slot_link_free(&l->link);
     loop_timer_free(&l->timer);
-    free(l);
+    /* A transaction under way is answered at the end of the round. */
+    loop_defer(l->loop, free, l);
 }

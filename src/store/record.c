@@ -49,10 +49,10 @@ static const struct record_field gap_fields[] = {
     FIELD(record_gap, why, FIELD_TEXT),
 };
 static const struct record_field hold_fields[] = {
-    FIELD(record_hold, id, FIELD_TEXT),    FIELD(record_hold, place, FIELD_TEXT),
-    FIELD(record_hold, cause, FIELD_TEXT), FIELD(record_hold, deletions, FIELD_COUNT),
-    FIELD(record_hold, seen, FIELD_COUNT), FIELD(record_hold, since_us, FIELD_TIME),
-    FIELD(record_hold, why, FIELD_TEXT),
+    FIELD(record_hold, id, FIELD_TEXT),     FIELD(record_hold, place, FIELD_TEXT),
+    FIELD(record_hold, cause, FIELD_TEXT),  FIELD(record_hold, deletions, FIELD_COUNT),
+    FIELD(record_hold, seen, FIELD_COUNT),  FIELD(record_hold, since_us, FIELD_TIME),
+    FIELD(record_hold, slots, FIELD_SCOPE), FIELD(record_hold, why, FIELD_TEXT),
 };
 static const struct record_field record_fields[] = {
     FIELD(job_record, job, FIELD_NEEDED),
@@ -66,6 +66,7 @@ static const struct record_field record_fields[] = {
     FIELD(job_record, owner, FIELD_TEXT),
     FIELD(job_record, only, FIELD_BOOL),
     FIELD(job_record, copied_once, FIELD_BOOL),
+    FIELD(job_record, census_done, FIELD_BOOL),
     FIELD(job_record, watermark_us, FIELD_TIME),
     FIELD(job_record, source_time_us, FIELD_TIME),
     FIELD(job_record, updated_us, FIELD_TIME),

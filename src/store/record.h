@@ -59,6 +59,7 @@ struct record_hold { /* deletions that wait for the operator */
     char cause[RECORD_CAUSE_MAX];
     uint64_t deletions, seen;
     int64_t since_us;
+    char *slots; /* "0-99,200"; owned; NULL: all */
     char why[RECORD_TEXT_MAX];
 };
 
@@ -89,7 +90,9 @@ struct job_record {
     char owner[128]; /* host and process that wrote the record */
     /* Mode liveonly: a first copy was never made, so a watermark proves nothing of older keys. */
     bool only;
-    bool copied_once;       /* the first full copy was complete */
+    bool copied_once; /* the first full copy was complete */
+    /* Keys of the target that the source did not have before the first copy are remembered. */
+    bool census_done;
     int64_t watermark_us;   /* writes acknowledged before it are on the target; 0: none yet */
     int64_t source_time_us; /* the source's own TIME at the watermark; 0: unknown */
     int64_t updated_us;

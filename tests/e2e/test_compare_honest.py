@@ -248,6 +248,25 @@ def test_an_old_copy_of_a_key_that_grew_is_different(source: Server, target: Ser
     assert counts["skipped"] == 1 and counts["equal"] == 2
 
 
+def test_a_repair_copies_no_key_that_is_left_out(source: Server, target: Server) -> None:
+    source.command("SADD", "was a string", "1")
+    target.command("SET", "was a string", "1")
+    source.command("SET", "missing", "1")
+    result = compare(source, target, "--key-type", "string", "--repair").expect(DIFFERENT)
+    assert target.command("GET", "missing") == b"1" and target.command("GET", "was a string") == b"1"
+    assert [one["key"] for one in result.json["repair"]["compare"]["differences"]] == ["was a string"]
+
+
+def test_the_filters_are_named(source: Server, target: Server) -> None:
+    """Equal within a filter says nothing of the other keys."""
+    source.command("SET", "other", "1")
+    result = compare(source, target, "--key-pattern", "app:*").expect(EQUAL)
+    assert result.json["filters"] == {"key-pattern": "app:*"}
+    text = longhaul("compare", "--key-pattern", "app:*", source.endpoint, target.endpoint).expect(EQUAL).stdout
+    assert 'only    keys within key-pattern "app:*" were compared' in text
+    assert compare(source, target).expect(DIFFERENT).json["filters"] == {}
+
+
 # ---- expiry by digest ----
 
 
