@@ -81,9 +81,9 @@ static void print_bash(FILE *out) {
           "        mapfile -t COMPREPLY < <(compgen -W \"",
           out);
     print_command_names(out);
-    fputs(
-        " --help --version\" -- \"$cur\")\n        return\n    fi\n    case \"${COMP_WORDS[1]} $prev\" in\n",
-        out);
+    fputs(" --help --version\" -- \"$cur\")\n        return\n    fi\n    case \"${COMP_WORDS[1]} "
+          "$prev\" in\n",
+          out);
     for (int id = 0; id < COMMAND_COUNT; id++) print_bash_values(out, (enum command_id)id);
     fputs("    esac\n    case ${COMP_WORDS[1]} in\n", out);
     for (int id = 0; id < COMMAND_COUNT; id++) print_bash_options(out, (enum command_id)id);
@@ -159,11 +159,11 @@ static void print_zsh(FILE *out) {
           "    case $name in\n",
           out);
     for (int id = 0; id < COMMAND_COUNT; id++) print_zsh_command(out, (enum command_id)id);
-    fputs(
-        "    esac\n}\n"
-        "# Autoloaded from $fpath, or sourced.\n"
-        "if [[ $funcstack[1] == _longhaul ]]; then _longhaul \"$@\"; else compdef _longhaul longhaul; fi\n",
-        out);
+    fputs("    esac\n}\n"
+          "# Autoloaded from $fpath, or sourced.\n"
+          "if [[ $funcstack[1] == _longhaul ]]; then _longhaul \"$@\"; else compdef _longhaul "
+          "longhaul; fi\n",
+          out);
 }
 
 /* --- fish --- */

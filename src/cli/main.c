@@ -108,7 +108,7 @@ static int flush_output(int status) {
     return STATUS_TROUBLE;
 }
 
-static int run(struct options *options, int argc, char **argv) {
+static int main_run(struct options *options, int argc, char **argv) {
     struct err err = { 0 };
     bool good = options_parse(options, argc, argv, environ, &err);
     secrets_hide(argc, argv);
@@ -143,7 +143,7 @@ int main(int argc, char **argv) {
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) argv[1] = help;
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) argv[1] = version;
     struct options options;
-    int status = run(&options, argc, argv);
+    int status = main_run(&options, argc, argv);
     options_fini(&options);
     return flush_output(status);
 }

@@ -94,8 +94,8 @@ static bool refuse_name(const struct args *args, const char *dashes, const char 
 }
 
 /* The value behind "--name": the next argument, unless that is an option itself. */
-static bool take_value(struct args *args, const struct option *option, const char **value,
-                       struct err *err) {
+static bool args_take_value(struct args *args, const struct option *option, const char **value,
+                            struct err *err) {
     char place[PLACE_MAX];
     snprintf(place, sizeof(place), "--%s", option->name);
     if (args->at == args->argc)
@@ -132,7 +132,7 @@ static bool take_option(struct args *args, const struct option *option, const ch
     if (strcmp(option->name, "help") == 0) return take_help(args, value, err);
     snprintf(place, sizeof(place), "--%s", option->name);
     if (value == NULL && option->type == OPTION_FLAG) value = "true";
-    if (value == NULL && !take_value(args, option, &value, err)) return false;
+    if (value == NULL && !args_take_value(args, option, &value, err)) return false;
     return options_set(args->options, option, ORIGIN_COMMAND_LINE, value, place, err);
 }
 
