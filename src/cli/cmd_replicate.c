@@ -171,7 +171,7 @@ static void replicate_copy(struct replicate_run *run) {
     struct live_settings live = live_settings_of(run);
     if (run->options->mode != OPT_MODE_SCAN) settings.live = &live;
     run->progress = progress_new(run->options->progress);
-    /* Who has lost the lease becomes the standby of who has it now. */
+    /* A process that loses the lease becomes the standby of its new holder. */
     do {
         replicate_result_fini(&run->result);
         err_clear(&run->error);
@@ -219,8 +219,7 @@ static int replicate_report_result(struct replicate_run *run) {
     int status = report.exit_status;
     if (run->options->output == OPT_OUTPUT_JSON) {
         struct err err;
-        if (!json_out(replicate_report_json(&report), status, &err))
-            status = complain(&err);
+        if (!json_out(replicate_report_json(&report), status, &err)) status = complain(&err);
     } else if (run->result.began) {
         replicate_report_text(stdout, &report);
         fflush(stdout);

@@ -21,7 +21,7 @@ static void print_command_names(FILE *out) {
         fprintf(out, "%s%s", i > 0 ? " " : "", commands[i].name);
 }
 
-/* What may stand as first argument of a command that takes no endpoint; false for none. */
+/* The words for the first argument of a command that takes no endpoint; false for none. */
 static bool print_argument_words(FILE *out, enum command_id id) {
     if (id == COMMAND_HELP) print_command_names(out);
     if (id == COMMAND_COMPLETION) fputs("bash zsh fish", out);

@@ -64,7 +64,7 @@ static void wrap(FILE *out, const char *text, size_t column, size_t indent, size
     fputc('\n', out);
 }
 
-/* A term and what it means, in two columns, or below each other where the term is long. */
+/* A term and its meaning, in two columns, or below each other where the term is long. */
 static void print_entry(FILE *out, const char *term, const char *text, size_t column,
                         size_t width) {
     fprintf(out, "%*s%s", INDENT, "", term);

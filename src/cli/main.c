@@ -122,8 +122,8 @@ static int main_run(struct options *options, int argc, char **argv) {
     return dispatch(options);
 }
 
-/* Large values come and go: their memory goes back to the system at once, so that the peak is what
- * is in use. */
+/* Large values come and go: their memory goes back to the system at once, so that the peak is
+ * the memory in use. */
 static void tune_allocator(void) {
     mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
     mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);

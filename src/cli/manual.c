@@ -63,7 +63,7 @@ static void print_paragraph(FILE *out, const char *line, size_t len, size_t i) {
     print_text(out, line, len);
 }
 
-/* What it is for, then the command. */
+/* The purpose, then the command. */
 static void print_example(FILE *out, const char *line, size_t len, size_t i) {
     bool is_command = i % 2 == 1;
     if (!is_command) {

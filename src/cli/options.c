@@ -66,7 +66,7 @@ static bool take_word(struct args *args, const char *text, struct err *err) {
     return true;
 }
 
-/* What to say of a name that the command does not know, be it another command's or nobody's. */
+/* The error for a name that the command does not know: of another command, or of none. */
 static bool refuse_name(const struct args *args, const char *dashes, const char *name, size_t len,
                         struct err *err) {
     char quoted[QUOTE_MAX], owners[OWNERS_MAX];
@@ -187,7 +187,7 @@ static const char *env_get(char *const *env, const char *name) {
     return NULL;
 }
 
-/* Some option of any command, or a typing error: what looks like a setting must not be ignored. */
+/* Some option of any command, or a typing error: a variable that looks like a setting must not be ignored. */
 static bool check_env_name(const struct options *options, const char *variable, struct err *err) {
     char quoted[QUOTE_MAX], name[OPTION_ENV_MAX] = "";
     size_t len = strcspn(variable, "=");

@@ -1,5 +1,5 @@
-/* Options against each other: which of several that mean the same thing wins, and what contradicts
- * what.
+/* Options against each other: which of several that mean the same thing wins, and which
+ * contradict each other.
  *
  * Only options of the same origin contradict. A flag on the command line beats a line of the
  * configuration file that says the opposite. */
@@ -268,7 +268,7 @@ static bool is_same_place(const struct endpoint *a, const struct endpoint *b) {
     return a->kind == b->kind && a->db == b->db && strcmp(a->label, b->label) == 0;
 }
 
-/* Builds the endpoints once, so that what is wrong with them is said before anything starts. */
+/* Builds the endpoints once, so that an error in them is told before anything starts. */
 static bool settle_sides(const struct options *options, struct err *err) {
     struct endpoint endpoints[OPT_SIDES] = { 0 };
     bool good = true;

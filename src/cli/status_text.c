@@ -1,5 +1,5 @@
 /* The jobs of a target as text. The lag is only told of a job that runs. Of one that does not, the
- * watermark is the answer that counts after a disaster: what the target is sure to have. */
+ * watermark is the answer that counts after a disaster: the target has everything before it. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -73,7 +73,7 @@ static void status_print_lag(const struct job_seen *job) {
                    r->gather_ms);
 }
 
-/* Who is at work, or why nobody seems to be. */
+/* The process that does the work, or the reason to think that there is none. */
 static void status_print_process(const struct status_view *view, const struct job_seen *job) {
     const struct job_record *r = &job->record;
     char line[LINE_MAX_LEN], when[NUMBER_MAX];

@@ -265,7 +265,7 @@ static bool kill_and_go_on(struct demo *d) {
     return ask_servers(d);
 }
 
-/* SIGTERM: what was acknowledged before is still applied. */
+/* SIGTERM: writes that were acknowledged before are still applied. */
 static bool end_live(struct demo *d) {
     char *output = NULL;
     say(d, "It ends in order when it is asked to, with what this second run did:\n\n$ kill %d\n",
@@ -285,7 +285,7 @@ static bool demo_compare(struct demo *d) {
     return status == EXIT_DONE || failed_step(d, "compare", status);
 }
 
-/* What the user sees is the text; what is checked is the document of a second run. */
+/* The user sees the text; the check reads the document of a second run. */
 static bool find_changes(struct demo *d) {
     const char *words[] = { "compare", d->source.endpoint, d->target.endpoint, "--show-diffs",
                             NULL };

@@ -41,7 +41,7 @@ static char *read_file(const char *path, long from, long *size) {
     size_t len = *size > from ? (size_t)(*size - from) : 0;
     char *text = mem_zalloc(len + 1);
     fseek(in, from, SEEK_SET);
-    /* what is there is shown, the rest the next time */
+    /* shows the part that is there, the rest the next time */
     if (fread(text, 1, len, in) < len) *size = from;
     fclose(in);
     return text;

@@ -1,5 +1,5 @@
-/* From what is known to findings; see doctor.h. Each says what is, what it means for a replication,
- * and what to do. Asks nobody. */
+/* From facts to findings; see doctor.h. A finding tells the fact, its consequence for a replication,
+ * and the remedy. Asks no server. */
 #include "doctor/doctor.h"
 
 #include <ctype.h>

@@ -71,7 +71,7 @@ static const char *how_bad(const struct doctor_side *side, enum doctor_check_id 
 
 /* ---- how changes are learnt ---- */
 
-/* rules: what of an ACL is missing. */
+/* rules: the missing part of an ACL. */
 static void advise_rules(struct doctor_findings *f, const struct doctor_side *side,
                          enum doctor_check_id id, const char *rules) {
     if (worst_check(side, id)->answer >= ANSWER_NO_KEYS)
@@ -167,7 +167,7 @@ static void judge_capture(struct doctor_findings *f, const struct doctor_side *s
     }
 }
 
-/* ---- gaps, and what is not announced ---- */
+/* ---- gaps, and changes that no server announces ---- */
 
 static bool keeps_frequencies(const struct doctor_node *node) {
     return strstr(node->info.maxmemory_policy, "lfu") != NULL;

@@ -23,7 +23,7 @@ static void live_note(struct live_probe *p, enum doctor_check_id id, enum doctor
     if (answer > ANSWER_GOOD) bytes_escape(text, check->text, sizeof(check->text));
 }
 
-/* What could not even be asked is as good as refused. */
+/* A command that could not be sent counts as refused. */
 static void note_failure(struct live_probe *p, enum doctor_check_id id, const struct err *err) {
     enum doctor_answer answer = err->code == ERR_UNSUPPORTED ? ANSWER_UNKNOWN : ANSWER_REFUSED;
     live_note(p, id, answer, bytes_of_str(err->text));

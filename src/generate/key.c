@@ -41,7 +41,7 @@ void gen_plan_init(struct gen_plan *plan, const struct gen_settings *settings, c
         if ((settings->types >> type) & 1) plan->types[plan->n_types++] = (enum gen_type)type;
 }
 
-/* ---- what a key is ---- */
+/* ---- properties of a key ---- */
 
 static void name_key(struct gen_key *k) {
     const char *prefix = k->plan->settings->key_prefix;
