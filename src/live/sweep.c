@@ -43,8 +43,9 @@ struct sweep {
     struct extra *extra;
     enum sweep_state state;
     enum sweep_round round;
-    struct slot_set slots;     /* of the round */
-    struct slot_set deletable; /* of those: the round's deletions are made */
+    struct slot_set slots;       /* of the round */
+    struct slot_set deletable;   /* of those: the round's deletions are made */
+    struct slot_set undisturbed; /* of those: no gap has opened since the round began */
     struct moment began;
     struct engine_marks marks;
     int64_t retry_ms; /* no round begins before */
@@ -182,6 +183,7 @@ static void sweep_begin_round(struct sweep *s) {
     pthread_mutex_unlock(&s->lock);
     s->began = moment_now();
     s->deletable = (struct slot_set){ 0 };
+    s->undisturbed = s->slots;
     coverage_open(engine_coverage(s->settings.engine, COVERAGE_SWEEP), COVERAGE_ALL_DATABASES,
                   &s->slots, false);
     s->state = SWEEP_SCANNING;
@@ -342,7 +344,8 @@ static void sweep_drop_orders(struct sweep *s) {
 
 static void sweep_end_round(struct sweep *s, uint64_t n_missing) {
     if (s->round == ROUND_MISSING) {
-        ledger_end_sweep(s->settings.ledger, &s->deletable, moment_now());
+        struct slot_set swept = slot_set_common(&s->deletable, &s->undisturbed);
+        ledger_end_sweep(s->settings.ledger, &swept, moment_now());
         sweep_drop_orders(s);
         if (n_missing > 0)
             event_raise(s->settings.events, EVENT_DELETED, "target",
@@ -380,8 +383,17 @@ static void sweep_name_some(struct sweep *s) {
     }
 }
 
+/* A slot that gets a gap during the round may be copied again and wait for a sweep before the round
+ * ends: keys deleted in that gap may have been asked for before it, so the slot needs another round. */
+static void sweep_notice_gaps(struct sweep *s) {
+    if (s->state == SWEEP_IDLE || s->round != ROUND_MISSING) return;
+    struct slot_set due = ledger_sweep_due(s->settings.ledger);
+    s->undisturbed = slot_set_common(&s->undisturbed, &due);
+}
+
 void sweep_step(struct sweep *s) {
     struct engine *e = s->settings.engine;
+    sweep_notice_gaps(s);
     if (ledger_is_proved(s->settings.ledger)) s->n_tallies = 0;
     switch (s->state) {
     case SWEEP_IDLE:
