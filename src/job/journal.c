@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "probe/sides.h"
 #include "store/extra_store.h"
 #include "store/identity.h"
 #include "store/job_store.h"
@@ -161,6 +162,7 @@ static bool journal_read_target(struct journal *j, const char *job, struct err *
     bool found, known = j->record.job[0] != '\0';
     if (!job_store_read(j->job->target, journal_db(j), job, &record, &found, err)) return false;
     j->resumed = found || known;
+    if (!j->resumed && !sides_check_target_role(j->job->target, err)) return false;
     if (found) {
         record_move(&j->record, &record);
     } else if (known) {
