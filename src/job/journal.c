@@ -162,7 +162,6 @@ static bool journal_read_target(struct journal *j, const char *job, struct err *
     bool found, known = j->record.job[0] != '\0';
     if (!job_store_read(j->job->target, journal_db(j), job, &record, &found, err)) return false;
     j->resumed = found || known;
-    if (!j->resumed && !sides_check_target_role(j->job->target, err)) return false;
     if (found) {
         record_move(&j->record, &record);
     } else if (known) {
@@ -284,6 +283,8 @@ static bool journal_take_lease(struct journal *j, const char *job, const char *d
     struct job_record former = { 0 };
     bool found;
     if (!job_store_read(j->job->target, journal_db(j), job, &former, &found, err)) return false;
+    bool first = !found && j->record.job[0] == '\0';
+    if (first && !sides_check_target_role(j->job->target, err)) return false;
     struct lease_former known = { .dead_owner = dead_owner,
                                   .dead_epoch = j->record.epoch,
                                   .lease_ms = former.lease_ms };
