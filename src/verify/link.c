@@ -117,6 +117,7 @@ void links_open(struct comparison *cmp, int side, struct deployment *deployment)
     s->deployment = deployment;
     s->sight = sight_new(deployment, &settings, &events, s);
     s->topology = deployment_topology(deployment);
+    s->scans_by_type = info->redis_version >= SERVER_VERSION(6, 0, 0);
     s->no_pexpiretime = info->redis_version < SERVER_VERSION(7, 0, 0);
     s->has_field_expiry =
         info->version >= (valkey ? SERVER_VERSION(9, 0, 0) : SERVER_VERSION(7, 4, 0));

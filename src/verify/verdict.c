@@ -1,7 +1,7 @@
-/* What the replies about a key mean; see compare_priv.h. Nothing is sent and nothing is counted here.
+/* The meaning of the replies about a key; see compare_priv.h. Nothing is sent or counted here.
  *
  *   gone, type, memory ─▶ values ─▶ expiry ─▶ equal
- *            └───────────────┴────────┴─▶ different ─▶ checked again later, a finding, or not proved
+ *            └───────────────┴────────┴─▶ different ─▶ check again, finding, or not proved
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -79,11 +79,19 @@ static struct verdict judge_way(struct check *check) {
     return verdict_next(dump ? STEP_DUMP : STEP_SUM);
 }
 
+/* A key beyond the limit is left out where the target lacks it. */
+static bool is_over_limit(const struct check *check) {
+    uint64_t limit = check->cmp->settings->mem_limit_bytes;
+    return limit > 0 && check->view[SOURCE].memory_bytes > limit;
+}
+
 static struct verdict judge_kinds(struct check *check) {
     const struct view *a = &check->view[SOURCE], *b = &check->view[TARGET];
     if (a->kind == SUM_STRING) estimate_saw_type(&check->cmp->estimate, true);
     if (strcmp(a->type, b->type) != 0) return verdict_different(DIFFERENCE_TYPE);
-    if (check->cmp->settings->mode == COMPARE_QUICK) return judge_end(check, true);
+    /* The target's copy of a key beyond the limit may be an old one: only its value tells. */
+    bool quick = check->cmp->settings->mode == COMPARE_QUICK && !is_over_limit(check);
+    if (quick) return judge_end(check, true);
     return a->kind == SUM_STRING ? verdict_next(STEP_STRING) : judge_way(check);
 }
 
@@ -100,9 +108,13 @@ static struct verdict judge_backward(struct check *check) {
         source->gone = false;
         return verdict_next(STEP_KIND);
     }
-    if (source->gone && !target->gone && type_is_wanted(check->cmp, target))
-        return verdict_different(DIFFERENCE_EXTRA);
-    return verdict_plain(VERDICT_NOTHING);
+    if (target->gone || check->step != STEP_KIND || !type_is_wanted(check->cmp, target))
+        return verdict_plain(VERDICT_NOTHING);
+    if (source->gone) return verdict_different(DIFFERENCE_EXTRA);
+    /* The scan of the source did not name it. */
+    bool unseen = scan_filters_type(check->cmp, SOURCE) && !type_is_wanted(check->cmp, source);
+    check->name->left_out = unseen;
+    return unseen ? verdict_different(DIFFERENCE_TYPE) : verdict_plain(VERDICT_NOTHING);
 }
 
 /* A listed key that the source does not have: the target must not have it either. */
@@ -114,14 +126,24 @@ static struct verdict judge_listed(const struct check *check) {
                                               : verdict_plain(VERDICT_NOTHING);
 }
 
+/* The source's key has a type that is left out. A target's key of a wanted type under this name is
+ * an old copy, or belongs to somebody else: different in either case. */
+static struct verdict judge_unwanted(const struct check *check) {
+    const struct view *target = &check->view[TARGET];
+    if (check->step != STEP_KIND) return verdict_next(STEP_KIND); /* for the target's type */
+    bool stale = !target->gone && type_is_wanted(check->cmp, target);
+    check->name->left_out = stale;
+    return stale ? verdict_different(DIFFERENCE_TYPE) : verdict_plain(VERDICT_NOTHING);
+}
+
 static struct verdict judge_forward(struct check *check) {
-    const struct comparison *cmp = check->cmp;
-    const struct view *source = &check->view[SOURCE];
-    uint64_t limit = cmp->settings->mem_limit_bytes;
+    const struct view *source = &check->view[SOURCE], *target = &check->view[TARGET];
     if (source->gone && check->name->listed) return judge_listed(check);
-    if (source->gone || !type_is_wanted(cmp, source)) return verdict_plain(VERDICT_NOTHING);
-    if (limit > 0 && source->memory_bytes > limit) return verdict_plain(VERDICT_SKIPPED);
-    if (check->view[TARGET].gone) return verdict_different(DIFFERENCE_MISSING);
+    if (source->gone) return verdict_plain(VERDICT_NOTHING);
+    if (!type_is_wanted(check->cmp, source)) return judge_unwanted(check);
+    if (target->gone && is_over_limit(check)) return verdict_plain(VERDICT_SKIPPED);
+    if (target->gone) return verdict_different(DIFFERENCE_MISSING);
+    check->name->left_out = is_over_limit(check);
     return check->step == STEP_STRING ? judge_strings(check) : judge_kinds(check);
 }
 

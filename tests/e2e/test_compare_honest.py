@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Iterator, List, Tuple
 
 import pytest
-from harness import data, run, wait
+from harness import cluster, data, run, wait
 from harness.run import DIFFERENT, EQUAL, TROUBLE, Result, Running, longhaul
 from harness.servers import Fleet, Options, Server
-from test_compare import assert_equal, compare, compare_args, found
+from test_compare import assert_equal, compare, compare_args, copy, found, owner_of
 from test_compare_live import Job, state_key
 from test_proof import RECORD_BYTES, load_records, net_bytes
 
@@ -190,6 +190,81 @@ def test_a_target_that_restarts_is_compared_again(fleet: Fleet, source: Server, 
         result = running.wait(90)
     assert sorted(found(result.expect(DIFFERENT))) == sorted(("missing", key.decode()) for key in lost)
     assert "another server process answers" in result.stderr
+
+
+@BY_MODE
+def test_a_target_that_fails_over_is_compared_again(fleet: Fleet, source: Server, options: Tuple[str, ...]) -> None:
+    """The new primary lacks keys that had been found equal before."""
+    target = cluster.build(fleet, 2, 2)
+    data.load(source, data.plain(36, 6000))
+    copy(source, target)
+    before = sum(node.admin().info("stats")["total_commands_processed"] for node in target.primaries())
+    failing = target.primaries()[0]
+    lost = [key for key in first_names(source, 20) if owner_of(target, key) is failing][:5]
+    with Running(compare_args(source, target, *options, "--scan-count", "50", "--sleep", "25ms")) as running:
+        def many_compared() -> bool:
+            stats = [node.admin().info("commandstats") for node in target.primaries()]
+            total = sum(node.admin().info("stats")["total_commands_processed"] for node in target.primaries())
+            return total > before + 1500 or "cmdstat_evalsha" in stats[0]
+        wait.until(many_compared, "many keys to have been compared", 30)
+        assert running.alive
+        for key in lost:
+            failing.command("DEL", key)
+        target.wait_replicated(failing)
+        target.fail_over(failing)
+        result = running.wait(90)
+    assert lost and sorted(found(result.expect(DIFFERENT))) == sorted(("missing", key.decode()) for key in lost)
+
+
+# ---- copies of keys that are not wanted any more ----
+
+
+@pytest.mark.parametrize("types", [("string",), ("string", "zset")], ids="+".join)
+@pytest.mark.parametrize("options", [*MODES, ("--quick",)], ids=["full", "digest", "quick"])
+def test_an_old_copy_of_another_type_is_different(source: Server, target: Server, types: Tuple[str, ...],
+                                                  options: Tuple[str, ...]) -> None:
+    """The source's key was a string once, and was copied; now its type is left out."""
+    for side in (source, target):
+        data.load(side, data.plain(38, 500))
+    source.command("SADD", "was a string", "1")
+    target.command("SET", "was a string", "1")
+    source.command("SADD", "never wanted", "1")
+    target.command("HSET", "never wanted", "field", "1")
+    filters = [word for name in types for word in ("--key-type", name)]
+    assert found(compare(source, target, *options, *filters).expect(DIFFERENT)) == [("type", "was a string")]
+
+
+@pytest.mark.parametrize("options", [*MODES, ("--quick",)], ids=["full", "digest", "quick"])
+def test_an_old_copy_of_a_key_that_grew_is_different(source: Server, target: Server, options: Tuple[str, ...]) -> None:
+    for key in ("grown", "not copied"):
+        source.command("SET", key, "x" * 300_000)
+    for side in (source, target):
+        side.command("SET", "large on both", "y" * 300_000)
+        side.command("SET", "small", "1")
+    target.command("SET", "grown", "x")
+    result = compare(source, target, *options, "--mem-limit", "100KB").expect(DIFFERENT)
+    assert found(result) == [("value", "grown")]
+    counts = result.json["compare"]
+    assert counts["skipped"] == 1 and counts["equal"] == 2
+
+
+def test_a_repair_copies_no_key_that_is_left_out(source: Server, target: Server) -> None:
+    source.command("SADD", "was a string", "1")
+    target.command("SET", "was a string", "1")
+    source.command("SET", "missing", "1")
+    result = compare(source, target, "--key-type", "string", "--repair").expect(DIFFERENT)
+    assert target.command("GET", "missing") == b"1" and target.command("GET", "was a string") == b"1"
+    assert [one["key"] for one in result.json["repair"]["compare"]["differences"]] == ["was a string"]
+
+
+def test_the_filters_are_named(source: Server, target: Server) -> None:
+    """Equal within a filter says nothing of the other keys."""
+    source.command("SET", "other", "1")
+    result = compare(source, target, "--key-pattern", "app:*").expect(EQUAL)
+    assert result.json["filters"] == {"key-pattern": "app:*"}
+    text = longhaul("compare", "--key-pattern", "app:*", source.endpoint, target.endpoint).expect(EQUAL).stdout
+    assert 'only    keys within key-pattern "app:*" were compared' in text
+    assert compare(source, target).expect(DIFFERENT).json["filters"] == {}
 
 
 # ---- expiry by digest ----

@@ -167,12 +167,47 @@ static void filters_leave_keys_out(void **state) {
     b.filter.types = types;
     b.filter.n_types = 1;
     assert_is(check, VERDICT_NOTHING);
+    view_type(check, TARGET, "zset");
+    assert_is(check, VERDICT_NOTHING);
+    check->step = STEP_STRING;
+    assert_next(check, STEP_KIND);
     view_type(check, SOURCE, "set");
+    view_type(check, TARGET, "none");
+    check->step = STEP_KIND;
     assert_differs(check, DIFFERENCE_MISSING);
     b.settings.mem_limit_bytes = 99;
     assert_is(check, VERDICT_SKIPPED);
     b.settings.mem_limit_bytes = 100;
     assert_differs(check, DIFFERENCE_MISSING);
+}
+
+/* The target has a copy of a time at which the source's key was wanted. */
+static void old_copies_of_unwanted_keys_are_different(void **state) {
+    char type[] = "set", *types[] = { type };
+    struct bench b;
+    struct check *check = bench_kinds(&b, "hash", "set");
+    b.filter.types = types;
+    b.filter.n_types = 1;
+    assert_differs(check, DIFFERENCE_TYPE);
+    b.name.backward = true;
+    assert_is(check, VERDICT_NOTHING); /* the source's scan has named it */
+    b.cmp.side[SOURCE].scans_by_type = true;
+    assert_differs(check, DIFFERENCE_TYPE);
+    view_type(check, SOURCE, "set");
+    assert_is(check, VERDICT_NOTHING);
+}
+
+static void old_copies_of_keys_that_grew_are_read(void **state) {
+    struct bench b;
+    struct check *check = bench_kinds(&b, "string", "string");
+    b.settings.mode = COMPARE_QUICK;
+    b.settings.mem_limit_bytes = 100;
+    assert_is(check, VERDICT_EQUAL);
+    b.settings.mem_limit_bytes = 99;
+    assert_next(check, STEP_STRING);
+    view_type(check, SOURCE, "hash");
+    view_type(check, TARGET, "hash");
+    assert_int_equal(verdict_of(check).is, VERDICT_NEXT);
 }
 
 static void listed_keys_may_be_on_either_side(void **state) {
@@ -431,6 +466,8 @@ int main(void) {
         cmocka_unit_test(missing_and_other_types),
         cmocka_unit_test(quick_ends_with_type_and_expiry),
         cmocka_unit_test(filters_leave_keys_out),
+        cmocka_unit_test(old_copies_of_unwanted_keys_are_different),
+        cmocka_unit_test(old_copies_of_keys_that_grew_are_read),
         cmocka_unit_test(listed_keys_may_be_on_either_side),
         cmocka_unit_test(keys_of_the_target_are_extra_or_nothing),
         cmocka_unit_test(ways_of_reading_a_value),
