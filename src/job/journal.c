@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "probe/sides.h"
 #include "store/extra_store.h"
 #include "store/identity.h"
 #include "store/job_store.h"
@@ -282,6 +283,8 @@ static bool journal_take_lease(struct journal *j, const char *job, const char *d
     struct job_record former = { 0 };
     bool found;
     if (!job_store_read(j->job->target, journal_db(j), job, &former, &found, err)) return false;
+    bool first = !found && j->record.job[0] == '\0';
+    if (first && !sides_check_target_role(j->job->target, err)) return false;
     struct lease_former known = { .dead_owner = dead_owner,
                                   .dead_epoch = j->record.epoch,
                                   .lease_ms = former.lease_ms };
