@@ -2,7 +2,7 @@
  *
  *   STRINGS   GETRANGE of the first 64 KiB, PEXPIRETIME; MGET or GET when the size is known, or on a bounded connection
  *                                                 not a string, or longer ─▶ MEASURE
- *   MEASURE   MEMORY USAGE                        ─▶ STRINGS, or DUMP for what is no string; too large: skipped
+ *   MEASURE   MEMORY USAGE                        ─▶ STRINGS, or DUMP for other types; too large: unwanted
  *   DUMP      DUMP, PEXPIRETIME
  *   TYPE      TYPE                                ─▶ STRINGS or MEASURE; unwanted: skipped
  *   USED      OBJECT IDLETIME, OBJECT REFCOUNT    not used since the gap began: done; else ─▶ STRINGS or MEASURE
@@ -35,7 +35,7 @@ enum {
 };
 
 /* MEMORY USAGE adds up some elements and takes the others to be like them: 5 by default, so that a
- * hash of many small fields and a few huge ones counts as small. What is proved of a key, whose
+ * hash of many small fields and a few huge ones counts as small. This much is proved of a key whose
  * elements take MEASURE_ELEMENT_BYTES or more each (redis 7.0.15 src/object.c objectComputeSize(): a
  * place in the table, and an allocation):
  *
@@ -521,7 +521,7 @@ static void send_time(struct batch *b) {
 /* bytes of the commands without their key */
 enum { GETRANGE_WORDS_MAX = 48, MEASURE_WORDS_MAX = 64 };
 
-static void send_getrange(struct batch *b, size_t index) {
+static void batch_send_getrange(struct batch *b, size_t index) {
     _Static_assert(VALUE_LARGE - 1 == 65535, "stands in the command");
     struct bytes key = key_entry_bytes(b->keys[index].f.entry);
     if (b->asking) client_asking(b->client);
@@ -571,7 +571,7 @@ static size_t keys_room(const struct batch *b, size_t first, size_t n) {
     return room;
 }
 
-static void send_mget(struct batch *b, size_t first, size_t n) {
+static void batch_send_mget(struct batch *b, size_t first, size_t n) {
     struct outq *out = client_out(b->client);
     resp_write_head(out, n + 1);
     resp_write_literal(out, "MGET");
@@ -604,9 +604,9 @@ static void send_strings(struct batch *b) {
         bool bounded = is_read_in_part(b, b->keys[i].f.entry);
         size_t n = bounded ? 1 : mget_span(b, i);
         if (bounded) {
-            send_getrange(b, i);
+            batch_send_getrange(b, i);
         } else if (n > 1) {
-            send_mget(b, i, n);
+            batch_send_mget(b, i, n);
         } else {
             send_key_command(b, BYTES_LITERAL("GET"), bytes_of("", 0), on_value, i);
         }
@@ -645,7 +645,7 @@ static void send_uses(struct batch *b) {
 }
 
 /* The bounded connection where strings have been small so far, and gain by it. */
-static struct client *client_for(const struct batch *b) {
+static struct client *batch_client(const struct batch *b) {
     const struct flight *flight = b->flight;
     struct client *usual = b->node->client;
     if (b->stage != STAGE_STRINGS || b->asking) return usual;
@@ -655,7 +655,7 @@ static struct client *client_for(const struct batch *b) {
 }
 
 static void batch_send(struct batch *b) {
-    b->client = client_for(b);
+    b->client = batch_client(b);
     client_select(b->client, b->db);
     switch (b->stage) {
     case STAGE_STRINGS:

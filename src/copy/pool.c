@@ -87,7 +87,7 @@ static void pool_on_redirect(void *ctx, const struct redirect *redirect) {
     if (!from->closing) pool_follow(from->pool, redirect);
 }
 
-static struct pool_node *pool_open_node(struct pool *pool, const struct address *address) {
+static struct pool_node *pool_new_node(struct pool *pool, const struct address *address) {
     static const struct client_events events = { .on_ready = on_ready,
                                                  .on_down = on_down,
                                                  .on_redirect = pool_on_redirect };
@@ -97,11 +97,25 @@ static struct pool_node *pool_open_node(struct pool *pool, const struct address 
     struct pool_node *node = mem_zalloc(sizeof(*node));
     node->pool = pool;
     node->address = *address;
+    node->client = client_open(pool->loop, &settings, &events, node);
+    return node;
+}
+
+static struct pool_node *pool_open_node(struct pool *pool, const struct address *address) {
+    struct pool_node *node = pool_new_node(pool, address);
     node->next = pool->nodes;
     pool->nodes = node;
-    node->client = client_open(pool->loop, &settings, &events, node);
     pool_bound_node(pool, node);
     return node;
+}
+
+struct pool_node *pool_twin(struct pool_node *node) {
+    if (node->is_twin || node->closing) return node;
+    if (node->twin == NULL) {
+        node->twin = pool_new_node(node->pool, &node->address);
+        node->twin->is_twin = true;
+    }
+    return node->twin;
 }
 
 static void pool_node_release(void *ctx) {
@@ -112,6 +126,8 @@ static void pool_node_release(void *ctx) {
 }
 
 static void pool_close_node(struct pool *pool, struct pool_node *node) {
+    if (node->twin != NULL) pool_close_node(pool, node->twin);
+    node->twin = NULL;
     for (struct pool_node **p = &pool->nodes; *p != NULL; p = &(*p)->next) {
         if (*p != node) continue;
         *p = node->next;

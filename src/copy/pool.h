@@ -27,6 +27,9 @@ struct pool_node {
     /* a second connection, see copy/bounded.h; NULL where the pool has none */
     struct bounded *bounded;
     struct address address;
+    /* a second connection to the same address, a node of its own that has no routes; NULL: none */
+    struct pool_node *twin;
+    bool is_twin;
     bool listed;                         /* in the present topology */
     bool closing;                        /* released at the end of the round */
     struct batch *building[POOL_STAGES]; /* for copy/fetch: batches being filled for this node */
@@ -52,9 +55,8 @@ void pool_free(struct pool **pool);
 void *pool_ctx(const struct pool *pool);
 struct deployment *pool_deployment(const struct pool *pool);
 
-/* Takes over the deployment's present picture: opens new nodes, closes those that are no longer in
- * it (what is pending there fails with ERR_CLOSED). Does nothing when the picture has not changed.
- */
+/* Takes over the deployment's present topology: opens new nodes, closes those that are no longer in
+ * it (commands pending there fail with ERR_CLOSED). Does nothing when it has not changed. */
 void pool_update(struct pool *pool);
 
 /* The node for a slot; NULL when nobody owns it. It may be not ready. */
@@ -67,6 +69,10 @@ enum { POOL_STRANGERS_MAX = 64 };
 /* The same for a redirect that another connection to one of its nodes received. */
 void pool_follow(struct pool *pool, const struct redirect *redirect);
 struct pool_node *pool_ask(struct pool *pool, uint16_t slot);
+
+/* The node's second connection, for values that may break it; made when it is first asked for. Commands
+ * that the first had under way when it broke are over once that is ready again. */
+struct pool_node *pool_twin(struct pool_node *node);
 
 struct pool_node *pool_first(struct pool *pool);
 size_t pool_unsent_bytes(const struct pool *pool);

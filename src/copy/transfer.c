@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "copy/database.h"
 #include "copy/transfer_priv.h"
 
 /* ---- types ---- */
@@ -157,7 +158,11 @@ static void transfers_open_reader(struct transfers *all, const struct pool_node 
 /* The node that the key's slot is on; NULL, and the key waits, while it is not ready. */
 static struct pool_node *transfers_route(struct transfers *all, struct pool *side,
                                          struct key_entry *entry) {
-    struct pool_node *node = pool_route(side, entry->slot);
+    struct flight *flight = all->flight;
+    bool writes = side == flight->target && !flight->plan->dry_run;
+    if (writes && !database_admits(flight, entry)) return NULL;
+    struct pool_node *node =
+        side == flight->target ? flight_target(flight, entry) : pool_route(side, entry->slot);
     if (node == NULL) {
         flight_park_unowned(all->flight, entry, side);
         return NULL;

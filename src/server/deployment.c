@@ -11,7 +11,13 @@
 #include "server/contact.h"
 #include "server/sentinel.h"
 
-enum { SEED_PAUSE_MS = 500 };
+enum { SEED_PAUSE_MS = 500, FORMER_NODES_MAX = 4096 };
+
+/* A node that the cluster had once. */
+struct former_node {
+    struct address address;
+    char id[TOPOLOGY_ID_MAX];
+};
 
 struct deployment {
     struct loop *loop;
@@ -27,6 +33,10 @@ struct deployment {
     struct loop_timer *kept_timer; /* closes it */
     struct address seed;           /* the endpoint itself, or what the sentinels named last */
     unsigned refreshes;
+    /* of a cluster: every node that was seen, the latest FORMER_NODES_MAX. One that was flagged
+     * `fail` leaves the topology, and may be the only one that comes back. */
+    struct former_node *former;
+    size_t n_former;
     pthread_mutex_t lock;
     struct topology *topology; /* under lock */
     uint64_t epoch;            /* under lock */
@@ -250,7 +260,18 @@ static struct topology *load_topology(struct deployment *d, struct client *clien
     return t;
 }
 
+static void remember_node(struct deployment *d, const struct topology_node *node) {
+    struct former_node *f = d->former;
+    for (size_t i = 0; i < d->n_former; i++)
+        if (address_equal(&f[i].address, &node->address) && strcmp(f[i].id, node->id) == 0) return;
+    if (f == NULL) f = d->former = mem_array(NULL, FORMER_NODES_MAX, sizeof(*f));
+    if (d->n_former == FORMER_NODES_MAX) memmove(f, f + 1, --d->n_former * sizeof(*f));
+    f[d->n_former].address = node->address;
+    snprintf(f[d->n_former++].id, TOPOLOGY_ID_MAX, "%s", node->id);
+}
+
 static void publish(struct deployment *d, struct topology *t) {
+    for (int i = 0; i < t->n_nodes && t->cluster; i++) remember_node(d, &t->nodes[i]);
     pthread_mutex_lock(&d->lock);
     struct topology *old = d->topology;
     bool changed = old == NULL || !topology_equal(old, t);
@@ -381,6 +402,7 @@ void deployment_free(struct deployment **deployment) {
     drop_kept(d);
     loop_timer_free(&d->kept_timer);
     topology_unref(&d->topology);
+    free(d->former);
     call_reply_fini(&d->info_text);
     credentials_free(&d->credentials);
     endpoint_fini(&d->endpoint);
@@ -405,8 +427,10 @@ static bool is_cut_off(struct deployment *d, struct client *client) {
     return fails;
 }
 
+/* id: the answer must still have this node, at whose address another one may stand now; NULL: any
+ * answer. */
 static bool refresh_from(struct deployment *d, const struct address *address, bool choosy,
-                         struct err *err) {
+                         const char *id, struct err *err) {
     struct client *client = deployment_call_open(d, address, err);
     if (client == NULL) return false;
     struct server_info info;
@@ -422,9 +446,25 @@ static bool refresh_from(struct deployment *d, const struct address *address, bo
         if (!demoted) t = load_topology(d, client, text.item.str, err);
         call_reply_fini(&text);
     }
+    if (t != NULL && id != NULL && !topology_has_id(t, id)) {
+        err_set(err, ERR_CLUSTERDOWN, client_place(client), "another cluster answers here now");
+        topology_unref(&t);
+    }
     client_close(&client);
     if (t != NULL) publish(d, t);
     return t != NULL;
+}
+
+/* Every node of the present topology does not answer: nodes that left it are asked. */
+static bool refresh_from_former(struct deployment *d, const struct topology *known, bool choosy,
+                                struct err *err) {
+    bool ok = false;
+    for (size_t i = d->n_former; i > 0 && !ok; i--) {
+        const struct former_node node = d->former[i - 1];
+        if (node.id[0] != '\0' && topology_find(known, &node.address) < 0)
+            ok = refresh_from(d, &node.address, choosy, node.id, err);
+    }
+    return ok;
 }
 
 /* The nodes known before the endpoint itself: a configuration endpoint may be slower to forget the
@@ -435,9 +475,11 @@ static bool refresh_cluster(struct deployment *d, bool choosy, struct err *err) 
     bool ok = false;
     d->refreshes++;
     for (unsigned i = 0; i < n && !ok; i++)
-        ok = refresh_from(d, &known->nodes[(i + d->refreshes) % n].address, choosy, err);
+        ok = refresh_from(d, &known->nodes[(i + d->refreshes) % n].address, choosy, NULL, err);
+    ok = ok || refresh_from(d, &d->seed, choosy, NULL, err);
+    ok = ok || refresh_from_former(d, known, choosy, err);
     topology_unref(&known);
-    return ok || refresh_from(d, &d->seed, choosy, err);
+    return ok;
 }
 
 bool deployment_refresh(struct deployment *d, struct err *err) {
@@ -447,7 +489,7 @@ bool deployment_refresh(struct deployment *d, struct err *err) {
     if (ok && d->cluster) {
         ok = refresh_cluster(d, true, &last) || refresh_cluster(d, false, &last);
     } else if (ok) {
-        ok = refresh_from(d, &d->seed, false, &last);
+        ok = refresh_from(d, &d->seed, false, NULL, &last);
     }
     if (!ok) *err = last;
     return ok;

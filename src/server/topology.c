@@ -42,6 +42,12 @@ int topology_find(const struct topology *t, const struct address *address) {
     return -1;
 }
 
+bool topology_has_id(const struct topology *t, const char *id) {
+    for (int i = 0; i < t->n_nodes; i++)
+        if (strcmp(t->nodes[i].id, id) == 0) return true;
+    return false;
+}
+
 static int topology_add_node(struct topology *t, const struct address *address, struct bytes id) {
     int known = topology_find(t, address);
     if (known >= 0) return known;
