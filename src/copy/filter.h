@@ -25,7 +25,7 @@ bool key_is_temporary(struct bytes key);
 
 /* Is it one of longhaul's own keys, which are never copied, compared or deleted?
  *
- *   longhaul:{...}:state, :lease, :epoch, :order   of live jobs (store/lease.h)
+ *   longhaul:{...}:state, :lease, :epoch, :order, :extra   of live jobs (store/lease.h)
  *   longhaul:tmp:{...}                             a large key on its way (copy/transfer.h)
  *   longhaul:probe:... and longhaul:doctor:...     keys of the checks before a job
  */

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "probe/sides.h"
 #include "store/extra_store.h"
 #include "store/identity.h"
 #include "store/job_store.h"
@@ -282,6 +283,8 @@ static bool journal_take_lease(struct journal *j, const char *job, const char *d
     struct job_record former = { 0 };
     bool found;
     if (!job_store_read(j->job->target, journal_db(j), job, &former, &found, err)) return false;
+    bool first = !found && j->record.job[0] == '\0';
+    if (first && !sides_check_target_role(j->job->target, err)) return false;
     struct lease_former known = { .dead_owner = dead_owner,
                                   .dead_epoch = j->record.epoch,
                                   .lease_ms = former.lease_ms };
@@ -380,11 +383,11 @@ bool journal_load_extra(struct journal *j, struct extra *extra, struct err *err)
     char *data = NULL;
     size_t len = 0;
     bool found;
-    if (j->record.extra_keys == 0) return true;
+    if (!j->resumed) return true;
     if (!extra_store_read(j->job->target, journal_db(j), j->record.job, &data, &len, &found, err))
         return false;
-    if (!found || !extra_from_bytes(extra, bytes_of(data, len)))
-        extra_forget(extra, j->record.extra_keys);
+    bool known = found ? extra_from_bytes(extra, bytes_of(data, len)) : j->record.extra_keys == 0;
+    if (!known) extra_forget(extra, j->record.extra_keys);
     free(data);
     return true;
 }
@@ -397,7 +400,9 @@ static bool on_save_extra(void *ctx, const struct extra *extra) {
     bool ok = lease_may_write(j->lease) &&
               extra_store_write(j->job->target, journal_db(j), j->record.job, data, len, &err);
     free(data);
-    if (ok) j->record.census_done = true;
+    if (!ok) return false;
+    j->record.census_done = true;
+    j->record.extra_keys = extra_count(extra);
     return ok;
 }
 
