@@ -28,6 +28,19 @@ int64_t clock_wall_ms(void) {
     return clock_wall_us() / 1000;
 }
 
+int64_t clock_boot_us(void) {
+    return read_us(CLOCK_BOOTTIME);
+}
+
 int64_t clock_boot_ms(void) {
-    return read_us(CLOCK_BOOTTIME) / 1000;
+    return clock_boot_us() / 1000;
+}
+
+struct moment moment_now(void) {
+    return (struct moment){ clock_boot_us(), clock_wall_us() };
+}
+
+struct moment moment_of_wall(int64_t wall_us) {
+    int64_t age_us = clock_wall_us() - wall_us;
+    return (struct moment){ clock_boot_us() - (age_us > 0 ? age_us : 0) - 1, wall_us };
 }

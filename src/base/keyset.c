@@ -1,7 +1,7 @@
 /* The dirty set: a hash table of pointers to entries, and through the queued ones a list in the
  * order of naming.
  *
- *   cells   [ h,e ][  ·  ][ h,e ][ h,e ][  ·  ] ...     every entry, whatever its state
+ *   cells   [ h,e ][  ·  ][ h,e ][ h,e ][  ·  ] ...     every entry, in any state
  *               │             │      └──────────┐
  *   queue   head ▶ entry ◀▶ entry ◀ tail     entry       in flight: in the table, not in the queue
  *
@@ -18,7 +18,7 @@
  * Entries come and go by the million and are mostly of the same size: those that are done are kept,
  * within a bound, for the next ones.
  *
- * The seed is random: the keys are chosen by whoever writes to the source, and must not be able to
+ * The seed is random: clients of the source choose the keys, and must not be able to
  * pile up.
  */
 #include "base/keyset.h"
@@ -116,12 +116,12 @@ static size_t *epoch_count(struct keyset *set, uint32_t epoch) {
     return &set->outstanding[epoch & (set->n_epochs - 1)];
 }
 
-static uint32_t arise(struct keyset *set) {
+static uint32_t keyset_begin_obligation(struct keyset *set) {
     ++*epoch_count(set, set->epoch);
     return set->epoch;
 }
 
-static void release(struct keyset *set, uint32_t epoch) {
+static void keyset_end_obligation(struct keyset *set, uint32_t epoch) {
     assert(*epoch_count(set, epoch) > 0);
     --*epoch_count(set, epoch);
     while (set->oldest != set->epoch && *epoch_count(set, set->oldest) == 0) set->oldest++;
@@ -160,7 +160,7 @@ static uint64_t hash_key(const struct keyset *set, int32_t db, struct bytes key)
                                 set->seed + (uint32_t)db * UINT64_C(0x9e3779b97f4a7c15));
 }
 
-/* What malloc takes for an entry of a key: its header, and the rounding to 16. */
+/* Bytes that malloc takes for an entry of a key: its header, and the rounding to 16. */
 static size_t cost_of(size_t key_len) {
     return (sizeof(struct key_entry) + key_len + sizeof(size_t) + 15) & ~(size_t)15;
 }
@@ -179,7 +179,7 @@ static size_t find_cell(const struct keyset *set, uint64_t hash, int32_t db, str
     return i;
 }
 
-static void resize(struct keyset *set, size_t n_cells) {
+static void keyset_resize(struct keyset *set, size_t n_cells) {
     struct cell *cells = mem_array(NULL, n_cells, sizeof(struct cell));
     memset(cells, 0, n_cells * sizeof(struct cell));
     for (size_t i = 0; i < set->n_cells; i++) {
@@ -196,7 +196,7 @@ static void resize(struct keyset *set, size_t n_cells) {
 static void shrink_if_nearly_empty(struct keyset *set) {
     if (set->n_cells <= CELLS_MIN || set->n_entries >= set->n_cells / SHRINK_BELOW) return;
     bool was_huge = set->n_cells >= TRIM_FROM_CELLS;
-    resize(set, set->n_cells / SHRINK_BY > CELLS_MIN ? set->n_cells / SHRINK_BY : CELLS_MIN);
+    keyset_resize(set, set->n_cells / SHRINK_BY > CELLS_MIN ? set->n_cells / SHRINK_BY : CELLS_MIN);
     if (!was_huge) return;
     /* free() keeps small blocks inside the heap; only this gives their pages back. */
     free_spares(set);
@@ -284,7 +284,7 @@ static size_t cell_of(const struct keyset *set, const struct key_entry *e) {
 }
 
 /* The entry must not be in the queue any more. */
-static void drop(struct keyset *set, struct key_entry *e) {
+static void keyset_drop(struct keyset *set, struct key_entry *e) {
     remove_cell(set, cell_of(set, e));
     set->n_entries--;
     set->entry_bytes -= cost_of(e->len);
@@ -299,22 +299,22 @@ enum key_reason keyset_merge_reasons(enum key_reason a, enum key_reason b) {
     return a == REASON_IF_MISSING || b == REASON_IF_MISSING ? REASON_BOTH_SIDES : REASON_RESYNC;
 }
 
-static uint8_t merge(uint8_t a, enum key_reason b) {
+static uint8_t keyset_merge(uint8_t a, enum key_reason b) {
     return (uint8_t)keyset_merge_reasons((enum key_reason)a, b);
 }
 
 static void name_again(struct keyset *set, struct key_entry *e, enum key_reason reason) {
     switch ((enum key_state)e->state) {
     case KEY_QUEUED:
-        e->reason = merge(e->reason, reason);
+        e->reason = keyset_merge(e->reason, reason);
         return;
     case KEY_IN_FLIGHT:
         e->state = KEY_IN_FLIGHT_DIRTY;
         e->reason_again = (uint8_t)reason;
-        e->epoch_again = arise(set);
+        e->epoch_again = keyset_begin_obligation(set);
         return;
     case KEY_IN_FLIGHT_DIRTY:
-        e->reason_again = merge(e->reason_again, reason);
+        e->reason_again = keyset_merge(e->reason_again, reason);
         return;
     }
 }
@@ -330,12 +330,12 @@ bool keyset_name(struct keyset *set, int32_t db, struct bytes key, uint16_t slot
     }
     e = new_entry(set, hash, db, key, slot);
     e->reason = (uint8_t)reason;
-    e->epoch = arise(set);
+    e->epoch = keyset_begin_obligation(set);
     set->cells[i] = (struct cell){ .hash = hash, .entry = e };
     set->n_entries++;
     set->entry_bytes += cost_of(key.len);
     enqueue(set, e);
-    if (set->n_entries > set->n_cells / 4 * 3) resize(set, set->n_cells * 2);
+    if (set->n_entries > set->n_cells / 4 * 3) keyset_resize(set, set->n_cells * 2);
     return true;
 }
 
@@ -359,7 +359,7 @@ bool keyset_done(struct keyset *set, struct key_entry **entry) {
     struct key_entry *e = *entry;
     *entry = NULL;
     assert(e->state != KEY_QUEUED);
-    release(set, e->epoch);
+    keyset_end_obligation(set, e->epoch);
     if (e->state == KEY_IN_FLIGHT_DIRTY) {
         /* It was named anew, so it starts anew: the attempts of the flight that succeeded do not
          * count. */
@@ -372,7 +372,7 @@ bool keyset_done(struct keyset *set, struct key_entry **entry) {
         enqueue(set, e);
         return true;
     }
-    drop(set, e);
+    keyset_drop(set, e);
     return false;
 }
 
@@ -381,8 +381,8 @@ void keyset_requeue(struct keyset *set, struct key_entry **entry) {
     *entry = NULL;
     assert(e->state != KEY_QUEUED);
     if (e->state == KEY_IN_FLIGHT_DIRTY) {
-        e->reason = merge(e->reason, (enum key_reason)e->reason_again);
-        release(set, e->epoch_again);
+        e->reason = keyset_merge(e->reason, (enum key_reason)e->reason_again);
+        keyset_end_obligation(set, e->epoch_again);
     }
     enqueue(set, e);
 }
@@ -392,8 +392,8 @@ bool keyset_forget(struct keyset *set, int32_t db, struct bytes key) {
     struct key_entry *e = set->cells[i].entry;
     if (e == NULL || e->state != KEY_QUEUED) return false;
     unqueue(set, e);
-    release(set, e->epoch);
-    drop(set, e);
+    keyset_end_obligation(set, e->epoch);
+    keyset_drop(set, e);
     return true;
 }
 

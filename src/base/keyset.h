@@ -76,7 +76,7 @@ static inline struct bytes key_entry_bytes(const struct key_entry *e) {
 }
 
 struct keyset *keyset_new(void);
-/* Frees the set and every entry, in whatever state. Leaves NULL. */
+/* Frees the set and every entry, in any state. Leaves NULL. */
 void keyset_free(struct keyset **set);
 
 /* Marks: a mark ends an epoch, and is reached when every obligation (a queued key, a flight, a
@@ -98,7 +98,7 @@ void keyset_start_at(struct keyset *set, uint32_t epoch);
 bool keyset_name(struct keyset *set, int32_t db, struct bytes key, uint16_t slot,
                  enum key_reason reason);
 
-/* The key's entry, in whatever state; NULL when it is clean. */
+/* The key's entry, in any state; NULL when it is clean. */
 struct key_entry *keyset_find(const struct keyset *set, int32_t db, struct bytes key);
 
 /* The entry at the head of the queue, still queued; NULL when none waits. */
@@ -116,13 +116,12 @@ bool keyset_done(struct keyset *set, struct key_entry **entry);
  * kept. Was it dirty, the two obligations become one: of the older epoch, their reasons merged. */
 void keyset_requeue(struct keyset *set, struct key_entry **entry);
 
-/* Takes a queued key from wherever it stands out of the set, whatever happens to be its place;
- * false when it is not queued. */
+/* Takes a queued key out of the set, from any place in the queue; false when it is not queued. */
 bool keyset_forget(struct keyset *set, int32_t db, struct bytes key);
 
 size_t keyset_queued(const struct keyset *set);
 size_t keyset_in_flight(const struct keyset *set);
-/* What the set holds in memory, entries and table together. */
+/* Memory that the set takes, entries and table together. */
 size_t keyset_memory_bytes(const struct keyset *set);
 
 #endif

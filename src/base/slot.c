@@ -5,7 +5,10 @@
 #include "base/slot.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/mem.h"
 
 #define BIT(i, n, crc) (((i) & (1 << (n))) != 0 ? (crc) : 0)
 #define ENTRY(i, b0, b1, b2, b3, b4, b5, b6, b7)                                                   \
@@ -138,4 +141,20 @@ bool slot_set_parse(struct slot_set *set, const char *text, const char *place, s
     }
     *set = made;
     return true;
+}
+
+char *slot_set_format(const struct slot_set *set) {
+    char *text = mem_strdup("");
+    for (int first = 0; first < SLOT_COUNT; first++) {
+        if (!slot_set_has(set, (uint16_t)first)) continue;
+        int last = first;
+        while (last + 1 < SLOT_COUNT && slot_set_has(set, (uint16_t)(last + 1))) last++;
+        const char *comma = text[0] != '\0' ? "," : "";
+        char *longer = first == last ? mem_printf("%s%s%d", text, comma, first)
+                                     : mem_printf("%s%s%d-%d", text, comma, first, last);
+        free(text);
+        text = longer;
+        first = last;
+    }
+    return text;
 }

@@ -50,6 +50,9 @@ static inline struct slot_set slot_set_common(const struct slot_set *a, const st
 void slot_set_add_range(struct slot_set *set, uint16_t first, uint16_t last);
 unsigned slot_set_count(const struct slot_set *set);
 
+/* "0-99,200": what slot_set_parse() takes; "" for none. The caller frees it. */
+char *slot_set_format(const struct slot_set *set);
+
 /* Adds "7", "0-8000" or "0-99,200-299" to the set; place names the option in the error. */
 bool slot_set_parse(struct slot_set *set, const char *text, const char *place, struct err *err);
 

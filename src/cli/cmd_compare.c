@@ -1,5 +1,5 @@
-/* longhaul compare: opens both sides, compares them, repairs what differs where that is asked for
- * and compares that again, and says what it found; exit status as diff(1). */
+/* longhaul compare: opens both sides, compares them, repairs the differences where that is asked
+ * for and compares these keys again, and reports; exit status as diff(1). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,6 +22,9 @@
 #include "probe/preflight.h"
 #include "verify/compare.h"
 #include "verify/parts.h"
+
+/* Findings wait for the repair with a tag: their kind, or this one where nothing may be copied. */
+enum { TAG_LEFT_OUT = DIFFERENCE_KINDS };
 
 struct compare_run {
     const struct options *options;
@@ -65,7 +68,7 @@ static bool add_target_databases(struct compare_run *run) {
     return true;
 }
 
-static bool choose_databases(struct compare_run *run) {
+static bool compare_choose_databases(struct compare_run *run) {
     const struct opt_databases *asked = &run->options->databases;
     const struct endpoint *to = &run->target_endpoint;
     bool several = asked->all || asked->n > 0;
@@ -89,7 +92,7 @@ static void on_difference(void *ctx, const struct difference *d) {
     if (run->spool == NULL || run->pass > 1 || run->unwritten.code != ERR_NONE) return;
     struct spooled one = { .key = bytes_of(d->key, d->key_len),
                            .db = d->db,
-                           .tag = (uint32_t)d->kind };
+                           .tag = d->left_out ? TAG_LEFT_OUT : (uint32_t)d->kind };
     spool_add(run->spool, &one, &run->unwritten);
 }
 
@@ -135,17 +138,17 @@ static struct compare_settings settings_of(struct compare_run *run) {
     return s;
 }
 
-static bool open_sides(struct compare_run *run) {
+static bool compare_open_sides(struct compare_run *run) {
     const struct options *o = run->options;
     if (!options_endpoint(o, OPT_SOURCE, &run->source_endpoint, &run->error)) return false;
     if (!options_endpoint(o, OPT_TARGET, &run->target_endpoint, &run->error)) return false;
     run->source = side_open(run->loop, o, OPT_SOURCE, o->copy.outage_timeout_ms, &run->error);
     if (run->source == NULL) return false;
     run->target = side_open(run->loop, o, OPT_TARGET, o->copy.outage_timeout_ms, &run->error);
-    return run->target != NULL && choose_databases(run);
+    return run->target != NULL && compare_choose_databases(run);
 }
 
-/* What belongs to this pair of sides: the state directory, and a live job between them. */
+/* The state directory of this pair of sides, and a live job between them. */
 static bool open_records(struct compare_run *run) {
     const char *dir = run->options->state_dir, *from = run->source_endpoint.label,
                *to = run->target_endpoint.label;
@@ -180,12 +183,12 @@ static bool open_files(struct compare_run *run) {
     if (o->report_file != NULL &&
         (run->findings = findings_open(o->report_file, &run->error)) == NULL)
         return false;
-    if (o->repair && (run->spool = spool_new(&run->error)) == NULL) return false;
+    if (o->repair && (run->spool = spool_new(NULL, &run->error)) == NULL) return false;
     return true;
 }
 
-static bool compare(struct compare_run *run, const struct compare_settings *settings,
-                    struct compare_result *result) {
+static bool compare_once(struct compare_run *run, const struct compare_settings *settings,
+                         struct compare_result *result) {
     if (run->state != NULL &&
         !compare_state_begin(run->state, compare_mode_name(run->mode), &run->error))
         return false;
@@ -197,9 +200,8 @@ static bool compare(struct compare_run *run, const struct compare_settings *sett
     return ok;
 }
 
-/* When the parts that differ are known too. What cannot be written down does not take back what was
- * found. */
-static void write_down(struct compare_run *run, const struct compare_result *result) {
+/* When the parts that differ are known too. Findings that cannot be written down stay findings. */
+static void compare_write_state(struct compare_run *run, const struct compare_result *result) {
     struct err err;
     if (run->state == NULL || compare_state_end(run->state, result, &run->error, &err)) return;
     if (run->error.code == ERR_NONE) run->error = err;
@@ -213,9 +215,9 @@ static void compare_all(struct compare_run *run) {
     struct compare_settings settings = settings_of(run);
     run->pass = 1;
     run->report.began = true;
-    if (compare(run, &settings, &run->report.found) && run->options->show_diffs)
+    if (compare_once(run, &settings, &run->report.found) && run->options->show_diffs)
         explain(run, &run->report.found);
-    write_down(run, &run->report.found);
+    compare_write_state(run, &run->report.found);
 }
 
 /* ---- repair ---- */
@@ -227,10 +229,10 @@ static bool guard_holds(struct compare_run *run) {
     bool many = (double)extra * 100 > (double)run->options->max_delete * (double)keys;
     if (!run->options->delete_extra || extra == 0 || !many) return false;
     r->held = extra;
-    log_warn(
-        "target",
-        "%llu of its %llu keys are not on the source, more than --max-delete allows: nothing is deleted",
-        (unsigned long long)extra, (unsigned long long)keys);
+    log_warn("target",
+             "%llu of its %llu keys are not on the source, more than --max-delete allows: "
+             "nothing is deleted",
+             (unsigned long long)extra, (unsigned long long)keys);
     return true;
 }
 
@@ -270,10 +272,10 @@ static bool next_spooled(void *ctx, int db, struct bytes *key, struct err *err) 
 
 static void rewind_spooled(void *ctx) {
     struct compare_run *run = ctx;
-    spool_rewind(run->spool);
+    spool_rewind(run->spool, &run->error);
 }
 
-/* What was found is compared again; what is equal now was repaired. */
+/* All keys that differed are compared again; those that are equal now were repaired. */
 static void compare_again(struct compare_run *run) {
     const struct compare_names names = { .next = next_spooled,
                                          .rewind = rewind_spooled,
@@ -282,22 +284,22 @@ static void compare_again(struct compare_run *run) {
     settings.names = &names;
     run->pass = 2;
     run->report.compared_again = true;
-    if (compare(run, &settings, &run->report.left) && run->options->show_diffs)
+    if (compare_once(run, &settings, &run->report.left) && run->options->show_diffs)
         explain(run, &run->report.left);
-    write_down(run, &run->report.left);
+    compare_write_state(run, &run->report.left);
 }
 
 static void repair(struct compare_run *run) {
     const struct options *o = run->options;
-    const uint64_t extra = UINT64_C(1) << DIFFERENCE_EXTRA, unreadable = UINT64_C(1)
-                                                                         << DIFFERENCE_UNREADABLE;
+    const uint64_t extra = UINT64_C(1) << DIFFERENCE_EXTRA;
+    const uint64_t never = UINT64_C(1) << DIFFERENCE_UNREADABLE | UINT64_C(1) << TAG_LEFT_OUT;
     if (run->unwritten.code != ERR_NONE && run->error.code == ERR_NONE) run->error = run->unwritten;
     if (!o->repair || run->error.code != ERR_NONE || spool_count(run->spool) == 0) return;
     run->report.repairs = true;
     bool may_delete = !guard_holds(run) && o->delete_extra;
     run->report.may_delete = may_delete;
     if (o->copy.dry_run) return;
-    if (!repair_some(run, ~extra & ~unreadable, false)) return;
+    if (!repair_some(run, ~extra & ~never, false)) return;
     if (may_delete && run->report.found.count[DIFFERENCE_EXTRA] > 0 &&
         !repair_some(run, extra, true))
         return;
@@ -306,7 +308,7 @@ static void repair(struct compare_run *run) {
 
 /* ---- the end ---- */
 
-static int exit_status_of(struct compare_run *run) {
+static int compare_exit_status(struct compare_run *run) {
     const struct compare_report *r = &run->report;
     if (run->error.code != ERR_NONE) return STATUS_TROUBLE;
     /* A repair leaves keys alone that are not proved. */
@@ -315,7 +317,7 @@ static int exit_status_of(struct compare_run *run) {
     return equal ? STATUS_DONE : STATUS_FINDINGS;
 }
 
-static int report(struct compare_run *run) {
+static int compare_report_all(struct compare_run *run) {
     struct compare_report *r = &run->report;
     r->source_endpoint = &run->source_endpoint;
     r->target_endpoint = &run->target_endpoint;
@@ -324,7 +326,8 @@ static int report(struct compare_run *run) {
     r->mode = run->mode;
     r->dry_run = run->options->copy.dry_run;
     r->error = &run->error;
-    int status = exit_status_of(run);
+    r->scope = run->scope;
+    int status = compare_exit_status(run);
     json_t *document = compare_report_json(r);
     struct err err;
     json_object_set_new(document, "exit_status", json_integer(status));
@@ -340,7 +343,7 @@ static int report(struct compare_run *run) {
     return status;
 }
 
-static void release(struct compare_run *run) {
+static void compare_release(struct compare_run *run) {
     compare_result_fini(&run->report.found);
     compare_result_fini(&run->report.left);
     key_file_close(&run->key_file);
@@ -369,11 +372,11 @@ int cmd_compare(const struct options *options) {
     if (run.loop == NULL) return complain(&run.error);
     signals_reload_on_hangup();
     signals_install(run.loop);
-    if (open_files(&run) && open_sides(&run) && open_records(&run)) {
+    if (open_files(&run) && compare_open_sides(&run) && open_records(&run)) {
         compare_all(&run);
         repair(&run);
     }
-    int status = report(&run);
-    release(&run);
+    int status = compare_report_all(&run);
+    compare_release(&run);
     return status;
 }

@@ -123,25 +123,23 @@ static struct live_settings live_settings_of(struct replicate_run *run) {
 
 /* ---- progress ---- */
 
-static void on_replicate_progress(void *ctx, const struct replicate_progress *p) {
+static void on_replicate_progress(void *ctx, const struct facts *f) {
     struct replicate_run *run = ctx;
-    const struct copy_stats *s = &p->stats;
-    uint64_t done = stat_get(&s->copied) + stat_get(&s->vanished) + stat_get(&s->skipped) +
-                    stat_get(&s->given_up);
+    uint64_t done = (uint64_t)(f->copied + f->deleted + f->skipped + f->given_up);
     bool whole = run->filter.pattern == NULL && run->filter.n_include == 0 &&
                  run->filter.n_exclude == 0 && run->filter.slots == NULL &&
                  run->filter.n_types == 0;
-    bool copies = !p->live || strcmp(p->phase, "copying") == 0;
+    bool copies = !f->live || f->phase == PHASE_COPYING;
     struct progress_state state = { .phase = run->options->copy.dry_run ? "reading"
-                                             : p->live                  ? p->phase
+                                             : f->live                  ? phase_word(f->phase)
                                                                         : "copying",
                                     .keys = done,
-                                    .total = whole && copies ? p->keys_total : 0,
-                                    .bytes = stat_get(&s->bytes),
-                                    .has_lag = p->live && p->lag_ms >= 0,
-                                    .lag_ms = p->lag_ms,
-                                    .waiting = p->live ? stat_get(&s->waiting) : 0,
-                                    .given_up = stat_get(&s->given_up) };
+                                    .total = whole && copies ? (uint64_t)f->keys_total : 0,
+                                    .bytes = (uint64_t)f->bytes,
+                                    .has_lag = f->live && f->lag_us >= 0,
+                                    .lag_ms = f->lag_us / 1000,
+                                    .waiting = f->live ? (uint64_t)f->waiting : 0,
+                                    .given_up = (uint64_t)f->given_up };
     progress_update(run->progress, &state);
 }
 
@@ -186,7 +184,7 @@ static void replicate_compare(struct replicate_run *run) {
     const struct options *o = run->options;
     if (o->compare == OPT_COMPARE_NONE || o->copy.dry_run || run->error.code != ERR_NONE) return;
     /* stopped: the source goes on changing */
-    if (run->result.live && !run->result.summary.idle) return;
+    if (run->result.facts.live && !run->result.idle) return;
     struct compare_settings settings = compare_settings_of(run);
     run->did_compare = true;
     run->progress = progress_new(o->progress);

@@ -1,5 +1,5 @@
-/* The watermark of a live job of longhaul that runs between the two sides that are compared. The job's
- * record is on the target (store/record.h); the job is known by the labels of its endpoints.
+/* The watermark of a live job of longhaul that runs between the two sides that are compared. The
+ * job's record is on the target (store/record.h); the job is known by the labels of its endpoints.
  */
 #ifndef LONGHAUL_CLI_COMPARE_LIVE_H
 #define LONGHAUL_CLI_COMPARE_LIVE_H

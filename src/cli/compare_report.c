@@ -1,6 +1,8 @@
 /* See compare_report.h. */
 #include "cli/compare_report.h"
 
+#include <stdlib.h>
+
 #include "base/units.h"
 #include "cli/report.h"
 #include "output/json_out.h"
@@ -27,14 +29,42 @@ static json_t *json_repair(const struct compare_report *r) {
                      r->compared_again ? report_compare(r->mode, &r->left) : json_null());
 }
 
+/* The members of the scope that leave keys out; empty: all keys were compared. */
+static json_t *json_filters(const struct compare_report *r) {
+    static const char *const names[] = { "key-pattern", "key-include", "key-exclude",
+                                         "key-type",    "slots",       "mem-limit" };
+    json_t *scope = r->scope != NULL ? json_loads(r->scope, 0, NULL) : NULL;
+    json_t *filters = json_object();
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        json_t *value = json_object_get(scope, names[i]);
+        if (value != NULL) json_object_set(filters, names[i], value);
+    }
+    json_decref(scope);
+    return filters;
+}
+
+/* only    keys within key-pattern "app:*", key-type ["string"] were compared */
+static void print_filters(FILE *out, const struct compare_report *r) {
+    json_t *filters = json_filters(r), *value;
+    const char *name, *gap = "only    keys within ";
+    json_object_foreach(filters, name, value) {
+        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
+        fprintf(out, "%s%s %s", gap, name, text != NULL ? text : "");
+        free(text);
+        gap = ", ";
+    }
+    if (json_object_size(filters) > 0) fputs(" were compared\n", out);
+    json_decref(filters);
+}
+
 json_t *compare_report_json(const struct compare_report *r) {
-    return json_pack("{ss ss so so ss so sI so so}", "command", "compare", "version",
+    return json_pack("{ss ss so so ss so sI so so so}", "command", "compare", "version",
                      LONGHAUL_VERSION, "source", report_side(r->source_endpoint, r->source),
                      "target", report_side(r->target_endpoint, r->target), "result",
                      report_result(r->error), "error", json_of_error(r->error), "duration_ms",
                      (json_int_t)(r->found.duration_ms + r->left.duration_ms), "compare",
                      r->began ? report_compare(r->mode, &r->found) : json_null(), "repair",
-                     json_repair(r));
+                     json_repair(r), "filters", json_filters(r));
 }
 
 static void print_repair(FILE *out, const struct compare_report *r) {
@@ -63,6 +93,7 @@ void compare_report_text(FILE *out, const struct compare_report *r, bool show_di
     report_side_text(out, "target", r->target_endpoint, r->target);
     if (r->error->code != ERR_NONE)
         fprintf(out, "%s before the end; so far:\n", report_result(r->error));
+    print_filters(out, r);
     report_compare_text(out, r->mode, &r->found);
     if (show_diffs) report_differences_text(out, &r->found);
     if (r->repairs) print_repair(out, r);

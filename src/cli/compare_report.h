@@ -1,4 +1,4 @@
-/* What `compare` says at its end, as text and as JSON. */
+/* The report of `compare` at its end, as text and as JSON. */
 #ifndef LONGHAUL_CLI_COMPARE_REPORT_H
 #define LONGHAUL_CLI_COMPARE_REPORT_H
 
@@ -16,7 +16,8 @@ struct compare_report {
     const struct err *error;
     bool began; /* the comparison was */
     struct compare_result found;
-    bool repairs, dry_run; /* something was to be repaired; it was only said what would be done */
+    const char *scope;     /* of the keys that were compared, see options_scope(); NULL: unknown */
+    bool repairs, dry_run; /* there was something to repair; dry_run: it was only described */
     bool may_delete;
     uint64_t copied, deleted, given_up, held; /* held: extra keys that the deletion guard kept */
     bool compared_again;

@@ -1,4 +1,4 @@
-/* --state-dir of compare: its runs and what they found, in a state directory (store/state.h) of the
+/* --state-dir of compare: its runs and their findings, in a state directory (store/state.h) of the
  * same source and target: one of its own, or a live job's while that does not run.
  */
 #ifndef LONGHAUL_CLI_COMPARE_STATE_H

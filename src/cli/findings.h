@@ -2,13 +2,13 @@
  * summary as the last line.
  *
  *   {"record": "difference", "pass": 1, "db", "key", "kind", "detail"}
- *   {"record": "not_proved", "pass": 1, "db", "key", "detail"}   the key changes on both sides all the time
- *   {"record": "taken_back", "pass": 1, "slots", "backward"}     findings of these slots in this direction are void
- *   {"record": "summary", ...}                                   the document of --output json
+ *   {"record": "not_proved", "pass": 1, "db", "key", "detail"}  it changes on both sides
+ *   {"record": "taken_back", "pass": 1, "slots", "backward"}    findings in these slots are void
+ *   {"record": "summary", ...}                                  the document of --output json
  *
- * The file grows as FILE.part and gets its name when the summary is in it. A FILE that exists and is
- * no regular file (a pipe, a terminal, /dev/stderr) is written directly. Pass 2 is the comparison
- * after a repair.
+ * The file grows as FILE.part and gets its name when the summary is in it. A FILE that exists and
+ * is no regular file (a pipe, a terminal, /dev/stderr) is written directly. Pass 2 is the
+ * comparison after a repair.
  */
 #ifndef LONGHAUL_CLI_FINDINGS_H
 #define LONGHAUL_CLI_FINDINGS_H

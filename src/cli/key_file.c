@@ -17,7 +17,7 @@ struct key_file {
     struct compare_names names;
 };
 
-static int hex_digit(char c) {
+static int key_hex_digit(char c) {
     if (c >= '0' && c <= '9') return c - '0';
     if (c >= 'a' && c <= 'f') return c - 'a' + 10;
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
@@ -30,7 +30,7 @@ static int escaped_byte(const char *text, size_t left, size_t *used) {
     *used = 1;
     if (at != NULL) return (unsigned char)bytes[at - letters];
     if (left < 3 || text[0] != 'x') return -1;
-    int high = hex_digit(text[1]), low = hex_digit(text[2]);
+    int high = key_hex_digit(text[1]), low = key_hex_digit(text[2]);
     *used = 3;
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }

@@ -1,4 +1,4 @@
-/* --key-file: names of keys, one a line, with what is not printable escaped as longhaul prints it:
+/* --key-file: names of keys, one a line, with unprintable bytes escaped as longhaul prints them:
  * \xNN, \n, \r, \t, \\ and \". Empty lines are left out; the empty key is written as "". */
 #ifndef LONGHAUL_CLI_KEY_FILE_H
 #define LONGHAUL_CLI_KEY_FILE_H
@@ -17,7 +17,7 @@ void key_file_close(struct key_file **file);
 /* For compare_settings.names; good as long as the file is open. */
 const struct compare_names *key_file_names(const struct key_file *file);
 
-/* Takes back what bytes_escape() did, in place; returns the length, -1 when an escape is none of
+/* Reverses bytes_escape(), in place; returns the length, -1 when an escape is none of
  * the above. */
 long key_unescape(char *text, size_t len);
 

@@ -159,6 +159,8 @@ char *options_scope(const struct options *options, int source_db, int target_db)
         const char *name = option->type == OPTION_SLOTS ? "slots" : option->name;
         if (value != NULL) json_object_set_new(scope, name, value);
     }
+    /* The same job: started with liveonly and then with live, it makes up for the first copy. */
+    if (options->mode == OPT_MODE_LIVEONLY) json_object_set_new(scope, "mode", json_string("live"));
     json_t *target_databases = scope_target_databases(&options->databases, target_db);
     if (target_databases != NULL) json_object_set_new(scope, "target_databases", target_databases);
     json_object_set_new(scope, "databases",

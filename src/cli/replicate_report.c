@@ -91,21 +91,28 @@ static void report_print_lag(FILE *out, const char *name, int64_t us) {
     fprintf(out, ", %s %s", name, units_format_duration((us + 999) / 1000, text, sizeof(text)));
 }
 
-static void print_live(FILE *out, const struct live_summary *s) {
+static void print_live(FILE *out, const struct replicate_result *r) {
+    const struct facts *s = &r->facts;
     char when[64];
-    fprintf(out, "job %s, changes captured by %s", s->job, s->capture);
+    fprintf(out, "job %s, changes captured by %s", r->job, r->capture);
     if (s->lag_max_us > 0) {
         report_print_lag(out, "lag p50", s->lag_p50_us);
         report_print_lag(out, "p99", s->lag_p99_us);
         report_print_lag(out, "max", s->lag_max_us);
     }
-    if (s->gaps > 0) fprintf(out, ", %" PRIu64 " %s", s->gaps, s->gaps == 1 ? "gap" : "gaps");
+    if (s->gaps > 0) fprintf(out, ", %" PRId64 " %s", s->gaps, s->gaps == 1 ? "gap" : "gaps");
     fputc('\n', out);
-    if (s->watermark_us > 0)
+    if (s->watermark_us > 0 && r->only)
+        fprintf(
+            out,
+            "changes that the source acknowledged before %s are on the target; keys from before "
+            "the start were not copied (--mode liveonly)\n",
+            units_format_time(s->watermark_us, when, sizeof(when)));
+    if (s->watermark_us > 0 && !r->only)
         fprintf(out, "every write that the source acknowledged before %s is on the target\n",
                 units_format_time(s->watermark_us, when, sizeof(when)));
     if (s->deletions_held > 0)
-        fprintf(out, "deletions held: %" PRIu64 " keys; longhaul resume TARGET releases them\n",
+        fprintf(out, "deletions held: %" PRId64 " keys; longhaul resume TARGET releases them\n",
                 s->deletions_held);
 }
 
@@ -129,7 +136,7 @@ void replicate_report_text(FILE *out, const struct replicate_report *report) {
             units_format_number((uint64_t)per_second(copied, r->duration_ms), rate, sizeof(rate)),
             units_format_bytes((uint64_t)per_second(stat_get(&r->stats.bytes), r->duration_ms),
                                bytes, sizeof(bytes)));
-    if (r->live) print_live(out, &r->summary);
+    if (r->facts.live) print_live(out, r);
     if (report->compared == NULL) return;
     fputc('\n', out);
     report_compare_text(out, report->compare_mode, report->compared);
@@ -138,14 +145,15 @@ void replicate_report_text(FILE *out, const struct replicate_report *report) {
 
 /* ---- JSON ---- */
 
-static json_t *json_live(const struct live_summary *s) {
+static json_t *json_live(const struct replicate_result *r) {
+    const struct facts *s = &r->facts;
     char when[64];
     json_t *live =
-        json_pack("{ss ss sI sI sI sI sI sI sb}", "job", s->job, "capture", s->capture,
+        json_pack("{ss ss sI sI sI sI sI sI sb}", "job", r->job, "capture", r->capture,
                   "watermark_us", (json_int_t)s->watermark_us, "lag_p50_us",
                   (json_int_t)s->lag_p50_us, "lag_p99_us", (json_int_t)s->lag_p99_us, "lag_max_us",
                   (json_int_t)s->lag_max_us, "gaps", (json_int_t)s->gaps, "deletions_held",
-                  (json_int_t)s->deletions_held, "idle", s->idle ? 1 : 0);
+                  (json_int_t)s->deletions_held, "idle", r->idle ? 1 : 0);
     if (s->watermark_us > 0)
         json_object_set_new(live, "watermark",
                             json_string(units_format_time(s->watermark_us, when, sizeof(when))));
@@ -178,10 +186,11 @@ static void add_result(json_t *doc, const struct replicate_result *r) {
     const struct copy_stats *s = &r->stats;
     json_object_set_new(doc, "duration_ms", json_integer(r->duration_ms));
     json_object_set_new(doc, "threads", json_integer(r->threads));
-    if (r->live) json_object_set_new(doc, "live", json_live(&r->summary));
+    if (r->facts.live) json_object_set_new(doc, "live", json_live(r));
+    json_object_set_new(doc, "facts", facts_to_json(&r->facts));
     json_object_set_new(doc, "keys",
-                        json_pack("{sI sI sI sI sI}", "scanned", (json_int_t)r->scanned, "copied",
-                                  (json_int_t)stat_get(&s->copied), "vanished",
+                        json_pack("{sI sI sI sI sI}", "scanned", (json_int_t)r->facts.scanned,
+                                  "copied", (json_int_t)stat_get(&s->copied), "vanished",
                                   (json_int_t)stat_get(&s->vanished), "skipped",
                                   (json_int_t)stat_get(&s->skipped), "given_up",
                                   (json_int_t)stat_get(&s->given_up)));

@@ -12,6 +12,7 @@ bool side_describe(const struct options *options, enum opt_side_id id, int64_t s
         .connect_timeout_ms = options->connect_timeout_ms,
         .reply_timeout_ms = uri_decides ? endpoint->uri_timeout_ms : options->timeout_ms,
         .startup_timeout_ms = startup_timeout_ms,
+        .patient = options->command == COMMAND_REPLICATE && options->mode != OPT_MODE_SCAN,
         .read_from_replica = id == OPT_SOURCE && options->read_from == OPT_READ_FROM_REPLICA,
         .no_touch = id == OPT_SOURCE,
         .writes = id == OPT_TARGET,

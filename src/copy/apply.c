@@ -1,11 +1,12 @@
 /* Writing values to the target: SET (with PXAT) and MSET for strings, RESTORE for everything else,
- * UNLINK for what is gone. Each key has exactly one command under way; its acknowledgement ends the
+ * UNLINK for missing keys. Each key has exactly one command under way; its acknowledgement ends the
  * key's flight.
  */
 #include <stdlib.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "copy/database.h"
 #include "copy/lane_priv.h"
 #include "copy/rewrite.h"
 #include "copy/transfer.h"
@@ -87,7 +88,7 @@ static void on_mset_applied(void *ctx, void *arg, const struct reply *reply) {
 /* ---- commands ---- */
 
 /* The node to write to, ready; NULL when there is none now, or nothing may be written (the key is
- * parked: what it was read with must not be written after a pause). */
+ * parked: a value that was read before a pause must not be written after it). */
 static struct pool_node *target_node(struct flight *flight, struct key_entry *entry, bool *asking) {
     *asking = (entry->flags & KEY_ASK_TARGET) != 0;
     struct pool_node *node = *asking ? pool_ask(flight->target, entry->slot) : NULL;
@@ -111,7 +112,7 @@ static struct pool_node *target_node(struct flight *flight, struct key_entry *en
 
 static struct outq *begin_command(struct flight *flight, struct pool_node *node,
                                   const struct key_entry *entry, bool asking) {
-    client_select(node->client, flight->plan->target_db >= 0 ? flight->plan->target_db : entry->db);
+    client_select(node->client, database_of(flight, entry));
     if (asking) client_asking(node->client);
     return client_out(node->client);
 }
@@ -177,7 +178,7 @@ static void send_restore(struct outq *out, const struct fetched *f, enum copy_pr
     resp_write_arg_i64(out, f->entry->extra);
 }
 
-/* What is counted when the acknowledgement comes. */
+/* Type and size, which are counted when the acknowledgement comes. */
 static void note_value(const struct fetched *f) {
     struct key_entry *entry = f->entry;
     enum value_type type = f->is_payload ? payload_type(f->value) : VALUE_STRING;
@@ -306,6 +307,7 @@ void apply_values(struct flight *flight, const struct fetched *const *values, si
     struct gather g = { .flight = flight, .values = mem_array(NULL, n, sizeof(*g.values)) };
     for (size_t i = 0; i < n; i++) {
         note_value(values[i]);
+        if (!flight->plan->dry_run && !database_admits(flight, values[i]->entry)) continue;
         if (flight->plan->dry_run) {
             flight_copied(flight, values[i]->entry);
         } else if (fits_mset(values[i])) {
@@ -335,6 +337,7 @@ static void on_target_type(void *ctx, void *arg, const struct reply *reply) {
 
 void apply_ask_type(struct flight *flight, struct key_entry *entry) {
     bool asking;
+    if (!database_admits(flight, entry)) return;
     struct pool_node *node = target_node(flight, entry, &asking);
     if (node == NULL) return;
     struct outq *out = begin_command(flight, node, entry, asking);
@@ -351,6 +354,7 @@ void apply_deletion(struct flight *flight, struct key_entry *entry) {
         return;
     }
     bool asking;
+    if (!database_admits(flight, entry)) return;
     struct pool_node *node = target_node(flight, entry, &asking);
     if (node == NULL) return;
     struct outq *out = begin_command(flight, node, entry, asking);

@@ -1,5 +1,5 @@
 /* A connection to a server on which strings may be read whole although their size is not known:
- * what the server holds for it is bounded by the server itself.
+ * the server itself bounds the memory that it holds for the connection.
  *
  * MGET costs a server less than GETRANGE key by key, and has no bound of its own: a string of 500
  * MB among small ones would be copied into the reply. So this connection subscribes to a channel
@@ -30,12 +30,12 @@ enum {
     /* expected under way; servers disconnect at 8 MB for a minute, or 32 MB */
     BOUNDED_READING_MAX = 6 * 1024 * 1024,
 };
-/* What a server holds before it disconnects by itself, and the longest string (proto-max-bulk-len),
+/* Output bytes a server holds before it disconnects by itself, and the longest string (proto-max-bulk-len),
  * by default. */
 #define BOUNDED_OUTPUT_BYTES (UINT64_C(32) << 20)
 #define BOUNDED_STRING_BYTES (UINT64_C(512) << 20)
 
-/* What a run has learnt of its strings. All zero: nothing. */
+/* The sizes of a run's strings so far. All zero: none is known. */
 struct bounded_trust {
     uint64_t small; /* strings that were */
     bool surprised; /* one was large, or may have been: none is read unbounded any more */
@@ -48,12 +48,12 @@ static inline bool bounded_is_earned(const struct bounded_trust *trust, uint64_t
 
 struct bounded;
 
-/* Connects in the background. settings are the node's, copied, with what they borrow still
+/* Connects in the background. settings are the node's, copied; strings that they borrow stay
  * borrowed. connections: how many like this one the job has to the node. on_lost: the connection
  * broke while it was in use, perhaps because a reply was too large; may be NULL. */
 struct bounded *bounded_open(struct loop *loop, const struct client_settings *settings,
                              int connections, void (*on_lost)(void *ctx), void *ctx);
-/* Who hears of MOVED and ASK on this connection, with bounded_open()'s ctx. */
+/* Called for MOVED and ASK on this connection, with bounded_open()'s ctx. */
 void bounded_set_redirect(struct bounded *b,
                           void (*on_redirect)(void *ctx, const struct redirect *redirect));
 /* Pending commands fail at the end of the round. Leaves NULL. */

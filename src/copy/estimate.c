@@ -7,7 +7,7 @@
 #define SHARE_MOVES (1.0 / 256)
 /* With fewer strings the attempt to read a key as one costs more than it saves. */
 #define STRINGS_WORTH 0.3
-/* A size that is so many times what was told was hidden. */
+/* A size that is so many times the one told was hidden. */
 #define HIDDEN_FACTOR 4
 
 void estimate_init(struct estimate *e, uint64_t room_bytes) {

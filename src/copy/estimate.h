@@ -1,4 +1,4 @@
-/* What a lane has learnt of its data, and the bytes it expects of what it is reading now. It decides
+/* Averages of a lane's data, and the bytes it expects of the values being read now. It decides
  * how the next keys are read: as strings or not, with their size known before or not, and how many at
  * a time. Pure: no clock, no connection.
  */
@@ -61,7 +61,7 @@ static inline bool estimate_counts_all(const struct estimate *e) {
 bool estimate_expects_strings(const struct estimate *e);
 /* May strings of unknown size be read whole, on a connection that the server bounds? */
 bool estimate_allows_unbounded(const struct estimate *e);
-/* What a key of unknown size is reckoned with. */
+/* The size that is assumed for a key of unknown size. */
 static inline uint64_t estimate_value(const struct estimate *e) {
     return (uint64_t)e->value_bytes;
 }

@@ -2,7 +2,7 @@
  *
  *   STRINGS   GETRANGE of the first 64 KiB, PEXPIRETIME; MGET or GET when the size is known, or on a bounded connection
  *                                                 not a string, or longer ─▶ MEASURE
- *   MEASURE   MEMORY USAGE                        ─▶ STRINGS, or DUMP for what is no string; too large: skipped
+ *   MEASURE   MEMORY USAGE                        ─▶ STRINGS, or DUMP for other types; too large: unwanted
  *   DUMP      DUMP, PEXPIRETIME
  *   TYPE      TYPE                                ─▶ STRINGS or MEASURE; unwanted: skipped
  *   USED      OBJECT IDLETIME, OBJECT REFCOUNT    not used since the gap began: done; else ─▶ STRINGS or MEASURE
@@ -30,11 +30,12 @@ enum {
     VALUE_ALONE = 1024 * 1024,          /* from here on read by a batch of its own */
     BATCH_BYTES_MAX = 1024 * 1024,      /* of measured values in one batch */
     /* OBJECT IDLETIME is in whole seconds, by a clock that is up to a second late */
+    IDLE_TIME_MAX_S = 1 << 23, /* half of the ring that idle times are counted in */
     IDLE_SLACK_S = 2,
 };
 
 /* MEMORY USAGE adds up some elements and takes the others to be like them: 5 by default, so that a
- * hash of many small fields and a few huge ones counts as small. What is proved of a key, whose
+ * hash of many small fields and a few huge ones counts as small. This much is proved of a key whose
  * elements take MEASURE_ELEMENT_BYTES or more each (redis 7.0.15 src/object.c objectComputeSize(): a
  * place in the table, and an allocation):
  *
@@ -73,6 +74,7 @@ struct batch {
     size_t n, cap, due;
     uint64_t bytes;    /* expected of its values */
     int64_t server_ms; /* the server's clock, for PTTL */
+    int64_t server_us; /* the same as the server told it; 0: not told */
     struct fetch_key *keys;
 };
 
@@ -141,22 +143,26 @@ static void key_unchanged(struct flight *flight, struct key_entry *entry) {
     flight_done(flight, entry);
 }
 
-/* After OBJECT IDLETIME (key->expiry, in seconds) and REFCOUNT. Integers that keys share have the idle time of whoever
- * was last to use one of them, or none. */
+/* After OBJECT IDLETIME (key->expiry, in seconds), REFCOUNT and TIME. All three are of one clock, the
+ * source's, and so is the beginning of the gap. OBJECT IDLETIME counts seconds in a ring of 24 bits
+ * (redis 7.0.15 src/evict.c estimateObjectIdleTime()): a clock that was set back gives a number near
+ * its end, which is no idle time. Integers that keys share have the idle time of whoever was last to
+ * use one of them, or none. */
+static bool key_was_idle_since(const struct batch *b, const struct fetch_key *key) {
+    const struct copy_plan *plan = b->flight->plan;
+    if (key->result != RESULT_VALUE || key->shared || plan->used_since_us == NULL) return false;
+    int64_t since_us = plan->used_since_us(plan->ctx, key->f.entry->slot);
+    if (since_us <= 0 || b->server_us < since_us || key->expiry > IDLE_TIME_MAX_S) return false;
+    return key->expiry > (b->server_us - since_us) / 1000000 + IDLE_SLACK_S;
+}
+
 static void key_use_known(struct batch *b, struct fetch_key *key) {
-    struct flight *flight = b->flight;
-    const struct copy_plan *plan = flight->plan;
-    struct key_entry *entry = key->f.entry;
     if (key->result == RESULT_NULL) {
-        key_gone(b, entry);
-        return;
-    }
-    bool told = key->result == RESULT_VALUE && !key->shared && plan->gap_since_ms != NULL;
-    int64_t gap_ms = told ? clock_mono_ms() - plan->gap_since_ms(plan->ctx, entry->slot) : 0;
-    if (told && key->expiry > gap_ms / 1000 + IDLE_SLACK_S) {
-        key_unchanged(flight, entry);
+        key_gone(b, key->f.entry);
+    } else if (key_was_idle_since(b, key)) {
+        key_unchanged(b->flight, key->f.entry);
     } else {
-        flight_copy_after_all(flight, entry);
+        flight_copy_after_all(b->flight, key->f.entry);
     }
 }
 
@@ -487,6 +493,7 @@ static void on_time(void *ctx, void *arg, const struct reply *reply) {
               resp_next(&c, &micros) && bytes_to_i64(seconds.str, &s) &&
               bytes_to_i64(micros.str, &us);
     b->server_ms = ok ? s * 1000 + us / 1000 : clock_wall_ms();
+    b->server_us = ok ? s * 1000000 + us : 0;
     batch_reply_done(b);
 }
 
@@ -505,10 +512,16 @@ static void send_key_command(struct batch *b, struct bytes first, struct bytes s
     client_end_command(client, fn, b, (void *)(uintptr_t)index);
 }
 
+static void send_time(struct batch *b) {
+    static const struct bytes time_command[] = { BYTES_LITERAL("TIME") };
+    b->due++;
+    client_command(b->client, on_time, b, NULL, 1, time_command);
+}
+
 /* bytes of the commands without their key */
 enum { GETRANGE_WORDS_MAX = 48, MEASURE_WORDS_MAX = 64 };
 
-static void send_getrange(struct batch *b, size_t index) {
+static void batch_send_getrange(struct batch *b, size_t index) {
     _Static_assert(VALUE_LARGE - 1 == 65535, "stands in the command");
     struct bytes key = key_entry_bytes(b->keys[index].f.entry);
     if (b->asking) client_asking(b->client);
@@ -558,7 +571,7 @@ static size_t keys_room(const struct batch *b, size_t first, size_t n) {
     return room;
 }
 
-static void send_mget(struct batch *b, size_t first, size_t n) {
+static void batch_send_mget(struct batch *b, size_t first, size_t n) {
     struct outq *out = client_out(b->client);
     resp_write_head(out, n + 1);
     resp_write_literal(out, "MGET");
@@ -591,9 +604,9 @@ static void send_strings(struct batch *b) {
         bool bounded = is_read_in_part(b, b->keys[i].f.entry);
         size_t n = bounded ? 1 : mget_span(b, i);
         if (bounded) {
-            send_getrange(b, i);
+            batch_send_getrange(b, i);
         } else if (n > 1) {
-            send_mget(b, i, n);
+            batch_send_mget(b, i, n);
         } else {
             send_key_command(b, BYTES_LITERAL("GET"), bytes_of("", 0), on_value, i);
         }
@@ -619,9 +632,7 @@ static void send_expiries(struct batch *b) {
     b->due += b->n;
     client_end_commands(b->client, on_number, b, b->n);
     if (plan->can.source_pexpiretime) return;
-    static const struct bytes time_command[] = { BYTES_LITERAL("TIME") };
-    b->due++;
-    client_command(b->client, on_time, b, NULL, 1, time_command);
+    send_time(b);
 }
 
 /* Before the value is read, which may count as use. */
@@ -634,7 +645,7 @@ static void send_uses(struct batch *b) {
 }
 
 /* The bounded connection where strings have been small so far, and gain by it. */
-static struct client *client_for(const struct batch *b) {
+static struct client *batch_client(const struct batch *b) {
     const struct flight *flight = b->flight;
     struct client *usual = b->node->client;
     if (b->stage != STAGE_STRINGS || b->asking) return usual;
@@ -644,7 +655,7 @@ static struct client *client_for(const struct batch *b) {
 }
 
 static void batch_send(struct batch *b) {
-    b->client = client_for(b);
+    b->client = batch_client(b);
     client_select(b->client, b->db);
     switch (b->stage) {
     case STAGE_STRINGS:
@@ -667,6 +678,7 @@ static void batch_send(struct batch *b) {
             send_key_command(b, BYTES_LITERAL("OBJECT"), BYTES_LITERAL("IDLETIME"), on_number, i);
             send_key_command(b, BYTES_LITERAL("OBJECT"), BYTES_LITERAL("REFCOUNT"), on_refcount, i);
         }
+        send_time(b); /* behind them: the gap is taken for longer, never for shorter */
         break;
     case STAGE_EXISTS:
         for (size_t i = 0; i < b->n; i++)

@@ -25,7 +25,7 @@ bool key_is_own(struct bytes key) {
     if (key_is_temporary(key)) return true;
     if (!bytes_has_prefix(key, "longhaul:{")) return false;
     return ends_with(key, "}:state") || ends_with(key, "}:lease") || ends_with(key, "}:epoch") ||
-           ends_with(key, "}:order");
+           ends_with(key, "}:order") || ends_with(key, "}:extra");
 }
 
 bool key_filter_wants(const struct key_filter *f, struct bytes key, uint16_t slot) {

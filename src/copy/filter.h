@@ -10,7 +10,7 @@
 #include "base/slot.h"
 
 struct key_filter {
-    const char *pattern; /* a glob, also for SCAN MATCH; NULL: all */
+    const char *pattern; /* for SCAN MATCH; NULL: all */
     char **include;      /* globs; a key must match one of them; none: all */
     size_t n_include;
     char **exclude; /* globs; a key must match none of them */
@@ -25,18 +25,17 @@ bool key_is_temporary(struct bytes key);
 
 /* Is it one of longhaul's own keys, which are never copied, compared or deleted?
  *
- *   longhaul:{...}:state, :lease, :epoch, :order   of live jobs (store/lease.h)
+ *   longhaul:{...}:state, :lease, :epoch, :order, :extra   of live jobs (store/lease.h)
  *   longhaul:tmp:{...}                             a large key on its way (copy/transfer.h)
- *   longhaul:probe:... and longhaul:doctor:...     what is tried before a job
+ *   longhaul:probe:... and longhaul:doctor:...     keys of the checks before a job
  */
 bool key_is_own(struct bytes key);
 
-/* Is the job about a key of this name? The one decision by name, wherever the name comes from: a
- * scan, capture, a sweep of the target, a comparison. False for longhaul's own keys. slot is the
- * key's. */
+/* By name alone: also false for longhaul's own keys. (Without pattern, which the server applies,
+ * and types.) slot is the key's. */
 bool key_filter_wants(const struct key_filter *filter, struct bytes key, uint16_t slot);
 
-/* Is the job about keys of this type, as TYPE answers? */
+/* By type, as TYPE answers. */
 bool key_filter_wants_type(const struct key_filter *filter, struct bytes type);
 
 #endif

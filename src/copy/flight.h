@@ -1,4 +1,4 @@
-/* What reading and writing see of the lane whose keys they carry.
+/* The part of a lane that reading and writing see.
  *
  *   lane ── flight_begin ──▶ reader ─▶ values ─▶ writer ─▶ acknowledged
  *    ▲                          │                  │
@@ -40,11 +40,11 @@ enum key_flag {
     KEY_MEASURED = 1 << 3, /* its size is known, in data */
     KEY_NOT_STRING = 1 << 4,
     KEY_TYPED = 1 << 5,
-    KEY_GONE = 1 << 6,        /* what was sent to the target is its deletion */
+    KEY_GONE = 1 << 6,        /* its deletion was sent to the target */
     KEY_LARGE = 1 << 7,       /* in pieces */
     KEY_PROBE = 1 << 11,      /* the target is full: only asked whether it is to be deleted */
     KEY_STAGE_SHIFT = 8,      /* 3 bits: the stage that follows */
-    KEY_TYPE_SHIFT = 12,      /* 4 bits: enum value_type of what was sent */
+    KEY_TYPE_SHIFT = 12,      /* 4 bits: enum value_type of the value that was sent */
     KEY_COUNT_ALL = 1 << 16,  /* its size is asked for once more, of all elements */
     KEY_SENT_APART = 1 << 17, /* a suspect under way; see copy/suspect.h */
     KEY_LOSSES_SHIFT = 18,    /* 4 bits: connections of the target lost with it under way */
@@ -132,10 +132,11 @@ struct flight {
     struct copy_stats stats;
     struct estimate estimate;
     struct transfers *transfers;
-    struct streams *streams; /* whose groups are polled; NULL unless live */
-    uint64_t cut_off_bytes;  /* values from here on the target cut the connection off; 0: none */
-    bool target_full;        /* more waits to be written than half the budget */
-    bool closing;            /* the lane is being freed: nothing is to be called any more */
+    struct databases *databases; /* of the target; see copy/database.h */
+    struct streams *streams;     /* whose groups are polled; NULL unless live */
+    uint64_t cut_off_bytes; /* values from here on the target cut the connection off; 0: none */
+    bool target_full;       /* more waits to be written than half the budget */
+    bool closing;           /* the lane is being freed: nothing is to be called any more */
     const struct flight_calls *calls;
 };
 
@@ -156,7 +157,7 @@ static inline bool flight_has_room(const struct flight *flight, uint64_t bytes) 
     return !flight->target_full && estimate_has_room(&flight->estimate, bytes);
 }
 
-/* The stage that reads what is no string, or may be none. Where sizes are not told, a transfer
+/* The stage that reads keys which are no strings, or may be none. Where sizes are not told, a transfer
  * finds out by the length. */
 static inline enum stage flight_value_stage(const struct flight *flight) {
     const struct copy_plan *plan = flight->plan;
@@ -237,7 +238,7 @@ static inline void flight_requeue(struct flight *flight, struct key_entry *entry
 static inline void flight_copy_after_all(struct flight *flight, struct key_entry *entry) {
     flight->calls->copy_after_all(flight, entry);
 }
-/* The node did what it was asked: whatever kept it from working is over. */
+/* The node did as asked, so its trouble is over. */
 static inline void flight_node_works(struct flight *flight, const struct pool_node *node) {
     flight->calls->node_works(flight, node);
 }

@@ -5,7 +5,7 @@
  *   queue:  [ taken in this sweep | named since the gate opened ]      gate: open until the sweep's keys are taken, then
  *             gather_allows()                                          closed for the gathering time
  *
- * A key that changes often is read once in that time instead of each time. What is named after an
+ * A key that changes often is read once in that time instead of each time. A key named after an
  * opening waits for the next one. Where reads cost little (few keys wait for the time that passed:
  * few change, or the same ones) the gate opens earlier, so that lag is added only where it buys
  * something. Pure: the clock and the queue are the caller's.

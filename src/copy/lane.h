@@ -6,9 +6,9 @@
  *                              ▲                      │ failed, redirected        │
  *                              └──────────────────────┴── parked / queued again ──┘
  *
- * A key belongs to the same lane whatever its slot's owner, so that failovers and resharding cannot
+ * A key stays with its lane when its slot changes its owner, so that failovers and resharding cannot
  * bring two copies of it into flight. Windows bound keys, bytes being read, and bytes waiting to be
- * written. What goes wrong is decided per error class (base/errors.def) in one place,
+ * written. Errors are handled per error class (base/errors.def) in one place,
  * lane_key_failed().
  */
 #ifndef LONGHAUL_COPY_LANE_H
@@ -26,11 +26,10 @@
 
 struct lane;
 
-/* Connects to both sides. What the plan says of abilities and of the way of copying (can,
- * structured) and of target_dbs may be filled in until lane_begin(), or until the first key is
+/* Connects to both sides. The plan's abilities (can), structured and target_dbs may be filled in until lane_begin(), or until the first key is
  * named. */
 struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index);
-/* The target may be written to: removes what a killed job left in the lane's slots, before anything
+/* The target may be written to: removes temporary keys of a killed job in the lane's slots, before anything
  * else is sent there. Where nothing is to be removed it need not be called. On the lane's thread.
  */
 void lane_begin(struct lane *lane);
@@ -63,8 +62,8 @@ struct lane_losses {
 bool lane_take_losses(struct lane *lane, struct lane_losses *losses);
 
 /* The server process that is to be read at this address of the source. A connection to another
- * process is broken and made anew. What is found gone is deferred, unless it is this process that
- * says so and `deletions` is true. On the lane's thread. */
+ * process is broken and made anew. Deletions of keys that are missing there are deferred, unless
+ * it is this process and `deletions` is true. On the lane's thread. */
 void lane_trust(struct lane *lane, const struct address *address, const char *run_id,
                 bool deletions);
 

@@ -18,7 +18,7 @@ struct trusted {
     struct trusted *next;
     struct address address;
     char run_id[RUN_ID_MAX];
-    bool deletions; /* what is found gone there is deleted */
+    bool deletions; /* keys that are missing there may be deleted on the target */
 };
 
 void lane_live_init(struct lane *lane) {
@@ -192,8 +192,8 @@ static void conclude_unwanted(struct lane *lane, struct key_entry *entry,
     lane_key_missing(lane, entry, source);
 }
 
-/* Only a change, or an allowed deletion, gives the right to delete the copy. What a scan of the
- * source finds needs nothing: the sweep of the target that follows names what is there. */
+/* Only a change, or an allowed deletion, gives the right to delete the copy. A key that a
+ * scan of the source names needs nothing: the sweep of the target that follows names what is there. */
 void lane_key_unwanted(struct lane *lane, struct key_entry *entry, const struct client *source) {
     bool live = lane->foreign != NULL;
     if (live && (entry->reason == REASON_IF_MISSING || entry->reason == REASON_BOTH_SIDES)) {

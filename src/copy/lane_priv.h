@@ -1,4 +1,4 @@
-/* Inside of a lane: shared by lane.c (states and errors), lane_live.c (what only live mode needs),
+/* Inside of a lane: shared by lane.c (states and errors), lane_live.c (live mode),
  * fetch.c (reading) and apply.c (writing). */
 #ifndef LONGHAUL_COPY_LANE_PRIV_H
 #define LONGHAUL_COPY_LANE_PRIV_H
@@ -51,8 +51,8 @@ struct lane {
     struct loop_timer *tick;  /* outages and gauges */
     struct loop_timer *pace;  /* --rate */
     struct loop_timer *linger;
-    bool lingered;            /* what waits has waited for company */
-    struct gather_gate gate;  /* live, while the source is busy: what waits is read in sweeps */
+    bool lingered;            /* the queued keys have waited for company */
+    struct gather_gate gate;  /* live, while the source is busy: queued keys are read in sweeps */
     struct key_list staged;   /* in flight, waiting for their next step of reading */
     struct suspects suspects; /* in flight, waiting to be sent apart from others */
     struct key_list turn;     /* in flight, their values too large for the room there is now */
@@ -64,7 +64,7 @@ struct lane {
     double tokens;
     int64_t tokens_at_us;
 
-    /* what keeps the target from taking writes */
+    /* trouble that keeps the target from taking writes */
     int64_t hold_until_ms, hold_ms, trouble_since_ms, trouble_logged_ms;
     struct err trouble;
     /* the node that is in trouble; NULL: any node that works ends the trouble */
@@ -109,11 +109,18 @@ void lane_key_failed(struct lane *lane, struct key_entry *entry, struct pool_nod
                      const struct err *err);
 /* Parks a key whose slot nobody owns now; that counts as an outage of the side. */
 void lane_park_unowned(struct lane *lane, struct key_entry *entry, struct pool *side);
-/* The node did what it was asked: whatever kept it from working is over. */
+/* The node did as asked, so its trouble is over. */
 void lane_node_works(struct lane *lane, const struct pool_node *node);
 /* The node has deleted a key: it can do that also when it is out of memory, and may have room now.
  */
 void lane_node_deleted(struct lane *lane, const struct pool_node *node);
+
+/* ---- lane_ends.c ---- */
+
+/* Ends the job. */
+void lane_fail(struct lane *lane, const struct err *err);
+/* The target has acknowledged the key: counted, and done. */
+void lane_acknowledged(struct lane *lane, struct key_entry *entry);
 
 /* ---- lane_live.c ---- */
 
@@ -123,10 +130,10 @@ void lane_serve_marks(struct lane *lane);
 /* A change of this slot was dropped, a deletion there was put off: see struct lane_losses. */
 void lane_lose_name(struct lane *lane, uint16_t slot);
 void lane_defer_deletion(struct lane *lane, uint16_t slot);
-/* Is what this connection does not find to be deleted on the target? */
+/* True if keys that are missing on this connection may be deleted on the target. */
 bool lane_trusts(const struct lane *lane, const struct client *source);
-/* Does it lead to the process that is to be read? Then what it does not find is counted, before
- * anybody decides whether its deletions are believed. */
+/* True if it is connected to the expected server process: keys missing there are reported, whether
+ * or not lane_trusts() allows deleting them. */
 bool lane_expects(const struct lane *lane, const struct client *source);
 /* Breaks all connections to processes other than those that are trusted. */
 void lane_check_trust(struct lane *lane);
@@ -139,9 +146,9 @@ void lane_note_type(struct lane *lane, const struct key_entry *entry);
 
 /* Puts a key into the batch of its node; sends that when it is full. */
 void fetch_add(struct flight *flight, struct key_entry *entry);
-/* Sends what is being filled. */
+/* Sends the batches that are being filled. */
 void fetch_flush(struct flight *flight);
-/* The node goes away: what is being filled for it is parked. */
+/* The node goes away: keys of batches that are being filled for it are parked. */
 void fetch_forget_node(struct flight *flight, struct pool_node *node);
 
 /* ---- apply.c ---- */

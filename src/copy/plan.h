@@ -1,5 +1,5 @@
-/* The plan of a copy: what both sides can do, how values travel, and whom a lane asks or tells. Shared
- * by all lanes of a job and never changed once they have begun. */
+/* The plan of a copy: abilities of both sides, the way of values, and the lane's callbacks. Shared by
+ * all lanes of a job and never changed once they have begun. */
 #ifndef LONGHAUL_COPY_PLAN_H
 #define LONGHAUL_COPY_PLAN_H
 
@@ -14,7 +14,7 @@
 #include "copy/giveup.h"
 #include "server/deployment.h"
 
-/* What a lane may rely on, found out by trying before the copy starts. */
+/* Abilities that a lane may rely on, tried before the copy starts. */
 struct copy_abilities {
     bool source_pexpiretime;  /* else PTTL and TIME */
     bool source_memory_usage; /* else sizes are unknown before reading */
@@ -26,10 +26,10 @@ struct copy_abilities {
     bool source_field_ttl;    /* fields of hashes may expire there: HPEXPIRETIME */
     bool target_field_ttl;    /* HPEXPIREAT */
     bool same_listpacks;      /* both sides write listpacks alike; see rdb/portable.h */
-    struct accept accept;     /* what the target's RESTORE takes */
+    struct accept accept;     /* payloads that the target's RESTORE takes */
 };
 
-/* --preserve-idle: what RESTORE is told of a key's use. */
+/* --preserve-idle: the idle time or frequency that RESTORE gets. */
 enum copy_preserve { PRESERVE_NONE, PRESERVE_IDLE, PRESERVE_FREQ };
 
 /* Shared by all lanes, never changed once they have begun. Borrowed. */
@@ -45,7 +45,7 @@ struct copy_plan {
     bool log_keys;
     bool never_delete; /* a key that the source does not have stays on the target */
     int target_db;     /* -1: the same number as on the source */
-    /* all that are written to when the lane begins: what a killed job left there is removed */
+    /* all that are written to when the lane begins: temporary keys of a killed job go there */
     const int *target_dbs;
     size_t n_target_dbs;
     size_t batch_keys; /* keys read by one batch */
@@ -73,8 +73,9 @@ struct copy_plan {
     bool (*may_write)(void *ctx);
     /* how long changes are gathered; 0: the source is not busy */
     int64_t (*gather_ms)(void *ctx);
-    /* REASON_IF_USED: monotonic ms at which the slot's gap began */
-    int64_t (*gap_since_ms)(void *ctx, uint16_t slot);
+    /* REASON_IF_USED: when the slot's gap began, by the clock of the server process that owns it; 0:
+     * not known, the key is copied */
+    int64_t (*used_since_us)(void *ctx, uint16_t slot);
     /* A named key is missing on the source, and neither a change nor an order asks for its
      * deletion (see enum key_reason). The lane does not delete it: the callee counts it, and names
      * it as REASON_DELETE later. False: the name could not be kept; the lane then reports the slot

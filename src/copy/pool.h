@@ -55,9 +55,8 @@ void pool_free(struct pool **pool);
 void *pool_ctx(const struct pool *pool);
 struct deployment *pool_deployment(const struct pool *pool);
 
-/* Takes over the deployment's present picture: opens new nodes, closes those that are no longer in
- * it (what is pending there fails with ERR_CLOSED). Does nothing when the picture has not changed.
- */
+/* Takes over the deployment's present topology: opens new nodes, closes those that are no longer in
+ * it (commands pending there fail with ERR_CLOSED). Does nothing when it has not changed. */
 void pool_update(struct pool *pool);
 
 /* The node for a slot; NULL when nobody owns it. It may be not ready. */
@@ -71,8 +70,8 @@ enum { POOL_STRANGERS_MAX = 64 };
 void pool_follow(struct pool *pool, const struct redirect *redirect);
 struct pool_node *pool_ask(struct pool *pool, uint16_t slot);
 
-/* The node's second connection, for values that may break it; made when it is first asked for. What
- * the first had under way when it broke is over once that is ready again. */
+/* The node's second connection, for values that may break it; made when it is first asked for. Commands
+ * that the first had under way when it broke are over once that is ready again. */
 struct pool_node *pool_twin(struct pool_node *node);
 
 struct pool_node *pool_first(struct pool *pool);

@@ -1,4 +1,4 @@
-/* What a copy has done so far: written by one lane each, read by others while it runs. */
+/* Counters of a copy: written by one lane each, read by others while it runs. */
 #ifndef LONGHAUL_COPY_STATS_H
 #define LONGHAUL_COPY_STATS_H
 
@@ -27,7 +27,7 @@ struct copy_stats {
     /* keys named and not yet clean, nodes of the target not yet cleaned */
     _Atomic uint64_t waiting;
     _Atomic uint64_t in_flight;     /* of those, being read or written */
-    _Atomic uint64_t waiting_bytes; /* what their names take in memory */
+    _Atomic uint64_t waiting_bytes; /* memory that their names take */
     _Atomic uint64_t reconnects;
 };
 

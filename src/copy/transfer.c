@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "copy/database.h"
 #include "copy/transfer_priv.h"
 
 /* ---- types ---- */
@@ -158,8 +159,10 @@ static void transfers_open_reader(struct transfers *all, const struct pool_node 
 static struct pool_node *transfers_route(struct transfers *all, struct pool *side,
                                          struct key_entry *entry) {
     struct flight *flight = all->flight;
-    struct pool_node *node = side == flight->target ? flight_target(flight, entry)
-                                                    : pool_route(side, entry->slot);
+    bool writes = side == flight->target && !flight->plan->dry_run;
+    if (writes && !database_admits(flight, entry)) return NULL;
+    struct pool_node *node =
+        side == flight->target ? flight_target(flight, entry) : pool_route(side, entry->slot);
     if (node == NULL) {
         flight_park_unowned(all->flight, entry, side);
         return NULL;

@@ -51,7 +51,7 @@ static void transfer_drop_name(struct transfer *t) {
     struct client *client = t->target->client;
     const struct copy_plan *plan = t->flight->plan;
     if (!t->holds_name || plan->dry_run || t->flight->closing) return;
-    if (client == NULL || !client_is_ready(client) || !flight_may_write(t->flight)) {
+    if (!flight_may_write(t->flight) || client == NULL || !client_is_ready(client)) {
         if (plan->live)
             flight_name(t->flight, t->db, bytes_of_str(t->name), t->slot, REASON_CHANGED);
         return;

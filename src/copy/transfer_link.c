@@ -105,9 +105,9 @@ static bool transfer_target_holds(const struct transfer *t) {
 
 /* Once MULTI has been written EXEC must follow, since other keys use the same connection. */
 static bool transfer_may_write(const struct transfer *t) {
-    if (t->flight->plan->dry_run || !transfer_is_active(t) || !transfer_target_holds(t))
-        return false;
-    return t->state == TRANSFER_COMMITTING || flight_may_write(t->flight);
+    if (t->flight->plan->dry_run || !transfer_is_active(t)) return false;
+    bool allowed = t->state == TRANSFER_COMMITTING || flight_may_write(t->flight);
+    return allowed && transfer_is_active(t) && transfer_target_holds(t);
 }
 
 struct outq *transfer_write(struct transfer *t) {

@@ -4,14 +4,14 @@
 #include "base/clock.h"
 
 /* Above 1, so that a window that is the limit grows from one round trip to the next. For a near
- * target no more than that: what is in flight beyond the pipe's own length waits in memory, and
- * falls out of the processor's caches. Over a distance keys come in bursts, which the link's own
+ * target no more than that: values in flight beyond the pipe's own length wait in memory, and
+ * fall out of the processor's caches. Over a distance keys come in bursts, which the link's own
  * rate draws out: through 20 ms the machine stood idle for a fifth of the time with 1.5, and no
  * longer than without a distance with 3. */
 #define WINDOW_SPARE 1.5
 #define WINDOW_SPARE_FAR 3
 
-/* What is left of the speed after an interval that was slower: acknowledgements come in bursts. */
+/* The share of the speed that is kept after an interval that was slower: acknowledgements come in bursts. */
 #define WINDOW_SPEED_KEPT 0.9
 
 void window_init(struct window *w, size_t fixed, uint64_t bytes) {

@@ -1,19 +1,19 @@
 /* How many keys of a lane may be in flight: as many as the round trip holds at the speed that is
  * reached, and a base.
  *
- *   keys = base + (speed: keys done a second) * (1.5 * shortest round trip up to 5 ms + 3 * what is longer)
- *                                                                                 at most what memory allows
+ *   keys = base + (speed: keys done a second) * (1.5 * shortest round trip up to 5 ms + 3 * the rest of it)
+ *                                                                                 at most as memory allows
  *
- * A near target keeps the base: more would only wait in the servers' sockets and delay what is
+ * A near target keeps the base: more would only wait in the servers' sockets and delay the keys
  * named next. Through 80 ms the base alone would be the limit; then the keys done are one window
  * per round trip, and the window grows until something else is the limit. A key's way from being
  * taken until it is done is timed, one key at a time. The shortest is the round trip: a longer one
  * has waited behind others, and would grow with the window.
  *
- * Growing from the base costs some round trips. So the first window is what the handshakes' round
- * trips hold at speeds that are only expected, of keys and of bytes (window_expect()), once the
+ * Growing from the base costs some round trips. So the first window holds as much as the handshakes' round
+ * trips do at speeds that are only expected, of keys and of bytes (window_expect()), once the
  * sizes of some values are known. The first acknowledgement tells no speed; from the second look on
- * what is measured takes its place.
+ * measured values take its place.
  */
 #ifndef LONGHAUL_COPY_WINDOW_H
 #define LONGHAUL_COPY_WINDOW_H
@@ -24,7 +24,7 @@
 
 enum {
     WINDOW_KEYS_BASE = 3000,
-    /* what a key in flight takes beside its value, about */
+    /* memory of a key in flight beside its value, about */
     WINDOW_KEY_BYTES = 128,
     WINDOW_NEAR_US = 5000,          /* so long a near target's round trip may be */
     WINDOW_INTERVAL_US = 20 * 1000, /* the speed is not looked at more often */
@@ -48,8 +48,7 @@ struct window {
     bool answered;       /* something was acknowledged since then */
 };
 
-/* fixed: this many, whatever is measured; 0: between WINDOW_KEYS_BASE and what fits into `bytes`.
- */
+/* fixed: always this many; 0: from WINDOW_KEYS_BASE to as many as fit into `bytes`. */
 void window_init(struct window *w, size_t fixed, uint64_t bytes);
 /* A key was taken into flight, is done, or goes back to where it came from. */
 void window_take(struct window *w, const void *key);

@@ -151,19 +151,17 @@ static void judge_unreached(struct doctor_findings *f, const struct doctor_side 
     char text[ERR_PLACE_MAX + ERR_TEXT_MAX];
     doctor_findings_add(f, DOCTOR_PROBLEM, name, "reach", "%s",
                         err_format(&side->err, text, sizeof(text)));
-    bool silent = side->err.code == ERR_CLOSED || side->err.code == ERR_TIMEOUT ||
-                  side->err.code == ERR_PROTOCOL;
-    if (side->elasticache && !side->tls && silent)
+    bool unanswered = side->err.code == ERR_CLOSED || side->err.code == ERR_PROTOCOL;
+    if (side->elasticache && !side->tls && (unanswered || side->err.code == ERR_TLS))
+        doctor_findings_advise(f,
+                               "this is an ElastiCache endpoint: with encryption in transit it "
+                               "takes TLS only; add --%s-tls or write rediss://",
+                               name);
+    else if (side->err.code == ERR_CONNECT)
+        doctor_findings_advise(f, "check host and port, and that the server runs");
+    else if (side->err.code == ERR_TIMEOUT)
         doctor_findings_advise(
-            f,
-            "this is an ElastiCache endpoint: with encryption in transit it takes TLS only; add "
-            "--%s-tls or write rediss://",
-            name);
-    else if (silent && !side->tls)
-        doctor_findings_advise(f, "if the port speaks TLS, add --%s-tls or write rediss://", name);
-    else if (side->err.code == ERR_CONNECT || (side->err.code == ERR_TIMEOUT && side->elasticache))
-        doctor_findings_advise(
-            f, "check host, port, firewall and security group from this machine%s",
+            f, "check address, firewall and security group from this machine%s",
             side->elasticache ? "; ElastiCache is reached from inside its VPC only" : "");
     else
         doctor_findings_advise(f, "%s", err_sentence(side->err.code));

@@ -1,8 +1,12 @@
 /* See spool.h. A record is its head and the name behind it. */
 #include "engine/spool.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -14,24 +18,44 @@ struct spool_head {
 
 struct spool {
     FILE *file;
+    char *dir;
     uint64_t n;
     char *name;
     size_t name_cap;
 };
 
-static bool spool_failed(struct err *err) {
-    return err_set(err, ERR_IO, "temporary file",
-                   "names of keys could not be kept; look at TMPDIR and its free space");
+static bool spool_failed(const char *dir, struct err *err) {
+    return err_set(
+        err, ERR_IO, dir,
+        "names of keys cannot be spooled there (%s); free some space, or set --state-dir "
+        "or TMPDIR to a directory with room",
+        strerror(errno));
 }
 
-struct spool *spool_new(struct err *err) {
-    FILE *file = tmpfile();
+/* A file system without O_TMPFILE gets a file that is unlinked at once. */
+static int spool_open(const char *dir) {
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0) return fd;
+    char *path = mem_printf("%s/longhaul-spool-XXXXXX", dir);
+    fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0) unlink(path);
+    free(path);
+    return fd;
+}
+
+struct spool *spool_new(const char *dir, struct err *err) {
+    const char *tmpdir = getenv("TMPDIR");
+    if (dir == NULL) dir = tmpdir != NULL && tmpdir[0] != '\0' ? tmpdir : "/var/tmp";
+    int fd = spool_open(dir);
+    FILE *file = fd >= 0 ? fdopen(fd, "w+") : NULL;
     if (file == NULL) {
-        spool_failed(err);
+        spool_failed(dir, err);
+        if (fd >= 0) close(fd);
         return NULL;
     }
     struct spool *spool = mem_zalloc(sizeof(*spool));
     spool->file = file;
+    spool->dir = mem_strdup(dir);
     return spool;
 }
 
@@ -39,6 +63,7 @@ void spool_free(struct spool **spool) {
     if (*spool == NULL) return;
     fclose((*spool)->file);
     free((*spool)->name);
+    free((*spool)->dir);
     free(*spool);
     *spool = NULL;
 }
@@ -48,26 +73,29 @@ bool spool_add(struct spool *spool, const struct spooled *one, struct err *err) 
     bool ok = fwrite(&head, sizeof(head), 1, spool->file) == 1 &&
               (head.len == 0 || fwrite(one->key.ptr, head.len, 1, spool->file) == 1);
     spool->n += ok;
-    return ok || spool_failed(err);
+    return ok || spool_failed(spool->dir, err);
 }
 
 uint64_t spool_count(const struct spool *spool) {
     return spool->n;
 }
 
-void spool_rewind(struct spool *spool) {
+bool spool_rewind(struct spool *spool, struct err *err) {
+    if (fflush(spool->file) != 0) return spool_failed(spool->dir, err);
     rewind(spool->file);
+    return true;
 }
 
 bool spool_next(struct spool *spool, struct spooled *one, struct err *err) {
     struct spool_head head;
     if (fread(&head, sizeof(head), 1, spool->file) != 1)
-        return ferror(spool->file) ? spool_failed(err) : false;
+        return ferror(spool->file) ? spool_failed(spool->dir, err) : false;
     if (head.len > spool->name_cap) {
         spool->name_cap = head.len;
         spool->name = mem_realloc(spool->name, spool->name_cap);
     }
-    if (head.len > 0 && fread(spool->name, head.len, 1, spool->file) != 1) return spool_failed(err);
+    if (head.len > 0 && fread(spool->name, head.len, 1, spool->file) != 1)
+        return spool_failed(spool->dir, err);
     *one =
         (struct spooled){ .key = bytes_of(spool->name, head.len), .db = head.db, .tag = head.tag };
     return true;

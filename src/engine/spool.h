@@ -1,5 +1,7 @@
-/* Names of keys, with what is to be known of them, kept in a file without a name: findings that are
- * to be repaired may be as many as there are keys. One thread. */
+/* Names of keys, with a database and a tag each, kept in a file without a name: there may be as many as
+ * a side has keys. One thread.
+ *
+ * The file lies in the directory that is given, else in TMPDIR, else in /var/tmp. */
 #ifndef LONGHAUL_ENGINE_SPOOL_H
 #define LONGHAUL_ENGINE_SPOOL_H
 
@@ -17,15 +19,17 @@ struct spooled {
     uint32_t tag; /* the caller's */
 };
 
-struct spool *spool_new(struct err *err);
+/* dir: NULL for TMPDIR or /var/tmp. NULL on error. */
+struct spool *spool_new(const char *dir, struct err *err);
+/* Leaves NULL. */
 void spool_free(struct spool **spool);
 
-/* False, once something could not be written, also in spool_next(). */
+/* False once something could not be written: a full disk shows here or in spool_rewind(). */
 bool spool_add(struct spool *spool, const struct spooled *one, struct err *err);
 uint64_t spool_count(const struct spool *spool);
 
-/* From the beginning; what is added later is not seen before the next rewind. */
-void spool_rewind(struct spool *spool);
+/* Reading starts from the beginning; names that are added later are not seen before the next rewind. */
+bool spool_rewind(struct spool *spool, struct err *err);
 /* False at the end, and on trouble: then err->code is set. */
 bool spool_next(struct spool *spool, struct spooled *one, struct err *err);
 

@@ -127,7 +127,7 @@ static bool name_some(struct repair *r, struct err *err) {
 static bool run_to_the_end(struct repair *r, const volatile bool *stop, struct err *err) {
     bool more = true;
     err_clear(err);
-    spool_rewind(r->settings->keys);
+    if (!spool_rewind(r->settings->keys, err)) return false;
     while (more || !is_idle(r)) {
         if (*stop) return err_set(err, ERR_INTERRUPTED, "", "%s", err_sentence(ERR_INTERRUPTED));
         if (has_failed(r, err)) return false;

@@ -1,14 +1,8 @@
-/* A replication job: scans the source's nodes, hands names to lanes, watches topology and servers,
- * until every slot has been covered and nothing waits.
+/* A replication job: it asks both sides what they can do, starts the engine, and runs until everything
+ * is copied (a snapshot) or until it is told to end (a live job, see live/live.h).
  *
- *   control (the caller's thread): what to scan, topology, signals, progress
- *      │ starts passes, posts changes                ▲ ended passes, failures, wishes to look at the topology anew
- *      ▼                                             │
- *   worker threads: an event loop, a lane, the scan passes that run there
- *
- * A slot counts as covered when one server process was scanned from beginning to end while it owned
- * the slot the whole time and the slot was not being moved. Whatever disturbs that (failover,
- * resharding, a restart) leaves the slot uncovered, and it is scanned again at its owner.
+ *   control (the caller's thread): topology of both sides, coverage, the live job, signals, progress
+ *   worker threads: lanes and scan passes, see engine/engine.h
  */
 #ifndef LONGHAUL_JOB_REPLICATE_H
 #define LONGHAUL_JOB_REPLICATE_H
@@ -22,6 +16,7 @@
 #include "copy/giveup.h"
 #include "copy/settings.h"
 #include "copy/stats.h"
+#include "job/facts.h"
 #include "probe/capture.h"
 #include "server/deployment.h"
 
@@ -67,30 +62,13 @@ struct replicate_settings {
     bool no_functions; /* function libraries stay behind */
 };
 
-struct replicate_progress {
-    const char *phase;
-    uint64_t keys_total; /* estimated from DBSIZE */
-    uint64_t scanned;
-    struct copy_stats stats;
-    bool live;
-    int64_t lag_ms; /* -1: not proved yet */
-};
-
-/* How a live job went. Lags in microseconds. */
-struct live_summary {
-    char job[65];
-    char capture[16];
-    int64_t watermark_us; /* wall clock; 0: none */
-    int64_t lag_p50_us, lag_p99_us, lag_max_us;
-    uint64_t gaps, deletions_held;
-    bool idle; /* ended because nothing changed any more */
-};
-
 struct replicate_result {
-    bool live;
-    struct live_summary summary;
+    struct facts facts;
+    char job[65], capture[16]; /* of a live job */
+    bool only;                 /* mode liveonly: nothing is said of older keys */
+    bool idle;                 /* ended because nothing changed any more */
     struct copy_stats stats;
-    uint64_t scanned, scan_restarts, keys_total, functions, functions_refused;
+    uint64_t scan_restarts, functions, functions_refused;
     int64_t duration_ms;
     int *dbs; /* that were copied; owned */
     size_t n_dbs;
@@ -101,7 +79,7 @@ struct replicate_result {
     bool complete;         /* every key was offered to the target */
 };
 
-typedef void replicate_progress_fn(void *ctx, const struct replicate_progress *progress);
+typedef void replicate_progress_fn(void *ctx, const struct facts *facts);
 
 /* Runs on the deployments' loop until done, failed, or *stop becomes true (ERR_INTERRUPTED). The
  * result is filled in every case; release it with replicate_result_fini(). on_progress is called

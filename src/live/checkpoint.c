@@ -1,131 +1,163 @@
-/* How far the first copy has come, so that a job that is killed need not begin it again.
- *
- * Every second the cursors of the running passes are noted, then marks go behind the names that
- * those had given. When the lanes have reached them, and barriers that were sent after that moment
- * have passed, this is true: what lies before the cursors was copied, and what changed before the
- * moment is on the target. It goes into the record.
- *
- * The next start scans from the cursors on, if the same process has the same slots; then what was
- * used since the moment is looked for in all of it, as after any gap. */
+/* See checkpoint.h. */
+#include "live/checkpoint.h"
+
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "base/clock.h"
-#include "live/live_priv.h"
+#include "base/mem.h"
 
 enum { CHECKPOINT_MS = 1000 };
 
-static uint64_t hash_of(const struct slot_set *slots) {
+/* Evidence and cursors of one moment. */
+struct checkpoint_note {
+    struct moment at;
+    struct checkpoint_cursor *cursors;
+    size_t n_cursors;
+    struct follow_base *base; /* address and evidence are owned */
+    size_t n_base;
+};
+
+struct checkpoint {
+    struct engine *engine;
+    struct ledger *ledger;
+    struct follow *follow;
+    struct checkpoint_cursor *remembered; /* of a former run; used once each */
+    size_t n_remembered;
+    bool under_way;
+    int64_t next_ms;
+    struct engine_marks marks;
+    struct checkpoint_note noted, held; /* waits for its barriers; holds */
+};
+
+static uint64_t slots_hash(const struct slot_set *slots) {
     return XXH3_64bits(slots, sizeof(*slots)) >> 1; /* JSON's numbers have a sign */
 }
 
 /* ---- noting ---- */
 
-static void note_pass(struct checkpoint *c, const struct pass *pass) {
-    struct record_cursor *to = record_add_cursor(&c->noted);
-    to->db = pass->db;
-    to->slots = hash_of(&pass->slots);
-    address_format(&pass->primary, to->address, sizeof(to->address));
+static void note_fini(struct checkpoint_note *note) {
+    for (size_t i = 0; i < note->n_base; i++) {
+        struct evidence *e = (struct evidence *)note->base[i].evidence;
+        evidence_fini(e);
+        free(e);
+        free((char *)note->base[i].address);
+    }
+    free(note->base);
+    free(note->cursors);
+    *note = (struct checkpoint_note){ .at = MOMENT_NEVER };
+}
+
+static void note_pass(void *ctx, const struct pass_view *pass) {
+    struct checkpoint_note *note = ctx;
+    if (pass->cursor[0] == '\0' || slot_set_count(pass->whole) == 0) return;
+    note->cursors = mem_array(note->cursors, note->n_cursors + 1, sizeof(*note->cursors));
+    struct checkpoint_cursor *to = &note->cursors[note->n_cursors++];
+    bool end = strcmp(pass->cursor, "0") == 0;
+    *to = (struct checkpoint_cursor){ .db = pass->db, .slots = slots_hash(pass->slots) };
+    address_format(pass->primary, to->address, sizeof(to->address));
     snprintf(to->run_id, sizeof(to->run_id), "%s", pass->run_id);
-    snprintf(to->cursor, sizeof(to->cursor), "%s",
-             strcmp(pass->cursor, "0") == 0 ? "end" : pass->cursor);
+    snprintf(to->cursor, sizeof(to->cursor), "%s", end ? CHECKPOINT_END : pass->cursor);
 }
 
-static void copy_cursors(struct job_record *to, const struct job_record *from) {
-    record_clear_cursors(to);
-    for (size_t i = 0; i < from->n_cursors; i++) *record_add_cursor(to) = from->cursors[i];
+static void note_node(void *ctx, const struct follow_view *view) {
+    struct checkpoint_note *note = ctx;
+    if (view->evidence == NULL) return;
+    struct evidence *e = mem_alloc(sizeof(*e));
+    evidence_copy(e, view->evidence);
+    note->base = mem_array(note->base, note->n_base + 1, sizeof(*note->base));
+    note->base[note->n_base++] = (struct follow_base){ mem_strdup(view->address), e };
 }
 
-/* Passes that have ended well are in the list of those that are over; a later one of the same slots
- * replaces them. */
-static void note(struct live *live) {
-    struct checkpoint *c = &live->checkpoint;
-    struct job *job = live->job;
-    record_clear_cursors(&c->noted);
-    pthread_mutex_lock(&job->lock);
-    for (const struct pass *p = job->forward.passes; p != NULL; p = p->next)
-        if (p->cursor[0] != '\0' && slot_set_count(&p->whole) > 0) note_pass(c, p);
-    for (const struct pass *p = job->over; p != NULL; p = p->next)
-        if (!p->coverage->backward && p->end == SCAN_COMPLETE && slot_set_count(&p->whole) > 0)
-            note_pass(c, p);
-    pthread_mutex_unlock(&job->lock);
-    c->taken_us = clock_mono_us();
+static bool checkpoint_is_undisturbed(const struct checkpoint *c) {
+    return moment_is_none(ledger_changes_since(c->ledger)) && follow_all_ready(c->follow);
+}
+
+static void checkpoint_note(struct checkpoint *c) {
+    note_fini(&c->noted);
+    coverage_each_pass(c->engine, note_pass, &c->noted);
+    follow_each(c->follow, note_node, &c->noted);
+    c->noted.at = moment_now();
     c->under_way = true;
-    live_put_marks(live, c->marks, &c->marks_left);
+    engine_put_marks(c->engine, &c->marks);
 }
 
-static bool has_passed(const struct live *live, int64_t moment_us) {
-    for (const struct live_node *n = live->nodes; n != NULL; n = n->next)
-        if (atomic_load(&((struct live_node *)n)->passed_us) < moment_us) return false;
-    return live->nodes != NULL;
-}
-
-/* With a gap beside it, changes of before the moment may be missing. */
-static bool is_undisturbed(const struct live *live) {
-    for (const struct live_node *n = live->nodes; n != NULL; n = n->next)
-        if (n->gap_open || !n->ready) return false;
-    for (size_t i = 0; i < live->job->forward.dbs_cap; i++)
-        if (slot_set_count(&live->job->forward.again[i]) > 0) return false;
-    return true;
-}
-
-void checkpoint_step(struct live *live) {
-    struct checkpoint *c = &live->checkpoint;
-    struct job_record *r = &live->record;
-    if (live->copied_once) {
-        r->checkpoint_us = 0;
-        record_clear_cursors(r);
+void checkpoint_step(struct checkpoint *c) {
+    if (!ledger_first_copy_goes_on(c->ledger)) {
+        note_fini(&c->held);
         return;
     }
+    int64_t now_ms = clock_mono_ms();
     if (!c->under_way) {
-        if (clock_mono_ms() >= c->next_ms && is_undisturbed(live)) note(live);
+        if (now_ms >= c->next_ms && checkpoint_is_undisturbed(c)) checkpoint_note(c);
         return;
     }
-    if (atomic_load(&c->marks_left) > 0 || !has_passed(live, c->taken_us)) return;
+    if (!engine_marks_reached(&c->marks) || !follow_all_passed(c->follow, c->noted.at)) return;
     c->under_way = false;
-    c->next_ms = clock_mono_ms() + CHECKPOINT_MS;
-    if (!is_undisturbed(live)) return;
-    copy_cursors(r, &c->noted);
-    r->checkpoint_us = live_to_wall_us(c->taken_us);
+    c->next_ms = now_ms + CHECKPOINT_MS;
+    if (!checkpoint_is_undisturbed(c)) return;
+    note_fini(&c->held);
+    c->held = c->noted;
+    c->noted = (struct checkpoint_note){ .at = MOMENT_NEVER };
+}
+
+struct checkpoint_view checkpoint_look(const struct checkpoint *c) {
+    return (struct checkpoint_view){ .at = c->held.at,
+                                     .cursors = c->held.cursors,
+                                     .n_cursors = c->held.n_cursors,
+                                     .base = c->held.base,
+                                     .n_base = c->held.n_base };
 }
 
 /* ---- going on ---- */
 
-void checkpoint_load(struct live *live) {
-    struct job_record *r = &live->record;
-    if (!live->resumed || r->copied_once || r->checkpoint_us == 0) return;
-    live->begun_us = live_to_mono_us(r->checkpoint_us);
-    copy_cursors(&live->begun, r);
+void checkpoint_remember(struct checkpoint *c, const struct checkpoint_cursor *cursors, size_t n) {
+    c->remembered = mem_array(c->remembered, n, sizeof(*cursors));
+    memcpy(c->remembered, cursors, n * sizeof(*cursors));
+    c->n_remembered = n;
 }
 
-static struct record_cursor *begun_of(struct live *live, const struct pass *pass) {
-    char where[RECORD_LABEL_MAX];
-    address_format(&pass->primary, where, sizeof(where));
-    for (size_t i = 0; i < live->begun.n_cursors; i++) {
-        struct record_cursor *b = &live->begun.cursors[i];
-        if (b->db == pass->db && strcmp(b->address, where) == 0 &&
-            b->slots == hash_of(&pass->slots))
-            return b;
+bool checkpoint_starts_at(struct checkpoint *c, const struct pass_view *pass,
+                          struct pass_start *start) {
+    char where[ADDRESS_HOST_MAX + 32];
+    if (memcmp(pass->whole, pass->slots, sizeof(*pass->slots)) != 0) return false;
+    address_format(pass->primary, where, sizeof(where));
+    for (size_t i = 0; i < c->n_remembered; i++) {
+        struct checkpoint_cursor *from = &c->remembered[i];
+        if (from->cursor[0] == '\0' || from->db != pass->db || strcmp(from->address, where) != 0 ||
+            from->slots != slots_hash(pass->slots))
+            continue;
+        if (!follow_resumes(c->follow, pass->primary, from->run_id)) return false;
+        start->copied = strcmp(from->cursor, CHECKPOINT_END) == 0;
+        memcpy(start->cursor, from->cursor, sizeof(start->cursor));
+        memcpy(start->run_id, from->run_id, sizeof(start->run_id));
+        from->cursor[0] = '\0'; /* once */
+        return true;
     }
-    return NULL;
+    return false;
 }
 
-void live_pass_begins(struct live *live, struct pass *pass, struct slot_set *again) {
-    const struct live_node *node = live->nodes;
-    while (node != NULL && !address_equal(&node->primary, &pass->primary)) node = node->next;
-    if (node == NULL || !node->uses_cursors ||
-        memcmp(&pass->whole, &pass->slots, sizeof(pass->slots)) != 0)
-        return;
-    struct record_cursor *from = begun_of(live, pass);
-    if (from == NULL || from->cursor[0] == '\0' || strcmp(from->run_id, node->run_id) != 0) return;
-    if (strcmp(from->cursor, "end") == 0) {
-        pass->whole = (struct slot_set){ 0 };
-    } else {
-        snprintf(pass->start_cursor, sizeof(pass->start_cursor), "%s", from->cursor);
-        snprintf(pass->start_run_id, sizeof(pass->start_run_id), "%s", from->run_id);
-        slot_set_unite(again, &pass->slots);
-    }
-    from->cursor[0] = '\0'; /* once */
+/* ---- life ---- */
+
+struct checkpoint *checkpoint_new(struct engine *e, struct ledger *l, struct follow *f) {
+    struct checkpoint *c = mem_zalloc(sizeof(*c));
+    c->engine = e;
+    c->ledger = l;
+    c->follow = f;
+    c->noted.at = c->held.at = MOMENT_NEVER;
+    return c;
+}
+
+void checkpoint_free(struct checkpoint **checkpoint) {
+    struct checkpoint *c = *checkpoint;
+    *checkpoint = NULL;
+    if (c == NULL) return;
+    note_fini(&c->noted);
+    note_fini(&c->held);
+    engine_marks_fini(&c->marks);
+    free(c->remembered);
+    free(c);
 }

@@ -1,625 +1,886 @@
-/* The source's nodes in a live job: a feed each, and a look by INFO every so often.
- *
- *   worker thread: feed ── names ──▶ lanes        barrier ──▶ a mark in every lane ──▶ passed_us
- *                   │ established, lost, flushed (under the lock)
- *   control:       live_nodes_step(): gaps, trust
- *
- * What a gap may leave out: a key that was idle since before the gap began has not changed. That
- * holds while nothing kept the server from noting uses: it does not while a child process saves
- * (redis 7.0.15 src/db.c lookupKey()), nor where frequencies are kept in the place of times. So the
- * count of forks is watched. */
+/* See follow.h: the part that runs on the control thread. */
+#include "live/follow.h"
+
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "live/live_priv.h"
+#include "engine/coverage.h"
+#include "live/follow_priv.h"
 
-/* ---- on the feed's thread ---- */
-
-static void name_in_database(struct live_node *node, int db, const struct bytes *keys, size_t n) {
-    struct job *job = node->live->job;
-    struct naming naming;
-    naming_begin(&naming, job, node->worker, db);
-    for (size_t i = 0; i < n; i++) {
-        uint16_t slot = slot_of_key(keys[i]);
-        if (key_filter_wants(job->settings->filter, keys[i], slot))
-            naming_add(&naming, keys[i], slot, REASON_CHANGED);
-    }
-    naming_end(&naming);
-}
-
-/* A database that nobody has heard of: the control thread takes it up. */
-static void found_database(struct live *live, int db) {
-    if (db < 0 || db >= LIVE_DATABASES_MAX) return;
-    pthread_mutex_lock(&live->lock);
-    live->new_dbs[db] = true;
-    pthread_mutex_unlock(&live->lock);
-    atomic_store(&live->any_new_dbs, true);
-    job_wake(live->job);
-}
-
-static bool knows_database(struct live *live, int db) {
-    size_t n = atomic_load_explicit(&live->n_dbs, memory_order_acquire);
-    for (size_t i = 0; i < n; i++)
-        if (live->dbs[i] == db) return true;
-    return false;
-}
-
-static void on_keys(void *ctx, int db, const struct bytes *keys, size_t n) {
-    struct live_node *node = ctx;
-    struct live *live = node->live;
-    atomic_store_explicit(&live->changed_us, clock_mono_us(), memory_order_relaxed);
-    if (db != FEED_ANY_DB) {
-        if (knows_database(live, db)) {
-            name_in_database(node, db, keys, n);
-        } else if (live->job->settings->all_databases) {
-            found_database(live, db);
-        }
-        return;
-    }
-    size_t n_dbs = atomic_load_explicit(&live->n_dbs, memory_order_acquire);
-    for (size_t i = 0; i < n_dbs; i++) name_in_database(node, live->dbs[i], keys, n);
-}
-
-static void on_flush(void *ctx) {
-    struct live_node *node = ctx;
-    atomic_store_explicit(&node->live->changed_us, clock_mono_us(), memory_order_relaxed);
-    pthread_mutex_lock(&node->live->lock);
-    node->flushes++;
-    pthread_mutex_unlock(&node->live->lock);
-    job_wake(node->live->job);
-}
-
-static void on_mark_reached(struct lane_mark *mark) {
-    struct barrier *b = mark->ctx;
-    struct live_node *node = b->node;
-    int64_t sent_us = b->sent_us;
-    if (atomic_fetch_sub(&b->left, 1) > 1) return; /* at 0 it may be used again */
-    int64_t before = atomic_load(&node->passed_us);
-    while (before < sent_us && !atomic_compare_exchange_weak(&node->passed_us, &before, sent_us)) {
-    }
-    job_wake(node->live->job);
-}
-
-struct posted_mark {
-    struct lane *lane;
-    struct lane_mark *mark;
+enum {
+    FOLLOW_SAMPLE_MS = 1000,           /* between two samples of a server, at most */
+    FOLLOW_SILENT_REST_MS = 10 * 1000, /* without silent commands for so long, the resync begins */
+    FOLLOW_SILENT_MOST_MS = 600 * 1000 /* or after this time */
 };
 
-static void on_posted_mark(void *ctx) {
-    struct posted_mark *posted = ctx;
-    lane_put_mark(posted->lane, posted->mark);
-    free(posted);
+static struct moment sample_moment(const struct evidence *e) {
+    return (struct moment){ e->asked_boot_us, e->asked_wall_us };
 }
 
-/* Behind all names that went the same way before. */
-static void put_mark(struct worker *worker, struct worker *here, struct lane_mark *mark) {
-    if (worker == here) {
-        lane_put_mark(worker_lane(worker), mark);
+static struct moment node_passed(const struct follow_node *node) {
+    struct follow *f = node->follow;
+    pthread_mutex_lock(&f->lock);
+    struct moment passed = node->passed;
+    pthread_mutex_unlock(&f->lock);
+    return passed;
+}
+
+struct slot_set follow_slots(const struct follow_node *node) {
+    struct slot_set slots = { 0 };
+    for (int s = 0; s < SLOT_COUNT; s++)
+        if (node->follow->owner[s] == node) slot_set_add(&slots, (uint16_t)s);
+    return slots;
+}
+
+/* Of those that the job copies. */
+static struct slot_set node_job_slots(const struct follow_node *node) {
+    const struct slot_set *wanted =
+        engine_settings_of(node->follow->settings.engine)->filter->slots;
+    struct slot_set slots = follow_slots(node);
+    return wanted != NULL ? slot_set_common(&slots, wanted) : slots;
+}
+
+/* ---- evidence: latest sample ─▶ next: waits for its barrier ─▶ anchor: from before `passed`;
+ *      base: the anchor when the oldest gap of the node opened, kept until the gap is closed ---- */
+
+static void evidence_move(struct evidence *to, bool *has, const struct evidence *from) {
+    if (*has) evidence_fini(to);
+    evidence_copy(to, from);
+    *has = true;
+}
+
+static void node_note_evidence(struct follow_node *node, const struct evidence *now) {
+    evidence_move(&node->latest, &node->has_latest, now);
+    if (!node->has_next) evidence_move(&node->next, &node->has_next, now);
+}
+
+static void node_promote_evidence(struct follow_node *node) {
+    if (!node->has_next || node_passed(node).boot_us < node->next.answered_boot_us) return;
+    evidence_move(&node->anchor, &node->has_anchor, &node->next);
+    node->has_next = false;
+    evidence_fini(&node->next);
+    if (node->latest.asked_boot_us > node->anchor.asked_boot_us)
+        evidence_move(&node->next, &node->has_next, &node->latest);
+}
+
+/* evidence: from before the gap; NULL: the anchor, where there is one. The oldest stays. */
+static void node_set_base(struct follow_node *node, const struct evidence *evidence) {
+    if (evidence == NULL && node->has_anchor) evidence = &node->anchor;
+    if (evidence == NULL) {
+        if (!node->has_base) node->gap_whole = true;
         return;
     }
-    struct posted_mark *posted = mem_alloc(sizeof(*posted));
-    *posted = (struct posted_mark){ worker_lane(worker), mark };
-    loop_post(worker_loop(worker), on_posted_mark, posted);
+    bool older = node->has_base && evidence->time_us >= node->base.time_us;
+    if (!older) evidence_move(&node->base, &node->has_base, evidence);
 }
 
-static struct barrier *free_barrier(struct live_node *node) {
-    for (size_t i = 0; i < LIVE_BARRIERS; i++)
-        if (atomic_load(&node->barriers[i].left) == 0) return &node->barriers[i];
+static void node_drop_base(struct follow_node *node) {
+    struct slot_set slots = node_job_slots(node);
+    if (!node->has_base || !ledger_are_proved(node->follow->settings.ledger, &slots)) return;
+    node->has_base = node->base_spoilt = false;
+    evidence_fini(&node->base);
+}
+
+/* ---- gaps ---- */
+
+static void node_open_gap(struct follow_node *node, const struct slot_set *slots,
+                          const struct ledger_gap *gap, const struct evidence *base) {
+    struct follow *f = node->follow;
+    if (slot_set_count(slots) == 0) return;
+    if (gap->forward && !gap->whole) node_set_base(node, base);
+    /* Whole or swept: a later gap may need evidence from before this one all the same, and so does
+     * the record. */
+    if (!node->has_base && node->has_anchor && !gap->first_copy) node_set_base(node, NULL);
+    ledger_open_gap(f->settings.ledger, slots, gap);
+}
+
+static const struct evidence *base_of(const struct follow_node *node,
+                                      const struct follow_base *base, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(base[i].address, node->place) == 0) return base[i].evidence;
     return NULL;
 }
 
-static void on_barrier(void *ctx, int64_t sent_us, const int *dbs, size_t n_dbs) {
-    struct live_node *node = ctx;
-    struct job *job = node->live->job;
-    bool news = false;
-    for (size_t i = 0; i < n_dbs; i++) {
-        if (knows_database(node->live, dbs[i])) continue;
-        found_database(node->live, dbs[i]);
-        news = true;
+void follow_open_gap(struct follow *f, const struct slot_set *slots, const struct ledger_gap *gap,
+                     const struct follow_base *base, size_t n_base) {
+    struct slot_set left = *slots;
+    for (struct follow_node *n = f->nodes; n != NULL; n = n->next_node) {
+        struct slot_set owned = follow_slots(n), mine = slot_set_common(&owned, slots);
+        struct ledger_gap one = *gap;
+        const struct evidence *evidence = base != NULL ? base_of(n, base, n_base) : NULL;
+        if (base != NULL && evidence == NULL) one.whole = one.forward;
+        node_open_gap(n, &mine, &one, evidence);
+        slot_set_subtract(&left, &mine);
     }
-    /* its names were not given in all databases */
-    if (news || atomic_load(&node->live->any_new_dbs)) return;
-    if (atomic_load(&node->muted)) return;
-    atomic_store(&node->heard_us, sent_us);
-    struct barrier *b = free_barrier(node);
-    if (b == NULL) return; /* the lanes are behind; a later one will do */
-    b->node = node;
-    b->sent_us = sent_us;
-    atomic_store(&b->left, job->n_workers);
-    for (int i = 0; i < job->n_workers; i++) {
-        b->marks[i] = (struct lane_mark){ .reached = on_mark_reached, .ctx = b };
-        put_mark(job->workers[i], node->worker, &b->marks[i]);
+    ledger_open_gap(f->settings.ledger, &left, gap); /* of slots that nobody owns now */
+}
+
+void follow_resume_copy(struct follow *f, const struct slot_set *slots, struct moment checkpoint) {
+    for (struct follow_node *n = f->nodes; n != NULL; n = n->next_node) {
+        struct slot_set owned = follow_slots(n), mine = slot_set_common(&owned, slots);
+        struct ledger_gap gap = { .since = MOMENT_NEVER,
+                                  .first_copy = true,
+                                  .forward = true,
+                                  .whole = true,
+                                  .sweep = true,
+                                  .place = n->place,
+                                  .why = "the first copy goes on" };
+        struct ledger_gap missed = gap;
+        missed.first_copy = false;
+        missed.since = checkpoint;
+        n->resumes = n->has_base;
+        node_open_gap(n, &mine, &gap, NULL);
+        node_open_gap(n, &mine, &missed, NULL);
     }
 }
 
-static void on_established(void *ctx, const struct server_info *info) {
-    struct live_node *node = ctx;
-    pthread_mutex_lock(&node->live->lock);
-    node->info = *info;
-    node->established_us = clock_mono_us();
-    node->established++;
-    pthread_mutex_unlock(&node->live->lock);
-    job_wake(node->live->job);
+void follow_delay_scan(struct follow *f, const struct slot_set *slots, int64_t until_ms) {
+    for (struct follow_node *n = f->nodes; n != NULL; n = n->next_node) {
+        struct slot_set owned = follow_slots(n), mine = slot_set_common(&owned, slots);
+        if (slot_set_count(&mine) > 0 && n->scan_after_ms < until_ms) n->scan_after_ms = until_ms;
+    }
 }
 
-/* The server cannot be listened to yet: the reason is shown with the gap. */
-static void on_waiting(void *ctx, const struct err *err) {
-    struct live_node *node = ctx;
-    pthread_mutex_lock(&node->live->lock);
-    node->why = *err;
-    node->waits++;
-    pthread_mutex_unlock(&node->live->lock);
-    job_wake(node->live->job);
+bool follow_resumes(struct follow *f, const struct address *primary, const char *run_id) {
+    for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node)
+        if (address_equal(&n->primary, primary))
+            return n->resumes && strcmp(n->run_id, run_id) == 0;
+    return false;
 }
 
-static void on_lost(void *ctx, const struct err *err, bool final) {
-    struct live_node *node = ctx;
-    struct live *live = node->live;
-    int64_t heard_us = atomic_load(&node->heard_us);
-    pthread_mutex_lock(&live->lock);
-    atomic_store(&node->muted, true);
-    if (node->lost == node->seen_lost || heard_us < node->lost_heard_us)
-        node->lost_heard_us = heard_us;
-    node->lost++;
-    node->why = *err;
-    pthread_mutex_unlock(&live->lock);
-    if (final) {
-        job_fail(live->job, err);
+/* Slots that are scanned by their use are scanned whole: idle times have come to mean nothing. */
+static void node_spoil_base(struct follow_node *node, const char *why) {
+    struct ledger *l = node->follow->settings.ledger;
+    if (!node->has_base) return;
+    node->base_spoilt = true;
+    struct slot_set scanned = ledger_slots_in(l, LEDGER_FORWARD), mine = node_job_slots(node);
+    mine = slot_set_common(&mine, &scanned);
+    struct ledger_gap gap = {
+        .since = MOMENT_NONE, .forward = true, .whole = true, .place = node->place, .why = why
+    };
+    node_open_gap(node, &mine, &gap, NULL);
+}
+
+/* ---- resync ---- */
+
+static void node_set_used_since(struct follow_node *node, const struct slot_set *slots,
+                                int64_t since_us) {
+    for (int s = 0; s < SLOT_COUNT; s++)
+        if (slot_set_has(slots, (uint16_t)s))
+            atomic_store(&node->follow->used_since_us[s], since_us);
+}
+
+/* The one place that decides whether idle times are used. *why: where they are not. */
+static bool node_judge_base(struct follow_node *node, int64_t *since_us, const char **why) {
+    const struct follow_settings *s = &node->follow->settings;
+    struct verdict v = { 0 };
+    if (node->has_base && node->has_latest) v = evidence_judge(&node->base, &node->latest);
+    *since_us = v.since_us;
+    *why = s->resync_whole                 ? "--resync full"
+           : !s->capture.idle_time_allowed ? "the source refuses OBJECT IDLETIME"
+           : node->gap_whole               ? "the process or the slots are others"
+           : !node->has_base               ? "nothing is known of the time before"
+           : node->base_spoilt             ? "idle times were changed meanwhile"
+                                           : v.why;
+    return *why == NULL;
+}
+
+static void node_tell_resync(const struct follow_node *node, unsigned slots, bool used,
+                             const char *why) {
+    const struct follow_settings *s = &node->follow->settings;
+    if (node->resumes) {
+        event_raise(s->events, EVENT_RESYNC, node->place,
+                    "copying %u slots from where the last run was", slots);
+    } else if (ledger_first_copy_goes_on(s->ledger)) {
+        event_raise(s->events, EVENT_RESYNC, node->place, "copying %u slots: every key", slots);
+    } else if (used) {
+        event_raise(s->events, EVENT_RESYNC, node->place,
+                    "resync of %u slots: keys accessed since the gap began", slots);
     } else {
-        job_wake(live->job);
-        atomic_store(&live->job->want_source, true);
+        event_raise(s->events, EVENT_RESYNC, node->place, "resync of %u slots: every key (%s)",
+                    slots, why != NULL ? why : "the gap asks for it");
     }
 }
 
-static void on_feed_start(void *ctx) {
-    static const struct feed_events events = { on_established, on_waiting, on_keys,
-                                               on_flush,       on_barrier, on_lost };
-    struct live_node *node = ctx;
-    const struct live *live = node->live;
-    struct feed_settings settings = { .client = deployment_client_settings(live->job->source,
-                                                                           &node->reader),
-                                      .kind = live->capture.kind,
-                                      .resp2 = live->capture.resp2,
-                                      .ask_databases = live->job->settings->all_databases,
-                                      .source = live->job->source };
-    struct client_settings primary = deployment_client_settings(live->job->source, &node->primary);
-    if (!address_equal(&node->primary, &node->reader)) settings.primary = &primary;
-    if (node->feed == NULL)
-        node->feed = feed_start(worker_loop(node->worker), &settings, &events, node);
+/* Once it can be scanned: scans the slots of its gaps. */
+static void node_begin_scan(struct follow_node *node) {
+    const struct follow_settings *s = &node->follow->settings;
+    struct slot_set open, whole, used;
+    if (!node->ready || node->flush_waits || engine_is_full(s->engine)) return;
+    if (clock_mono_ms() < node->scan_after_ms || ledger_is_proved(s->ledger)) return;
+    open = ledger_slots_in(s->ledger, LEDGER_OPEN);
+    struct slot_set mine = follow_slots(node);
+    mine = slot_set_common(&mine, &open);
+    if (slot_set_count(&mine) == 0) return;
+    ledger_begin_scan(s->ledger, &mine, &whole, &used);
+    int64_t since_us;
+    const char *why;
+    bool usable = node_judge_base(node, &since_us, &why), by_use = slot_set_count(&used) > 0;
+    if (!usable) slot_set_unite(&whole, &used);
+    if (!usable) node->resumes = false;
+    node_set_used_since(node, &whole, node->resumes ? since_us : 0);
+    if (usable) node_set_used_since(node, &used, since_us);
+    struct coverage *forward = engine_coverage(s->engine, COVERAGE_FORWARD);
+    coverage_open(forward, COVERAGE_ALL_DATABASES, &whole, true);
+    if (usable) coverage_open(forward, COVERAGE_ALL_DATABASES, &used, false);
+    unsigned n = slot_set_count(&whole) + (usable ? slot_set_count(&used) : 0);
+    if (n > 0) node_tell_resync(node, n, usable && by_use, why);
+    node->gap_whole = false;
 }
 
-static void on_feed_stop(void *ctx) {
-    struct live_node *node = ctx;
-    feed_free(&node->feed);
-    atomic_fetch_sub(&node->live->feeds, 1);
-    job_wake(node->live->job);
-}
-
-static void on_feed_break(void *ctx) {
-    struct live_node *node = ctx;
-    struct err err;
-    if (node->feed == NULL) return;
-    err_set(&err, ERR_CLOSED, feed_place(node->feed), "the server's role or history changed");
-    feed_break(node->feed, &err);
-}
-
-/* ---- looks, on the control thread ---- */
-
-static void take_quietness(struct live_node *node, const struct watch_look *look,
-                           const struct watch_look *before) {
-    bool known = look->forks_known && !look->has_child;
-    bool same =
-        before != NULL && before->forks_known && before->forks == look->forks && !before->has_child;
-    if (!known) {
-        node->quiet_since_us = LIVE_NO_GAP;
-    } else if (!same || node->quiet_since_us == LIVE_NO_GAP) {
-        bool as_recorded = node->quiet_since_us == LIVE_NEVER && node->forks == look->forks;
-        if (!as_recorded) node->quiet_since_us = live_to_mono_us(look->asked_us);
-    }
-    node->forks = look->forks;
-    node->policy_is_lfu = strstr(look->info.maxmemory_policy, "lfu") != NULL;
-}
-
-static bool rose(const struct watch_look *look, const struct watch_look *before,
-                 enum watch_calls which) {
-    return before == NULL || !before->calls_known || !look->calls_known ||
-           before->calls[which] != look->calls[which];
-}
+/* ---- commands that no capture announces ---- */
 
 static void on_check_groups(void *ctx) {
     lane_check_groups(ctx);
 }
 
-static void take_silent_commands(struct live_node *node, const struct watch_look *look,
-                                 const struct watch_look *before) {
-    struct live *live = node->live;
-    struct job *job = live->job;
-    struct slot_set slots = live_slots_of(live, node);
-    bool known = before != NULL && before->calls_known && look->calls_known;
-    bool due = known || clock_mono_ms() - node->groups_ms >= live->settings->poll_ms;
-    if (due) node->groups_ms = clock_mono_ms();
-    if (due && rose(look, before, WATCH_GROUPS))
-        for (int i = 0; i < job->n_workers; i++)
-            loop_post(worker_loop(job->workers[i]), on_check_groups, worker_lane(job->workers[i]));
-    if (rose(look, before, WATCH_FUNCTIONS)) live->check_functions = true;
-    int64_t since_us = atomic_load(&node->passed_us);
-    bool swapped = known && before->calls[WATCH_SWAPDB] != look->calls[WATCH_SWAPDB];
-    if (before == NULL && node->recorded_swaps >= 0 && look->calls_known)
-        swapped = (uint64_t)node->recorded_swaps != look->calls[WATCH_SWAPDB];
-    node->recorded_swaps = -1;
-    if (swapped) {
-        log_info(watch_address(node->watch)->host,
-                 "databases were swapped; both sides are gone through again");
-        live_gap(live, node, &slots, since_us, true, "databases were swapped");
-        live_gap_behind(live, &slots, since_us, true);
-    }
-    if (live->capture.kind == FEED_NOTIFICATIONS && known &&
-        before->calls[WATCH_FLUSH] != look->calls[WATCH_FLUSH])
-        live_gap_behind(live, &slots, since_us, true);
+static void node_poll_groups(struct follow_node *node) {
+    struct engine *e = node->follow->settings.engine;
+    node->groups_ms = clock_mono_ms();
+    for (int i = 0; i < engine_lanes(e); i++)
+        loop_post(engine_lane_loop(e, i), on_check_groups, engine_lane(e, i));
 }
 
-static void on_look(void *ctx, const struct watch_look *look, const struct watch_look *before) {
-    struct live_node *node = ctx;
-    take_quietness(node, look, before);
-    gather_load_note(&node->load, look->asked_us, look->cpu_us);
-    bool mine = node->hearing && strcmp(look->info.run_id, node->run_id) == 0;
-    if (mine && !server_info_continues(&look->info, node->run_id, node->replid)) {
-        loop_post(worker_loop(node->worker), on_feed_break, node);
-        return;
+/* The last sample may have been taken behind the order already, the anchor never was. */
+static bool node_held_keys(const struct follow_node *node, const struct evidence *before, int db) {
+    return evidence_keys(before, db) > 0 ||
+           (node->has_anchor && evidence_keys(&node->anchor, db) > 0);
+}
+
+/* Databases that held keys and are empty now: an order, as long as the process may give one. */
+static void node_note_orders(struct follow_node *node, const struct evidence *before,
+                             const struct evidence *now) {
+    struct follow *f = node->follow;
+    const struct follow_databases *list = atomic_load(&f->dbs);
+    if (before == NULL || !node->deletions_allowed) return;
+    for (size_t i = 0; i < list->n; i++) {
+        int db = list->dbs[i];
+        if (!node_held_keys(node, before, db) || evidence_keys(now, db) > 0) continue;
+        f->orders = mem_array(f->orders, f->n_orders + 1, sizeof(*f->orders));
+        f->orders[f->n_orders++] = (struct follow_order){ db, follow_slots(node) };
+        event_raise(f->settings.events, EVENT_FLUSHED, node->place,
+                    "database %d was emptied on the source; its copied keys are deleted", db);
     }
-    /* Against the last look that was taken: what happened while nothing was heard is not passed
-     * over. */
-    if (mine) {
-        bool same = strcmp(node->taken.info.run_id, look->info.run_id) == 0;
-        take_silent_commands(node, look, same ? &node->taken : NULL);
-        node->taken = *look;
+}
+
+static void node_swapped(struct follow_node *node, const struct evidence *before,
+                         const struct evidence *now) {
+    struct slot_set slots = node_job_slots(node);
+    struct ledger_gap gap = { .since = sample_moment(before),
+                              .forward = true,
+                              .whole = true,
+                              .sweep = true,
+                              .place = node->place,
+                              .why = "databases were swapped (SWAPDB)" };
+    event_raise(node->follow->settings.events, EVENT_SWAPPED, node->place,
+                "SWAPDB was called on the source: resync of every key");
+    node_open_gap(node, &slots, &gap, NULL);
+    node_note_orders(node, before, now);
+}
+
+static void node_flushed_unannounced(struct follow_node *node, const struct evidence *before,
+                                     const struct evidence *now) {
+    struct slot_set slots = node_job_slots(node);
+    struct ledger_gap gap = { .since = sample_moment(before),
+                              .sweep = true,
+                              .place = node->place,
+                              .why = "FLUSHDB or FLUSHALL was called" };
+    node_open_gap(node, &slots, &gap, NULL);
+    node_note_orders(node, before, now);
+}
+
+static void node_silent_commands(struct follow_node *node, const struct evidence *before) {
+    struct slot_set slots = node_job_slots(node);
+    int64_t now_ms = clock_mono_ms();
+    struct ledger_gap gap = { .since = sample_moment(before),
+                              .forward = true,
+                              .whole = true,
+                              .place = node->place,
+                              .why = "commands of modules that announce no change were called" };
+    if (node->silent_since_ms == 0) {
+        node->silent_since_ms = now_ms;
+        event_raise(node->follow->settings.events, EVENT_SILENT, node->place,
+                    "commands of modules that announce no change (CMS.INCRBY, TDIGEST.ADD, "
+                    "TOPK.ADD) were called: resync of every key once they rest");
     }
-    if (mine && look->asked_us >= node->asked_us) node->ready = true;
-    if (node->hearing && !mine) {
+    int64_t most_ms = node->silent_since_ms + FOLLOW_SILENT_MOST_MS;
+    node->scan_after_ms = now_ms + FOLLOW_SILENT_REST_MS;
+    if (node->scan_after_ms > most_ms) node->scan_after_ms = most_ms;
+    node_open_gap(node, &slots, &gap, NULL);
+}
+
+/* before: the sample before, of the same process; NULL: none. */
+static void node_take_calls(struct follow_node *node, const struct server_sample *sample,
+                            const struct server_sample *before) {
+    struct follow *f = node->follow;
+    bool known = before != NULL && before->calls_known && sample->calls_known;
+    bool due = known || clock_mono_ms() - node->groups_ms >= f->settings.poll_ms;
+#define CALLED(which) (!known || before->calls[which] != sample->calls[which])
+    if (due && CALLED(SAMPLE_GROUPS)) node_poll_groups(node);
+    if (CALLED(SAMPLE_FUNCTIONS)) f->functions_changed = true;
+    if (known && CALLED(SAMPLE_SILENT) && node->has_latest) {
+        node_silent_commands(node, &node->latest);
+    } else if (clock_mono_ms() >= node->scan_after_ms) {
+        node->silent_since_ms = 0;
+    }
+#undef CALLED
+}
+
+/* ---- samples ---- */
+
+static void node_judge_sample(struct follow_node *node, const struct evidence *now) {
+    /* Tracking announces a flush, but for one that nobody listened to. */
+    bool unannounced = node->follow->settings.capture.kind == FEED_NOTIFICATIONS || !node->ready;
+    const struct evidence *before = node->has_latest ? &node->latest : NULL;
+    struct verdict v = { 0 };
+    if (before != NULL) v = evidence_judge(before, now);
+    if (before == NULL || !v.same_process) return;
+    if (v.times_spoilt) node_spoil_base(node, v.why);
+    if (before->swaps >= 0 && now->swaps >= 0 && before->swaps != now->swaps)
+        node_swapped(node, before, now);
+    if (unannounced && before->flushes >= 0 && now->flushes >= 0 && before->flushes != now->flushes)
+        node_flushed_unannounced(node, before, now);
+    if (node->flush_waits && now->asked_boot_us >= node->ask_after_us)
+        node_note_orders(node, before, now);
+}
+
+static void node_take_sample(struct follow_node *node, const struct server_sample *sample,
+                             const struct server_sample *before) {
+    struct evidence now;
+    evidence_of_sample(&now, sample, node->follow->boot_id);
+    node_judge_sample(node, &now);
+    node_take_calls(node, sample, before);
+    node_note_evidence(node, &now);
+    evidence_fini(&now);
+    if (sample->asked_boot_us < node->ask_after_us) return;
+    node->ready = true;
+    node->flush_waits = false;
+}
+
+static void on_sample(void *ctx, const struct server_sample *sample,
+                      const struct server_sample *before) {
+    struct follow_node *node = ctx;
+    gather_load_note(&node->load, sample->asked_boot_us, sample->cpu_us);
+    if (!node->hearing) return;
+    if (strcmp(sample->info.run_id, node->run_id) != 0) {
         /* Two connections, two processes: the name leads elsewhere now. Both are made anew. */
         node->watch_stale = true;
-        loop_post(worker_loop(node->worker), on_feed_break, node);
+        follow_feed_break(node);
+    } else if (!server_info_continues(&sample->info, node->run_id, node->replid)) {
+        follow_feed_break(node);
+    } else {
+        node_take_sample(node, sample, before);
     }
 }
 
 static void on_silent(void *ctx, const struct err *err) {
-    struct live_node *node = ctx;
+    struct follow_node *node = ctx;
     node->load = (struct gather_load){ 0 };
     log_debug(err->place, "%s", err->text);
 }
 
-/* ---- nodes come and go, on the control thread ---- */
+/* ---- nodes come and go ---- */
 
-static struct live_node *node_find(struct live *live, const struct address *primary,
-                                   const struct address *reader) {
-    for (struct live_node *n = live->nodes; n != NULL; n = n->next)
+static struct follow_node *follow_find(struct follow *f, const struct address *primary,
+                                       const struct address *reader) {
+    for (struct follow_node *n = f->nodes; n != NULL; n = n->next_node)
         if (address_equal(&n->primary, primary) && address_equal(&n->reader, reader)) return n;
     return NULL;
 }
 
-static const struct record_node *recorded(const struct live *live, const struct address *address) {
-    char where[RECORD_LABEL_MAX];
-    address_format(address, where, sizeof(where));
-    for (size_t i = 0; live->resumed && i < live->record.n_nodes; i++)
-        if (strcmp(live->record.nodes[i].address, where) == 0) return &live->record.nodes[i];
-    return NULL;
-}
-
-/* -1: the record does not say. */
-static int64_t recorded_count(const struct record_node *known, const char *name) {
-    const json_t *count = json_object_get(known->evidence, name);
-    return json_is_integer(count) ? json_integer_value(count) : -1;
-}
-
-static void node_watch(struct live_node *node) {
-    static const struct watch_events events = { on_look, on_silent };
-    const struct live *live = node->live;
-    struct client_settings settings = deployment_client_settings(live->job->source, &node->reader);
-    int64_t interval_ms =
-        live->settings->poll_ms < LIVE_LOOK_MS ? live->settings->poll_ms : LIVE_LOOK_MS;
+static void node_watch(struct follow_node *node) {
+    static const struct watch_events events = { on_sample, on_silent };
+    const struct follow_settings *s = &node->follow->settings;
+    struct client_settings settings =
+        deployment_client_settings(engine_source(s->engine), &node->reader);
+    int64_t interval_ms = s->poll_ms < FOLLOW_SAMPLE_MS ? s->poll_ms : FOLLOW_SAMPLE_MS;
     watch_free(&node->watch);
     node->watch_stale = false;
-    node->watch = watch_start(live->job->loop, &settings, interval_ms, true, &events, node);
+    node->watch = watch_start(engine_loop(s->engine), &settings, interval_ms, true, &events, node);
 }
 
-static struct live_node *node_new(struct live *live, const struct address *primary,
-                                  const struct address *reader, bool first) {
-    struct job *job = live->job;
-    struct live_node *node = mem_zalloc(sizeof(*node));
-    node->live = live;
+/* A process that evidence of a former run names is known by it. */
+static void node_recall(struct follow_node *node) {
+    struct follow *f = node->follow;
+    for (size_t i = 0; i < f->n_remembered; i++) {
+        const struct evidence *e = &f->remembered[i].evidence;
+        if (strcmp(f->remembered[i].address, node->place) != 0) continue;
+        memcpy(node->run_id, e->run_id, sizeof(node->run_id));
+        memcpy(node->replid, e->replid, sizeof(node->replid));
+        evidence_move(&node->base, &node->has_base, e);
+        evidence_move(&node->latest, &node->has_latest, e);
+        return;
+    }
+    node->unknown_process = f->resumed;
+}
+
+static struct follow_node *node_new(struct follow *f, const struct address *primary,
+                                    const struct address *reader, bool first) {
+    struct follow_node *node = mem_zalloc(sizeof(*node));
+    node->follow = f;
     node->primary = *primary;
     node->reader = *reader;
-    node->worker = job->workers[job->next_worker++ % (unsigned)job->n_workers];
-    atomic_init(&node->passed_us, LIVE_NEVER);
-    atomic_init(&node->heard_us, LIVE_NEVER);
-    node->quiet_since_us = LIVE_NO_GAP;
-    node->recorded_swaps = -1;
-    const struct record_node *known = recorded(live, reader);
-    if (first && known != NULL) {
-        snprintf(node->run_id, sizeof(node->run_id), "%s", known->run_id);
-        snprintf(node->replid, sizeof(node->replid), "%s", known->replid);
-        int64_t forks = recorded_count(known, "forks");
-        node->forks = (uint64_t)forks;
-        node->recorded_swaps = recorded_count(known, "swaps");
-        if (forks >= 0) node->quiet_since_us = LIVE_NEVER;
-    } else if (!first || live->resumed) {
-        /* a process that nobody has seen before: what it lacks may be its own loss */
-        node->run_id[0] = '?';
+    address_format(reader, node->place, sizeof(node->place));
+    node->worker = engine_next_worker(f->settings.engine);
+    node->heard = node->passed = MOMENT_NEVER;
+    node->deletions_allowed = true;
+    if (first) {
+        node_recall(node);
+    } else {
+        node->unknown_process = true;
     }
-    node->next = live->nodes;
-    live->nodes = node;
+    node->next_node = f->nodes;
+    f->nodes = node;
     node_watch(node);
-    atomic_fetch_add(&live->feeds, 1);
-    loop_post(worker_loop(node->worker), on_feed_start, node);
+    follow_feed_start(node);
     return node;
 }
 
-static void node_end(struct live *live, struct live_node *node) {
-    for (struct live_node **p = &live->nodes; *p != NULL; p = &(*p)->next) {
+static void node_end(struct follow *f, struct follow_node *node) {
+    for (struct follow_node **p = &f->nodes; *p != NULL; p = &(*p)->next_node) {
         if (*p != node) continue;
-        *p = node->next;
+        *p = node->next_node;
         break;
     }
     watch_free(&node->watch);
-    loop_post(worker_loop(node->worker), on_feed_stop, node);
-    node->next = live->former;
-    live->former = node;
+    follow_feed_stop(node);
+    node->next_node = f->former;
+    f->former = node;
 }
 
-struct slot_set live_slots_of(const struct live *live, const struct live_node *node) {
-    struct slot_set slots = { 0 };
-    for (int s = 0; s < SLOT_COUNT; s++)
-        if (live->owner[s] == node) slot_set_add(&slots, (uint16_t)s);
-    return slots;
+/* Heard without a break since the former topology, in which the slot was another node's. */
+static bool node_was_heard(struct follow_node *node) {
+    struct follow *f = node->follow;
+    pthread_mutex_lock(&f->lock);
+    bool muted = node->muted;
+    pthread_mutex_unlock(&f->lock);
+    return node->hearing && !muted && node->hearing_since.boot_us <= f->topology_seen.boot_us;
 }
 
-/* Has it been heard without a break since the former picture of the topology, in which the slot was
- * another's? */
-static bool was_heard(const struct live *live, const struct live_node *node) {
-    return node->hearing && !atomic_load(&((struct live_node *)node)->muted) &&
-           node->hearing_since_us <= live->topology_us;
+static struct moment node_heard(struct follow_node *node) {
+    struct follow *f = node->follow;
+    pthread_mutex_lock(&f->lock);
+    struct moment heard = node->heard;
+    pthread_mutex_unlock(&f->lock);
+    return heard;
 }
 
-/* The slot has another owner. Both having been heard all the time, nothing was missed; otherwise
- * there may be changes from before the new owner was heard. */
-static void slot_moves(struct live *live, uint16_t slot, struct live_node *from,
-                       struct live_node *to, struct slot_set *moved, int64_t *since_us) {
-    live->owner[slot] = to;
-    if (to == NULL) return;
-    if (from != NULL && slot_set_has(&from->gap, slot)) {
-        slot_set_remove(&from->gap, slot);
-        slot_set_add(moved, slot);
-        if (from->gap_since_us < *since_us) *since_us = from->gap_since_us;
-        return;
-    }
-    if (from != NULL && from->listed && was_heard(live, from) && was_heard(live, to)) return;
+/* The slot has another owner. When both were heard all the time nothing was missed; otherwise there
+ * may be changes from before the new owner was heard. */
+static void follow_move_slot(struct follow *f, uint16_t slot, struct follow_node *to,
+                             struct slot_set *moved, struct moment *since) {
+    struct follow_node *from = f->owner[slot];
+    f->owner[slot] = to;
+    atomic_store(&f->used_since_us[slot], 0);
+    bool waits = ledger_state_of(f->settings.ledger, slot) == LEDGER_OPEN;
+    bool heard = from != NULL && from->listed && node_was_heard(from) && node_was_heard(to);
+    if (heard && !waits) return;
     slot_set_add(moved, slot);
-    int64_t heard_us = from != NULL ? atomic_load(&from->heard_us) : LIVE_NEVER;
-    if (live->topology_us < heard_us) heard_us = live->topology_us;
-    if (heard_us < *since_us) *since_us = heard_us;
+    if (heard) return; /* its gap has a beginning */
+    struct moment at = from != NULL ? node_heard(from) : MOMENT_NEVER;
+    *since = moment_older(*since, moment_older(at, f->topology_seen));
 }
 
-static void owners_sync(struct live *live, const struct topology *t, struct live_node **by_index,
-                        bool first) {
-    for (int i = 0; i < t->n_nodes; i++) {
-        struct live_node *to = by_index[i];
-        struct slot_set moved = { 0 };
-        int64_t since_us = LIVE_NO_GAP;
-        if (to == NULL) continue;
-        for (int s = 0; s < SLOT_COUNT; s++) {
-            if (t->owner[s] != i || live->owner[s] == to) continue;
-            if (first) {
-                live->owner[s] = to;
-            } else {
-                slot_moves(live, (uint16_t)s, live->owner[s], to, &moved, &since_us);
-            }
+static void follow_sync_owner(struct follow *f, const struct topology *t, int i,
+                              struct follow_node *to, bool first) {
+    struct slot_set moved = { 0 };
+    struct moment since = MOMENT_NONE;
+    for (int s = 0; s < SLOT_COUNT; s++) {
+        if (t->owner[s] != i || f->owner[s] == to) continue;
+        if (first) {
+            f->owner[s] = to;
+        } else {
+            follow_move_slot(f, (uint16_t)s, to, &moved, &since);
         }
-        if (slot_set_count(&moved) > 0) {
-            live_gap(live, to, &moved, since_us, true,
-                     "slots moved to a server that was not listened to");
-            live_gap_behind(live, &moved, since_us, false);
-        }
+    }
+    struct slot_set job = node_job_slots(to);
+    moved = slot_set_common(&moved, &job);
+    struct ledger_gap gap = { .since = since,
+                              .forward = true,
+                              .whole = true,
+                              .sweep = true,
+                              .place = to->place,
+                              .why = "slots moved to a server that was not listened to" };
+    node_open_gap(to, &moved, &gap, NULL);
+}
+
+static void follow_end_unlisted(struct follow *f) {
+    for (struct follow_node *n = f->nodes, *next; n != NULL; n = next) {
+        next = n->next_node;
+        bool owns = false;
+        for (int s = 0; s < SLOT_COUNT && !n->listed; s++) owns = owns || f->owner[s] == n;
+        if (!n->listed && !owns) node_end(f, n);
     }
 }
 
-void live_nodes_sync(struct live *live, bool first) {
-    struct topology *t = deployment_topology(live->job->source);
-    struct live_node **by_index = mem_zalloc((size_t)t->n_nodes * sizeof(struct live_node *));
-    for (struct live_node *n = live->nodes; n != NULL; n = n->next) n->listed = false;
+void follow_sync(struct follow *f, bool first) {
+    struct topology *t = deployment_topology(engine_source(f->settings.engine));
+    struct follow_node **by_index = mem_zalloc(((size_t)t->n_nodes + 1) * sizeof(*by_index));
+    for (struct follow_node *n = f->nodes; n != NULL; n = n->next_node) n->listed = false;
     for (int i = 0; i < t->n_nodes; i++) {
         if (!topology_is_primary(t, i)) continue;
         const struct address *primary = &t->nodes[i].address,
                              *reader = &t->nodes[t->nodes[i].reader].address;
-        by_index[i] = node_find(live, primary, reader);
-        if (by_index[i] == NULL) by_index[i] = node_new(live, primary, reader, first);
+        by_index[i] = follow_find(f, primary, reader);
+        if (by_index[i] == NULL) by_index[i] = node_new(f, primary, reader, first);
         by_index[i]->listed = true;
     }
-    if (!first) live_nodes_step(live); /* what was lost is lost with the slots of before */
-    owners_sync(live, t, by_index, first);
-    for (struct live_node *n = live->nodes, *next; n != NULL; n = next) {
-        next = n->next;
-        if (!n->listed && slot_set_count(&n->gap) == 0) node_end(live, n);
-    }
+    if (!first) follow_step(f); /* losses are losses of the slots of before */
+    for (int i = 0; i < t->n_nodes; i++)
+        if (by_index[i] != NULL) follow_sync_owner(f, t, i, by_index[i], first);
+    follow_end_unlisted(f);
     free(by_index);
     topology_unref(&t);
 }
 
-/* ---- what feeds have said, on the control thread ---- */
+void follow_topology_seen(struct follow *f, struct moment asked) {
+    f->topology_seen = asked;
+}
+
+/* ---- deletions ---- */
 
 struct trust_note {
     struct lane *lane;
     struct address address;
     char run_id[RUN_ID_MAX];
-    bool trusted;
+    bool allowed;
 };
 
 static void on_trust(void *ctx) {
     struct trust_note *note = ctx;
-    lane_trust(note->lane, &note->address, note->run_id, note->trusted);
+    lane_trust(note->lane, &note->address, note->run_id, note->allowed);
     free(note);
 }
 
-void live_node_trust(struct live_node *node) {
-    struct job *job = node->live->job;
-    for (int i = 0; i < job->n_workers; i++) {
+static void node_tell_lanes(struct follow_node *node) {
+    struct engine *e = node->follow->settings.engine;
+    for (int i = 0; i < engine_lanes(e); i++) {
         struct trust_note *note = mem_zalloc(sizeof(*note));
-        note->lane = worker_lane(job->workers[i]);
+        note->lane = engine_lane(e, i);
         note->address = node->reader;
-        note->trusted = node->trust_round == 0;
+        note->allowed = node->deletions_allowed;
         memcpy(note->run_id, node->run_id, sizeof(note->run_id));
-        loop_post(worker_loop(job->workers[i]), on_trust, note);
+        loop_post(engine_lane_loop(e, i), on_trust, note);
     }
 }
 
-static void node_lost(struct live *live, struct live_node *node, int64_t heard_us,
-                      const struct err *why) {
-    struct slot_set slots = live_slots_of(live, node);
+bool follow_deletions_allowed(const struct follow_node *node) {
+    return node->deletions_allowed;
+}
+
+void follow_allow_deletions(struct follow *f, struct follow_node *node, struct moment sweep_began) {
+    (void)f;
+    if (node->deletions_allowed || node->appeared.boot_us >= sweep_began.boot_us) return;
+    node->deletions_allowed = true;
+    if (node->hearing) node_tell_lanes(node);
+}
+
+/* ---- what feeds have said ---- */
+
+static void node_lost(struct follow_node *node, struct moment heard, const struct err *why) {
+    struct slot_set slots = node_job_slots(node);
+    struct ledger_gap gap = { .since = heard,
+                              .forward = true,
+                              .whole = moment_is_never(heard),
+                              .sweep = true,
+                              .place = node->place,
+                              .why = why->text };
     node->hearing = node->ready = false;
-    log_warn(
-        why->place,
-        "the stream of changes broke (%s); what changed meanwhile is looked for when it is back",
-        why->text);
-    live_gap(live, node, &slots, heard_us, false, why->text);
-    live_gap_behind(live, &slots, heard_us, false);
+    event_raise(node->follow->settings.events, EVENT_GAP, why->place,
+                "change stream lost (%s): gap open, resync when it reconnects", why->text);
+    node_open_gap(node, &slots, &gap, NULL);
 }
 
-static void node_established(struct live *live, struct live_node *node,
-                             const struct server_info *info) {
-    bool first = node->run_id[0] == '\0';
-    bool same = server_info_continues(info, node->run_id, node->replid);
-    if (!first && !same) {
+/* The server is not fit to be listened to: the gap says why. */
+static void node_waits(struct follow_node *node, const struct err *why) {
+    struct ledger *l = node->follow->settings.ledger;
+    struct slot_set open = ledger_slots_in(l, LEDGER_OPEN), mine = node_job_slots(node);
+    struct ledger_gap gap = {
+        .since = MOMENT_NONE, .forward = true, .place = node->place, .why = why->text
+    };
+    event_raise(node->follow->settings.events, EVENT_WAITING, why->place,
+                "changes cannot be listened to: %s", why->text);
+    mine = slot_set_common(&mine, &open);
+    ledger_open_gap(l, &mine, &gap);
+}
+
+static void node_established(struct follow_node *node, const struct server_info *info) {
+    struct follow *f = node->follow;
+    bool first = node->run_id[0] == '\0' && !node->unknown_process;
+    if (!first && !server_info_continues(info, node->run_id, node->replid)) {
         node->gap_whole = true;
-        node->trust_round = live->behind.rounds + 1;
-        node->quiet_since_us = LIVE_NO_GAP;
+        node->deletions_allowed = false;
+        node->appeared = moment_now();
+        if (node->has_latest) evidence_fini(&node->latest);
+        node->has_latest = false;
     }
+    node->unknown_process = false;
     memcpy(node->run_id, info->run_id, sizeof(node->run_id));
     memcpy(node->replid, info->replid, sizeof(node->replid));
     node->hearing = true;
     node->ready = false;
-    node->asked_us = clock_wall_us();
+    node->ask_after_us = clock_boot_us();
     watch_now(node->watch);
-    live_node_trust(node);
-    char where[RECORD_LABEL_MAX];
-    address_format(&node->reader, where, sizeof(where));
-    log_debug(where, "changes are listened to by %s", feed_kind_name(live->capture.kind));
+    node_tell_lanes(node);
+    log_debug(node->place, "changes are captured by %s", feed_kind_name(f->settings.capture.kind));
 }
 
-/* More changes wait than the lanes can keep: a scan now would find them no room either. */
-static bool lanes_are_full(const struct live *live) {
-    const struct job *job = live->job;
-    for (int i = 0; i < job->n_workers; i++) {
-        const struct copy_stats *stats = lane_stats(worker_lane(job->workers[i]));
-        if (stat_get(&stats->waiting_bytes) > job->plan.names_bytes_max / 2) return true;
-    }
-    return false;
+static void node_flushed(struct follow_node *node, struct moment heard) {
+    struct slot_set slots = node_job_slots(node);
+    struct ledger_gap gap = {
+        .since = heard, .sweep = true, .place = node->place, .why = "FLUSHDB or FLUSHALL was called"
+    };
+    node->flush_waits = true;
+    node->ask_after_us = clock_boot_us();
+    watch_now(node->watch);
+    node_open_gap(node, &slots, &gap, NULL);
 }
 
-/* Since when keys count as used. What is still open from before keeps its earlier beginning, unless
- * that asked for no idle times (LIVE_NEVER): such a pass is under way, and what changed since it
- * began is all that is new. */
-static void node_set_since(struct live *live, const struct live_node *node, int64_t since_us) {
-    struct slot_set open = coverage_open_slots(&live->job->forward);
-    int64_t none_ms = LIVE_NEVER / 1000, since_ms = since_us / 1000;
-    for (int s = 0; s < SLOT_COUNT; s++) {
-        if (!slot_set_has(&node->gap, (uint16_t)s)) continue;
-        int64_t before_ms =
-            slot_set_has(&open, (uint16_t)s) ? atomic_load(&live->slot_since_ms[s]) : none_ms;
-        bool earlier = before_ms != none_ms && (since_ms == none_ms || before_ms < since_ms);
-        atomic_store(&live->slot_since_ms[s], earlier ? before_ms : since_ms);
-    }
-}
-
-/* Once it can be scanned: what its gap needs. */
-static void node_open_gap(struct live *live, struct live_node *node) {
-    if (!node->gap_open || !node->ready || lanes_are_full(live)) return;
-    bool sound = live->capture.idle_time_allowed && !node->policy_is_lfu &&
-                 node->gap_since_us != LIVE_NEVER && node->quiet_since_us <= node->gap_since_us;
-    if (!sound || node->gap_whole) node->resumes = false;
-    bool resumes = node->resumes;
-    /* where it resumes, the rest is copied whole first */
-    bool whole = node->gap_whole || !sound || resumes;
-    node_set_since(live, node, whole && !resumes ? LIVE_NEVER : node->gap_since_us);
-    coverage_open(&live->job->forward, -1, &node->gap, whole);
-    char where[RECORD_LABEL_MAX];
-    address_format(&node->reader, where, sizeof(where));
-    log_info(where,
-             live->copied_once ? "%u slots are gone through again, %s" : "%u slots are copied, %s",
-             slot_set_count(&node->gap),
-             resumes ? "from where the last run was"
-             : whole ? "every key"
-                     : "the keys that were used since");
-    node->gap = (struct slot_set){ 0 };
-    node->gap_open = node->gap_whole = node->resumes = false;
-    node->uses_cursors = resumes;
-}
-
-static void node_step(struct live *live, struct live_node *node) {
+static void node_step(struct follow_node *node) {
+    struct follow *f = node->follow;
     if (node->watch_stale) node_watch(node);
-    pthread_mutex_lock(&live->lock);
+    pthread_mutex_lock(&f->lock);
     uint64_t established = node->established, lost = node->lost, flushes = node->flushes;
     struct server_info info = node->info;
-    int64_t established_us = node->established_us, heard_us = node->lost_heard_us;
+    struct moment established_at = node->established_at, lost_heard = node->lost_heard,
+                  flush_heard = node->flush_heard;
     struct err why = node->why;
+    bool was_lost = lost != node->seen_lost, was_flushed = flushes != node->seen_flushes;
+    node->seen_lost = lost;
+    node->seen_flushes = flushes;
     bool waits = node->waits != node->seen_waits;
     node->seen_waits = node->waits;
-    bool was_lost = lost != node->seen_lost;
-    node->seen_lost = lost;
-    pthread_mutex_unlock(&live->lock);
-    if (was_lost) node_lost(live, node, heard_us, &why);
-    if (waits) {
-        log_warn(why.place, "changes cannot be listened to: %s", why.text);
-        snprintf(node->gap_why, sizeof(node->gap_why), "%.*s", RECORD_TEXT_MAX - 1, why.text);
-    }
+    pthread_mutex_unlock(&f->lock);
+    if (was_flushed) node_flushed(node, flush_heard);
+    if (was_lost) node_lost(node, lost_heard, &why);
+    if (waits) node_waits(node, &why);
     if (established != node->seen_established && established > lost) {
-        node->hearing_since_us = established_us;
-        node_established(live, node, &info);
+        node->hearing_since = established_at;
+        node_established(node, &info);
     }
-    pthread_mutex_lock(&live->lock);
-    if (established > lost && node->lost == lost) atomic_store(&node->muted, false);
-    pthread_mutex_unlock(&live->lock);
     node->seen_established = established;
-    if (flushes != node->seen_flushes) {
-        struct slot_set slots = live_slots_of(live, node);
-        node->seen_flushes = flushes;
-        live_gap_behind(live, &slots, atomic_load(&node->passed_us), true);
+    pthread_mutex_lock(&f->lock);
+    if (established > lost && node->lost == lost && node->flushes == flushes) node->muted = false;
+    pthread_mutex_unlock(&f->lock);
+    node_promote_evidence(node);
+    node_begin_scan(node);
+    node_drop_base(node);
+}
+
+/* ---- databases ---- */
+
+static void follow_add_database(struct follow *f, int db) {
+    struct follow_databases *former = atomic_load(&f->dbs);
+    for (size_t i = 0; i < former->n; i++)
+        if (former->dbs[i] == db) return;
+    struct follow_databases *list =
+        mem_alloc(sizeof(*list) + (former->n + 1) * sizeof(list->dbs[0]));
+    list->former = former;
+    list->n = former->n + 1;
+    memcpy(list->dbs, former->dbs, former->n * sizeof(list->dbs[0]));
+    list->dbs[former->n] = db;
+    atomic_store(&f->dbs, list);
+}
+
+/* Its keys are named first, then read from the beginning. */
+static void follow_take_database(struct follow *f, int db) {
+    const struct follow_settings *s = &f->settings;
+    struct slot_set all = { 0 };
+    follow_add_database(f, db);
+    if (!engine_add_database(s->engine, db)) return;
+    event_raise(s->events, EVENT_DATABASE, "source",
+                "database %d came into use on the source; it is copied too", db);
+    for (struct follow_node *n = f->nodes; n != NULL; n = n->next_node) {
+        struct slot_set mine = node_job_slots(n);
+        slot_set_unite(&all, &mine);
+        node_set_base(n, NULL);
     }
-    node_open_gap(live, node);
+    ledger_open_database(s->ledger, db, follow_passed(f));
+    coverage_open(engine_coverage(s->engine, COVERAGE_FORWARD), db, &all, true);
 }
 
-void live_nodes_step(struct live *live) {
-    for (struct live_node *n = live->nodes, *next; n != NULL; n = next) {
-        next = n->next;
-        node_step(live, n);
-        if (!n->listed && slot_set_count(&n->gap) == 0) node_end(live, n);
-    }
+static void follow_take_databases(struct follow *f) {
+    if (!atomic_load(&f->any_new_dbs)) return;
+    pthread_mutex_lock(&f->lock);
+    int *dbs = f->new_dbs;
+    size_t n = f->n_new_dbs;
+    f->new_dbs = NULL;
+    f->n_new_dbs = 0;
+    pthread_mutex_unlock(&f->lock);
+    for (size_t i = 0; i < n; i++) follow_take_database(f, dbs[i]);
+    free(dbs);
+    atomic_store(&f->any_new_dbs, false);
 }
 
-double live_busiest_share(const struct live *live) {
-    double share = 0;
-    for (const struct live_node *n = live->nodes; n != NULL; n = n->next)
-        if (n->listed && n->load.share > share) share = n->load.share;
-    return share;
+void follow_step(struct follow *f) {
+    follow_take_databases(f);
+    for (struct follow_node *n = f->nodes; n != NULL; n = n->next_node) node_step(n);
 }
 
-bool live_hears(const struct live *live, const struct address *primary) {
-    for (const struct live_node *n = live->nodes; n != NULL; n = n->next)
+/* ---- asking ---- */
+
+bool follow_may_scan(const struct follow *f, const struct address *primary) {
+    for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node)
         if (address_equal(&n->primary, primary)) return n->ready;
     return false;
 }
 
-/* Feeds name keys to the lanes of all workers, so they end before any of these does. */
-void live_nodes_stop(struct live *live) {
-    while (live->nodes != NULL) node_end(live, live->nodes);
-    while (atomic_load(&live->feeds) > 0) loop_run_once(live->job->loop, JOB_ROUND_MS);
+bool follow_all_ready(const struct follow *f) {
+    for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node)
+        if (n->listed && (!n->ready || n->flush_waits)) return false;
+    return true;
 }
 
-void live_nodes_free(struct live *live) {
-    while (live->former != NULL) {
-        struct live_node *node = live->former;
-        live->former = node->next;
-        free(node);
+struct moment follow_passed(struct follow *f) {
+    struct moment oldest = MOMENT_NONE;
+    for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node) {
+        struct moment passed = node_passed(n);
+        if (!moment_is_never(passed)) oldest = moment_older(oldest, passed);
     }
+    return moment_is_none(oldest) ? MOMENT_NEVER : oldest;
+}
+
+bool follow_all_passed(struct follow *f, struct moment moment) {
+    for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node)
+        if (node_passed(n).boot_us < moment.boot_us) return false;
+    return f->nodes != NULL;
+}
+
+int64_t follow_changed_us(const struct follow *f) {
+    return atomic_load(&((struct follow *)f)->changed_us);
+}
+
+double follow_busiest_share(const struct follow *f) {
+    double share = 0;
+    for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node)
+        if (n->listed && n->load.share > share) share = n->load.share;
+    return share;
+}
+
+bool follow_takes_function_change(struct follow *f) {
+    bool changed = f->functions_changed;
+    f->functions_changed = false;
+    return changed;
+}
+
+int64_t follow_used_since_us(const struct follow *f, uint16_t slot) {
+    return atomic_load_explicit((_Atomic int64_t *)&f->used_since_us[slot], memory_order_relaxed);
+}
+
+bool follow_takes_order(struct follow *f, struct follow_order *order) {
+    if (f->n_orders == 0) return false;
+    *order = f->orders[--f->n_orders];
+    return true;
+}
+
+struct follow_node *follow_first(const struct follow *f) {
+    return f->nodes;
+}
+
+struct follow_node *follow_next(const struct follow_node *node) {
+    return node->next_node;
+}
+
+const char *follow_place(const struct follow_node *node) {
+    return node->place;
+}
+
+const char *follow_run_id(const struct follow_node *node) {
+    return node->run_id;
+}
+
+static int64_t source_time_at(const struct follow_node *node, struct moment passed) {
+    const struct evidence *e = node->has_anchor ? &node->anchor : NULL;
+    if (e == NULL || e->time_us <= 0 || moment_is_never(passed)) return 0;
+    return e->time_us + (passed.boot_us - e->asked_boot_us);
+}
+
+void follow_each(struct follow *f, void (*fn)(void *ctx, const struct follow_view *view),
+                 void *ctx) {
+    for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node) {
+        struct moment passed = node_passed(n);
+        bool usable = n->run_id[0] != '\0' && n->deletions_allowed && !n->gap_whole;
+        struct follow_view view = { .run_id = n->run_id,
+                                    .replid = n->replid,
+                                    .passed = passed,
+                                    .evidence = !usable         ? NULL
+                                                : n->has_base   ? &n->base
+                                                : n->has_anchor ? &n->anchor
+                                                                : NULL,
+                                    .source_time_us = source_time_at(n, passed) };
+        snprintf(view.address, sizeof(view.address), "%s", n->place);
+        fn(ctx, &view);
+    }
+}
+
+/* ---- life ---- */
+
+struct follow *follow_new(const struct follow_settings *settings) {
+    struct follow *f = mem_zalloc(sizeof(*f));
+    size_t n;
+    const int *dbs = engine_databases(settings->engine, &n);
+    struct follow_databases *list = mem_alloc(sizeof(*list) + n * sizeof(list->dbs[0]));
+    f->settings = *settings;
+    pthread_mutex_init(&f->lock, NULL);
+    evidence_boot_id(f->boot_id);
+    list->former = NULL;
+    list->n = n;
+    memcpy(list->dbs, dbs, n * sizeof(list->dbs[0]));
+    atomic_init(&f->dbs, list);
+    atomic_init(&f->changed_us, clock_boot_us());
+    f->topology_seen = moment_now();
+    return f;
+}
+
+void follow_remember(struct follow *f, const char *address, const struct evidence *evidence) {
+    f->remembered = mem_array(f->remembered, f->n_remembered + 1, sizeof(*f->remembered));
+    snprintf(f->remembered[f->n_remembered].address, sizeof(f->remembered[0].address), "%s",
+             address);
+    evidence_copy(&f->remembered[f->n_remembered++].evidence, evidence);
+}
+
+void follow_set_resumed(struct follow *f) {
+    f->resumed = true;
+}
+
+/* Feeds name keys to the lanes of all workers, so they end before any of these does. */
+void follow_stop(struct follow *f) {
+    while (f->nodes != NULL) node_end(f, f->nodes);
+    while (atomic_load(&f->feeds) > 0)
+        loop_run_once(engine_loop(f->settings.engine), ENGINE_ROUND_MS);
+}
+
+static void node_free(struct follow_node *node) {
+    for (size_t i = 0; i < FOLLOW_BARRIERS; i++) free(node->barriers[i].marks);
+    evidence_fini(&node->latest);
+    evidence_fini(&node->next);
+    evidence_fini(&node->anchor);
+    evidence_fini(&node->base);
+    free(node);
+}
+
+void follow_free(struct follow **follow) {
+    struct follow *f = *follow;
+    *follow = NULL;
+    if (f == NULL) return;
+    while (f->former != NULL) {
+        struct follow_node *node = f->former;
+        f->former = node->next_node;
+        node_free(node);
+    }
+    for (struct follow_databases *list = atomic_load(&f->dbs), *former; list != NULL;
+         list = former) {
+        former = list->former;
+        free(list);
+    }
+    for (size_t i = 0; i < f->n_remembered; i++) evidence_fini(&f->remembered[i].evidence);
+    free(f->remembered);
+    free(f->new_dbs);
+    free(f->orders);
+    pthread_mutex_destroy(&f->lock);
+    free(f);
 }

@@ -1,459 +1,521 @@
-/* See live.h. Gaps and the watermark:
- *
- *   live_gap(): limit_us = the beginning of the oldest gap; the slots wait with their node, then in the forward coverage;
- *   live_gap_behind(): the slots wait for a backward round
- *        everything read again ──▶ settled_us = now ──▶ barriers sent after it have passed ──▶ limit_us = none
- *
- * All gaps are closed together: simpler, and never too early. */
+/* See live.h. A round: what feeds have said ─▶ gaps ─▶ scans ─▶ sweep ─▶ what is settled is proved by a
+ * barrier sent afterwards ─▶ watermark. */
 #include "live/live.h"
 
-#include <stdio.h>
+#include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
-#include "live/live_priv.h"
-#include "probe/functions.h"
+#include "copy/gather.h"
+#include "engine/coverage.h"
 
-/* ---- times ---- */
-
-int64_t live_to_wall_us(int64_t mono_us) {
-    return clock_wall_us() - (clock_mono_us() - mono_us);
-}
-
-int64_t live_to_mono_us(int64_t wall_us) {
-    return clock_mono_us() - (clock_wall_us() - wall_us);
-}
-
-/* ---- marks ---- */
-
-struct posted_mark {
-    struct live *live;
-    struct lane *lane;
-    struct lane_mark *mark;
-    _Atomic int *left;
+enum {
+    LIVE_DRAIN_MS = 30 * 1000,       /* how long a stopped job waits for its last watermark */
+    LIVE_CLOCK_JUMP_US = 1000 * 1000 /* a jump of this machine's clock that is worth an event */
 };
 
-static void on_mark(struct lane_mark *mark) {
-    struct posted_mark *posted = mark->ctx;
-    struct job *job = posted->live->job;
-    atomic_fetch_sub(posted->left, 1);
-    free(posted);
-    job_wake(job);
+struct live {
+    struct engine *engine;
+    struct live_options options;
+    struct live_hooks hooks;
+    const struct live_memory *memory;
+    struct ledger *ledger;
+    struct follow *follow;
+    struct target *target;
+    struct sweep *sweep;
+    struct checkpoint *checkpoint;
+    struct lag *lag;
+    struct loop_timer *pulse;
+
+    struct moment watermark; /* MOMENT_NEVER: none yet */
+    struct moment stopped;   /* when the end was asked for; MOMENT_NONE: it was not */
+    struct moment clock;     /* both clocks at the last pulse */
+    bool copied_once, census_runs, ended_idle;
+    uint64_t gaps_opened;
+    bool gap_was_open;
+    _Atomic bool swept;        /* the target was scanned for keys that are not the job's */
+    _Atomic bool losses;       /* lanes have losses that nobody has taken */
+    _Atomic int64_t gather_ms; /* how long lanes gather changes now */
+};
+
+/* ---- for the lanes ---- */
+
+static int64_t live_gather_ms(void *ctx) {
+    const struct live *live = engine_user(ctx);
+    return atomic_load_explicit((_Atomic int64_t *)&live->gather_ms, memory_order_relaxed);
 }
 
-static void on_post(void *ctx) {
-    struct posted_mark *posted = ctx;
-    lane_put_mark(posted->lane, posted->mark);
+static int64_t live_used_since_us(void *ctx, uint16_t slot) {
+    const struct live *live = engine_user(ctx);
+    return follow_used_since_us(live->follow, slot);
 }
 
-void live_put_marks(struct live *live, struct lane_mark *marks, _Atomic int *left) {
-    struct job *job = live->job;
-    atomic_store(left, job->n_workers);
-    for (int i = 0; i < job->n_workers; i++) {
-        struct posted_mark *posted = mem_alloc(sizeof(*posted));
-        *posted = (struct posted_mark){ live, worker_lane(job->workers[i]), &marks[i], left };
-        marks[i] = (struct lane_mark){ .reached = on_mark, .ctx = posted };
-        loop_post(worker_loop(job->workers[i]), on_post, posted);
-    }
+static bool live_on_missing(void *ctx, int db, struct bytes key, uint16_t slot,
+                            const char *run_id) {
+    struct live *live = engine_user(ctx);
+    return sweep_on_missing(live->sweep, db, key, slot);
 }
 
-/* ---- gaps ---- */
-
-static void limit(struct live *live, int64_t since_us) {
-    if (live->limit_us == LIVE_NO_GAP && live->copied_once) live->gaps_opened++;
-    if (since_us < live->limit_us) live->limit_us = since_us;
-    live->settled_us = 0;
+static void live_on_losses(void *ctx) {
+    struct live *live = engine_user(ctx);
+    atomic_store(&live->losses, true);
+    engine_wake(live->engine);
 }
 
-void live_gap(struct live *live, struct live_node *node, const struct slot_set *slots,
-              int64_t since_us, bool whole, const char *why) {
-    if (slot_set_count(slots) == 0) return;
-    limit(live, since_us);
-    if (!node->gap_open || since_us < node->gap_since_us) node->gap_since_us = since_us;
-    slot_set_unite(&node->gap, slots);
-    node->gap_whole = node->gap_whole || whole;
-    node->gap_open = true;
-    snprintf(node->gap_why, sizeof(node->gap_why), "%s", why);
-    keep_audit(live, "gap", "%s", why);
+/* Before the live job is there its lease is not known to be held. */
+static bool live_may_write(void *ctx) {
+    const struct live *live = engine_user(ctx);
+    return live != NULL && live->hooks.may_write(live->hooks.ctx);
 }
 
-void live_gap_behind(struct live *live, const struct slot_set *slots, int64_t since_us,
-                     bool order) {
-    if (slot_set_count(slots) == 0) return;
-    limit(live, since_us);
-    slot_set_unite(&live->behind.wanted, slots);
-    if (order) slot_set_unite(&live->behind.ordered, slots);
+static bool live_is_swept(void *ctx, uint16_t slot) {
+    const struct live *live = engine_user(ctx);
+    return atomic_load_explicit((_Atomic bool *)&live->swept, memory_order_relaxed);
 }
 
-/* Turns the lanes' losses into gaps: changes dropped for lack of memory, deferred deletions. */
-static void take_losses(struct live *live) {
-    if (!atomic_exchange(&live->losses, false)) return;
-    for (int i = 0; i < live->job->n_workers; i++) {
-        struct lane_losses losses;
-        if (!lane_take_losses(worker_lane(live->job->workers[i]), &losses)) continue;
-        for (struct live_node *n = live->nodes; n != NULL; n = n->next) {
-            struct slot_set mine = live_slots_of(live, n);
-            struct slot_set dropped = slot_set_common(&mine, &losses.dropped);
-            live_gap(live, n, &dropped, atomic_load(&n->passed_us), false,
-                     "more changes waited than memory allows");
-            live_gap_behind(live, &dropped, atomic_load(&n->passed_us), false);
-            struct slot_set deferred = slot_set_common(&mine, &losses.deferred);
-            live_gap_behind(live, &deferred, atomic_load(&n->passed_us), false);
-        }
-    }
+void live_fill_plan(struct copy_plan *plan) {
+    plan->live = true;
+    plan->may_write = live_may_write;
+    plan->is_swept = live_is_swept;
+    plan->gather_ms = live_gather_ms;
+    plan->used_since_us = live_used_since_us;
+    plan->on_missing = live_on_missing;
+    plan->on_losses = live_on_losses;
 }
 
-static bool everything_is_read(const struct live *live) {
-    for (const struct live_node *n = live->nodes; n != NULL; n = n->next)
-        if (n->gap_open || (n->listed && !n->ready)) return false;
-    return coverage_is_complete(&live->job->forward) && behind_is_idle(live);
+/* ---- for the passes ---- */
+
+static bool live_may_scan(void *ctx, const struct address *primary) {
+    const struct live *live = ctx;
+    return follow_may_scan(live->follow, primary);
 }
 
-static int64_t slowest_passed_us(const struct live *live) {
-    int64_t oldest = LIVE_NO_GAP;
-    for (const struct live_node *n = live->nodes; n != NULL; n = n->next) {
-        int64_t passed_us = atomic_load(&((struct live_node *)n)->passed_us);
-        if (passed_us != LIVE_NEVER && passed_us < oldest) oldest = passed_us;
-    }
-    return oldest == LIVE_NO_GAP ? LIVE_NEVER : oldest;
+static bool live_starts_at(void *ctx, const struct pass_view *pass, struct pass_start *start) {
+    struct live *live = ctx;
+    return checkpoint_starts_at(live->checkpoint, pass, start);
 }
 
-static void close_gaps(struct live *live) {
-    if (live->limit_us == LIVE_NO_GAP) return;
-    if (!everything_is_read(live)) {
-        live->settled_us = 0;
-        return;
-    }
-    if (live->settled_us == 0) live->settled_us = clock_mono_us();
-    for (const struct live_node *n = live->nodes; n != NULL; n = n->next)
-        if (atomic_load(&((struct live_node *)n)->passed_us) < live->settled_us) return;
-    live->limit_us = LIVE_NO_GAP;
-    live->settled_us = 0;
-    live->gaps_closed++;
-    if (!live->copied_once) {
-        log_info("job", "everything is copied; changes are followed from now on");
-        keep_audit(live, "copied", "the first copy is complete");
-    } else {
-        log_info("job", "the gap is closed: the target is up to date again");
-        keep_audit(live, "closed", "every gap is closed");
-    }
-    live->copied_once = true;
-    atomic_store(&live->swept, true);
-    live->published_ms = 0;
+static void live_on_named(void *ctx, int db, uint16_t slot) {
+    struct live *live = ctx;
+    sweep_on_named(live->sweep, slot);
+}
+
+static void live_set_rules(struct live *live) {
+    const struct coverage_rules forward = { .may_scan = live_may_scan,
+                                            .starts_at = live_starts_at,
+                                            .ctx = live };
+    const struct coverage_rules streams = { .may_scan = live_may_scan, .ctx = live };
+    const struct coverage_rules sweep = { .on_named = live_on_named, .ctx = live };
+    coverage_set_rules(engine_coverage(live->engine, COVERAGE_FORWARD), &forward);
+    coverage_set_rules(engine_coverage(live->engine, COVERAGE_STREAMS), &streams);
+    coverage_set_rules(engine_coverage(live->engine, COVERAGE_SWEEP), &sweep);
 }
 
 /* ---- the watermark ---- */
 
-void live_compute_watermark(struct live *live) {
-    int64_t w = slowest_passed_us(live), targets_us = live_targets_limit_us(live);
-    if (w != LIVE_NEVER && live->limit_us < w) w = live->limit_us;
-    if (targets_us < w) w = targets_us;
-    live->watermark_us = w;
-    if (w != LIVE_NEVER && live->limit_us == LIVE_NO_GAP)
-        hist_add(live->lag, (uint64_t)(clock_mono_us() - w));
+static void live_compute_watermark(struct live *live) {
+    struct moment w = follow_passed(live->follow), now = moment_now();
+    if (!moment_is_never(w)) w = moment_older(w, ledger_since(live->ledger));
+    live->watermark = moment_older(w, target_limit(live->target));
+    if (!moment_is_never(live->watermark))
+        lag_add(live->lag, now.boot_us, now.boot_us - live->watermark.boot_us,
+                live->copied_once && ledger_is_proved(live->ledger));
 }
 
-/* In its own time, so that the control thread's other work does not stand in it. */
+/* Moments that have passed keep the time that they had. */
+static void live_check_clock(struct live *live) {
+    struct moment now = moment_now(), before = live->clock;
+    int64_t jump_us = (now.wall_us - before.wall_us) - (now.boot_us - before.boot_us);
+    live->clock = now;
+    if (jump_us > -LIVE_CLOCK_JUMP_US && jump_us < LIVE_CLOCK_JUMP_US) return;
+    event_raise(live->hooks.events, EVENT_CLOCK, "job",
+                "the clock of this machine jumped by %+" PRId64 " ms: it was set, or the machine "
+                "was paused; the watermark is told by this clock",
+                jump_us / 1000);
+}
+
+/* On a timer of its own: lag must be sampled even while live_step() is blocked in a call. */
 static void on_pulse(void *ctx) {
     struct live *live = ctx;
+    live_check_clock(live);
     live_compute_watermark(live);
     loop_timer_start(live->pulse, FEED_BARRIER_MS);
 }
 
-/* ---- databases ---- */
+/* ---- gaps ---- */
 
-static bool add_database(struct live *live, int db) {
-    struct job *job = live->job;
-    size_t n = atomic_load(&live->n_dbs);
-    for (size_t i = 0; i < n; i++)
-        if (live->dbs[i] == db) return false;
-    if (n == LIVE_DATABASES_MAX) return false;
-    live->dbs[n] = db;
-    atomic_store_explicit(&live->n_dbs, n + 1, memory_order_release);
-    struct replicate_result *r = job->result;
-    for (size_t i = 0; i < r->n_dbs; i++)
-        if (r->dbs[i] == db) return false;
-    r->dbs = mem_array(r->dbs, r->n_dbs + 1, sizeof(*r->dbs));
-    r->dbs[r->n_dbs++] = db;
-    return true;
+/* Turns the lanes' losses into gaps: names dropped for lack of memory, deletions of a process whose
+ * deletions are not allowed. */
+static void live_take_losses(struct live *live) {
+    if (!atomic_exchange(&live->losses, false)) return;
+    for (int i = 0; i < engine_lanes(live->engine); i++) {
+        struct lane_losses losses;
+        if (!lane_take_losses(engine_lane(live->engine, i), &losses)) continue;
+        struct ledger_gap gap = { .since = follow_passed(live->follow),
+                                  .forward = true,
+                                  .sweep = true,
+                                  .place = "source",
+                                  .why = "more changes waited than --buffer-memory allows" };
+        follow_open_gap(live->follow, &losses.dropped, &gap, NULL, 0);
+        gap.forward = false;
+        gap.why = "keys are missing on a source process whose deletions are not allowed yet";
+        follow_open_gap(live->follow, &losses.deferred, &gap, NULL, 0);
+    }
 }
 
-/* It is named first, then read from the beginning. */
-static void take_new_databases(struct live *live) {
-    if (!atomic_load(&live->any_new_dbs)) return;
-    for (int db = 0; db < LIVE_DATABASES_MAX; db++) {
-        pthread_mutex_lock(&live->lock);
-        bool found = live->new_dbs[db];
-        live->new_dbs[db] = false;
-        pthread_mutex_unlock(&live->lock);
-        if (!found || !add_database(live, db)) continue;
-        log_info("source", "database %d is in use now; it is copied too", db);
-        struct slot_set all = job_slots(live->job);
-        limit(live, live->watermark_us);
-        coverage_open(&live->job->forward, (int)live->job->result->n_dbs - 1, &all, true);
+/* Slots that no scan is left for are settled, or wait for the sweep. */
+static void live_end_scans(struct live *live) {
+    struct coverage *forward = engine_coverage(live->engine, COVERAGE_FORWARD);
+    if (ledger_is_proved(live->ledger)) return;
+    struct slot_set pending = coverage_pending(forward, COVERAGE_ALL_DATABASES);
+    size_t n;
+    const int *dbs = engine_databases(live->engine, &n);
+    struct moment now = moment_now();
+    ledger_end_scan(live->ledger, &pending, now);
+    for (size_t i = 0; i < n; i++) {
+        struct slot_set left = coverage_pending(forward, dbs[i]);
+        if (slot_set_count(&left) == 0) ledger_end_database(live->ledger, dbs[i], now);
     }
-    atomic_store(&live->any_new_dbs, false);
+}
+
+static void live_tell_proved(struct live *live) {
+    if (!live->copied_once) {
+        event_raise(live->hooks.events, EVENT_COPIED, "job", "initial copy complete; now live");
+    } else {
+        event_raise(live->hooks.events, EVENT_CLOSED, "job",
+                    "the gap is closed: the target is complete again");
+    }
+    live->copied_once = true;
+    atomic_store(&live->swept, true);
+}
+
+static void live_prove(struct live *live) {
+    struct moment passed = follow_passed(live->follow);
+    if (ledger_is_proved(live->ledger) || !follow_all_ready(live->follow)) return;
+    if (!follow_all_passed(live->follow, passed)) return; /* a node has passed nothing yet */
+    if (ledger_prove(live->ledger, passed)) live_tell_proved(live);
+}
+
+static void live_count_gaps(struct live *live) {
+    bool open = live->copied_once && !ledger_is_proved(live->ledger);
+    if (open && !live->gap_was_open) live->gaps_opened++;
+    live->gap_was_open = open;
+}
+
+/* ---- how long changes are gathered ---- */
+
+/* Only changes that are followed are gathered: while something is scanned, and at the end, every moment
+ * that keys wait is a moment in which the target could be lost without them. */
+static void live_choose_gathering(struct live *live, bool stopping) {
+    bool steady = live->copied_once && ledger_is_proved(live->ledger) && !stopping;
+    int64_t ms =
+        steady ? gather_time_ms(follow_busiest_share(live->follow), live->options.gather_ms) : 0;
+    bool ends = atomic_exchange(&live->gather_ms, ms) > 0 && ms == 0;
+    if (ends) engine_update_lanes(live->engine);
+}
+
+/* ---- ends ---- */
+
+static bool live_is_idle(const struct live *live) {
+    int64_t limit_ms = live->options.idle_timeout_ms, changed_us = follow_changed_us(live->follow);
+    if (limit_ms <= 0 || !live->copied_once || !ledger_is_proved(live->ledger)) return false;
+    return clock_boot_us() - changed_us >= limit_ms * 1000 && live->watermark.boot_us > changed_us;
+}
+
+/* A stopped job ends when everything acknowledged before the stop is on the target. */
+static bool live_has_drained(struct live *live, bool *ended, struct err *err) {
+    if (moment_is_none(live->stopped)) {
+        live->stopped = moment_now();
+        for (int kind = 0; kind < COVERAGE_KINDS; kind++)
+            coverage_abort(engine_coverage(live->engine, (enum coverage_kind)kind));
+    }
+    *ended = true;
+    bool known = live->copied_once && ledger_is_proved(live->ledger);
+    if (known && live->watermark.boot_us > live->stopped.boot_us) return true;
+    if (known && clock_boot_us() - live->stopped.boot_us < (int64_t)LIVE_DRAIN_MS * 1000) {
+        *ended = false;
+        return true;
+    }
+    return err_set(err, ERR_INTERRUPTED, "job",
+                   live->copied_once ? "stopped while a gap was open or changes waited; the next "
+                                       "start goes on from the last watermark"
+                                     : "stopped before the first copy was complete; the next start "
+                                       "goes on with it");
+}
+
+/* ---- the first scan ---- */
+
+static struct slot_set live_job_slots(const struct live *live) {
+    const struct slot_set *wanted = engine_settings_of(live->engine)->filter->slots;
+    struct slot_set all = { 0 };
+    slot_set_add_range(&all, 0, SLOT_COUNT - 1);
+    return wanted != NULL ? *wanted : all;
+}
+
+/* What is to be read first: all of it, changes since the last watermark, or nothing. */
+static void live_open_first_gap(struct live *live) {
+    const struct live_memory *m = live->memory;
+    struct slot_set slots = live_job_slots(live);
+    struct ledger_gap gap = { .since = m->since,
+                              .forward = true,
+                              .sweep = true,
+                              .place = "source",
+                              .why = "longhaul was not running" };
+    if (m->resumed && m->copied_once) {
+        gap.whole = moment_is_never(m->since);
+        follow_open_gap(live->follow, &slots, &gap, NULL, 0);
+    } else if (live->options.only) {
+        return;
+    } else if (m->resumed && m->n_cursors > 0 && !moment_is_never(m->since)) {
+        follow_resume_copy(live->follow, &slots, m->since);
+    } else {
+        gap.since = MOMENT_NEVER;
+        gap.first_copy = gap.whole = true;
+        gap.sweep = m->resumed;
+        gap.why = "the first copy";
+        follow_open_gap(live->follow, &slots, &gap, NULL, 0);
+    }
+}
+
+/* Lanes know the streams that they copied. Those that are left out because they have not changed are
+ * looked for, once. */
+static void live_find_streams(struct live *live) {
+    const struct key_filter *filter = engine_settings_of(live->engine)->filter;
+    bool wanted = filter->n_types == 0;
+    for (size_t i = 0; i < filter->n_types; i++)
+        wanted = wanted || strcmp(filter->types[i], "stream") == 0;
+    const struct server_info *info = deployment_info(engine_source(live->engine));
+    if (!wanted || info->redis_version < SERVER_VERSION(6, 0, 0)) return;
+    if (!live->memory->resumed && !live->options.only) return;
+    struct slot_set all = live_job_slots(live);
+    coverage_open(engine_coverage(live->engine, COVERAGE_STREAMS), COVERAGE_ALL_DATABASES, &all,
+                  false);
+}
+
+/* Nothing is copied before it is known, and kept, which keys of the target are not the job's. */
+static void live_step_census(struct live *live) {
+    sweep_step(live->sweep);
+    if (!sweep_census_is_done(live->sweep)) return;
+    if (!live->hooks.save_extra(live->hooks.ctx, sweep_extra_keys(live->sweep))) return;
+    live->census_runs = false;
+    atomic_store(&live->swept, true);
+    live_open_first_gap(live);
+}
+
+void live_start(struct live *live, uint64_t target_keys) {
+    const struct live_memory *m = live->memory;
+    struct slot_set slots = live_job_slots(live);
+    follow_sync(live->follow, true);
+    target_sync(live->target, true);
+    for (size_t i = 0; i < m->n_holds; i++) sweep_restore_hold(live->sweep, &m->holds[i]);
+    live->copied_once = (m->resumed && m->copied_once) || live->options.only;
+    live->census_runs = !m->census_done && target_keys > 0;
+    atomic_store(&live->swept, !m->resumed && target_keys == 0);
+    if (live->census_runs) {
+        sweep_begin_census(live->sweep, &slots);
+    } else {
+        live_open_first_gap(live);
+    }
+    live_find_streams(live);
+    live->pulse = loop_timer_new(engine_loop(live->engine), on_pulse, live);
+    loop_timer_start(live->pulse, FEED_BARRIER_MS);
 }
 
 /* ---- rounds ---- */
 
-static void copy_functions(struct live *live) {
-    struct job *job = live->job;
-    struct replicate_result *r = job->result;
-    struct err err;
-    if (!live->check_functions || job->settings->no_functions ||
-        clock_mono_ms() < live->functions_ms)
-        return;
-    live->check_functions = false;
-    if (!functions_copy(job->source, job->target, r->giveup, &r->functions, &r->functions_refused,
-                        &err)) {
-        live->check_functions = true;
-        live->functions_ms = clock_mono_ms() + LIVE_LOOK_MS;
-        log_debug(err.place, "functions: %s", err.text);
-    }
-}
-
-static void choose_phase(struct live *live) {
-    const char *phase = live->stop_us != 0                                    ? "draining"
-                        : slot_set_count(&live->behind.held) > 0              ? "held"
-                        : live->limit_us != LIVE_NO_GAP && !live->copied_once ? "copying"
-                        : live->limit_us != LIVE_NO_GAP                       ? "resync"
-                        : live->watermark_us == LIVE_NEVER                    ? "starting"
-                                                                              : "live";
-    if (live->phase != phase) live->published_ms = 0;
-    live->phase = phase;
-}
-
-/* Only what is followed is gathered: while something is copied or gone through again, and at the
- * end, every moment that keys wait is a moment in which the target could be lost without them. */
-static void choose_gathering(struct live *live, bool stopping) {
-    bool steady = live->copied_once && live->limit_us == LIVE_NO_GAP && !stopping;
-    int64_t ms = steady ? gather_time_ms(live_busiest_share(live), live->settings->gather_ms) : 0;
-    bool ends = atomic_exchange(&live->gather_ms, ms) > 0 && ms == 0;
-    for (int i = 0; ends && i < live->job->n_workers; i++) worker_update(live->job->workers[i]);
-}
-
-static bool is_idle(const struct live *live) {
-    int64_t limit_ms = live->settings->idle_timeout_ms;
-    if (limit_ms <= 0 || live->limit_us != LIVE_NO_GAP || live->watermark_us == LIVE_NEVER)
-        return false;
-    return clock_mono_us() - atomic_load(&((struct live *)live)->changed_us) >= limit_ms * 1000 &&
-           live->watermark_us > atomic_load(&((struct live *)live)->changed_us);
-}
-
-/* A stopped job ends when everything acknowledged before the stop is on the target. */
-static bool has_drained(struct live *live, bool *ended, struct err *err) {
-    if (live->stop_us == 0) {
-        live->stop_us = clock_mono_us();
-        coverage_abort(&live->job->forward);
-        coverage_abort(&live->job->backward);
-        coverage_abort(&live->job->streams);
-    }
-    *ended = true;
-    bool known = live->copied_once && live->limit_us == LIVE_NO_GAP;
-    if (known && live->watermark_us > live->stop_us) return true;
-    if (known && clock_mono_us() - live->stop_us < (int64_t)LIVE_DRAIN_MS * 1000) {
-        *ended = false;
-        return true;
-    }
-    return err_set(
-        err, ERR_INTERRUPTED, "job",
-        live->copied_once
-            ? "stopped while a gap was open or changes waited; the next start goes on from the last watermark"
-            : "stopped before the first copy was complete; the next start goes on with it");
+static void live_scan(struct live *live) {
+    struct coverage *forward = engine_coverage(live->engine, COVERAGE_FORWARD);
+    coverage_step(forward);
+    live_end_scans(live);
+    checkpoint_step(live->checkpoint);
+    if (coverage_is_complete(forward))
+        coverage_step(engine_coverage(live->engine, COVERAGE_STREAMS));
+    sweep_step(live->sweep);
 }
 
 bool live_step(struct live *live, bool stopping, bool *ended, struct err *err) {
-    struct job *job = live->job;
     *ended = false;
-    if (live->lease_lost) return err_set(err, ERR_LEASE, "job", "%s", err_sentence(ERR_LEASE));
-    live_nodes_step(live);
-    take_losses(live);
-    take_new_databases(live);
-    if (!stopping) {
-        coverage_step(&job->forward);
-        checkpoint_step(live);
-        if (coverage_is_complete(&job->forward)) coverage_step(&job->streams);
-        if (atomic_exchange(&live->released, false)) behind_release(live);
-        behind_step(live);
-        copy_functions(live);
+    follow_step(live->follow);
+    target_step(live->target, live->watermark);
+    live_take_losses(live);
+    if (stopping) {
+        coverage_judge_ended(live->engine);
+    } else if (live->census_runs) {
+        live_step_census(live);
     } else {
-        passes_judge(job);
+        live_scan(live);
     }
-    close_gaps(live);
+    if (!live->census_runs) live_prove(live);
+    live_count_gaps(live);
     live_compute_watermark(live);
-    choose_phase(live);
-    choose_gathering(live, stopping);
-    keep_step(live);
-    if (stopping) return has_drained(live, ended, err);
-    if (is_idle(live)) {
-        job->result->summary.idle = true;
-        *ended = true;
-    }
+    live_choose_gathering(live, stopping);
+    if (stopping) return live_has_drained(live, ended, err);
+    live->ended_idle = *ended = live_is_idle(live);
     return true;
 }
 
-void live_topology_seen(struct live *live, int64_t asked_us) {
-    live->topology_us = asked_us;
+bool live_release(struct live *live, const char *hold_id) {
+    return sweep_release(live->sweep, hold_id);
+}
+
+void live_release_all(struct live *live) {
+    const struct hold *holds;
+    while (sweep_holds(live->sweep, &holds) > 0) {
+        char id[HOLD_ID_MAX];
+        memcpy(id, holds[0].id, sizeof(id));
+        sweep_release(live->sweep, id);
+    }
+}
+
+void live_topology_seen(struct live *live, struct moment asked) {
+    follow_topology_seen(live->follow, asked);
 }
 
 void live_topology_changed(struct live *live, bool source) {
     if (source) {
-        live_nodes_sync(live, false);
+        follow_sync(live->follow, false);
     } else {
-        live_targets_sync(live, false);
-        lease_update_topology(live->lease);
-        record_writer_update_topology(live->writer);
+        target_sync(live->target, false);
     }
 }
 
-/* ---- for the lanes ---- */
+/* ---- how it stands ---- */
 
-bool live_may_write(void *ctx) {
-    const struct job *job = ctx;
-    return lease_may_write(job->live->lease);
+static void take_source_time(void *ctx, const struct follow_view *view) {
+    struct live_state *state = ctx;
+    bool this_one = view->passed.boot_us >= state->watermark.boot_us && view->source_time_us > 0;
+    if (!this_one || moment_is_never(state->watermark)) return;
+    state->source_time_us =
+        view->source_time_us - (view->passed.boot_us - state->watermark.boot_us);
 }
 
-int64_t live_gather_ms(void *ctx) {
-    const struct job *job = ctx;
-    return atomic_load_explicit(&job->live->gather_ms, memory_order_relaxed);
+struct live_state live_look(struct live *live) {
+    struct live_state s = { .copied_once = live->copied_once && !live->census_runs,
+                            .proved = ledger_is_proved(live->ledger) && !live->census_runs,
+                            .nothing = moment_is_never(ledger_since(live->ledger)),
+                            .drains = !moment_is_none(live->stopped),
+                            .census = live->census_runs,
+                            .ended_idle = live->ended_idle,
+                            .target_silent = target_is_silent(live->target),
+                            .watermark = live->watermark,
+                            .gather_ms = atomic_load(&live->gather_ms),
+                            .gaps_opened = live->gaps_opened,
+                            .target_evicted = target_evicted(live->target),
+                            .extra_keys = extra_count(sweep_extra_keys(live->sweep)),
+                            .lag = lag_look(live->lag, clock_boot_us()),
+                            .checkpoint = checkpoint_look(live->checkpoint) };
+    s.n_holds = sweep_holds(live->sweep, &s.holds);
+    s.held = s.n_holds > 0;
+    follow_each(live->follow, take_source_time, &s);
+    return s;
 }
 
-bool live_is_swept(void *ctx, uint16_t slot) {
-    struct job *job = ctx;
-    return atomic_load_explicit(&job->live->swept, memory_order_relaxed);
+bool live_explain_gap(const struct live *live, size_t i, struct ledger_view *view) {
+    return ledger_explain(live->ledger, i, view);
 }
 
-int64_t live_gap_since_ms(void *ctx, uint16_t slot) {
-    const struct job *job = ctx;
-    return atomic_load_explicit(&job->live->slot_since_ms[slot], memory_order_relaxed);
+void live_each_node(struct live *live, void (*fn)(void *ctx, const struct follow_view *view),
+                    void *ctx) {
+    follow_each(live->follow, fn, ctx);
 }
 
-void live_on_losses(void *ctx) {
-    struct job *job = ctx;
-    atomic_store(&job->live->losses, true);
-    job_wake(job);
+void live_each_target(const struct live *live,
+                      void (*fn)(void *ctx, const char *run_id, const char *replid), void *ctx) {
+    target_each(live->target, fn, ctx);
+}
+
+bool live_takes_function_change(struct live *live) {
+    return follow_takes_function_change(live->follow);
+}
+
+struct extra *live_extra(struct live *live) {
+    return sweep_extra_keys(live->sweep);
 }
 
 /* ---- life ---- */
 
-struct live *live_new(struct job *job, struct err *err) {
+static struct follow *live_new_follow(struct live *live) {
+    const struct live_options *o = &live->options;
+    const struct follow_settings settings = { .engine = live->engine,
+                                              .ledger = live->ledger,
+                                              .events = live->hooks.events,
+                                              .capture = o->capture,
+                                              .poll_ms = o->poll_ms,
+                                              .all_databases = o->all_databases,
+                                              .resync_whole = o->resync_whole };
+    struct follow *f = follow_new(&settings);
+    if (live->memory->resumed) follow_set_resumed(f);
+    for (size_t i = 0; i < live->memory->n_base; i++)
+        follow_remember(f, live->memory->base[i].address, live->memory->base[i].evidence);
+    return f;
+}
+
+static struct target *live_new_target(struct live *live) {
+    const struct target_settings settings = { .engine = live->engine,
+                                              .ledger = live->ledger,
+                                              .follow = live->follow,
+                                              .events = live->hooks.events,
+                                              .read_record = live->hooks.read_target_record,
+                                              .release_record = live->hooks.release_target_record,
+                                              .allow_record = live->hooks.allow_target_record,
+                                              .on_silent = live->hooks.on_target_silent,
+                                              .ctx = live->hooks.ctx };
+    return target_new(&settings);
+}
+
+static struct sweep *live_new_sweep(struct live *live) {
+    const struct live_options *o = &live->options;
+    const struct sweep_settings settings = { .engine = live->engine,
+                                             .ledger = live->ledger,
+                                             .follow = live->follow,
+                                             .events = live->hooks.events,
+                                             .max_delete_percent = o->max_delete_percent,
+                                             .extra = o->extra,
+                                             .spool_dir = o->spool_dir,
+                                             .epoch = o->epoch };
+    return sweep_new(&settings);
+}
+
+struct live *live_new(struct engine *e, const struct live_options *options,
+                      const struct live_hooks *hooks, const struct live_memory *memory) {
     struct live *live = mem_zalloc(sizeof(*live));
-    live->job = job;
-    live->settings = job->settings->live;
-    live->limit_us = LIVE_NO_GAP;
-    live->watermark_us = LIVE_NEVER;
-    live->phase = "starting";
-    live->lag = hist_new();
-    pthread_mutex_init(&live->lock, NULL);
-    atomic_init(&live->changed_us, clock_mono_us());
-    job->live = live;
-    if (keep_open(live, err)) return live;
-    live_free(&job->live);
-    return NULL;
-}
-
-bool live_choose_capture(struct live *live, struct err *err) {
-    return capture_choose(live->job->source, live->settings->capture, &live->capture, err);
-}
-
-bool live_is_resumed(const struct live *live) {
-    return live->resumed;
-}
-
-/* What is to be read first: all of it, what changed since the last watermark, or nothing. */
-static void open_first_gap(struct live *live) {
-    struct slot_set mine = job_slots(live->job);
-    bool goes_on = live->resumed && live->record.copied_once && live->record.watermark_us > 0;
-    int64_t since_us = goes_on ? live_to_mono_us(live->record.watermark_us) : LIVE_NEVER;
-    live->copied_once = goes_on || live->settings->only;
-    if (live->settings->only && !goes_on) return;
-    for (struct live_node *n = live->nodes; n != NULL; n = n->next) {
-        struct slot_set slots = live_slots_of(live, n);
-        struct slot_set wanted = slot_set_common(&slots, &mine);
-        live_gap(live, n, &wanted, since_us, !goes_on || live->settings->resync_whole,
-                 goes_on ? "longhaul was not running" : "the first copy");
-        if (live->resumed) live_gap_behind(live, &wanted, since_us, false);
-        n->resumes = !goes_on && live->begun.n_cursors > 0 && !live->settings->resync_whole;
-        if (n->resumes) n->gap_since_us = live->begun_us;
-        if (n->resumes) n->gap_whole = false;
-    }
-}
-
-/* Lanes know the streams that they copied. Those that are left out because they have not changed
- * are looked for, once. */
-static void find_streams(struct live *live) {
-    const struct key_filter *filter = live->job->settings->filter;
-    bool wanted = filter->n_types == 0;
-    for (size_t i = 0; i < filter->n_types; i++)
-        wanted = wanted || strcmp(filter->types[i], "stream") == 0;
-    if (!wanted || deployment_info(live->job->source)->redis_version < SERVER_VERSION(6, 0, 0))
-        return;
-    if (!live->resumed && !live->settings->only) return;
-    struct slot_set all = job_slots(live->job);
-    coverage_open(&live->job->streams, -1, &all, false);
-}
-
-void live_start(struct live *live) {
-    struct job *job = live->job;
-    struct replicate_result *r = job->result;
-    for (size_t i = 0; i < r->n_dbs; i++) add_database(live, r->dbs[i]);
-    live->topology_us = clock_mono_us();
-    live->pulse = loop_timer_new(job->loop, on_pulse, live);
-    loop_timer_start(live->pulse, FEED_BARRIER_MS);
-    live_nodes_sync(live, true);
-    live_targets_sync(live, true);
-    keep_start(live);
-    checkpoint_load(live);
-    open_first_gap(live);
-    find_streams(live);
-    if (live->settings->release_deletions) behind_release(live);
+    live->engine = e;
+    live->options = *options;
+    live->hooks = *hooks;
+    live->memory = memory;
+    live->watermark = MOMENT_NEVER;
+    live->stopped = MOMENT_NONE;
+    live->clock = moment_now();
+    live->ledger = ledger_new();
+    live->follow = live_new_follow(live);
+    live->target = live_new_target(live);
+    live->sweep = live_new_sweep(live);
+    live->checkpoint = checkpoint_new(e, live->ledger, live->follow);
+    live->lag = lag_new();
+    checkpoint_remember(live->checkpoint, memory->cursors, memory->n_cursors);
+    engine_set_user(e, live);
+    live_set_rules(live);
+    return live;
 }
 
 void live_stop(struct live *live) {
     live_compute_watermark(live);
-    keep_fill(live);
-    live_nodes_stop(live);
-    live_targets_free(live);
     loop_timer_free(&live->pulse);
-}
-
-static void summarize(struct live *live) {
-    struct live_summary *s = &live->job->result->summary;
-    live->job->result->live = true;
-    snprintf(s->job, sizeof(s->job), "%s", live->record.job);
-    snprintf(s->capture, sizeof(s->capture), "%s", feed_kind_name(live->capture.kind));
-    s->watermark_us = live->watermark_us == LIVE_NEVER ? 0 : live_to_wall_us(live->watermark_us);
-    s->lag_p50_us = (int64_t)hist_percentile(live->lag, 50);
-    s->lag_p99_us = (int64_t)hist_percentile(live->lag, 99);
-    s->lag_max_us = (int64_t)hist_max(live->lag);
-    s->gaps = live->gaps_opened;
-    s->deletions_held = live->behind.hold_gone;
-}
-
-void live_save(struct live *live, bool complete) {
-    summarize(live);
-    keep_end(live, live->lease_lost ? NULL : live->job->result->summary.idle ? "ended" : "stopped");
+    follow_stop(live->follow);
 }
 
 void live_free(struct live **live) {
     struct live *l = *live;
-    if (l == NULL) return;
-    keep_close(l);
-    live_nodes_free(l);
-    behind_free(l);
-    loop_timer_free(&l->pulse);
-    hist_free(&l->lag);
-    pthread_mutex_destroy(&l->lock);
-    free(l);
     *live = NULL;
-}
-
-void live_tell_progress(struct live *live, struct replicate_progress *progress) {
-    progress->live = true;
-    progress->phase = live->phase;
-    progress->lag_ms =
-        live->watermark_us == LIVE_NEVER ? -1 : (clock_mono_us() - live->watermark_us) / 1000;
+    if (l == NULL) return;
+    loop_timer_free(&l->pulse);
+    target_free(&l->target);
+    checkpoint_free(&l->checkpoint);
+    sweep_free(&l->sweep);
+    follow_free(&l->follow);
+    ledger_free(&l->ledger);
+    lag_free(&l->lag);
+    free(l);
 }

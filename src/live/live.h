@@ -1,18 +1,16 @@
-/* What makes a job live: it follows changes, knows how far it has come, and repairs whatever broke
- * the proof of it.
+/* What makes a job live: it follows changes, knows how far it has come, and repairs whatever broke the
+ * proof of it.
  *
- *   live_node    a feed per source node names changes; barriers on it become marks in every lane
- *   live         gaps: where continuity is not proved, since when; the watermark; phases; the end
- *   live_behind  backward: what the target has and the source has not, under the deletion guard
- *   live_target  what the target may have lost again
- *   live_keep    record, lease and state directory
+ *   ledger      for each slot: proved, or since when not, why, what is being done (pure)
+ *   evidence    what a source process said of itself; may idle times be used? (pure)
+ *   follow      a feed per source process names changes; barriers on it become marks in every lane
+ *   sweep       keys that the target has and the source does not, under the deletion guard
+ *   target      what the target may have lost again
+ *   checkpoint  how far the first copy has come
  *
- * The watermark is the oldest of what the nodes' barriers have passed and of the beginnings of open
- * gaps. A gap is closed when everything in it has been read again and a barrier sent after that has
- * passed. Times are monotonic microseconds inside, wall clock where people or other processes see
- * them.
+ *   watermark = the oldest of: barriers that have passed (follow), the ledger's oldest gap, the target's limit
  *
- * All of it runs on the control thread, but for the feeds.
+ * Control thread, but for the feeds. Nothing here writes anything down: the job does.
  */
 #ifndef LONGHAUL_LIVE_LIVE_H
 #define LONGHAUL_LIVE_LIVE_H
@@ -20,52 +18,108 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/bytes.h"
 #include "base/err.h"
-#include "server/address.h"
+#include "live/checkpoint.h"
+#include "live/follow.h"
+#include "live/lag.h"
+#include "live/sweep.h"
+#include "live/target.h"
 
-struct job;
 struct live;
-struct replicate_progress;
 
-/* Before anything is written: opens the state directory, reads what the target knows, takes the
- * lease (waiting as a standby if it must). NULL on error. */
-struct live *live_new(struct job *job, struct err *err);
-/* Tracking, or notifications; what is not switched on is an error that says where to do it. */
-bool live_choose_capture(struct live *live, struct err *err);
-/* The job was begun before. */
-bool live_is_resumed(const struct live *live);
-/* The source's process behind the primary's address is being listened to, and may be scanned. */
-bool live_hears(const struct live *live, const struct address *primary);
-/* A pass over the source begins: where its slots were copied before, it goes on there, and what
- * changed since then is looked for behind it (added to *again). */
-struct pass;
-struct slot_set;
-void live_pass_begins(struct live *live, struct pass *pass, struct slot_set *again);
-/* After the workers have started: feeds, and what is to be copied first. */
-void live_start(struct live *live);
-/* One round of the control thread. False: the job cannot go on. *ended: it is over, with success.
- * stopping: it is to end when all that was acknowledged before is on the target. */
-bool live_step(struct live *live, bool stopping, bool *ended, struct err *err);
-/* The picture of the source that was asked for at this moment (monotonic) has been taken over. */
-void live_topology_seen(struct live *live, int64_t asked_us);
-/* A side's picture has changed. */
-void live_topology_changed(struct live *live, bool source);
-void live_tell_progress(struct live *live, struct replicate_progress *progress);
-/* Feeds end; the lanes still run. */
-void live_stop(struct live *live);
-/* When nothing is written any more: the last record, the lease is given back, the job's summary is
- * filled in. */
-void live_save(struct live *live, bool complete);
+struct live_options {
+    struct capture_answers capture;
+    bool only; /* follow changes; keys that are there already are not copied */
+    bool all_databases, resync_whole;
+    int64_t poll_ms;         /* for changes that no capture announces */
+    int64_t gather_ms;       /* how long changes of a busy source are gathered at most; 0: never */
+    int64_t idle_timeout_ms; /* without changes for so long, the job ends; 0: never */
+    double max_delete_percent;
+    enum sweep_extra extra;
+    const char *spool_dir; /* NULL: TMPDIR */
+    uint64_t epoch;
+};
+
+/* What a former run has recorded. */
+struct live_memory {
+    bool resumed;             /* there was a former run */
+    bool copied_once;         /* its first copy was complete */
+    struct moment since;      /* its watermark, or its checkpoint; MOMENT_NEVER: none */
+    struct follow_base *base; /* evidence of the source's processes from before it */
+    size_t n_base;
+    struct checkpoint_cursor *cursors; /* of a first copy that was interrupted */
+    size_t n_cursors;
+    struct hold *holds;
+    size_t n_holds;
+    bool census_done;
+};
+
+struct live_hooks {
+    const struct event_sink *events;
+    /* The keys of the target that are not the job's are to be kept; false: they cannot be kept now. */
+    bool (*save_extra)(void *ctx, const struct extra *extra);
+    bool (*read_target_record)(void *ctx, const struct address *node, struct target_record *record);
+    void (*release_target_record)(void *ctx, struct target_record *record);
+    void (*allow_target_record)(void *ctx, const struct address *node, const char *run_id);
+    void (*on_target_silent)(void *ctx);
+    /* The lease is held. Any thread. */
+    bool (*may_write)(void *ctx);
+    void *ctx;
+};
+
+/* Borrows all; the engine's workers have started. */
+struct live *live_new(struct engine *e, const struct live_options *options,
+                      const struct live_hooks *hooks, const struct live_memory *memory);
 /* Once the workers have ended. Leaves NULL. */
 void live_free(struct live **live);
+/* For the lanes' plan, before the workers start: the callbacks of a live job. The engine's user is the
+ * live job from live_new() on. */
+void live_fill_plan(struct copy_plan *plan);
+/* Keys of the target that are not the job's, of a former run; before the first live_step(). */
+struct extra *live_extra(struct live *live);
 
-/* For the lanes' plan. */
-bool live_may_write(void *job);
-int64_t live_gather_ms(void *job);
-int64_t live_gap_since_ms(void *job, uint16_t slot);
-bool live_is_swept(void *job, uint16_t slot);
-bool live_on_missing(void *job, int db, struct bytes key, uint16_t slot, const char *run_id);
-void live_on_losses(void *job);
+/* Feeds, and the first scan. target_keys: how many keys the databases of the target hold now; unknown:
+ * not 0. */
+void live_start(struct live *live, uint64_t target_keys);
+/* One round of the control thread. *ended: the job is over, with success. stopping: it is to end when
+ * everything acknowledged before is on the target. False: it cannot. */
+bool live_step(struct live *live, bool stopping, bool *ended, struct err *err);
+/* An order releases a hold; false: there is no such one. */
+bool live_release(struct live *live, const char *hold_id);
+/* --release-deletions: all holds that there are now. */
+void live_release_all(struct live *live);
+/* The topology of the source that was asked for at this moment is known. */
+void live_topology_seen(struct live *live, struct moment asked);
+/* The topology of a side has changed. */
+void live_topology_changed(struct live *live, bool source);
+/* Feeds end; the lanes still run. */
+void live_stop(struct live *live);
+
+/* ---- how it stands ---- */
+
+struct live_state {
+    bool copied_once; /* the first copy is complete */
+    bool proved;      /* no gap is open */
+    bool nothing;     /* some slot lacks everything: no watermark of before holds */
+    bool held;        /* deletions wait for an operator */
+    bool drains, census, ended_idle, target_silent;
+    struct moment watermark; /* MOMENT_NEVER: none yet */
+    int64_t source_time_us;  /* the source's clock at the watermark; 0: unknown */
+    int64_t gather_ms;
+    uint64_t gaps_opened, target_evicted, extra_keys;
+    struct lag_view lag;
+    struct checkpoint_view checkpoint;
+    const struct hold *holds;
+    size_t n_holds;
+};
+/* Views are good until the next live_step(). */
+struct live_state live_look(struct live *live);
+bool live_explain_gap(const struct live *live, size_t i, struct ledger_view *view);
+void live_each_node(struct live *live, void (*fn)(void *ctx, const struct follow_view *view),
+                    void *ctx);
+void live_each_target(const struct live *live,
+                      void (*fn)(void *ctx, const char *run_id, const char *replid), void *ctx);
+/* FUNCTION LOAD and its like were called on the source since the last question. */
+bool live_takes_function_change(struct live *live);
 
 #endif

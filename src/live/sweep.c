@@ -1,233 +1,476 @@
-/* Backward: keys that the target has and the source has not any more. One round at a time, over all
- * slots that want it:
- *
- *   IDLE ─▶ SCANNING: passes over the target name keys, lanes ask the source whether it has them ─▶ SETTLING: until the
- *   lanes have looked at all ─▶ within --max-delete: DELETING, the names go to the lanes as any others ─▶ IDLE
- *                             └▶ beyond: held, until somebody releases them; then the round is done again without guard
- *
- * Between the look and the deletion the source is read once more, so a key that came back is
- * copied. What was found gone is spooled to a file: it may be as much as the target holds.
- *
- * A process of the source that nobody knows is believed in its deletions only when the first round
- * after its appearance has found nothing to hold. */
+/* See sweep.h. Between the question and the deletion the source is read once more, so a key that came
+ * back is copied. */
+#include "live/sweep.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/units.h"
-#include "live/live_priv.h"
+#include "engine/coverage.h"
+#include "engine/enqueue.h"
+#include "engine/spool.h"
 
-/* so many may go without asking, while the source's processes are the same */
-enum { GUARD_FEW = 1000 };
+enum {
+    SWEEP_FEW = 1000, /* so many deletions of a known process need no release */
+    SWEEP_BATCH = 10000,
+    SWEEP_RETRY_MS = 30 * 1000, /* after a spool that failed */
+};
 
-/* False outside of a round: the slot is swept later, and the key is counted then. */
-bool live_on_missing(void *ctx, int db, struct bytes key, uint16_t slot, const char *run_id) {
-    struct job *job = ctx;
-    struct live *live = job->live;
-    struct behind *b = &live->behind;
+enum sweep_state { SWEEP_IDLE, SWEEP_SCANNING, SWEEP_SETTLING, SWEEP_DELETING };
+
+/* What a round is for. */
+enum sweep_round {
+    ROUND_MISSING, /* keys that were deleted while nobody listened */
+    ROUND_CENSUS,  /* before the first copy */
+    ROUND_EXTRA    /* the target's own keys, released */
+};
+
+/* Deletions of one process while something is not proved. */
+struct sweep_tally {
+    char run_id[RUN_ID_MAX];
+    uint64_t deleted;
+};
+
+struct sweep {
+    struct sweep_settings settings;
+    struct extra *extra;
+    enum sweep_state state;
+    enum sweep_round round;
+    struct slot_set slots;     /* of the round */
+    struct slot_set deletable; /* of those: the round's deletions are made */
+    struct moment began;
+    struct engine_marks marks;
+    int64_t retry_ms; /* no round begins before */
+    bool census_wanted, census_done, extra_released;
+    struct slot_set census_slots;
+
+    struct hold *holds;
+    size_t n_holds;
+    unsigned hold_number;
+    struct hold *released; /* by an order; their round has not been done */
+    size_t n_released;
+    struct follow_order *orders;
+    size_t n_orders;
+    struct sweep_tally *tallies;
+    size_t n_tallies;
+
+    _Atomic uint32_t seen[SLOT_COUNT]; /* keys of the target that the round has named */
+    pthread_mutex_t lock;
+    /* Under lock: */
+    bool counting;
+    struct spool *spool;
+    struct err spool_err; /* ERR_NONE: all names are kept */
+    uint32_t missing[SLOT_COUNT];
+    uint64_t n_missing;
+};
+
+/* ---- called by lanes and passes ---- */
+
+static bool sweep_is_ordered(const struct sweep *s, int db, uint16_t slot) {
+    for (size_t i = 0; i < s->n_orders; i++)
+        if (s->orders[i].db == db && slot_set_has(&s->orders[i].slots, slot)) return true;
+    return false;
+}
+
+/* The census remembers every missing key; later rounds pass over these, but for the one that deletes
+ * them. */
+static bool sweep_counts(struct sweep *s, int db, struct bytes key) {
+    bool known = extra_has(s->extra, db, key);
+    if (s->round == ROUND_CENSUS) extra_add(s->extra, db, key);
+    return s->round == ROUND_MISSING ? !known : s->round == ROUND_CENSUS || known;
+}
+
+bool sweep_on_missing(struct sweep *s, int db, struct bytes key, uint16_t slot) {
     struct spooled one = { .key = key, .db = db, .tag = slot };
+    pthread_mutex_lock(&s->lock);
+    if (s->counting && slot_set_has(&s->slots, slot) && sweep_counts(s, db, key)) {
+        if (s->spool_err.code == ERR_NONE) spool_add(s->spool, &one, &s->spool_err);
+        s->n_missing++;
+        if (!sweep_is_ordered(s, db, slot)) s->missing[slot]++;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return true;
+}
+
+void sweep_on_named(struct sweep *s, uint16_t slot) {
+    atomic_fetch_add_explicit(&s->seen[slot], 1, memory_order_relaxed);
+}
+
+/* ---- a round begins ---- */
+
+static struct slot_set sweep_job_slots(const struct sweep *s) {
+    const struct slot_set *wanted = engine_settings_of(s->settings.engine)->filter->slots;
+    struct slot_set all = { 0 };
+    slot_set_add_range(&all, 0, SLOT_COUNT - 1);
+    return wanted != NULL ? *wanted : all;
+}
+
+/* Whatever is to be copied comes first: keys that are missing then need no second question. */
+static bool sweep_may_begin(const struct sweep *s) {
+    if (clock_mono_ms() < s->retry_ms || !follow_all_ready(s->settings.follow)) return false;
+    if (!coverage_is_complete(engine_coverage(s->settings.engine, COVERAGE_FORWARD))) return false;
+    struct slot_set open = ledger_slots_in(s->settings.ledger, LEDGER_OPEN);
+    return slot_set_count(&open) == 0;
+}
+
+/* False: nothing waits for one. */
+static bool sweep_choose_round(struct sweep *s) {
+    if (s->census_wanted) {
+        s->round = ROUND_CENSUS;
+        s->slots = s->census_slots;
+        return true;
+    }
+    s->round = ROUND_MISSING;
+    s->slots = ledger_sweep_due(s->settings.ledger);
+    if (slot_set_count(&s->slots) > 0) return true;
+    s->round = ROUND_EXTRA;
+    s->slots = sweep_job_slots(s);
+    return s->extra_released;
+}
+
+static void sweep_take_orders(struct sweep *s) {
+    struct follow_order order;
+    while (follow_takes_order(s->settings.follow, &order)) {
+        pthread_mutex_lock(&s->lock);
+        s->orders = mem_array(s->orders, s->n_orders + 1, sizeof(*s->orders));
+        s->orders[s->n_orders++] = order;
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+static void sweep_discard_round(struct sweep *s) {
+    pthread_mutex_lock(&s->lock);
+    s->counting = false;
+    spool_free(&s->spool);
+    pthread_mutex_unlock(&s->lock);
+    s->state = SWEEP_IDLE;
+}
+
+static void sweep_pause(struct sweep *s, const struct err *err) {
+    event_raise(s->settings.events, EVENT_SWEEP_PAUSED, err->place,
+                "%s; the sweep waits, the job goes on", err->text);
+    s->retry_ms = clock_mono_ms() + SWEEP_RETRY_MS;
+    sweep_discard_round(s);
+}
+
+static void sweep_begin_round(struct sweep *s) {
     struct err err;
-    pthread_mutex_lock(&live->lock);
-    bool mine = b->counting && slot_set_has(&b->round, slot);
-    bool ok = !mine || spool_add(b->spool, &one, &err);
-    b->gone += mine;
-    if (mine && slot_set_has(&b->guarded, slot)) b->gone_guarded++;
-    pthread_mutex_unlock(&live->lock);
-    if (!ok) job_fail(job, &err);
-    return mine;
-}
-
-bool behind_is_idle(const struct live *live) {
-    const struct behind *b = &live->behind;
-    return b->state == BEHIND_IDLE && slot_set_count(&b->wanted) == 0 &&
-           slot_set_count(&b->held) == 0;
-}
-
-/* ---- a round ---- */
-
-static struct slot_set due(const struct behind *b) {
-    struct slot_set slots = b->wanted;
-    slot_set_subtract(&slots, &b->held);
-    struct slot_set released = slot_set_common(&b->wanted, &b->ordered);
-    slot_set_unite(&slots, &released);
-    return slots;
-}
-
-/* Whatever is to be copied again comes first: what that finds gone needs no second look. */
-static bool forward_is_done(const struct live *live) {
-    for (const struct live_node *n = live->nodes; n != NULL; n = n->next)
-        if (n->gap_open || (n->listed && !n->ready)) return false;
-    return coverage_is_complete(&live->job->forward);
-}
-
-static bool begin(struct live *live) {
-    struct behind *b = &live->behind;
-    struct err err;
-    struct slot_set slots = due(b);
-    if (slot_set_count(&slots) == 0 || !forward_is_done(live)) return false;
-    struct spool *spool = spool_new(&err);
+    sweep_take_orders(s);
+    bool asked = s->census_wanted || s->extra_released;
+    if (!asked && ledger_is_proved(s->settings.ledger)) return;
+    if (!sweep_may_begin(s) && !(s->census_wanted && follow_all_ready(s->settings.follow))) return;
+    if (!sweep_choose_round(s)) return;
+    struct spool *spool = spool_new(s->settings.spool_dir, &err);
     if (spool == NULL) {
-        job_fail(live->job, &err);
-        return false;
+        sweep_pause(s, &err);
+        return;
     }
-    struct slot_set guarded = slots, orders = slot_set_common(&slots, &b->ordered);
-    slot_set_subtract(&guarded, &orders);
-    pthread_mutex_lock(&live->lock);
-    b->spool = spool;
-    b->counting = true;
-    b->round = slots;
-    b->guarded = guarded;
-    b->gone = b->gone_guarded = 0;
-    pthread_mutex_unlock(&live->lock);
-    b->rounds++;
-    b->seen_guarded_before = atomic_load(&live->job->looked_guarded);
-    slot_set_subtract(&b->wanted, &slots);
-    slot_set_subtract(&b->ordered, &slots);
-    slot_set_subtract(&b->held, &slots);
-    coverage_open(&live->job->backward, -1, &guarded, true);
-    coverage_open(&live->job->backward, -1, &orders, false);
-    b->state = BEHIND_SCANNING;
-    log_debug("target", "keys of %u slots are looked for on the source", slot_set_count(&slots));
-    return true;
+    for (int i = 0; i < SLOT_COUNT; i++) atomic_store(&s->seen[i], 0);
+    pthread_mutex_lock(&s->lock);
+    s->spool = spool;
+    s->spool_err = (struct err){ 0 };
+    s->n_missing = 0;
+    memset(s->missing, 0, sizeof(s->missing));
+    s->counting = true;
+    pthread_mutex_unlock(&s->lock);
+    s->began = moment_now();
+    s->deletable = (struct slot_set){ 0 };
+    coverage_open(engine_coverage(s->settings.engine, COVERAGE_SWEEP), COVERAGE_ALL_DATABASES,
+                  &s->slots, false);
+    s->state = SWEEP_SCANNING;
+    log_debug("target", "sweep of %u slots: are their keys still on the source?",
+              slot_set_count(&s->slots));
 }
 
-/* The names are with the lanes; when they have reached these marks they have looked at all of them.
- */
-static void settle(struct live *live) {
-    live_put_marks(live, live->behind.marks, &live->behind.marks_left);
-    live->behind.state = BEHIND_SETTLING;
+/* ---- the guard ---- */
+
+static struct sweep_tally *sweep_tally(struct sweep *s, const char *run_id) {
+    for (size_t i = 0; i < s->n_tallies; i++)
+        if (strcmp(s->tallies[i].run_id, run_id) == 0) return &s->tallies[i];
+    s->tallies = mem_array(s->tallies, s->n_tallies + 1, sizeof(*s->tallies));
+    struct sweep_tally *tally = &s->tallies[s->n_tallies++];
+    *tally = (struct sweep_tally){ 0 };
+    snprintf(tally->run_id, sizeof(tally->run_id), "%s", run_id);
+    return tally;
 }
 
-static bool processes_are_known(const struct live *live) {
-    for (const struct live_node *n = live->nodes; n != NULL; n = n->next)
-        if (n->trust_round != 0) return false;
-    return true;
-}
-
-static bool must_hold(const struct live *live, uint64_t seen) {
-    const struct behind *b = &live->behind;
-    if (b->gone_guarded == 0) return false;
-    if (processes_are_known(live) && b->gone_guarded <= GUARD_FEW) return false;
-    return (double)b->gone_guarded * 100 > live->settings->max_delete_percent * (double)seen;
-}
-
-static void trust_processes(struct live *live) {
-    for (struct live_node *n = live->nodes; n != NULL; n = n->next) {
-        if (n->trust_round == 0 || n->trust_round > live->behind.rounds) continue;
-        n->trust_round = 0;
-        if (n->hearing) live_node_trust(n);
+static void sweep_count(const struct sweep *s, const struct slot_set *slots, uint64_t *missing,
+                        uint64_t *seen) {
+    *missing = *seen = 0;
+    for (int i = 0; i < SLOT_COUNT; i++) {
+        if (!slot_set_has(slots, (uint16_t)i)) continue;
+        *missing += s->missing[i];
+        *seen += atomic_load((_Atomic uint32_t *)&s->seen[i]);
     }
 }
 
-static void hold(struct live *live, uint64_t seen) {
-    struct behind *b = &live->behind;
+static void sweep_add_hold(struct sweep *s, const struct hold *hold) {
+    s->holds = mem_array(s->holds, s->n_holds + 1, sizeof(*s->holds));
+    s->holds[s->n_holds] = *hold;
+    struct hold *added = &s->holds[s->n_holds++];
+    if (added->id[0] == '\0')
+        snprintf(added->id, sizeof(added->id), "%" PRIu64 "-%u", s->settings.epoch,
+                 ++s->hold_number);
+}
+
+static void sweep_hold_missing(struct sweep *s, const struct follow_node *node,
+                               const struct slot_set *slots, uint64_t missing, uint64_t seen) {
+    struct hold hold = { .cause = HOLD_MISSING,
+                         .slots = *slots,
+                         .deletions = missing,
+                         .seen = seen,
+                         .since = moment_now() };
     char gone[32], of[32];
-    b->hold_gone = b->gone_guarded;
-    b->hold_seen = seen;
-    slot_set_unite(&b->held, &b->guarded);
-    slot_set_unite(&b->wanted, &b->guarded);
-    units_format_number(b->gone_guarded, gone, sizeof(gone));
+    snprintf(hold.place, sizeof(hold.place), "%s", follow_place(node));
+    sweep_add_hold(s, &hold);
+    ledger_hold(s->settings.ledger, slots, hold.since);
+    units_format_number(missing, gone, sizeof(gone));
     units_format_number(seen, of, sizeof(of));
-    log_error(
-        "target",
-        "deletions are HELD: %s of %s keys are gone on the source, more than --max-delete allows. The target keeps "
-        "them, copying goes on. If they are to go: longhaul resume TARGET",
-        gone, of);
-    keep_audit(live, "held", "%s of %s keys are gone on the source", gone, of);
+    event_raise(s->settings.events, EVENT_HELD, hold.place,
+                "deletions are HELD (hold %s): %s of %s keys of this server are missing on the "
+                "source, more than --max-delete allows; the target keeps them and copying goes on. "
+                "If they are to go: longhaul resume TARGET",
+                s->holds[s->n_holds - 1].id, gone, of);
 }
 
-/* What is ordered goes in any case; what is held stays in the spool unread, the next round finds it
- * again. */
-static void decide(struct live *live) {
-    struct behind *b = &live->behind;
-    uint64_t seen = atomic_load(&live->job->looked_guarded) - b->seen_guarded_before;
-    /* Emptied by an order meanwhile: the next round does as it says. */
-    struct slot_set ordered = slot_set_common(&b->wanted, &b->ordered), left = b->guarded;
-    slot_set_subtract(&left, &ordered);
-    bool held = must_hold(live, seen);
-    if (held && slot_set_count(&left) > 0) {
-        hold(live, seen);
-    } else if (!held) {
-        b->guarded = (struct slot_set){ 0 };
-        b->hold_gone = b->hold_seen = 0;
-        trust_processes(live);
+/* How many deletions an order has released in these slots; 0: none. */
+static uint64_t sweep_released_for(const struct sweep *s, const struct slot_set *slots) {
+    uint64_t n = 0;
+    for (size_t i = 0; i < s->n_released; i++) {
+        struct slot_set both = slot_set_common(&s->released[i].slots, slots);
+        if (slot_set_count(&both) > 0) n += s->released[i].deletions;
     }
-    pthread_mutex_lock(&live->lock);
-    b->counting = false;
-    pthread_mutex_unlock(&live->lock);
-    spool_rewind(b->spool);
-    b->state = BEHIND_DELETING;
+    return n;
 }
 
-static bool lanes_are_busy(const struct job *job) {
-    for (int i = 0; i < job->n_workers; i++)
-        if (stat_get(&lane_stats(worker_lane(job->workers[i]))->waiting) > JOB_QUEUE_HIGH)
-            return true;
-    return atomic_load(&((struct job *)job)->in_transit) > job->n_workers;
+static bool sweep_must_hold(struct sweep *s, const struct follow_node *node,
+                            const struct slot_set *slots, uint64_t missing, uint64_t seen) {
+    uint64_t total = missing + sweep_tally(s, follow_run_id(node))->deleted;
+    if (missing == 0 || missing <= sweep_released_for(s, slots)) return false;
+    if (follow_deletions_allowed(node) && total <= SWEEP_FEW) return false;
+    return (double)total * 100 > s->settings.max_delete_percent * (double)seen;
 }
 
-static void end(struct live *live) {
-    struct behind *b = &live->behind;
-    pthread_mutex_lock(&live->lock);
-    spool_free(&b->spool);
-    pthread_mutex_unlock(&live->lock);
-    if (b->gone > 0)
-        log_info("target", "%llu keys are gone on the source", (unsigned long long)b->gone);
-    b->state = BEHIND_IDLE;
+static void sweep_decide_node(struct sweep *s, struct follow_node *node) {
+    struct slot_set owned = follow_slots(node), slots = slot_set_common(&owned, &s->slots);
+    uint64_t missing, seen;
+    if (slot_set_count(&slots) == 0) return;
+    sweep_count(s, &slots, &missing, &seen);
+    if (sweep_must_hold(s, node, &slots, missing, seen)) {
+        sweep_hold_missing(s, node, &slots, missing, seen);
+        return;
+    }
+    sweep_tally(s, follow_run_id(node))->deleted += missing;
+    slot_set_unite(&s->deletable, &slots);
+    follow_allow_deletions(s->settings.follow, node, s->began);
 }
 
-/* They are read once more, and deleted if they are still gone. */
-static void name_some(struct live *live) {
-    struct behind *b = &live->behind;
+/* Slots of the round that nobody owns any more are left for a later one. */
+static void sweep_decide_missing(struct sweep *s) {
+    for (struct follow_node *n = follow_first(s->settings.follow); n != NULL; n = follow_next(n))
+        sweep_decide_node(s, n);
+    s->n_released = 0;
+}
+
+static void sweep_decide_census(struct sweep *s) {
+    char count[32];
+    s->census_wanted = false;
+    uint64_t n = extra_count(s->extra);
+    units_format_number(n, count, sizeof(count));
+    if (n == 0) return;
+    if (s->settings.extra == SWEEP_EXTRA_DELETE) {
+        s->deletable = s->slots;
+        extra_clear(s->extra);
+        event_raise(s->settings.events, EVENT_EXTRA, "target",
+                    "%s keys that the source does not have are deleted (--extra delete)", count);
+    } else if (s->settings.extra == SWEEP_EXTRA_KEEP) {
+        event_raise(s->settings.events, EVENT_EXTRA, "target",
+                    "%s keys that the source does not have stay (--extra keep)", count);
+    } else {
+        struct hold hold = {
+            .cause = HOLD_EXTRA, .slots = s->slots, .deletions = n, .since = moment_now()
+        };
+        snprintf(hold.place, sizeof(hold.place), "target");
+        sweep_add_hold(s, &hold);
+        event_raise(s->settings.events, EVENT_EXTRA, "target",
+                    "HELD (hold %s): the target has %s keys that the source does not have and this "
+                    "job never copied; they stay. If they are to go: longhaul resume TARGET; if "
+                    "they are to stay: --extra keep; if the end points are swapped: stop now",
+                    s->holds[s->n_holds - 1].id, count);
+    }
+}
+
+static void sweep_decide(struct sweep *s) {
+    struct err err;
+    pthread_mutex_lock(&s->lock);
+    s->counting = false;
+    err = s->spool_err;
+    pthread_mutex_unlock(&s->lock);
+    if (err.code != ERR_NONE || !spool_rewind(s->spool, &err)) {
+        sweep_pause(s, &err);
+        return;
+    }
+    if (s->round == ROUND_CENSUS) {
+        sweep_decide_census(s);
+    } else if (s->round == ROUND_EXTRA) {
+        s->deletable = s->slots;
+    } else {
+        sweep_decide_missing(s);
+    }
+    s->state = SWEEP_DELETING;
+}
+
+/* ---- deleting ---- */
+
+static void sweep_drop_orders(struct sweep *s) {
+    size_t left = 0;
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->n_orders; i++) {
+        slot_set_subtract(&s->orders[i].slots, &s->slots);
+        if (slot_set_count(&s->orders[i].slots) > 0) s->orders[left++] = s->orders[i];
+    }
+    s->n_orders = left;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void sweep_end_round(struct sweep *s, uint64_t n_missing) {
+    if (s->round == ROUND_MISSING) {
+        ledger_end_sweep(s->settings.ledger, &s->deletable, moment_now());
+        sweep_drop_orders(s);
+        if (n_missing > 0)
+            event_raise(s->settings.events, EVENT_DELETED, "target",
+                        "sweep: %" PRIu64 " keys are missing on the source", n_missing);
+    } else if (s->round == ROUND_EXTRA) {
+        extra_clear(s->extra);
+        s->extra_released = false;
+    } else {
+        s->census_done = true;
+    }
+    sweep_discard_round(s);
+}
+
+/* The source is asked once more for each; those that are still missing are deleted. */
+static void sweep_name_some(struct sweep *s) {
     struct spooled one;
     struct err err = { 0 };
-    struct naming naming;
+    struct enqueue queue;
     bool more = true;
-    naming_begin(&naming, live->job, NULL, 0);
-    for (int n = 0; n < LIVE_DELETE_BATCH && (more = spool_next(b->spool, &one, &err)); n++) {
-        if (slot_set_has(&b->guarded, (uint16_t)one.tag)) continue; /* held */
-        if (one.db != naming.db) {
-            naming_end(&naming);
-            naming_begin(&naming, live->job, NULL, one.db);
+    enqueue_begin(&queue, s->settings.engine, NULL, 0);
+    for (int n = 0; n < SWEEP_BATCH && (more = spool_next(s->spool, &one, &err)); n++) {
+        bool deletable = slot_set_has(&s->deletable, (uint16_t)one.tag);
+        if (!deletable && !sweep_is_ordered(s, one.db, (uint16_t)one.tag)) continue;
+        if (one.db != queue.db) {
+            enqueue_end(&queue);
+            enqueue_begin(&queue, s->settings.engine, NULL, one.db);
         }
-        naming_add(&naming, one.key, (uint16_t)one.tag, REASON_DELETE);
+        enqueue_key(&queue, one.key, (uint16_t)one.tag, REASON_DELETE);
     }
-    naming_end(&naming);
-    if (err.code != ERR_NONE) job_fail(live->job, &err);
-    if (!more) end(live);
-}
-
-void behind_step(struct live *live) {
-    struct behind *b = &live->behind;
-    switch (b->state) {
-    case BEHIND_IDLE:
-        begin(live);
-        return;
-    case BEHIND_SCANNING:
-        if (coverage_step(&live->job->backward) && atomic_load(&live->job->in_transit) == 0)
-            settle(live);
-        return;
-    case BEHIND_SETTLING:
-        if (atomic_load(&b->marks_left) == 0) decide(live);
-        return;
-    case BEHIND_DELETING:
-        if (!lanes_are_busy(live->job)) name_some(live);
-        return;
+    enqueue_end(&queue);
+    if (err.code != ERR_NONE) {
+        sweep_pause(s, &err);
+    } else if (!more) {
+        sweep_end_round(s, s->n_missing);
     }
 }
 
-void behind_release(struct live *live) {
-    struct behind *b = &live->behind;
-    if (slot_set_count(&b->held) > 0) log_info("target", "held deletions are released");
-    keep_audit(live, "released", "held deletions may go on");
-    struct slot_set all = slot_set_count(&b->held) > 0 ? b->held : b->wanted;
-    slot_set_unite(&b->ordered, &all);
-    b->held = (struct slot_set){ 0 };
-    b->hold_gone = b->hold_seen = 0;
+void sweep_step(struct sweep *s) {
+    struct engine *e = s->settings.engine;
+    if (ledger_is_proved(s->settings.ledger)) s->n_tallies = 0;
+    switch (s->state) {
+    case SWEEP_IDLE:
+        sweep_begin_round(s);
+        return;
+    case SWEEP_SCANNING:
+        if (!coverage_step(engine_coverage(e, COVERAGE_SWEEP)) || !engine_names_arrived(e)) return;
+        /* The names are with the lanes: behind these marks all of them have been asked for. */
+        engine_put_marks(e, &s->marks);
+        s->state = SWEEP_SETTLING;
+        return;
+    case SWEEP_SETTLING:
+        if (engine_marks_reached(&s->marks)) sweep_decide(s);
+        return;
+    case SWEEP_DELETING:
+        if (!engine_is_busy(e)) sweep_name_some(s);
+        return;
+    }
 }
 
-void behind_free(struct live *live) {
-    spool_free(&live->behind.spool);
+/* ---- for the owner ---- */
+
+void sweep_begin_census(struct sweep *s, const struct slot_set *slots) {
+    s->census_wanted = true;
+    s->census_done = false;
+    s->census_slots = *slots;
+}
+
+bool sweep_census_is_done(const struct sweep *s) {
+    return s->census_done;
+}
+
+struct extra *sweep_extra_keys(struct sweep *s) {
+    return s->extra;
+}
+
+bool sweep_is_idle(const struct sweep *s) {
+    return s->state == SWEEP_IDLE;
+}
+
+size_t sweep_holds(const struct sweep *s, const struct hold **holds) {
+    *holds = s->holds;
+    return s->n_holds;
+}
+
+void sweep_restore_hold(struct sweep *s, const struct hold *hold) {
+    sweep_add_hold(s, hold);
+    if (hold->cause == HOLD_MISSING) ledger_hold(s->settings.ledger, &hold->slots, hold->since);
+}
+
+bool sweep_release(struct sweep *s, const char *id) {
+    for (size_t i = 0; i < s->n_holds; i++) {
+        struct hold hold = s->holds[i];
+        if (strcmp(hold.id, id) != 0) continue;
+        s->holds[i] = s->holds[--s->n_holds];
+        event_raise(s->settings.events, EVENT_RELEASED, "target",
+                    "hold %s is released: %" PRIu64 " deletions may go on", id, hold.deletions);
+        if (hold.cause == HOLD_EXTRA) {
+            s->extra_released = true;
+            return true;
+        }
+        ledger_release(s->settings.ledger, &hold.slots);
+        s->released = mem_array(s->released, s->n_released + 1, sizeof(*s->released));
+        s->released[s->n_released++] = hold;
+        return true;
+    }
+    return false;
+}
+
+struct sweep *sweep_new(const struct sweep_settings *settings) {
+    struct sweep *s = mem_zalloc(sizeof(*s));
+    s->settings = *settings;
+    s->extra = extra_new();
+    s->census_done = true;
+    pthread_mutex_init(&s->lock, NULL);
+    return s;
+}
+
+void sweep_free(struct sweep **sweep) {
+    struct sweep *s = *sweep;
+    *sweep = NULL;
+    if (s == NULL) return;
+    extra_free(&s->extra);
+    spool_free(&s->spool);
+    engine_marks_fini(&s->marks);
+    pthread_mutex_destroy(&s->lock);
+    free(s->holds);
+    free(s->released);
+    free(s->orders);
+    free(s->tallies);
+    free(s);
 }

@@ -1,106 +1,235 @@
-/* What the target may have lost again: a primary that restarted, or was replaced by its replica,
- * may lack writes that it had acknowledged. Then the gap begins at the last watermark that was
- * known to be on its replicas too, or at the beginning. Moving slots between primaries that live on
- * loses nothing. */
+/* See target.h. */
+#include "live/target.h"
+
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "live/live_priv.h"
+#include "server/watch.h"
 
-static struct slot_set slots_of(struct live *live, const struct address *address) {
+enum {
+    TARGET_SAMPLE_MS = 500,
+    TARGET_READ_MS = 250,            /* between two tries to read a node's record */
+    TARGET_REST_MS = 10 * 1000,      /* without evictions for so long, the resync begins */
+    TARGET_REST_MAX_MS = 1800 * 1000 /* doubled each time evictions come back */
+};
+
+struct target_node {
+    struct target *target;
+    struct address address;
+    char place[ADDRESS_HOST_MAX + 32];
+    struct watch *watch;
+    bool listed, known;
+    bool silent; /* since the last sample: whoever answers next may be another process */
+    struct moment
+        sure; /* the job's watermark at the last sample, beyond which it does not go meanwhile */
+    char run_id[RUN_ID_MAX], replid[RUN_ID_MAX];
+    bool lost_waits; /* its record is to be read, and a gap to be opened */
+    bool lost_whole; /* whatever its record says */
+    struct slot_set lost;
+    const char *lost_why;
+    int64_t read_ms;            /* not before */
+    int64_t rest_ms, rested_ms; /* of evictions */
+    bool evicts_told;
+    struct target_node *next;
+};
+
+struct target {
+    struct target_settings settings;
+    struct target_node *nodes;
+    struct target_node *owner[SLOT_COUNT];
+    struct moment watermark; /* of the job */
+    uint64_t evicted;
+};
+
+static struct slot_set target_job_slots(const struct target *t, const struct slot_set *slots) {
+    const struct slot_set *wanted = engine_settings_of(t->settings.engine)->filter->slots;
+    return wanted != NULL ? slot_set_common(slots, wanted) : *slots;
+}
+
+static struct slot_set node_slots(const struct target_node *node) {
     struct slot_set slots = { 0 };
-    struct topology *t = deployment_topology(live->job->target);
-    int node = topology_find(t, address);
-    for (int s = 0; s < SLOT_COUNT && node >= 0; s++)
-        if (t->owner[s] == node) slot_set_add(&slots, (uint16_t)s);
-    topology_unref(&t);
+    for (int s = 0; s < SLOT_COUNT; s++)
+        if (node->target->owner[s] == node) slot_set_add(&slots, (uint16_t)s);
     return slots;
 }
 
-/* The source's keys of these slots are gone through again. */
-static void reopen(struct live *live, const struct slot_set *slots, int64_t since_us,
-                   const char *why) {
-    struct slot_set all = job_slots(live->job), mine = slot_set_common(slots, &all);
-    if (slot_set_count(&mine) == 0) return;
-    log_warn("target", "%s; what it may have lost is copied again", why);
-    for (struct live_node *n = live->nodes; n != NULL; n = n->next) {
-        struct slot_set owned = live_slots_of(live, n), part = slot_set_common(&owned, &mine);
-        live_gap(live, n, &part, since_us, since_us == LIVE_NEVER, why);
-    }
-    live_gap_behind(live, &mine, since_us, false);
+/* ---- losses ---- */
+
+static void node_lost_slots(struct target_node *node, const struct slot_set *slots, bool whole,
+                            const char *why) {
+    if (slot_set_count(slots) == 0) return;
+    slot_set_unite(&node->lost, slots);
+    node->lost_waits = true;
+    node->lost_whole = node->lost_whole || whole;
+    node->lost_why = why;
+    node->read_ms = 0;
 }
 
-static void take_identity(struct target_node *node, const struct server_info *info) {
+static void target_open_gap(struct target *t, const struct slot_set *lost, struct moment since,
+                            bool whole, const struct target_record *record, const char *place,
+                            const char *why) {
+    struct slot_set slots = target_job_slots(t, lost);
+    struct ledger_gap gap = {
+        .since = since, .forward = true, .whole = whole, .sweep = true, .place = place, .why = why
+    };
+    if (slot_set_count(&slots) == 0) return;
+    if (record != NULL && !whole) {
+        follow_open_gap(t->settings.follow, &slots, &gap, record->base, record->n_base);
+    } else {
+        follow_open_gap(t->settings.follow, &slots, &gap, NULL, 0);
+    }
+}
+
+/* As far as the record that the server itself holds says; from the beginning where it holds none. */
+static void node_open_lost(struct target_node *node) {
+    struct target *t = node->target;
+    struct target_record record = { .watermark = MOMENT_NEVER };
+    if (!node->lost_whole && !t->settings.read_record(t->settings.ctx, &node->address, &record)) {
+        node->read_ms = clock_mono_ms() + TARGET_READ_MS;
+        return;
+    }
+    bool whole = !record.found || moment_is_never(record.watermark);
+    struct moment since = whole ? MOMENT_NEVER : record.watermark;
+    event_raise(t->settings.events, EVENT_TARGET_LOST, node->place, "%s: gap open, resync of %s",
+                node->lost_why,
+                whole ? "every key" : "the keys changed since the record that it holds");
+    target_open_gap(t, &node->lost, since, whole, &record, node->place, node->lost_why);
+    t->settings.release_record(t->settings.ctx, &record);
+    node->lost_waits = node->lost_whole = false;
+    node->lost = (struct slot_set){ 0 };
+    if (node->known) t->settings.allow_record(t->settings.ctx, &node->address, node->run_id);
+}
+
+/* ---- evictions and flushes by others ---- */
+
+static void node_evicts(struct target_node *node, uint64_t n) {
+    struct target *t = node->target;
+    struct slot_set slots = node_slots(node);
+    int64_t now_ms = clock_mono_ms();
+    t->evicted += n;
+    bool again = node->rested_ms > 0 && now_ms > node->rested_ms;
+    if (node->rest_ms == 0) node->rest_ms = TARGET_REST_MS;
+    if (again && node->rest_ms < TARGET_REST_MAX_MS) node->rest_ms *= 2;
+    node->rested_ms = now_ms + node->rest_ms;
+    if (!node->evicts_told || again)
+        event_raise(t->settings.events, EVENT_EVICTED, node->place,
+                    "the target evicts keys (evicted_keys rose by %" PRIu64 "): it has too little "
+                    "memory, or an eviction policy (set maxmemory-policy noeviction, or give it "
+                    "more memory); resync once it has stopped for %" PRId64 " s",
+                    n, node->rest_ms / 1000);
+    node->evicts_told = true;
+    target_open_gap(t, &slots, node->sure, true, NULL, node->place, "the target evicts keys");
+    follow_delay_scan(t->settings.follow, &slots, node->rested_ms);
+}
+
+static void node_flushed(struct target_node *node) {
+    struct target *t = node->target;
+    struct slot_set slots = node_slots(node);
+    event_raise(t->settings.events, EVENT_TARGET_LOST, node->place,
+                "another client called FLUSHDB, FLUSHALL or SWAPDB on the target: gap open, resync "
+                "of every key");
+    target_open_gap(t, &slots, node->sure, true, NULL, node->place,
+                    "another client flushed or swapped databases of the target");
+}
+
+static uint64_t target_keys(const struct target *t, const struct server_sample *sample) {
+    const struct engine_settings *s = engine_settings_of(t->settings.engine);
+    size_t n;
+    const int *dbs = engine_databases(t->settings.engine, &n);
+    uint64_t keys = 0;
+    if (s->target_db >= 0) return sample_keys(sample, s->target_db);
+    for (size_t i = 0; i < n; i++) keys += sample_keys(sample, dbs[i]);
+    return keys;
+}
+
+static void node_compare_samples(struct target_node *node, const struct server_sample *sample,
+                                 const struct server_sample *before) {
+    bool calls = sample->calls_known && before->calls_known;
+    bool flushed = calls && (sample->calls[SAMPLE_FLUSH] > before->calls[SAMPLE_FLUSH] ||
+                             sample->calls[SAMPLE_SWAPDB] > before->calls[SAMPLE_SWAPDB]);
+    bool emptied =
+        !calls && target_keys(node->target, before) > 0 && target_keys(node->target, sample) == 0;
+    if (flushed || emptied) node_flushed(node);
+    if (sample->evicted_keys > before->evicted_keys) {
+        node_evicts(node, sample->evicted_keys - before->evicted_keys);
+    } else if (clock_mono_ms() >= node->rested_ms && node->evicts_told) {
+        node->evicts_told = false;
+    }
+}
+
+/* ---- samples ---- */
+
+static void node_take_identity(struct target_node *node, const struct server_info *info) {
+    bool first = !node->known;
     memcpy(node->run_id, info->run_id, sizeof(node->run_id));
     memcpy(node->replid, info->replid, sizeof(node->replid));
     node->known = true;
+    if (first && !node->lost_waits)
+        node->target->settings.allow_record(node->target->settings.ctx, &node->address,
+                                            node->run_id);
 }
 
-static void on_look(void *ctx, const struct watch_look *look, const struct watch_look *before) {
+static void on_sample(void *ctx, const struct server_sample *sample,
+                      const struct server_sample *before) {
     struct target_node *node = ctx;
-    struct live *live = node->live;
-    bool same = server_info_continues(&look->info, node->run_id, node->replid);
-    if (look->info.replica || look->info.loading) {
-        atomic_store(&live->job->want_target, true);
+    struct target *t = node->target;
+    if (sample->info.replica || sample->info.loading) {
+        engine_want_refresh(t->settings.engine, false);
         return;
     }
+    bool same = server_info_continues(&sample->info, node->run_id, node->replid);
     if (node->known && !same) {
-        struct slot_set slots = slots_of(live, &node->address);
-        node->safe_us = LIVE_NEVER;
-        node->awaited_offset = 0;
-        reopen(live, &slots, LIVE_NEVER,
-               "the target's server is another process, or has another history");
+        struct slot_set slots = node_slots(node);
+        node_lost_slots(node, &slots, false,
+                        "the target's server is another process, or has another history");
+    } else if (before != NULL) {
+        node_compare_samples(node, sample, before);
     }
-    take_identity(node, &look->info);
-    if (node->silent) {
-        node->silent = false;
-        live_compute_watermark(live);
-        live->published_ms = 0;
-    }
-    if (node->awaited_offset > 0 && look->n_replicas > 0 &&
-        look->replicas_offset >= node->awaited_offset) {
-        node->safe_us = node->awaited_us;
-        node->awaited_offset = 0;
-    }
-    if (node->awaited_offset == 0 && look->offset > 0 && live->watermark_us != LIVE_NEVER) {
-        node->awaited_offset = look->offset;
-        node->awaited_us = node->last_us; /* of the look before: certainly older than this offset */
-    }
-    node->last_us = node->sure_us = live->watermark_us;
+    node_take_identity(node, &sample->info);
+    node->silent = false;
+    if (!node->lost_waits) node->sure = t->watermark;
 }
 
 static void on_silent(void *ctx, const struct err *err) {
     struct target_node *node = ctx;
+    struct target *t = node->target;
     log_debug(err->place, "%s", err->text);
     node->silent = true;
-    if (node->live->writer != NULL) record_writer_put(node->live->writer, NULL);
-    atomic_store(&node->live->job->want_target, true);
+    t->settings.on_silent(t->settings.ctx);
+    engine_want_refresh(t->settings.engine, false);
 }
 
-static struct target_node *find(struct live *live, const struct address *address) {
-    for (struct target_node *n = live->targets; n != NULL; n = n->next)
+/* ---- nodes come and go ---- */
+
+static struct target_node *target_find(struct target *t, const struct address *address) {
+    for (struct target_node *n = t->nodes; n != NULL; n = n->next)
         if (address_equal(&n->address, address)) return n;
     return NULL;
 }
 
-static struct target_node *node_new(struct live *live, const struct address *address) {
-    static const struct watch_events events = { on_look, on_silent };
+static struct target_node *node_new(struct target *t, const struct address *address) {
+    static const struct watch_events events = { on_sample, on_silent };
     struct target_node *node = mem_zalloc(sizeof(*node));
-    node->live = live;
+    node->target = t;
     node->address = *address;
-    node->safe_us = node->last_us = LIVE_NEVER;
-    node->sure_us = live->watermark_us;
-    node->next = live->targets;
-    live->targets = node;
-    struct client_settings settings = deployment_client_settings(live->job->target, address);
-    node->watch = watch_start(live->job->loop, &settings, LIVE_LOOK_MS / 2, false, &events, node);
+    address_format(address, node->place, sizeof(node->place));
+    node->sure = t->watermark;
+    node->next = t->nodes;
+    t->nodes = node;
+    struct client_settings settings =
+        deployment_client_settings(engine_target(t->settings.engine), address);
+    node->watch = watch_start(engine_loop(t->settings.engine), &settings, TARGET_SAMPLE_MS, true,
+                              &events, node);
     return node;
 }
 
-static void node_end(struct live *live, struct target_node *node) {
-    for (struct target_node **p = &live->targets; *p != NULL; p = &(*p)->next) {
+static void node_end(struct target *t, struct target_node *node) {
+    for (struct target_node **p = &t->nodes; *p != NULL; p = &(*p)->next) {
         if (*p != node) continue;
         *p = node->next;
         break;
@@ -109,52 +238,95 @@ static void node_end(struct live *live, struct target_node *node) {
     free(node);
 }
 
-/* Slots whose former primary is none any more. */
-static void slots_of_fallen(struct live *live, const struct topology *t) {
-    for (struct target_node *n = live->targets; n != NULL; n = n->next) {
+/* A primary is none any more. The server that has taken its slots says how far it is, if it was not a
+ * primary before: then it was its replica. */
+static void target_slots_of_fallen(struct target *t, const struct topology *topology,
+                                   const bool *is_new) {
+    for (struct target_node *n = t->nodes; n != NULL; n = n->next) {
         if (n->listed) continue;
-        struct slot_set slots = { 0 };
-        for (int s = 0; s < SLOT_COUNT; s++)
-            if (live->target_owner[s] == n && t->owner[s] >= 0) slot_set_add(&slots, (uint16_t)s);
-        reopen(live, &slots, n->safe_us, "another server took a primary's place");
+        for (int i = 0; i < topology->n_nodes; i++) {
+            struct slot_set slots = { 0 };
+            for (int s = 0; s < SLOT_COUNT; s++)
+                if (t->owner[s] == n && topology->owner[s] == i) slot_set_add(&slots, (uint16_t)s);
+            struct target_node *to = target_find(t, &topology->nodes[i].address);
+            if (to == NULL || slot_set_count(&slots) == 0) continue;
+            to->sure = moment_older(to->sure, n->sure);
+            node_lost_slots(to, &slots, !is_new[i], "another server took a primary's place");
+        }
     }
 }
 
-void live_targets_sync(struct live *live, bool first) {
-    struct topology *t = deployment_topology(live->job->target);
-    for (struct target_node *n = live->targets; n != NULL; n = n->next) n->listed = false;
-    for (int i = 0; i < t->n_nodes; i++) {
-        if (!topology_is_primary(t, i)) continue;
-        struct target_node *node = find(live, &t->nodes[i].address);
-        if (node == NULL) node = node_new(live, &t->nodes[i].address);
-        node->listed = true;
-    }
-    if (!first) slots_of_fallen(live, t);
+static bool node_owns_slots(const struct target_node *node) {
     for (int s = 0; s < SLOT_COUNT; s++)
-        if (t->owner[s] >= 0) live->target_owner[s] = find(live, &t->nodes[t->owner[s]].address);
-    topology_unref(&t);
-    for (struct target_node *n = live->targets, *next; n != NULL; n = next) {
-        next = n->next;
-        bool owns = false;
-        for (int s = 0; s < SLOT_COUNT; s++) owns = owns || live->target_owner[s] == n;
-        if (!n->listed && !owns) node_end(live, n);
-    }
-}
-
-bool live_target_is_silent(const struct live *live) {
-    for (const struct target_node *n = live->targets; n != NULL; n = n->next)
-        if (n->silent) return true;
+        if (node->target->owner[s] == node) return true;
     return false;
 }
 
-int64_t live_targets_limit_us(const struct live *live) {
-    int64_t limit_us = LIVE_NO_GAP;
-    for (const struct target_node *n = live->targets; n != NULL; n = n->next)
-        if (n->silent && n->sure_us < limit_us) limit_us = n->sure_us;
-    return limit_us;
+void target_sync(struct target *t, bool first) {
+    struct topology *topology = deployment_topology(engine_target(t->settings.engine));
+    bool *is_new = mem_zalloc((size_t)topology->n_nodes + 1);
+    for (struct target_node *n = t->nodes; n != NULL; n = n->next) n->listed = false;
+    for (int i = 0; i < topology->n_nodes; i++) {
+        if (!topology_is_primary(topology, i)) continue;
+        struct target_node *node = target_find(t, &topology->nodes[i].address);
+        is_new[i] = node == NULL;
+        if (node == NULL) node = node_new(t, &topology->nodes[i].address);
+        node->listed = true;
+    }
+    if (!first) target_slots_of_fallen(t, topology, is_new);
+    for (int s = 0; s < SLOT_COUNT; s++)
+        if (topology->owner[s] >= 0)
+            t->owner[s] = target_find(t, &topology->nodes[topology->owner[s]].address);
+    topology_unref(&topology);
+    free(is_new);
+    for (struct target_node *n = t->nodes, *next; n != NULL; n = next) {
+        next = n->next;
+        if (!n->listed && !node_owns_slots(n)) node_end(t, n);
+    }
 }
 
-void live_targets_free(struct live *live) {
-    live->target_was_silent = live_target_is_silent(live);
-    while (live->targets != NULL) node_end(live, live->targets);
+/* ---- for the owner ---- */
+
+struct target *target_new(const struct target_settings *settings) {
+    struct target *t = mem_zalloc(sizeof(*t));
+    t->settings = *settings;
+    t->watermark = MOMENT_NEVER;
+    return t;
+}
+
+void target_free(struct target **target) {
+    struct target *t = *target;
+    *target = NULL;
+    if (t == NULL) return;
+    while (t->nodes != NULL) node_end(t, t->nodes);
+    free(t);
+}
+
+void target_step(struct target *t, struct moment watermark) {
+    t->watermark = watermark;
+    for (struct target_node *n = t->nodes; n != NULL; n = n->next)
+        if (n->lost_waits && n->listed && clock_mono_ms() >= n->read_ms) node_open_lost(n);
+}
+
+bool target_is_silent(const struct target *t) {
+    for (const struct target_node *n = t->nodes; n != NULL; n = n->next)
+        if (n->silent || n->lost_waits) return true;
+    return false;
+}
+
+struct moment target_limit(const struct target *t) {
+    struct moment limit = MOMENT_NONE;
+    for (const struct target_node *n = t->nodes; n != NULL; n = n->next)
+        if (n->silent || n->lost_waits) limit = moment_older(limit, n->sure);
+    return limit;
+}
+
+uint64_t target_evicted(const struct target *t) {
+    return t->evicted;
+}
+
+void target_each(const struct target *t,
+                 void (*fn)(void *ctx, const char *run_id, const char *replid), void *ctx) {
+    for (const struct target_node *n = t->nodes; n != NULL; n = n->next)
+        if (n->known) fn(ctx, n->run_id, n->replid);
 }

@@ -292,13 +292,22 @@ static void conn_handshake(struct conn *c) {
     }
 }
 
+static void conn_set_refusal(const struct conn *c, int errnum, struct err *err) {
+    const char *advice = errnum == ECONNREFUSED ? "check host and port, and that the server runs"
+                         : errnum == EHOSTUNREACH || errnum == ENETUNREACH || errnum == ETIMEDOUT
+                             ? "check address, route and firewall"
+                             : "check address and port";
+    if (c->path != NULL) advice = "check the path, and that the server runs";
+    err_set(err, ERR_CONNECT, c->place, "cannot connect: %s; %s", strerror(errnum), advice);
+}
+
 static void conn_connected(struct conn *c) {
     int errnum = 0;
     socklen_t len = sizeof(errnum);
     getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &errnum, &len);
     struct err err;
     if (errnum != 0) {
-        err_set_errno(&err, ERR_CONNECT, c->place, errnum, "cannot connect");
+        conn_set_refusal(c, errnum, &err);
         conn_fail_address(c, &err);
         return;
     }
@@ -359,7 +368,7 @@ static bool conn_start_socket(struct conn *c, const struct sockaddr *addr, sockl
     }
     conn_tune_socket(c, addr->sa_family);
     if (connect(c->fd, addr, len) != 0 && errno != EINPROGRESS) {
-        err_set_errno(&err, ERR_CONNECT, c->place, errno, "cannot connect");
+        conn_set_refusal(c, errno, &err);
         c->last_err = err;
         conn_drop_socket(c);
         return false;
@@ -400,7 +409,8 @@ static void on_resolved(void *ctx, const struct resolve_address *addresses, int 
 static void conn_timed_out(struct conn *c) {
     const char *what = c->state == CONN_RESOLVING ? "the resolver does not answer"
                        : c->state == CONN_CONNECTING
-                           ? "cannot connect: no answer in time"
+                           ? "cannot connect: no answer in time; check address, firewall and "
+                             "security group"
                            : "no TLS handshake in time; does the port speak TLS?";
     struct err err;
     err_set(&err, ERR_TIMEOUT, c->place, "%s (see --connect-timeout)", what);

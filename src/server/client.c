@@ -158,6 +158,10 @@ static void client_end(struct client *c, const struct err *err) {
     bool renewed = !c->closed && client_renews_login(c, copy.code);
     c->last_err = copy;
     if (renewed) err_clear(&c->last_err); /* the next attempt tells */
+    if (copy.code == ERR_CLOSED && c->state == CLIENT_HANDSHAKE && !c->was_ready &&
+        c->login.tls == NULL && !c->closed)
+        err_set(&c->last_err, ERR_CLOSED, c->place,
+                "%.300s, before any answer; does the port speak TLS?", err->text);
     if (c->settings.fence && c->state == CLIENT_READY && c->ring_n > 0) c->stale = c->self;
     c->self = (struct client_identity){ 0 };
     client_drop_conn(c);
@@ -173,7 +177,7 @@ static void client_end(struct client *c, const struct err *err) {
         c->backoff_ms =
             c->backoff_ms * 2 > CLIENT_BACKOFF_MAX_MS ? CLIENT_BACKOFF_MAX_MS : c->backoff_ms * 2;
     }
-    c->end_err = copy;
+    c->end_err = renewed ? copy : c->last_err;
     c->failing = true;
     loop_defer(c->loop, client_fail_pending, c);
 }

@@ -8,9 +8,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/contact.h"
 #include "server/sentinel.h"
 
-enum { SEED_PAUSE_MS = 500 };
+enum { SEED_PAUSE_MS = 500, FORMER_NODES_MAX = 4096 };
+
+/* A node that the cluster had once. */
+struct former_node {
+    struct address address;
+    char id[TOPOLOGY_ID_MAX];
+};
 
 struct deployment {
     struct loop *loop;
@@ -26,6 +33,10 @@ struct deployment {
     struct loop_timer *kept_timer; /* closes it */
     struct address seed;           /* the endpoint itself, or what the sentinels named last */
     unsigned refreshes;
+    /* of a cluster: every node that was seen, the latest FORMER_NODES_MAX. One that was flagged
+     * `fail` leaves the topology, and may be the only one that comes back. */
+    struct former_node *former;
+    size_t n_former;
     pthread_mutex_t lock;
     struct topology *topology; /* under lock */
     uint64_t epoch;            /* under lock */
@@ -122,6 +133,11 @@ static bool take_info(struct deployment *d, struct client *client, struct call *
     if (resp_is_string(&text->item)) return true;
     if (resp_is_error(&text->item)) {
         client_reply_error(client, &text->item, err);
+        if (err->code == ERR_UNKNOWN_COMMAND)
+            err_set(
+                err, ERR_UNSUPPORTED, client_place(client),
+                "the server does not have INFO: a proxy that lacks commands, or INFO is renamed; "
+                "name the servers behind the proxy");
     } else {
         err_set(err, ERR_PROTOCOL, client_place(client),
                 "INFO was answered in a form that is not known");
@@ -244,7 +260,18 @@ static struct topology *load_topology(struct deployment *d, struct client *clien
     return t;
 }
 
+static void remember_node(struct deployment *d, const struct topology_node *node) {
+    struct former_node *f = d->former;
+    for (size_t i = 0; i < d->n_former; i++)
+        if (address_equal(&f[i].address, &node->address) && strcmp(f[i].id, node->id) == 0) return;
+    if (f == NULL) f = d->former = mem_array(NULL, FORMER_NODES_MAX, sizeof(*f));
+    if (d->n_former == FORMER_NODES_MAX) memmove(f, f + 1, --d->n_former * sizeof(*f));
+    f[d->n_former].address = node->address;
+    snprintf(f[d->n_former++].id, TOPOLOGY_ID_MAX, "%s", node->id);
+}
+
 static void publish(struct deployment *d, struct topology *t) {
+    for (int i = 0; i < t->n_nodes && t->cluster; i++) remember_node(d, &t->nodes[i]);
     pthread_mutex_lock(&d->lock);
     struct topology *old = d->topology;
     bool changed = old == NULL || !topology_equal(old, t);
@@ -285,26 +312,8 @@ static bool find_seed(struct deployment *d, struct err *err) {
     return fits || err_set(err, ERR_USAGE, e->role, "the host name or path is too long");
 }
 
-/* A server that refuses connections is an error at once; one that is loading is waited for. */
-static struct client *open_seed(struct deployment *d, struct err *err) {
-    int64_t deadline_ms = clock_mono_ms() + d->settings.startup_timeout_ms;
-    struct err last;
-    for (bool told = false;; told = true) {
-        struct client *client = deployment_call_open(d, &d->seed, &last);
-        if (client != NULL) return client;
-        bool wait =
-            last.code == ERR_LOADING || last.code == ERR_MASTERDOWN || last.code == ERR_BUSY;
-        if (!wait || clock_mono_ms() >= deadline_ms) {
-            *err = last;
-            return NULL;
-        }
-        if (!told) log_info(last.place, "%s; waiting", last.text);
-        if (!call_pause(d->loop, SEED_PAUSE_MS, err)) return NULL;
-    }
-}
-
 static bool ask_seed(struct deployment *d, struct err *err) {
-    struct client *client = find_seed(d, err) ? open_seed(d, err) : NULL;
+    struct client *client = find_seed(d, err) ? deployment_call_open(d, &d->seed, err) : NULL;
     if (client == NULL) return false;
     call_reply_fini(&d->info_text);
     bool ok = ask_info(d, client, &d->info, &d->info_text, err);
@@ -320,20 +329,56 @@ static bool ask_seed(struct deployment *d, struct err *err) {
     return t != NULL;
 }
 
-static bool recognise(struct deployment *d, struct err *err) {
-    int tries = 0;
-    struct err last;
-    while (!ask_seed(d, &last)) {
-        if (call_again(d->loop, &last, &tries)) continue;
-        *err = last;
-        return false;
-    }
+/* A server that is starting is waited for, and for a patient caller one that is down; otherwise a
+ * server that cannot be reached is an error at once. */
+static bool is_waited_for(const struct deployment *d, const struct err *err, int64_t began_ms) {
+    enum err_class class = err_class_of(err->code);
+    int64_t limit_ms = d->settings.startup_timeout_ms;
+    bool starting =
+        err->code == ERR_LOADING || err->code == ERR_MASTERDOWN || err->code == ERR_BUSY;
+    bool down = d->settings.patient && (class == ERR_CLASS_HERE || class == ERR_CLASS_WAIT);
+    bool endless = d->settings.patient && limit_ms == 0;
+    return (starting || down) && (endless || clock_mono_ms() - began_ms < limit_ms);
+}
+
+/* Redis 4.0 is the oldest that tests run with: before, UNLINK and MEMORY USAGE are missing. */
+static bool check_recognised(struct deployment *d, struct err *err) {
+    const char *flavour = d->info.flavour == SERVER_VALKEY ? "valkey" : "redis";
+    if (d->info.redis_version > 0 && d->info.redis_version < SERVER_VERSION(4, 0, 0))
+        return err_set(err, ERR_UNSUPPORTED, d->endpoint.role,
+                       "%s is %s %s; versions before 4.0 are not supported", d->endpoint.label,
+                       flavour, d->info.version_text);
     if (d->endpoint.cluster_wanted && !d->cluster)
         return err_set(err, ERR_USAGE, d->endpoint.role,
                        "%s is not a cluster (%s %s); leave out --%s-cluster", d->endpoint.label,
-                       d->info.flavour == SERVER_VALKEY ? "valkey" : "redis", d->info.version_text,
-                       d->endpoint.role);
+                       flavour, d->info.version_text, d->endpoint.role);
     return true;
+}
+
+static bool recognise(struct deployment *d, struct err *err) {
+    int64_t began_ms = clock_mono_ms();
+    int tries = 0;
+    struct err last;
+    for (bool told = false; !ask_seed(d, &last);) {
+        const struct contact contact = { .role = d->endpoint.role,
+                                         .address = d->seed,
+                                         .tls = d->endpoint.tls.on,
+                                         .timeout_ms = d->settings.connect_timeout_ms };
+        bool mistaken = !told && d->endpoint.kind == ENDPOINT_TCP &&
+                        contact_explain_tls(d->loop, &contact, &last);
+        if (!mistaken && is_waited_for(d, &last, began_ms)) {
+            if (!told) log_warn(last.place, "%s; waiting", last.text);
+            told = true;
+            if (!call_pause(d->loop, SEED_PAUSE_MS, err)) return false;
+            continue;
+        }
+        if (!mistaken && call_again(d->loop, &last, &tries)) continue;
+        if (!mistaken && d->endpoint.kind == ENDPOINT_TCP)
+            contact_explain_proxy(d->loop, &contact, &last);
+        *err = last;
+        return false;
+    }
+    return check_recognised(d, err);
 }
 
 struct deployment *deployment_open(struct loop *loop, const struct endpoint *endpoint,
@@ -357,6 +402,7 @@ void deployment_free(struct deployment **deployment) {
     drop_kept(d);
     loop_timer_free(&d->kept_timer);
     topology_unref(&d->topology);
+    free(d->former);
     call_reply_fini(&d->info_text);
     credentials_free(&d->credentials);
     endpoint_fini(&d->endpoint);
@@ -381,8 +427,10 @@ static bool is_cut_off(struct deployment *d, struct client *client) {
     return fails;
 }
 
+/* id: the answer must still have this node, at whose address another one may stand now; NULL: any
+ * answer. */
 static bool refresh_from(struct deployment *d, const struct address *address, bool choosy,
-                         struct err *err) {
+                         const char *id, struct err *err) {
     struct client *client = deployment_call_open(d, address, err);
     if (client == NULL) return false;
     struct server_info info;
@@ -398,9 +446,25 @@ static bool refresh_from(struct deployment *d, const struct address *address, bo
         if (!demoted) t = load_topology(d, client, text.item.str, err);
         call_reply_fini(&text);
     }
+    if (t != NULL && id != NULL && !topology_has_id(t, id)) {
+        err_set(err, ERR_CLUSTERDOWN, client_place(client), "another cluster answers here now");
+        topology_unref(&t);
+    }
     client_close(&client);
     if (t != NULL) publish(d, t);
     return t != NULL;
+}
+
+/* Every node of the present topology does not answer: nodes that left it are asked. */
+static bool refresh_from_former(struct deployment *d, const struct topology *known, bool choosy,
+                                struct err *err) {
+    bool ok = false;
+    for (size_t i = d->n_former; i > 0 && !ok; i--) {
+        const struct former_node node = d->former[i - 1];
+        if (node.id[0] != '\0' && topology_find(known, &node.address) < 0)
+            ok = refresh_from(d, &node.address, choosy, node.id, err);
+    }
+    return ok;
 }
 
 /* The nodes known before the endpoint itself: a configuration endpoint may be slower to forget the
@@ -411,9 +475,11 @@ static bool refresh_cluster(struct deployment *d, bool choosy, struct err *err) 
     bool ok = false;
     d->refreshes++;
     for (unsigned i = 0; i < n && !ok; i++)
-        ok = refresh_from(d, &known->nodes[(i + d->refreshes) % n].address, choosy, err);
+        ok = refresh_from(d, &known->nodes[(i + d->refreshes) % n].address, choosy, NULL, err);
+    ok = ok || refresh_from(d, &d->seed, choosy, NULL, err);
+    ok = ok || refresh_from_former(d, known, choosy, err);
     topology_unref(&known);
-    return ok || refresh_from(d, &d->seed, choosy, err);
+    return ok;
 }
 
 bool deployment_refresh(struct deployment *d, struct err *err) {
@@ -423,7 +489,7 @@ bool deployment_refresh(struct deployment *d, struct err *err) {
     if (ok && d->cluster) {
         ok = refresh_cluster(d, true, &last) || refresh_cluster(d, false, &last);
     } else if (ok) {
-        ok = refresh_from(d, &d->seed, false, &last);
+        ok = refresh_from(d, &d->seed, false, NULL, &last);
     }
     if (!ok) *err = last;
     return ok;

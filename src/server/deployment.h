@@ -24,6 +24,8 @@ struct deployment_settings {
     int64_t connect_timeout_ms;
     int64_t reply_timeout_ms;
     int64_t startup_timeout_ms; /* how long LOADING and the like are waited out when it is opened */
+    /* while it is opened, a side that is down is waited for too, for as long (0: without end) */
+    bool patient;
     bool read_from_replica;
     bool no_touch; /* reads shall not touch LRU */
     bool writes;   /* clients write: see client_settings.fence */

@@ -6,6 +6,14 @@
 
 #include "base/mem.h"
 
+/* What is wrong with a part of CLUSTER SLOTS, in the place of a node's index. */
+enum {
+    NODE_MALFORMED = -1,
+    NODE_WITHOUT_PORT =
+        -2, /* of the kind that was asked for: a node that speaks TLS only, or never */
+    NODE_TOO_MANY = -3,
+};
+
 struct topology *topology_new_single(const struct address *address) {
     struct topology *t = mem_zalloc(sizeof(*t));
     t->refs = 1;
@@ -34,10 +42,16 @@ int topology_find(const struct topology *t, const struct address *address) {
     return -1;
 }
 
+bool topology_has_id(const struct topology *t, const char *id) {
+    for (int i = 0; i < t->n_nodes; i++)
+        if (strcmp(t->nodes[i].id, id) == 0) return true;
+    return false;
+}
+
 static int topology_add_node(struct topology *t, const struct address *address, struct bytes id) {
     int known = topology_find(t, address);
     if (known >= 0) return known;
-    if (t->n_nodes == TOPOLOGY_NODES_MAX) return -1;
+    if (t->n_nodes == TOPOLOGY_NODES_MAX) return NODE_TOO_MANY;
     if ((t->n_nodes & (t->n_nodes - 1)) == 0)
         t->nodes =
             mem_array(t->nodes, t->n_nodes == 0 ? 1 : (size_t)t->n_nodes * 2, sizeof(*t->nodes));
@@ -65,38 +79,41 @@ static struct bytes metadata_host(struct resp_cursor *c, int64_t n) {
     return found;
 }
 
-/* One [host, port, id, metadata] entry; its index, or -1 when it is malformed. */
+/* One [host, port, id, metadata] entry; its index, or what is wrong. */
 static int parse_node(struct topology *t, struct resp_cursor *c, const struct address *from) {
     struct resp_item head, host, port, id = { 0 }, more;
-    if (!resp_next(c, &head) || !resp_is_aggregate(&head) || head.num < 2) return -1;
-    if (!resp_next(c, &host) || !resp_next(c, &port) || port.type != RESP_INTEGER) return -1;
-    if (resp_is_aggregate(&host)) return -1;
+    if (!resp_next(c, &head) || !resp_is_aggregate(&head) || head.num < 2) return NODE_MALFORMED;
+    if (!resp_next(c, &host) || !resp_next(c, &port) || port.type != RESP_INTEGER)
+        return NODE_MALFORMED;
+    if (resp_is_aggregate(&host)) return NODE_MALFORMED;
     struct bytes name = resp_is_string(&host) ? host.str : bytes_of("", 0);
-    if (head.num > 2 && (!resp_next(c, &id) || resp_is_aggregate(&id))) return -1;
+    if (head.num > 2 && (!resp_next(c, &id) || resp_is_aggregate(&id))) return NODE_MALFORMED;
     for (int64_t i = 3; i < head.num; i++) {
         struct resp_cursor inside = *c;
-        if (!resp_next(&inside, &more)) return -1;
+        if (!resp_next(&inside, &more)) return NODE_MALFORMED;
         struct bytes ip =
             resp_is_aggregate(&more) ? metadata_host(&inside, more.num) : bytes_of("", 0);
         if (bytes_equal_str(name, "?") && ip.len > 0) name = ip;
-        if (!resp_skip(c)) return -1;
+        if (!resp_skip(c)) return NODE_MALFORMED;
     }
     if (name.len == 0 || bytes_equal_str(name, "?")) name = address_own_host(from);
     struct address address;
+    if (port.num == 0) return NODE_WITHOUT_PORT;
     if (port.num < 1 || port.num > 65535 || !address_set(&address, name, (uint16_t)port.num))
-        return -1;
+        return NODE_MALFORMED;
     return topology_add_node(t, &address, id.str);
 }
 
-static bool parse_range(struct topology *t, struct resp_cursor *c, const struct address *from) {
+/* 0, or what is wrong. A replica without port is one that cannot be read from. */
+static int parse_range(struct topology *t, struct resp_cursor *c, const struct address *from) {
     struct resp_item head, first, last;
-    if (!resp_next(c, &head) || !resp_is_aggregate(&head) || head.num < 3) return false;
-    if (!resp_next(c, &first) || !resp_next(c, &last)) return false;
+    if (!resp_next(c, &head) || !resp_is_aggregate(&head) || head.num < 3) return NODE_MALFORMED;
+    if (!resp_next(c, &first) || !resp_next(c, &last)) return NODE_MALFORMED;
     bool sane = first.type == RESP_INTEGER && last.type == RESP_INTEGER && first.num >= 0 &&
                 first.num <= last.num && last.num < SLOT_COUNT;
-    if (!sane) return false;
+    if (!sane) return NODE_MALFORMED;
     int primary = parse_node(t, c, from);
-    if (primary < 0) return false;
+    if (primary < 0) return primary;
     if (t->nodes[primary].primary != primary) {
         t->nodes[primary].primary = primary;
         t->n_primaries++;
@@ -104,10 +121,24 @@ static bool parse_range(struct topology *t, struct resp_cursor *c, const struct 
     for (int64_t s = first.num; s <= last.num; s++) t->owner[s] = (int16_t)primary;
     for (int64_t i = 3; i < head.num; i++) {
         int replica = parse_node(t, c, from);
-        if (replica < 0) return false;
+        if (replica == NODE_WITHOUT_PORT) continue;
+        if (replica < 0) return replica;
         if (t->nodes[replica].primary < 0) t->nodes[replica].primary = primary;
     }
-    return true;
+    return 0;
+}
+
+static bool topology_refuse(int wrong, const char *place, struct err *err) {
+    if (wrong == NODE_WITHOUT_PORT)
+        return err_set(err, ERR_UNSUPPORTED, place,
+                       "a primary of the cluster has no port of the kind that is used here; "
+                       "switch TLS on where its nodes speak only TLS, or off where they do not");
+    if (wrong == NODE_TOO_MANY)
+        return err_set(err, ERR_UNSUPPORTED, place,
+                       "the cluster names more than %d nodes, the most that longhaul handles",
+                       TOPOLOGY_NODES_MAX);
+    return err_set(err, ERR_PROTOCOL, place,
+                   "CLUSTER SLOTS was answered in a form that is not known");
 }
 
 struct topology *topology_parse_slots(struct resp_cursor c, const struct address *from,
@@ -118,11 +149,15 @@ struct topology *topology_parse_slots(struct resp_cursor c, const struct address
     memset(t->owner, 0xff, sizeof(t->owner));
     struct resp_item head;
     /* There are no more ranges than slots; a server that claims so would only cost time. */
-    bool ok = resp_next(&c, &head) && resp_is_aggregate(&head) && head.num <= SLOT_COUNT;
-    for (int64_t i = 0; ok && i < head.num; i++) ok = parse_range(t, &c, from);
+    bool sane = resp_next(&c, &head) && resp_is_aggregate(&head) && head.num <= SLOT_COUNT;
+    int wrong = sane ? 0 : NODE_MALFORMED;
+    for (int64_t i = 0; wrong == 0 && i < head.num; i++) wrong = parse_range(t, &c, from);
+    bool ok = wrong == 0 || topology_refuse(wrong, place, err);
     if (!ok) {
-        err_set(err, ERR_PROTOCOL, place, "CLUSTER SLOTS was answered in a form that is not known");
-    } else if (t->n_primaries == 0) {
+        topology_unref(&t);
+        return NULL;
+    }
+    if (t->n_primaries == 0) {
         ok = err_set(err, ERR_CLUSTERDOWN, place,
                      "the cluster has no slots assigned; set it up first");
     }

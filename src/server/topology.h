@@ -60,6 +60,8 @@ static inline bool topology_is_primary(const struct topology *t, int node) {
 }
 /* Index of the node with this address, -1. */
 int topology_find(const struct topology *topology, const struct address *address);
+/* Is the cluster's node of this name in it? */
+bool topology_has_id(const struct topology *topology, const char *id);
 unsigned topology_slots_of(const struct topology *topology, int node);
 /* Slots that nobody owns. */
 unsigned topology_uncovered(const struct topology *topology);

@@ -1,6 +1,6 @@
 /* See watch.h.
  *
- *   timer ──▶ INFO, INFO commandstats ──▶ both answered: on_look ──▶ timer
+ *   timer ──▶ TIME, INFO, INFO commandstats ──▶ all answered: on_sample ──▶ timer
  *                     └── broken, silent, refused: on_silent ──▶ timer, or once connected again
  */
 #include "server/watch.h"
@@ -21,40 +21,16 @@ struct watch {
     bool with_commands;
     struct watch_events events;
     void *ctx;
-    bool under_way, again; /* a look; another one is wanted behind it */
+    bool under_way, again; /* a sample; another one is wanted behind it */
     /* its number, by which late replies of one that was given up are known */
-    uintptr_t look;
+    uintptr_t number;
     bool silent; /* on_silent has been called for this outage */
     bool closed;
     bool has_before;
-    struct watch_look now, before;
+    struct server_sample now, before;
 };
 
-/* The commands behind each counter. Of FUNCTION only what changes: longhaul itself calls the
- * subcommands that read. */
-static const struct {
-    enum watch_calls calls;
-    const char *command;
-} counted[] = {
-    { WATCH_SWAPDB, "swapdb" },
-    { WATCH_FLUSH, "flushdb" },
-    { WATCH_FLUSH, "flushall" },
-    { WATCH_GROUPS, "xack" },
-    { WATCH_GROUPS, "xreadgroup" },
-    { WATCH_GROUPS, "xclaim" },
-    { WATCH_GROUPS, "xautoclaim" },
-    { WATCH_GROUPS, "xgroup" },
-    { WATCH_GROUPS, "xsetid" },
-    { WATCH_GROUPS, "xackdel" },
-    { WATCH_GROUPS, "xdelex" },
-    { WATCH_GROUPS, "xnack" },
-    { WATCH_FUNCTIONS, "function|load" },
-    { WATCH_FUNCTIONS, "function|delete" },
-    { WATCH_FUNCTIONS, "function|flush" },
-    { WATCH_FUNCTIONS, "function|restore" },
-};
-
-static void watch_look(struct watch *w);
+static void watch_ask(struct watch *w);
 
 static void watch_went_silent(struct watch *w, const struct err *err) {
     w->under_way = w->again = false;
@@ -63,40 +39,40 @@ static void watch_went_silent(struct watch *w, const struct err *err) {
     if (w->events.on_silent != NULL) w->events.on_silent(w->ctx, err);
 }
 
-/* ---- looking ---- */
+/* ---- sampling ---- */
 
-static void look_take_info(struct watch_look *look, struct bytes text) {
-    server_info_parse(&look->info, text);
-    look->n_dbs = info_databases(text, look->dbs, INFO_DATABASES_MAX);
-    look->forks_known = info_number(text, "total_forks", &look->forks);
-    look->has_child = info_has_child(text);
-    info_number(text, "master_repl_offset", &look->offset);
-    look->cpu_us = info_cpu_us(text);
-    look->n_replicas = info_replicas(text, &look->replicas_offset);
-}
-
-static void look_take_calls(struct watch_look *look, struct bytes text) {
-    look->calls_known = info_counts_calls(text);
-    for (size_t i = 0; i < sizeof(counted) / sizeof(counted[0]); i++)
-        look->calls[counted[i].calls] += info_calls(text, counted[i].command);
-}
-
-static void watch_finish_look(struct watch *w) {
+static void watch_finish_sample(struct watch *w) {
     w->silent = false;
+    w->now.answered_boot_us = clock_boot_us();
     bool same = w->has_before && strcmp(w->before.info.run_id, w->now.info.run_id) == 0;
-    if (w->events.on_look != NULL) w->events.on_look(w->ctx, &w->now, same ? &w->before : NULL);
+    if (w->events.on_sample != NULL) w->events.on_sample(w->ctx, &w->now, same ? &w->before : NULL);
     if (w->closed) return;
-    /* only now: watch_now() in the callback must not begin to overwrite what it looks at */
+    /* only now: watch_now() in the callback must not overwrite the sample it is given */
     w->under_way = false;
+    sample_fini(&w->before);
     w->before = w->now;
+    memset(&w->now, 0, sizeof(w->now));
     w->has_before = true;
-    if (w->again) watch_look(w);
+    if (w->again) watch_ask(w);
+}
+
+/* Refused: INFO tells the server's clock from 7.0 on. */
+static void on_time(void *ctx, void *arg, const struct reply *reply) {
+    struct watch *w = ctx;
+    if (w->closed || reply->err != NULL || (uintptr_t)arg != w->number) return;
+    struct resp_cursor c = reply->cursor;
+    struct resp_item seconds, rest;
+    int64_t s, us;
+    if (!resp_is_aggregate(&reply->item) || !resp_next(&c, &seconds) || !resp_next(&c, &rest))
+        return;
+    if (bytes_to_i64(seconds.str, &s) && bytes_to_i64(rest.str, &us))
+        sample_take_time(&w->now, s, us);
 }
 
 static void on_info(void *ctx, void *arg, const struct reply *reply) {
     struct watch *w = ctx;
     /* a loss is told by on_down() */
-    if (w->closed || reply->err != NULL || (uintptr_t)arg != w->look) return;
+    if (w->closed || reply->err != NULL || (uintptr_t)arg != w->number) return;
     if (!resp_is_string(&reply->item)) {
         struct err err;
         if (resp_is_error(&reply->item)) {
@@ -107,37 +83,42 @@ static void on_info(void *ctx, void *arg, const struct reply *reply) {
         watch_went_silent(w, &err);
         return;
     }
-    look_take_info(&w->now, reply->item.str);
-    if (!w->with_commands) watch_finish_look(w);
+    sample_take_info(&w->now, reply->item.str);
+    if (!w->with_commands) watch_finish_sample(w);
 }
 
 static void on_commandstats(void *ctx, void *arg, const struct reply *reply) {
     struct watch *w = ctx;
-    if (w->closed || reply->err != NULL || !w->under_way || (uintptr_t)arg != w->look) return;
-    if (resp_is_string(&reply->item)) look_take_calls(&w->now, reply->item.str);
-    watch_finish_look(w);
+    if (w->closed || reply->err != NULL || !w->under_way || (uintptr_t)arg != w->number) return;
+    if (resp_is_string(&reply->item)) sample_take_calls(&w->now, reply->item.str);
+    watch_finish_sample(w);
 }
 
-static void watch_look(struct watch *w) {
+static void watch_ask(struct watch *w) {
     if (w->under_way || w->client == NULL || !client_is_ready(w->client)) {
         w->again = w->under_way;
         return;
     }
+    static const struct bytes time_words[] = { BYTES_LITERAL("TIME") };
     const struct bytes words[] = { BYTES_LITERAL("INFO"), BYTES_LITERAL("commandstats") };
     w->again = false;
     w->under_way = true;
-    w->look++;
+    w->number++;
+    sample_fini(&w->now);
     memset(&w->now, 0, sizeof(w->now));
-    w->now.asked_us = clock_wall_us();
+    w->now.asked_boot_us = clock_boot_us();
+    w->now.asked_wall_us = clock_wall_us();
     loop_timer_start(w->timer, w->interval_ms);
-    client_command(w->client, on_info, w, (void *)w->look, 1, words);
-    if (w->with_commands) client_command(w->client, on_commandstats, w, (void *)w->look, 2, words);
+    client_command(w->client, on_time, w, (void *)w->number, 1, time_words);
+    client_command(w->client, on_info, w, (void *)w->number, 1, words);
+    if (w->with_commands)
+        client_command(w->client, on_commandstats, w, (void *)w->number, 2, words);
 }
 
 /* ---- the connection ---- */
 
 static void on_ready(void *ctx) {
-    watch_look(ctx);
+    watch_ask(ctx);
 }
 
 static void on_down(void *ctx, const struct err *err, bool final) {
@@ -160,7 +141,7 @@ static void on_timer(void *ctx) {
     if (w->client == NULL) {
         watch_connect(w);
     } else if (!w->under_way) {
-        watch_look(w);
+        watch_ask(w);
     }
 }
 
@@ -187,6 +168,8 @@ struct watch *watch_start(struct loop *loop, const struct client_settings *setti
 static void watch_release(void *ctx) {
     struct watch *w = ctx;
     loop_timer_free(&w->timer);
+    sample_fini(&w->now);
+    sample_fini(&w->before);
     free(w);
 }
 
@@ -204,7 +187,7 @@ void watch_now(struct watch *w) {
     if (w->client == NULL) {
         watch_connect(w);
     } else if (client_is_ready(w->client)) {
-        watch_look(w);
+        watch_ask(w);
     } else {
         client_hurry(w->client);
     }

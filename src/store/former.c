@@ -168,6 +168,12 @@ struct former_sweep *former_sweep_start(struct deployment *target, int db, const
     return sweep;
 }
 
+static void former_sweep_destroy(void *ctx) {
+    struct former_sweep *sweep = ctx;
+    free(sweep->nodes);
+    free(sweep);
+}
+
 void former_sweep_free(struct former_sweep **sweep) {
     struct former_sweep *s = *sweep;
     *sweep = NULL;
@@ -177,6 +183,6 @@ void former_sweep_free(struct former_sweep **sweep) {
         client_close(&s->nodes[i].client);
     }
     loop_timer_free(&s->timer);
-    free(s->nodes);
-    free(s);
+    /* The callbacks of the closed clients come at the end of the round. */
+    loop_defer(deployment_loop(s->target), former_sweep_destroy, s);
 }

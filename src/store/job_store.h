@@ -36,7 +36,7 @@ void job_list_fini(struct job_list *list);
 /* One job. `record` must be empty or initialised; *found says whether there is any. */
 bool job_store_read(struct deployment *target, int db, const char *job, struct job_record *record,
                     bool *found, struct err *err);
-/* Removes record, lease, epoch and orders of a job on every primary. A held lease is an error. */
+/* Removes record, lease, epoch, orders and remembered keys of a job. A held lease is an error. */
 bool job_store_forget(struct deployment *target, int db, const char *job, struct err *err);
 
 #endif

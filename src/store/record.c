@@ -49,10 +49,10 @@ static const struct record_field gap_fields[] = {
     FIELD(record_gap, why, FIELD_TEXT),
 };
 static const struct record_field hold_fields[] = {
-    FIELD(record_hold, id, FIELD_TEXT),    FIELD(record_hold, place, FIELD_TEXT),
-    FIELD(record_hold, cause, FIELD_TEXT), FIELD(record_hold, deletions, FIELD_COUNT),
-    FIELD(record_hold, seen, FIELD_COUNT), FIELD(record_hold, since_us, FIELD_TIME),
-    FIELD(record_hold, why, FIELD_TEXT),
+    FIELD(record_hold, id, FIELD_TEXT),     FIELD(record_hold, place, FIELD_TEXT),
+    FIELD(record_hold, cause, FIELD_TEXT),  FIELD(record_hold, deletions, FIELD_COUNT),
+    FIELD(record_hold, seen, FIELD_COUNT),  FIELD(record_hold, since_us, FIELD_TIME),
+    FIELD(record_hold, slots, FIELD_SCOPE), FIELD(record_hold, why, FIELD_TEXT),
 };
 static const struct record_field record_fields[] = {
     FIELD(job_record, job, FIELD_NEEDED),
@@ -66,6 +66,7 @@ static const struct record_field record_fields[] = {
     FIELD(job_record, owner, FIELD_TEXT),
     FIELD(job_record, only, FIELD_BOOL),
     FIELD(job_record, copied_once, FIELD_BOOL),
+    FIELD(job_record, census_done, FIELD_BOOL),
     FIELD(job_record, watermark_us, FIELD_TIME),
     FIELD(job_record, source_time_us, FIELD_TIME),
     FIELD(job_record, updated_us, FIELD_TIME),
@@ -177,7 +178,7 @@ static void fields_fini(void *item, const struct record_field *fields, size_t n)
     }
 }
 
-/* The item was copied byte by byte: what the other owns becomes a copy of its own. */
+/* The item was copied byte by byte: texts and lists of the other become copies of its own. */
 static void fields_own(void *item, const struct record_field *fields, size_t n) {
     for (size_t i = 0; i < n; i++) {
         void *at = (char *)item + fields[i].offset;
@@ -382,7 +383,7 @@ static bool reader_refuse(const struct record_reader *r, const char *name, const
                    r->within[0] != '\0' ? "." : "", name, why);
 }
 
-/* C0, DEL, and the first byte of C1 in UTF-8 with what follows. */
+/* C0, DEL, and both bytes of C1 in UTF-8. */
 static void text_remove_controls(char *text) {
     for (unsigned char *c = (unsigned char *)text; *c != '\0'; c++) {
         if (*c < ' ' || *c == 0x7f) *c = '?';

@@ -26,7 +26,8 @@ struct writer_node {
     struct record_writer *writer;
     struct address address;
     struct slot_link *link;
-    int slot; /* of its record */
+    char allowed[RUN_ID_MAX]; /* the process that may be given the record; empty: none yet */
+    int slot;                 /* of its record */
     bool writing, told;
     int64_t due_ms;
     /* The number of the text on its way, and of the last one acknowledged on this connection; 0:
@@ -88,11 +89,18 @@ static void writer_write_node(struct writer_node *node) {
     slot_link_send(node->link, on_record_written, node, 4, words);
 }
 
+static bool writer_may_write_node(const struct writer_node *node) {
+    const struct client *client = slot_link_client(node->link);
+    if (client == NULL || !slot_link_is_ready(node->link) || !lease_may_write(node->writer->lease))
+        return false;
+    return node->allowed[0] != '\0' && strcmp(node->allowed, client_run_id(client)) == 0;
+}
+
 static void writer_step_node(struct writer_node *node) {
     struct record_writer *w = node->writer;
     slot_link_step(node->link);
     if (w->text == NULL || node->writing || clock_mono_ms() < node->due_ms) return;
-    if (slot_link_is_ready(node->link) && lease_may_write(w->lease)) writer_write_node(node);
+    if (writer_may_write_node(node)) writer_write_node(node);
 }
 
 static void on_writer_tick(void *ctx) {
@@ -112,6 +120,12 @@ void record_writer_put(struct record_writer *w, const struct job_record *record)
     snprintf(w->order, sizeof(w->order), "%s", record->order_followed);
     w->order_number = w->number;
     for (size_t i = 0; i < w->n_nodes; i++) w->nodes[i]->due_ms = 0;
+}
+
+void record_writer_allow(struct record_writer *w, const struct address *node, const char *run_id) {
+    for (size_t i = 0; i < w->n_nodes; i++)
+        if (address_equal(&w->nodes[i]->address, node))
+            snprintf(w->nodes[i]->allowed, sizeof(w->nodes[i]->allowed), "%s", run_id);
 }
 
 int64_t record_writer_written_us(const struct record_writer *w) {
@@ -165,7 +179,7 @@ static struct writer_node *writer_take_node(struct record_writer *w,
 }
 
 /* Where the lowest slot of a primary is another one now, its record moves; the former one is left
- * over. What is on its way then is acknowledged for the former slot, and does not count. */
+ * over. A record on its way then is acknowledged for the former slot, and does not count. */
 static void writer_set_slot(struct writer_node *node, int slot, struct slot_set *left) {
     if (node->slot == slot) return;
     if (node->slot >= 0) slot_set_add(left, (uint16_t)node->slot);
@@ -240,8 +254,7 @@ struct record_writer *record_writer_new(struct deployment *target, int db, const
 
 static bool writer_is_done(const struct record_writer *w) {
     for (size_t i = 0; i < w->n_nodes; i++)
-        if (slot_link_is_ready(w->nodes[i]->link) && w->nodes[i]->written != w->number)
-            return false;
+        if (writer_may_write_node(w->nodes[i]) && w->nodes[i]->written != w->number) return false;
     return true;
 }
 

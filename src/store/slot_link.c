@@ -15,12 +15,12 @@ enum { LINK_REOPEN_MS = 2000, LINK_WORDS_MAX = 8 };
 
 struct link_command {
     struct slot_link *link;
-    slot_link_fn *fn;
+    slot_link_fn *fn; /* NULL: called already, the client's callback is still to come */
     void *ctx;
     size_t argc;
     struct bytes words[LINK_WORDS_MAX]; /* their bytes lie behind the struct */
-    bool asking;
-    struct link_command *next; /* of those that wait for the asked node */
+    bool waits;                         /* for the asked node: no client has it */
+    struct link_command *next, **previous;
 };
 
 struct slot_link {
@@ -31,10 +31,10 @@ struct slot_link {
     struct slot_link_events events;
     void *ctx;
     struct address owner_address, asked_address;
-    struct client *owner, *asked; /* NULL: none */
-    int64_t reopen_ms;            /* of the owner, which gave up; 0: it did not */
-    struct link_command *waiting;
-    bool asked_is_dead; /* it gave up */
+    struct client *owner, *asked;  /* NULL: none */
+    int64_t reopen_ms;             /* of the owner, which gave up; 0: it did not */
+    struct link_command *commands; /* under way */
+    bool asked_is_dead;            /* it gave up */
     bool closing;
 };
 
@@ -52,6 +52,7 @@ static struct client *link_open_client(struct slot_link *link, const struct addr
     struct client_settings settings = deployment_client_settings(link->target, address);
     settings.db = link->db;
     settings.fence = false;
+    settings.identify = true;
     settings.name = NULL;
     if (settings.connect_timeout_ms > link->reply_ms) settings.connect_timeout_ms = link->reply_ms;
     if (settings.reply_timeout_ms > link->reply_ms) settings.reply_timeout_ms = link->reply_ms;
@@ -73,24 +74,34 @@ static void on_owner_down(void *ctx, const struct err *err, bool final) {
     link->reopen_ms = clock_mono_ms() + LINK_REOPEN_MS;
 }
 
-static void link_command_fail(struct link_command *command, const struct err *err) {
-    const struct reply reply = { .err = err };
-    command->fn(command->ctx, command->link->owner, &reply);
-    free(command);
+/* Once: takes it out of the list and tells its owner. */
+static void link_command_tell(struct link_command *command, struct client *client,
+                              const struct reply *reply) {
+    slot_link_fn *fn = command->fn;
+    if (fn == NULL) return;
+    *command->previous = command->next;
+    if (command->next != NULL) command->next->previous = command->previous;
+    command->fn = NULL;
+    fn(command->ctx, client, reply);
 }
 
-static void link_fail_waiting(struct slot_link *link, const struct err *err) {
-    struct link_command *command;
-    while ((command = link->waiting) != NULL) {
-        link->waiting = command->next;
-        link_command_fail(command, err);
+/* Those that wait for the asked node, or all: a client that is closed calls back later. */
+static void link_fail_commands(struct slot_link *link, bool all, const struct err *err) {
+    const struct reply reply = { .err = err };
+    struct link_command *command = link->commands;
+    while (command != NULL) {
+        struct link_command *next = command->next;
+        bool waits = command->waits;
+        if (all || waits) link_command_tell(command, link->owner, &reply);
+        if (waits) free(command);
+        command = next;
     }
 }
 
 static void on_asked_down(void *ctx, const struct err *err, bool final) {
     struct slot_link *link = ctx;
     link->asked_is_dead = final;
-    link_fail_waiting(link, err);
+    link_fail_commands(link, false, err);
     if (!link->closing) link->events.on_down(link->ctx);
 }
 
@@ -98,24 +109,22 @@ static void on_asked_down(void *ctx, const struct err *err, bool final) {
 
 static void on_asked_reply(void *ctx, void *arg, const struct reply *reply) {
     struct link_command *command = ctx;
-    command->fn(command->ctx, command->link->asked, reply);
+    if (command->fn != NULL) link_command_tell(command, command->link->asked, reply);
     free(command);
 }
 
 static void link_send_asking(struct link_command *command) {
     struct client *asked = command->link->asked;
+    command->waits = false;
     client_asking(asked);
     client_command(asked, on_asked_reply, command, NULL, command->argc, command->words);
 }
 
 static void on_asked_ready(void *ctx) {
     struct slot_link *link = ctx;
-    struct link_command *command;
     link_name_client(link, link->asked);
-    while ((command = link->waiting) != NULL && client_is_ready(link->asked)) {
-        link->waiting = command->next;
-        link_send_asking(command);
-    }
+    for (struct link_command *c = link->commands; c != NULL; c = c->next)
+        if (c->waits && client_is_ready(link->asked)) link_send_asking(c);
 }
 
 static void link_ask(struct link_command *command, const struct address *to) {
@@ -132,20 +141,23 @@ static void link_ask(struct link_command *command, const struct address *to) {
         link_send_asking(command);
         return;
     }
-    command->next = link->waiting;
-    link->waiting = command;
+    command->waits = true;
 }
 
 static void on_owner_reply(void *ctx, void *arg, const struct reply *reply) {
     struct link_command *command = ctx;
-    struct slot_link *link = command->link;
     struct redirect to;
+    if (command->fn == NULL) {
+        free(command);
+        return;
+    }
+    struct slot_link *link = command->link;
     if (reply->err == NULL && !link->closing && client_redirect(link->owner, &reply->item, &to) &&
         to.ask) {
         link_ask(command, &to.address);
         return;
     }
-    command->fn(command->ctx, link->owner, reply);
+    link_command_tell(command, link->owner, reply);
     free(command);
 }
 
@@ -159,6 +171,10 @@ void slot_link_send(struct slot_link *link, slot_link_fn *fn, void *ctx, size_t 
     command->fn = fn;
     command->ctx = ctx;
     command->argc = argc;
+    command->next = link->commands;
+    command->previous = &link->commands;
+    if (link->commands != NULL) link->commands->previous = &command->next;
+    link->commands = command;
     for (size_t i = 0; i < argc; at += argv[i++].len) {
         if (argv[i].len > 0) memcpy(at, argv[i].ptr, argv[i].len);
         command->words[i] = bytes_of(at, argv[i].len);
@@ -193,7 +209,7 @@ static void link_close_clients(struct slot_link *link) {
     struct err err;
     link->closing = true;
     err_set(&err, ERR_CLOSED, "target", "%s", err_sentence(ERR_CLOSED));
-    link_fail_waiting(link, &err);
+    link_fail_commands(link, true, &err);
     client_close(&link->asked);
     client_close(&link->owner);
     link->closing = false;

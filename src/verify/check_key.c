@@ -117,8 +117,8 @@ static enum err_code reply_error_code(const struct reply *reply) {
                                        : ERR_NONE;
 }
 
-/* True when the reply is an answer; otherwise the check has failed. `tolerated` is an error that counts
- * as an answer. */
+/* True when the reply is an answer; otherwise the check has failed. `tolerated` is an error that
+ * counts as an answer. */
 static bool check_answered(struct link *link, struct check *check, const struct reply *reply,
                            enum err_code tolerated) {
     if (reply->err != NULL) {
@@ -396,7 +396,7 @@ void checks_let_in(struct comparison *cmp) {
 /* ---- ends ---- */
 
 /* The check ends; its name is the caller's again. */
-static struct name *check_end(struct check *check) {
+static struct name *check_finish(struct check *check) {
     struct name *name = check->name;
     struct compare_progress *progress = check->cmp->progress;
     if (progress != NULL && !name->suspect) progress->keys++;
@@ -407,7 +407,7 @@ static struct name *check_end(struct check *check) {
 /* A key whose end is counted, and that is no difference. */
 static void check_conclude(struct check *check, uint64_t *count) {
     ++*count;
-    free(check_end(check));
+    free(check_finish(check));
 }
 
 static void check_conclude_equal(struct check *check) {
@@ -420,12 +420,12 @@ static void check_conclude_equal(struct check *check) {
 static void check_conclude_nothing(struct check *check) {
     struct tally *tally = comparison_tally(check->cmp, check->name);
     if (check->name->suspect) tally->away++;
-    free(check_end(check));
+    free(check_finish(check));
 }
 
 static void check_again(struct check *check) {
     struct comparison *cmp = check->cmp;
-    struct name *name = check_end(check);
+    struct name *name = check_finish(check);
     name->checks++;
     name->suspect = true;
     name->attempts = 0;
@@ -447,7 +447,7 @@ static void check_conclude_different(struct check *check, enum difference_kind k
     struct tally *tally = comparison_tally(check->cmp, check->name);
     char detail[DIFFERENCE_DETAIL_MAX];
     if (is_known_unreadable(check, kind)) {
-        free(check_end(check));
+        free(check_finish(check));
         return;
     }
     switch (verdict_outcome(check, kind)) {
@@ -468,7 +468,7 @@ static void check_conclude_different(struct check *check, enum difference_kind k
     case OUTCOME_FINDING:
         verdict_explain(check, kind, detail, sizeof(detail));
         comparison_report(check->cmp, check->name, kind, detail);
-        free(check_end(check));
+        free(check_finish(check));
         return;
     }
 }

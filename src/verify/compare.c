@@ -78,8 +78,8 @@ static void feed_retries(struct comparison *cmp, int64_t now_ms) {
     }
 }
 
-/* Beside a live job a difference means something once the target has every write that the source had
- * when the key was read. */
+/* Beside a live job a difference means something once the target has every write that the source
+ * had when the key was read. */
 static bool suspect_is_due(const struct comparison *cmp, const struct name *name, int64_t now_ms) {
     if (cmp->watermark.us == 0) return name->due_ms <= now_ms;
     return cmp->watermark.us > name->read_us || name->due_ms + WATERMARK_WAIT_MS <= now_ms;
@@ -158,7 +158,7 @@ static int64_t wait_ms(const struct comparison *cmp) {
     return wait < 1 ? 1 : wait;
 }
 
-static void run(struct comparison *cmp, const volatile bool *stop) {
+static void compare_rounds(struct comparison *cmp, const volatile bool *stop) {
     while (comparison_goes_on(cmp) && !is_finished(cmp)) {
         if (stop != NULL && *stop) {
             struct err err;
@@ -197,7 +197,7 @@ static void fill_result(struct comparison *cmp) {
 }
 
 /* No key of many was drawn: that proves nothing. */
-static void check_sample(struct comparison *cmp) {
+static void compare_check_sample(struct comparison *cmp) {
     const struct compare_result *r = cmp->result;
     struct err err;
     if (cmp->settings->sample == 0 || r->sampled_of == 0) return;
@@ -253,9 +253,9 @@ bool compare_run(struct deployment *source, struct deployment *target,
     struct comparison *cmp = comparison_new(source, target, settings, progress, result);
     links_await(cmp, stop);
     passes_start(cmp);
-    run(cmp, stop);
+    compare_rounds(cmp, stop);
     fill_result(cmp);
-    check_sample(cmp);
+    compare_check_sample(cmp);
     cleanup(cmp);
     result->duration_ms = clock_mono_ms() - started_ms;
     bool ok = cmp->fatal.code == ERR_NONE;

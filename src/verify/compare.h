@@ -4,12 +4,12 @@
  *   scan of the source ─▶ check the key on both sides ─▶ equal
  *                                   ▲        │ differs
  *                                   └─ later ┘ (rounds)  ─▶ still different: a finding
- *                                                        ─▶ changed on both sides meanwhile: not proved
+ *                                                        ─▶ changed on both sides: not proved
  *
  * Two values are equal when a client cannot tell them apart; encodings, versions and families of
- * servers do not matter. Values are reduced to digests as they arrive, in pieces of bounded size, so
- * that memory does not grow with them. A side that fails for a while is waited for; a command that
- * was not answered is sent again from the start of its key.
+ * servers do not matter. Values are reduced to digests as they arrive, in pieces of bounded size,
+ * so that memory does not grow with them. A side that fails for a while is waited for; a command
+ * that was not answered is sent again from the start of its key.
  */
 #ifndef LONGHAUL_VERIFY_COMPARE_H
 #define LONGHAUL_VERIFY_COMPARE_H
@@ -52,6 +52,7 @@ struct difference {
     int db; /* the source's number */
     enum difference_kind kind;
     bool backward; /* found from the target's keys */
+    bool left_out; /* the filters leave the source's key out: it must not be copied */
     char *key;
     size_t key_len;
     char detail[DIFFERENCE_DETAIL_MAX]; /* the value on each side in brief; printable */
@@ -118,9 +119,9 @@ struct compare_settings {
     void (*on_taken_back)(void *ctx, const struct slot_set *slots, bool backward);
     void *ctx;
 
-    /* Asked while keys wait for their next check; may wait, and run the loop. Keys that differ are
-     * checked again when the watermark has passed the moment they were read at, whatever interval_ms
-     * is. May be NULL. */
+    /* Asked while keys wait for their next check; may wait, and run the loop. Beside a live job,
+     * keys that differ are checked again when the watermark has passed the moment they were read
+     * at, and interval_ms does not matter. May be NULL. */
     struct compare_watermark (*watermark)(void *ctx);
     void *watermark_ctx;
 };

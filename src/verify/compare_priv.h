@@ -5,7 +5,7 @@
  *   digest_batch.c   --digest: many keys at once, by scripts on the servers
  *   string_batch.c   many strings at once, as long as they are equal
  *   check_key.c      one key on both sides: commands, their replies, the end
- *   verdict.c        what the replies mean
+ *   verdict.c        the meaning of the replies
  *   link.c           the connections to both sides: routing, redirects, outages
  *   comparison.c     names, queues, counts, differences
  *
@@ -103,6 +103,7 @@ struct name {
     bool alone;     /* not in a batch: its batch had an unexpected reply */
     bool no_string; /* a batch found no string */
     bool listed;    /* from a list of names: it may be on either side only */
+    bool left_out;  /* by its type or size on the source; the target has a copy all the same */
     char key[];
 };
 
@@ -140,7 +141,7 @@ struct check {
     struct view view[SIDES];
 };
 
-/* Checks under way, and what the values among them may bring. */
+/* Checks under way, and the size of the values among them. */
 struct checks {
     size_t n; /* keys in checks and in batches */
     struct check *free;
@@ -205,7 +206,7 @@ struct tally {
     uint64_t kind[DIFFERENCE_KINDS];
 };
 
-/* What the values seen so far tell about the next ones. */
+/* An estimate of the next values from those seen so far. */
 struct estimate {
     uint64_t length;            /* longest string seen lately, as far as it was read */
     int string_score;           /* see STRING_SCORE_MAX */
@@ -311,8 +312,8 @@ void links_close(struct comparison *cmp);
 struct link *link_route(struct comparison *cmp, int side, struct name *name);
 /* The links of a key to both sides; false when one of them is not ready. */
 bool link_route_both(struct comparison *cmp, struct name *name, struct link *links[SIDES]);
-/* The link to a node that an ASK reply names, opened if need be; NULL when a broken server names ever
- * new ones. */
+/* The link to a node that an ASK reply names, opened if need be; NULL when a broken server names
+ * ever new ones. */
 struct link *link_to(struct comparison *cmp, int side, const struct address *address);
 /* The link to the node with this address; NULL when there is none. */
 struct link *link_find(const struct comparison *cmp, int side, const struct address *address);
@@ -353,7 +354,7 @@ struct verdict {
     enum difference_kind kind;
 };
 
-/* What the replies of the present step, which have all come, say about the key. */
+/* Judges the replies of the present step, which have all come. */
 struct verdict verdict_of(struct check *check);
 
 enum outcome {
@@ -364,7 +365,7 @@ enum outcome {
     OUTCOME_UNCOPIED, /* missing where the target is partial */
 };
 
-/* What becomes of a key that differs; remembers what each side held. */
+/* Decides about a key that differs; remembers each side's value. */
 enum outcome verdict_outcome(struct check *check, enum difference_kind kind);
 /* The difference in brief, for people. */
 void verdict_explain(const struct check *check, enum difference_kind kind, char *out, size_t size);

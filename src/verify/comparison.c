@@ -134,9 +134,11 @@ static void difference_append(struct difference **list, size_t *n, const struct 
 
 /* The name's key is lent, for the time of a call. */
 static struct difference difference_of(const struct name *name, const char *detail) {
-    struct difference d = {
-        .db = name->db, .backward = name->backward, .key = (char *)name->key, .key_len = name->len
-    };
+    struct difference d = { .db = name->db,
+                            .backward = name->backward,
+                            .left_out = name->left_out,
+                            .key = (char *)name->key,
+                            .key_len = name->len };
     snprintf(d.detail, sizeof(d.detail), "%s", detail);
     return d;
 }
@@ -204,7 +206,7 @@ bool expiry_is_equal(const struct comparison *cmp, int64_t a_ms, int64_t b_ms, i
     return gap_ms <= cmp->settings->ttl_tolerance_ms + error_ms;
 }
 
-/* ---- what values tell about the next ones ---- */
+/* ---- the estimate ---- */
 
 void estimate_saw_string(struct estimate *estimate, uint64_t len) {
     estimate->length -= (estimate->length + LENGTH_DECAY - 1) / LENGTH_DECAY;

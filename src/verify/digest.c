@@ -70,7 +70,7 @@ struct digest_set {
     uint64_t *places; /* 0: free */
 };
 
-static size_t place_of(const struct digest_set *set, uint64_t word) {
+static size_t digest_set_place(const struct digest_set *set, uint64_t word) {
     size_t at = word & (set->cap - 1);
     while (set->places[at] != 0 && set->places[at] != word) at = (at + 1) & (set->cap - 1);
     return at;
@@ -81,7 +81,7 @@ static void set_grow(struct digest_set *set) {
     grown.places = mem_zalloc(grown.cap * sizeof(*grown.places));
     for (size_t i = 0; i < set->cap; i++) {
         if (set->places[i] == 0) continue;
-        grown.places[place_of(&grown, set->places[i])] = set->places[i];
+        grown.places[digest_set_place(&grown, set->places[i])] = set->places[i];
         grown.n++;
     }
     free(set->places);
@@ -94,7 +94,7 @@ void digest_set_add(struct digest_set **set, struct digest digest) {
     if (s->n == DIGEST_SET_MAX) return;
     if (s->n * 2 >= s->cap) set_grow(s);
     uint64_t word = digest.low | 1;
-    size_t at = place_of(s, word);
+    size_t at = digest_set_place(s, word);
     s->n += s->places[at] == 0;
     s->places[at] = word;
 }
@@ -102,7 +102,7 @@ void digest_set_add(struct digest_set **set, struct digest digest) {
 bool digest_set_has(const struct digest_set *set, struct digest digest) {
     if (set == NULL) return false;
     uint64_t word = digest.low | 1;
-    return set->places[place_of(set, word)] == word;
+    return set->places[digest_set_place(set, word)] == word;
 }
 
 void digest_set_free(struct digest_set **set) {

@@ -1,4 +1,4 @@
-/* 128-bit digests of values: what two sides are compared by without holding their values in memory.
+/* 128-bit digests of values, so that two sides are compared without holding values in memory.
  *
  * XXH3 with a seed that is drawn once per process, so that nobody can prepare two values that look
  * equal. Digests mean something within one process only.
@@ -19,7 +19,7 @@ struct digest digest_of(struct bytes bytes);
 /* Even over all 64 bits, and the same in every process: for choosing keys. */
 uint64_t digest_place(struct bytes key, uint64_t seed);
 
-/* Of what came before followed by this word; words are told apart: "ab","c" is not "a","bc". Start
+/* Of the words before, followed by this one; words are told apart: "ab","c" is not "a","bc". Start
  * from {0}. */
 struct digest digest_chain(struct digest before, struct bytes word);
 struct digest digest_chain_number(struct digest before, int64_t number);

@@ -1,19 +1,19 @@
-/* compare --digest: the servers themselves make a digest of many keys, and values are read only where
- * digests differ.
+/* compare --digest: the servers themselves make a digest of many keys, and values are read only
+ * where digests differ.
  *
  *   100 names ─▶ digest.lua on both sides ─▶ one digest each: equal, all 100 are equal
  *                                               │ differ
- *                                               └▶ again, a digest per key ─▶ equal keys; the others are checked
+ *                                               └▶ again, a digest per key: equal, or checked
  *
- *   names of the source, added up while they are scanned   =   the sum that names.lua makes of the target's names:
- *   nothing is extra. Otherwise the target is scanned as without --digest.
+ *   names of the source, added up while they are scanned  =  the sum that names.lua makes of the
+ *   target's names: no key is extra. Otherwise the target is scanned as without --digest.
  *
  * Digests only prove equality. They are SHA1, cut to 128 bits, with a salt drawn for the run.
  *
  * Expiry within the tolerance must not make a batch differ, so it is told apart from the values: as
- * a character per key, which is its position in steps of half the tolerance on a ring of RING steps,
- * and as digests of all expiries in units of half the ring, at two roundings. One of these two being
- * equal proves that no expiry is off by half the ring or more; then the characters, one step apart at
+ * a character per key, its position in steps of half the tolerance on a ring of RING steps, and as
+ * digests of all expiries in units of half the ring, at two roundings. One of these two being equal
+ * proves that no expiry is off by half the ring or more; then the characters, one step apart at
  * most, prove that none is off by more than the tolerance. A clock that is a few milliseconds off
  * moves a character by one step at most, and rarely both digests.
  */
@@ -39,8 +39,7 @@ struct answer {
 /* As in digest.lua. */
 enum { RING = 92, NO_EXPIRY = '!' };
 
-/* How expiry is told: steps of so many milliseconds, and how many of them apart two expiries may be.
- */
+/* Expiry is told in steps of so many milliseconds; two expiries may be `reach` steps apart. */
 struct expiry_grid {
     int64_t step_ms;
     int reach;
@@ -108,7 +107,7 @@ static void digest_key_alone(struct comparison *cmp, struct name *name) {
     name_queue_push(&cmp->retries, name);
 }
 
-/* What an answer says of each key beside digests. */
+/* The state of each key in an answer, beside its digest. */
 enum mark { MARK_DONE, MARK_LEFT, MARK_CUT };
 
 static void mark_left(struct bytes left, enum mark marks[REMOTE_BATCH]) {

@@ -65,7 +65,7 @@ static bool histogram_of(struct bytes value, struct histogram *h) {
     return true;
 }
 
-/* isHLLObjectOrReply(), and what hllCount() demands of sparse ones. */
+/* isHLLObjectOrReply(), and for sparse ones the demands of hllCount(). */
 bool hyperloglog_is_valid(struct bytes value) {
     struct histogram ignored;
     if (value.len < HYPERLOGLOG_CACHE_END || memcmp(value.ptr, "HYLL", 4) != 0) return false;

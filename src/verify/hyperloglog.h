@@ -21,7 +21,7 @@ enum { HYPERLOGLOG_CACHE_AT = 8, HYPERLOGLOG_CACHE_END = 16 };
  */
 bool hyperloglog_is_valid(struct bytes value);
 
-/* True when PFCOUNT answers what the registers say: no count is cached, or the cached one is right.
+/* True when PFCOUNT answers the count of the registers: the cached one is out of date, or right.
  * value must be valid. */
 bool hyperloglog_cache_is_right(struct bytes value);
 

@@ -1,5 +1,5 @@
-/* See parts.h. Values with order are read from both sides in step until they part; sets, hashes and
- * sorted sets are gone through on one side while the other is asked for the same members, and then
+/* See parts.h. Values with order are read from both sides in step until they differ; sets, hashes
+ * and sorted sets are scanned on one side while the other is asked for the same members, and then
  * the other way round. */
 #include "verify/parts.h"
 
@@ -158,7 +158,7 @@ static bool same_value(const struct shape *shape, struct bytes a, struct bytes b
     return digest_equal(digest_chain_score(zero, a), digest_chain_score(zero, b));
 }
 
-/* `value` is what the side that is gone through holds, `other` what the other one answered. */
+/* `value` is held by the side that is scanned, `other` was answered by the other side. */
 static void judge_member(struct parts *p, const struct shape *shape, int side,
                          const struct resp_item *name, struct bytes value,
                          const struct resp_item *other) {
@@ -263,7 +263,7 @@ static void parts_of_members(struct parts *p, enum sum_type type, int side, bool
 
 /* ---- one difference ---- */
 
-static enum sum_type type_of(struct parts *p, int side) {
+static enum sum_type parts_type(struct parts *p, int side) {
     struct call_reply reply;
     bool ok = PARTS_ASK(p, side, &reply, BYTES_LITERAL("TYPE"), p->key);
     enum sum_type type = ok ? sum_type_of(reply.item.str) : SUM_OTHER;
@@ -272,8 +272,8 @@ static enum sum_type type_of(struct parts *p, int side) {
 }
 
 static void find_parts(struct parts *p) {
-    enum sum_type type = type_of(p, SOURCE);
-    if (p->failed || type != type_of(p, TARGET)) return;
+    enum sum_type type = parts_type(p, SOURCE);
+    if (p->failed || type != parts_type(p, TARGET)) return;
     switch (type) {
     case SUM_STRING:
         parts_of_string(p);
@@ -334,7 +334,7 @@ static struct client *client_of(struct explaining *e, int side, struct bytes key
 void compare_explain(struct deployment *source, struct deployment *target, int target_db,
                      const volatile bool *stop, struct compare_result *result) {
     struct explaining e = { .deployment = { source, target } };
-    for (size_t i = 0; i < result->n_differences && !*stop; i++) {
+    for (size_t i = 0; i < result->n_differences && (stop == NULL || !*stop); i++) {
         struct difference *d = &result->differences[i];
         if (d->kind != DIFFERENCE_VALUE) continue;
         struct parts p = { .deployment = { source, target }, .key = bytes_of(d->key, d->key_len) };
@@ -346,5 +346,5 @@ void compare_explain(struct deployment *source, struct deployment *target, int t
         if (p.found > 0) d->parts = bytes_dup(bytes_of_str(p.text));
     }
     for (int i = 0; i < e.n_opened; i++) client_close(&e.opened[i].client);
-    loop_run_once(deployment_loop(source), 0);
+    loop_settle(deployment_loop(source));
 }

@@ -1,6 +1,6 @@
-/* Which parts of a value differ, for people: the first fields, members, elements, bytes or entries,
- * with what each side holds. Asked of both servers after the comparison, for the differences that
- * it kept, in pieces and within bounds.
+/* The parts of a value that differ, for people: the first fields, members, elements, bytes or
+ * entries, with the value on each side. Both servers are asked after the comparison, for the
+ * differences that it kept, in pieces and within bounds.
  */
 #ifndef LONGHAUL_VERIFY_PARTS_H
 #define LONGHAUL_VERIFY_PARTS_H
@@ -12,9 +12,9 @@
 
 enum { PARTS_TEXT_MAX = 600 };
 
-/* Sets `parts` of the result's differences in value. What cannot be found out (a connection breaks,
- * the value has changed, a command is missing there) is left NULL. Runs the deployments' loop; not
- * from within a callback. */
+/* Sets `parts` of the result's differences in value. It stays NULL where the parts cannot be
+ * determined: a connection breaks, the value has changed, a command is missing there. Runs the
+ * deployments' loop; not from within a callback. stop may be NULL. */
 void compare_explain(struct deployment *source, struct deployment *target, int target_db,
                      const volatile bool *stop, struct compare_result *result);
 

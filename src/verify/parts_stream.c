@@ -1,5 +1,5 @@
-/* Which parts of a stream differ: entries in step by id, then its groups, their consumers, and who
- * owes what. */
+/* The parts of a stream that differ: entries in step by id, then its groups, their consumers, and
+ * the entries pending for each. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,13 +8,13 @@
 
 enum { ID_MAX = 48 };
 
-static void ask_both(struct parts *p, struct call_reply reply[SIDES], size_t argc,
-                     const struct bytes *argv) {
+static void parts_ask_both(struct parts *p, struct call_reply reply[SIDES], size_t argc,
+                           const struct bytes *argv) {
     for (int side = 0; side < SIDES; side++) parts_ask(p, side, &reply[side], argc, argv);
 }
 #define ASK_BOTH(p, reply, ...)                                                                    \
-    ask_both(p, reply, sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes),             \
-             (struct bytes[]){ __VA_ARGS__ })
+    parts_ask_both(p, reply, sizeof((struct bytes[]){ __VA_ARGS__ }) / sizeof(struct bytes),       \
+                   (struct bytes[]){ __VA_ARGS__ })
 
 static void release_both(struct call_reply reply[SIDES]) {
     for (int side = 0; side < SIDES; side++) call_reply_fini(&reply[side]);
@@ -59,7 +59,7 @@ static bool same_entries(struct parts *p, struct call_reply reply[SIDES], char *
         if (has && has_other && bytes_equal(id, other))
             parts_add(p, "entry %s has other fields", shown);
         else
-            parts_add(p, "entries part: source %s, target %s", has ? shown : "ends",
+            parts_add(p, "entries differ from here on: source %s, target %s", has ? shown : "ends",
                       has_other ? shown_other : "ends");
         return false;
     }
@@ -80,7 +80,7 @@ static void compare_entries(struct parts *p) {
 /* ---- fields of XINFO ---- */
 
 /* The plain value of a field in a list of so many words; the empty view where there is none. */
-static struct bytes field_of(struct resp_cursor c, int64_t words, const char *name) {
+static struct bytes parts_field(struct resp_cursor c, int64_t words, const char *name) {
     struct resp_item field, value;
     for (int64_t i = 0; i + 1 < words && resp_next(&c, &field); i += 2) {
         struct resp_cursor start = c;
@@ -109,8 +109,8 @@ static void compare_counters(struct parts *p) {
     struct call_reply reply[SIDES];
     ASK_BOTH(p, reply, BYTES_LITERAL("XINFO"), BYTES_LITERAL("STREAM"), p->key);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !p->failed; i++)
-        compare_field(p, field_of(reply[SOURCE].cursor, reply[SOURCE].item.num, names[i]),
-                      field_of(reply[TARGET].cursor, reply[TARGET].item.num, names[i]), "",
+        compare_field(p, parts_field(reply[SOURCE].cursor, reply[SOURCE].item.num, names[i]),
+                      parts_field(reply[TARGET].cursor, reply[TARGET].item.num, names[i]), "",
                       names[i]);
     release_both(reply);
 }
@@ -125,7 +125,7 @@ static bool find_named(const struct call_reply *reply, struct bytes name, struct
         if (!resp_next(&c, &head)) return false;
         *at = c;
         *words = head.num;
-        if (bytes_equal(field_of(c, head.num, "name"), name)) return true;
+        if (bytes_equal(parts_field(c, head.num, "name"), name)) return true;
         c = start;
         resp_skip(&c);
     }
@@ -141,7 +141,7 @@ static void compare_names(struct parts *p, const struct call_reply reply[SIDES],
             struct resp_cursor start = c;
             char shown[PARTS_VALUE_SHOWN];
             if (!resp_next(&c, &head)) break;
-            struct bytes name = field_of(c, head.num, "name");
+            struct bytes name = parts_field(c, head.num, "name");
             if (!find_named(&reply[SIDES - 1 - side], name, &at, &words))
                 parts_add(p, "%s %s only on the %s", noun, parts_show(name, shown, sizeof(shown)),
                           side == SOURCE ? "source" : "target");
@@ -153,17 +153,17 @@ static void compare_names(struct parts *p, const struct call_reply reply[SIDES],
 
 /* ---- groups ---- */
 
-struct owed {
+struct pending {
     struct bytes id, consumer;
     int64_t deliveries;
 };
 
-static bool next_owed(struct resp_cursor *c, struct owed *one) {
+static bool next_pending(struct resp_cursor *c, struct pending *one) {
     struct resp_item head, id, consumer, idle, deliveries;
     if (!resp_next(c, &head) || !resp_next(c, &id) || !resp_next(c, &consumer) ||
         !resp_next(c, &idle) || !resp_next(c, &deliveries))
         return false;
-    *one = (struct owed){ id.str, consumer.str, deliveries.num };
+    *one = (struct pending){ id.str, consumer.str, deliveries.num };
     return true;
 }
 
@@ -176,11 +176,11 @@ static void compare_pending(struct parts *p, struct bytes group) {
     struct resp_cursor a = reply[SOURCE].cursor, b = reply[TARGET].cursor;
     parts_show(group, shown, sizeof(shown));
     while (!p->failed && p->found <= PARTS_SHOWN) {
-        struct owed one = { 0 }, other = { 0 };
-        bool has = next_owed(&a, &one), has_other = next_owed(&b, &other);
+        struct pending one = { 0 }, other = { 0 };
+        bool has = next_pending(&a, &one), has_other = next_pending(&b, &other);
         if (!has && !has_other) break;
         if (!has || !has_other || !bytes_equal(one.id, other.id)) {
-            parts_add(p, "group %s: pending entries part at %s", shown,
+            parts_add(p, "group %s: pending entries differ from %s on", shown,
                       parts_show(has ? one.id : other.id, id, sizeof(id)));
             break;
         }
@@ -208,15 +208,15 @@ static void compare_consumers(struct parts *p, struct bytes group) {
 static void compare_group(struct parts *p, const struct call_reply *target, struct resp_cursor at,
                           int64_t words) {
     char shown[PARTS_VALUE_SHOWN], of[PARTS_VALUE_SHOWN + 16];
-    struct bytes name = field_of(at, words, "name");
+    struct bytes name = parts_field(at, words, "name");
     struct resp_cursor other;
     int64_t other_words;
     if (!find_named(target, name, &other, &other_words)) return;
     snprintf(of, sizeof(of), "group %s, ", parts_show(name, shown, sizeof(shown)));
     static const char *const fields[] = { "last-delivered-id", "entries-read" };
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-        compare_field(p, field_of(at, words, fields[i]), field_of(other, other_words, fields[i]),
-                      of, fields[i]);
+        compare_field(p, parts_field(at, words, fields[i]),
+                      parts_field(other, other_words, fields[i]), of, fields[i]);
     compare_pending(p, name);
     compare_consumers(p, name);
 }

@@ -47,7 +47,7 @@ static void sum_scans_end(struct comparison *cmp) {
     }
 }
 
-/* A scan may have missed keys that moved to a node it had passed already, or have seen them twice. */
+/* A scan may have missed keys that moved to a node it had passed already, or named them twice. */
 static void scan_again(struct comparison *cmp, const struct slot_set *slots) {
     extras_spoil(cmp);
     comparison_take_back(cmp, slots, cmp->passes.backward);
@@ -77,8 +77,8 @@ static bool is_read(const struct topology *t, const struct address *address) {
 }
 
 /* The slots that are read from this node; slot 0 stands for all keys where there is no cluster. */
-static struct slot_set slots_of(const struct comparison *cmp, int side,
-                                const struct address *address) {
+static struct slot_set passes_slots_of(const struct comparison *cmp, int side,
+                                       const struct address *address) {
     const struct topology *t = cmp->side[side].topology;
     struct slot_set slots = { { 0 } };
     for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
@@ -89,10 +89,10 @@ static struct slot_set slots_of(const struct comparison *cmp, int side,
 }
 
 static void on_process(struct comparison *cmp, struct link *link) {
-    struct slot_set slots = slots_of(cmp, link->side, client_address(link->client));
-    log_warn(
-        client_place(link->client),
-        "another server process answers than before (restart or failover): its slots are compared again");
+    struct slot_set slots = passes_slots_of(cmp, link->side, client_address(link->client));
+    log_warn(client_place(link->client),
+             "another server process answers than before (restart or failover): "
+             "its slots are compared again");
     if (link->side == TARGET) sum_scans_end(cmp);
     compare_anew(cmp, &slots);
 }
@@ -107,8 +107,8 @@ static void scans_of_gone_nodes_end(struct comparison *cmp, const struct topolog
     }
 }
 
-/* A slot that goes to a node which was read before has moved. One that goes to another node may have
- * failed over. */
+/* A slot that goes to a node which was read before has moved. One that goes to another node may
+ * have failed over. */
 static void on_topology(struct comparison *cmp, int side, const struct topology *old,
                         const struct topology *fresh) {
     struct slot_set moved = { { 0 } }, lost = { { 0 } };
@@ -236,7 +236,7 @@ static void on_scan_end(void *ctx, enum scan_end end, const struct err *err) {
         log_warn(scan_place(node->scan),
                  "SCAN and reads are answered by different server processes: compared again");
     if (end == SCAN_FAILED || (end == SCAN_COMPLETE && same)) return;
-    struct slot_set slots = slots_of(cmp, side, &node->address);
+    struct slot_set slots = passes_slots_of(cmp, side, &node->address);
     if (node->sums) {
         extras_spoil(cmp);
     } else {
@@ -423,7 +423,7 @@ void passes_feed(struct comparison *cmp) {
 /* ---- the start ---- */
 
 /* By the servers' own counts; a node that does not answer now only makes the estimate worse. */
-static uint64_t count_keys(struct comparison *cmp, int side, struct deployment *deployment) {
+static uint64_t passes_count_keys(struct comparison *cmp, int side, struct deployment *deployment) {
     struct topology *t = deployment_topology(deployment);
     uint64_t total = 0;
     for (int i = 0; i < t->n_nodes; i++) {
@@ -448,8 +448,8 @@ static uint64_t count_keys(struct comparison *cmp, int side, struct deployment *
 void passes_count(struct comparison *cmp, struct deployment *source, struct deployment *target) {
     const struct compare_settings *s = cmp->settings;
     struct passes *passes = &cmp->passes;
-    passes->keys_of[SOURCE] = count_keys(cmp, SOURCE, source);
-    passes->keys_of[TARGET] = count_keys(cmp, TARGET, target);
+    passes->keys_of[SOURCE] = passes_count_keys(cmp, SOURCE, source);
+    passes->keys_of[TARGET] = passes_count_keys(cmp, TARGET, target);
     double keys = (double)passes->keys_of[SOURCE], share = 1;
     if (s->sample > 0 && keys > (double)s->sample) share = (double)s->sample / keys;
     passes->sample_below = share < 1 ? (uint64_t)(share * 0x1p64) : UINT64_MAX;

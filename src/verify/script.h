@@ -15,7 +15,7 @@ enum { SCRIPT_HEX = 40 };
  * n_args words follow, keys first. */
 void script_begin(struct outq *out, enum script_id id, bool whole, size_t n_keys, size_t n_args);
 
-/* What names.lua adds up, here. */
+/* The same sums as names.lua makes. */
 struct name_sum {
     uint64_t n, low, high;
 };

@@ -1,12 +1,12 @@
-/* Many keys by one command; see compare_priv.h. Batches only prove that keys are equal: a key with any
- * other reply is checked by itself, where it is judged.
+/* Many keys by one command; see compare_priv.h. Batches only prove that keys are equal: a key with
+ * any other reply is checked by itself, where it is judged.
  *
- *   strings   GETRANGE and PEXPIRETIME, key by key, on both sides; MGET for all of them while that is safe
+ *   strings   GETRANGE and PEXPIRETIME, key by key, on both sides; MGET while that is safe
  *   extras    EXISTS on the source, of names that the target has
  *
- * GETRANGE bounds the length of a reply, whatever the length of the value: the bound follows the
- * lengths seen lately, and the window follows the bound. A string that fills the bound is read by a
- * check, in pieces. Values are reduced to digests as they arrive and none is kept.
+ * GETRANGE bounds the length of a reply: the bound follows the lengths seen lately, and the window
+ * follows the bound. A string that fills the bound is read by a check, in pieces. Values are
+ * reduced to digests as they arrive and none is kept.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -99,7 +99,8 @@ uint64_t string_batch_bound(const struct comparison *cmp) {
     return twice < BATCH_BOUND_MAX ? twice : BATCH_BOUND_MAX;
 }
 
-static void take_value(struct link *link, struct batch_key *key, const struct resp_item *item) {
+static void batch_take_value(struct link *link, struct batch_key *key,
+                             const struct resp_item *item) {
     struct key_view *view = &key->view[link->side];
     if (!resp_is_string(item)) return;
     view->string = true;
@@ -109,7 +110,7 @@ static void take_value(struct link *link, struct batch_key *key, const struct re
 }
 
 static void on_value(void *ctx, void *arg, const struct reply *reply) {
-    if (reply->err == NULL) take_value(ctx, arg, &reply->item);
+    if (reply->err == NULL) batch_take_value(ctx, arg, &reply->item);
 }
 
 static void on_values(void *ctx, void *arg, const struct reply *reply) {
@@ -121,7 +122,8 @@ static void on_values(void *ctx, void *arg, const struct reply *reply) {
     }
     struct resp_cursor c = reply->cursor;
     struct resp_item item;
-    for (size_t i = 0; i < b->n && resp_next(&c, &item); i++) take_value(ctx, &b->keys[i], &item);
+    for (size_t i = 0; i < b->n && resp_next(&c, &item); i++)
+        batch_take_value(ctx, &b->keys[i], &item);
 }
 
 static void on_expiry(void *ctx, void *arg, const struct reply *reply) {
@@ -165,7 +167,7 @@ static struct getrange getrange_to(uint64_t bound) {
     return g;
 }
 
-static void send_getrange(struct key_batch *b, int side, size_t i, const struct getrange *g) {
+static void batch_send_getrange(struct key_batch *b, int side, size_t i, const struct getrange *g) {
     struct client *client = b->client[side];
     struct bytes key = name_bytes(b->keys[i].name);
     char *at = outq_reserve(client_out(client), RESP_ARG_ROOM(key.len) + 2 * WORDS_MAX), *p = at;
@@ -188,7 +190,7 @@ static void batch_send_expiry(struct key_batch *b, int side, size_t i) {
                        last ? (void *)b : (void *)&b->keys[i]);
 }
 
-static void send_mget(struct key_batch *b, int side) {
+static void batch_send_mget(struct key_batch *b, int side) {
     struct outq *out = client_out(b->client[side]);
     resp_write_head(out, b->n + 1);
     resp_write_literal(out, "MGET");
@@ -203,15 +205,15 @@ static void send_keys(struct key_batch *b, int side) {
     bool at_once = b->client[side] != b->link[side]->client;
     if (b->cmp->side[side].no_pexpiretime) link_ask_clock(b->link[side]);
     b->due++;
-    if (at_once) send_mget(b, side);
+    if (at_once) batch_send_mget(b, side);
     for (size_t i = 0; i < b->n; i++) {
-        if (!at_once) send_getrange(b, side, i, &g);
+        if (!at_once) batch_send_getrange(b, side, i, &g);
         batch_send_expiry(b, side, i);
     }
 }
 
 /* The bounded connection where strings have been small so far. */
-static struct client *client_for(const struct key_batch *b, int side) {
+static struct client *batch_client(const struct key_batch *b, int side) {
     const struct comparison *cmp = b->cmp;
     struct client *usual = b->link[side]->client;
     if (!bounded_is_earned(&cmp->estimate.trust, cmp->estimate.length * cmp->pace.keys))
@@ -230,7 +232,7 @@ static void string_batch_send(struct key_batch *b) {
             b->disturbed = true;
             continue;
         }
-        b->client[side] = client_for(b, side);
+        b->client[side] = batch_client(b, side);
         client_select(b->client[side], comparison_db(b->cmp, side, b->db));
         send_keys(b, side);
     }

@@ -39,7 +39,7 @@ enum sum_type sum_type_of(struct bytes name) {
 
 /* ---- ending ---- */
 
-static void sum_free(struct sum *s) {
+static void sum_release(struct sum *s) {
     for (size_t i = 0; i < s->groups.n; i++) free(s->groups.names[i]);
     free(s->groups.names);
     free(s->groups.lens);
@@ -50,7 +50,7 @@ static void sum_free(struct sum *s) {
 
 static void sum_end(struct sum *s, const struct err *err) {
     s->done(s->ctx, s->arg, err == NULL ? &s->value : NULL, err);
-    sum_free(s);
+    sum_release(s);
 }
 
 void sum_fail(struct sum *s, const struct err *err) {
@@ -208,8 +208,7 @@ static void add_expiry(struct sum *s, size_t first, struct resp_cursor c) {
             sum_add(s, SUM_FIELD_EXPIRY, digest_chain_number(s->fields[i], item.num));
 }
 
-/* The whole piece's answers are waited for, whatever the first ones say: the value lives until the
- * last. */
+/* All answers of a piece are waited for, also after an error: the value lives until the last. */
 static void on_expiry(void *ctx, void *arg, const struct reply *reply) {
     struct expiry_batch *batch = ctx;
     struct sum *s = batch->sum;

@@ -1,9 +1,9 @@
 /* Reads one value by the commands of its type, in pieces of bounded size, and reduces it to
- * digests: of its elements, without order where the type has none, and of what else a client can
- * see (field expiry, consumer groups, ...).
+ * digests: of its elements, without order where the type has none, and of everything else that a
+ * client can see (field expiry, consumer groups, ...).
  *
  *   sum_start() ─▶ length ─▶ piece ─▶ piece ─▶ ... ─▶ done
- *                                                     done with err: the connection ended, or a command was refused
+ *   done with err: the connection ended, or a command was refused
  *
  * Two values are equal when value_sum_equal() says so, however their servers encode them.
  */
@@ -19,7 +19,7 @@
 #include "server/client.h"
 #include "verify/digest.h"
 
-/* What a value consists of: X(id, name). */
+/* The parts of a value: X(id, name). */
 #define SUM_PARTS_TABLE(X)                                                                         \
     X(ELEMENTS, "elements")                                                                        \
     X(FIELD_EXPIRY, "field expiry")                                                                \
@@ -66,8 +66,7 @@ enum {
     SUM_WHOLE_BYTES = 1024 * 1024,
 };
 
-/* The type from what TYPE answers; SUM_OTHER for what has no commands that are known here
- * (modules). */
+/* The type from the answer of TYPE; SUM_OTHER for types without commands known here (modules). */
 enum sum_type sum_type_of(struct bytes name);
 
 struct sum_request {
@@ -89,7 +88,7 @@ void sum_start(const struct sum_request *request, sum_done_fn *done, void *ctx, 
 
 bool value_sum_equal(const struct value_sum *a, const struct value_sum *b);
 
-/* "12 fields against 13; field expiry differs": what differs, for people; returns out. */
+/* "12 fields against 13; field expiry differs": the differences, for people; returns out. */
 const char *value_sum_explain(enum sum_type type, const struct value_sum *source,
                               const struct value_sum *target, char *out, size_t size);
 

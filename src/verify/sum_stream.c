@@ -1,5 +1,5 @@
-/* Streams, as a client sees them: entries, last id, counters, groups, consumers, and what is
- * pending for whom. Times since the last delivery go on by themselves and are not compared.
+/* Streams, as a client sees them: entries, last id, counters, groups, consumers, and the pending
+ * entries. Times since the last delivery go on by themselves and are not compared.
  *
  *   XINFO STREAM ─▶ XRANGE ... ─▶ XINFO GROUPS ─▶ per group: XINFO CONSUMERS ─▶ XPENDING ...
  *
@@ -51,7 +51,7 @@ static struct bytes piece_text(const struct sum *s, char *buf, size_t size) {
 
 /* ---- pending entries of a group ---- */
 
-static struct bytes group_name(const struct sum *s) {
+static struct bytes stream_group_name(const struct sum *s) {
     return bytes_of(s->groups.names[s->groups.at], s->groups.lens[s->groups.at]);
 }
 
@@ -66,7 +66,7 @@ static void on_pending(struct sum *s, const struct reply *reply) {
             sum_malformed(s);
             return;
         }
-        struct digest digest = digest_chain((struct digest){ 0 }, group_name(s));
+        struct digest digest = digest_chain((struct digest){ 0 }, stream_group_name(s));
         digest = digest_chain(digest_chain(digest, id.str), consumer.str);
         sum_add(s, SUM_PENDING, digest_chain_number(digest, deliveries.num));
         set_next_id(s, id.str);
@@ -81,7 +81,7 @@ static void on_pending(struct sum *s, const struct reply *reply) {
 
 static void read_pending(struct sum *s) {
     char count[NUMBER_TEXT_MAX];
-    SUM_SEND(s, on_pending, BYTES_LITERAL("XPENDING"), s->request.key, group_name(s),
+    SUM_SEND(s, on_pending, BYTES_LITERAL("XPENDING"), s->request.key, stream_group_name(s),
              bytes_of_str(s->cursor), BYTES_LITERAL("+"), piece_text(s, count, sizeof(count)));
 }
 
@@ -94,8 +94,9 @@ static void on_consumers(struct sum *s, const struct reply *reply) {
         for (int64_t i = 0; i + 1 < head.num; i += 2) {
             bool plain = resp_next(&c, &name) && next_plain(&c, &value);
             if (!plain || !bytes_equal_str(name.str, "name")) continue;
-            sum_add(s, SUM_CONSUMERS,
-                    digest_chain(digest_chain((struct digest){ 0 }, group_name(s)), value.str));
+            sum_add(
+                s, SUM_CONSUMERS,
+                digest_chain(digest_chain((struct digest){ 0 }, stream_group_name(s)), value.str));
         }
     }
     strcpy(s->cursor, "-");
@@ -107,7 +108,7 @@ static void next_group(struct sum *s) {
         sum_finish(s);
     } else {
         SUM_SEND(s, on_consumers, BYTES_LITERAL("XINFO"), BYTES_LITERAL("CONSUMERS"),
-                 s->request.key, group_name(s));
+                 s->request.key, stream_group_name(s));
     }
 }
 
@@ -179,8 +180,7 @@ static void read_entries(struct sum *s) {
              BYTES_LITERAL("+"), BYTES_LITERAL("COUNT"), piece_text(s, count, sizeof(count)));
 }
 
-/* Since 7.0 the server counts what was ever added, and remembers the highest id that was deleted.
- */
+/* Since 7.0 the server counts all entries ever added, and remembers the highest deleted id. */
 static void on_stream(struct sum *s, const struct reply *reply) {
     struct resp_cursor c = reply->cursor;
     struct resp_item name, value;

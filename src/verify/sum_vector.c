@@ -30,8 +30,8 @@ static void take_attributes(struct sum *s, struct digest member, const struct re
         sum_add(s, SUM_ATTRIBUTES, digest_chain(member, reply->item.str));
 }
 
-/* All answers of a batch are waited for, whatever the first ones say: the value lives until the
- * last. arg is twice the member's place in the batch, and one more for its attributes. */
+/* All answers of a batch are waited for, also after an error: the value lives until the last. arg
+ * is twice the member's place in the batch, and one more for its attributes. */
 static void on_member(void *ctx, void *arg, const struct reply *reply) {
     struct sum *s = ctx;
     uintptr_t which = (uintptr_t)arg;
@@ -53,7 +53,7 @@ static void on_member(void *ctx, void *arg, const struct reply *reply) {
     }
 }
 
-static void ask(struct sum *s, uintptr_t which, size_t argc, const struct bytes *words) {
+static void vector_ask(struct sum *s, uintptr_t which, size_t argc, const struct bytes *words) {
     struct client *client = s->request.client;
     if (s->due > 0 && s->request.asking) client_asking(client);
     client_command(client, on_member, s, (void *)which, argc, words);
@@ -77,8 +77,8 @@ static void next_batch(struct sum *s) {
         const struct bytes vector[] = { BYTES_LITERAL("VEMB"), s->request.key, name.str,
                                         BYTES_LITERAL("RAW") };
         const struct bytes attributes[] = { BYTES_LITERAL("VGETATTR"), s->request.key, name.str };
-        ask(s, which, 4, vector);
-        ask(s, which + 1, 3, attributes);
+        vector_ask(s, which, 4, vector);
+        vector_ask(s, which + 1, 3, attributes);
     }
 }
 
@@ -88,7 +88,7 @@ static void on_names(struct sum *s, const struct reply *reply) {
     next_batch(s);
 }
 
-/* What was chosen when the set was made. */
+/* The parameters that were chosen when the set was made. */
 static void on_info(struct sum *s, const struct reply *reply) {
     static const char *const lasting[] = { "quant-type", "hnsw-m", "vector-dim",
                                            "projection-input-dim" };

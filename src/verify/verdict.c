@@ -1,7 +1,7 @@
-/* What the replies about a key mean; see compare_priv.h. Nothing is sent and nothing is counted here.
+/* The meaning of the replies about a key; see compare_priv.h. Nothing is sent or counted here.
  *
  *   gone, type, memory ─▶ values ─▶ expiry ─▶ equal
- *            └───────────────┴────────┴─▶ different ─▶ checked again later, a finding, or not proved
+ *            └───────────────┴────────┴─▶ different ─▶ check again, finding, or not proved
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -113,6 +113,7 @@ static struct verdict judge_backward(struct check *check) {
     if (source->gone) return verdict_different(DIFFERENCE_EXTRA);
     /* The scan of the source did not name it. */
     bool unseen = scan_filters_type(check->cmp, SOURCE) && !type_is_wanted(check->cmp, source);
+    check->name->left_out = unseen;
     return unseen ? verdict_different(DIFFERENCE_TYPE) : verdict_plain(VERDICT_NOTHING);
 }
 
@@ -125,12 +126,13 @@ static struct verdict judge_listed(const struct check *check) {
                                               : verdict_plain(VERDICT_NOTHING);
 }
 
-/* The source's key has a type that is left out. A target's key of a wanted type under this name is an
- * old copy, or belongs to somebody else: different in either case. */
+/* The source's key has a type that is left out. A target's key of a wanted type under this name is
+ * an old copy, or belongs to somebody else: different in either case. */
 static struct verdict judge_unwanted(const struct check *check) {
     const struct view *target = &check->view[TARGET];
     if (check->step != STEP_KIND) return verdict_next(STEP_KIND); /* for the target's type */
     bool stale = !target->gone && type_is_wanted(check->cmp, target);
+    check->name->left_out = stale;
     return stale ? verdict_different(DIFFERENCE_TYPE) : verdict_plain(VERDICT_NOTHING);
 }
 
@@ -141,6 +143,7 @@ static struct verdict judge_forward(struct check *check) {
     if (!type_is_wanted(check->cmp, source)) return judge_unwanted(check);
     if (target->gone && is_over_limit(check)) return verdict_plain(VERDICT_SKIPPED);
     if (target->gone) return verdict_different(DIFFERENCE_MISSING);
+    check->name->left_out = is_over_limit(check);
     return check->step == STEP_STRING ? judge_strings(check) : judge_kinds(check);
 }
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import Deployments
 from harness import cluster, data, large, oracle, wait
 from harness.large import LENGTHS, Background, assert_same_stream, temporary_keys, temporary_name
-from harness.run import DIFFERENT, EQUAL, TROUBLE, is_sanitized, replicate, start_replicate
+from harness.run import DIFFERENT, EQUAL, TROUBLE, USAGE, is_sanitized, replicate, start_replicate
 from harness.servers import Fleet, Options, Server
 
 SIZES = {"string": 4_000, "list": 60_000, "set": 40_000, "hash": 30_000, "zset": 30_000, "stream": 40_000}
@@ -484,7 +484,7 @@ def test_no_stream_id_and_stream_prune(source: Server, target: Server) -> None:
 
 def test_struct_options_without_struct(source: Server, target: Server) -> None:
     for option in ("--merge", "--no-stream-id", "--stream-prune"):
-        assert "add --type struct" in replicate(source, target, option).expect(TROUBLE).error_line
+        assert "add --type struct" in replicate(source, target, option).expect(USAGE).error_line
 
 
 def test_dry_run_of_large_keys(source: Server, target: Server) -> None:

@@ -143,7 +143,7 @@ static void test_scope_is_canonical(void **state) {
     expect_scope("--mode live --big-key 1MB --threads 3 --extra delete --job x",
                  "{\"databases\":\"0\",\"mode\":\"live\"," ONE_DATABASE);
     expect_scope("--mode liveonly --key-slot 5,1-3,4,9 --databases 3,0-2",
-                 "{\"databases\":\"0,1,2,3\",\"mode\":\"liveonly\",\"slots\":\"1-5,9\","
+                 "{\"databases\":\"0,1,2,3\",\"mode\":\"live\",\"slots\":\"1-5,9\","
                  "\"target_databases\":[0,1,2,3]}");
     expect_scope("--key-slot 0-16383 --databases all", "{\"databases\":\"all\"}");
     expect_scope(

@@ -30,7 +30,7 @@ struct rig {
     struct copy_plan plan;
     struct lane *lane;
     int allowed; /* so many questions of may_write() are answered with yes; NEVER: all */
-    int64_t gap_since_ms, gather_ms;
+    int64_t used_since_us, gather_ms;
     int gone, losses;
     char gone_key[64], gone_run_id[RUN_ID_MAX];
     bool no_room_for_missing;
@@ -44,8 +44,8 @@ static bool may_write(void *ctx) {
     return r->allowed != 0;
 }
 
-static int64_t gap_since_ms(void *ctx, uint16_t slot) {
-    return ((struct rig *)ctx)->gap_since_ms;
+static int64_t used_since_us(void *ctx, uint16_t slot) {
+    return ((struct rig *)ctx)->used_since_us;
 }
 
 static int64_t gather_ms(void *ctx) {
@@ -114,7 +114,7 @@ static void rig_start(struct rig *r) {
                                   .live = true,
                                   .may_write = may_write,
                                   .gather_ms = gather_ms,
-                                  .gap_since_ms = gap_since_ms,
+                                  .used_since_us = used_since_us,
                                   .on_missing = on_missing,
                                   .on_losses = on_losses,
                                   .request_refresh = request_refresh,
@@ -241,7 +241,7 @@ static void what_was_not_used_is_not_copied(void **state) {
     redis_do(&target, "SET gone x");
     RUN_UNTIL(atoi(redis_do(&source, "OBJECT IDLETIME old") + 1) >= 4);
     redis_do(&source, "GET used");
-    r.gap_since_ms = clock_mono_ms();
+    r.used_since_us = clock_wall_us();
     rig_run(&r);
     trust(&r, source_run_id(&r));
     name_as(&r, "used", REASON_IF_USED);
@@ -256,7 +256,7 @@ static void what_was_not_used_is_not_copied(void **state) {
     assert_int_equal(r.gone, 1);
     assert_string_equal(r.gone_key, "gone");
     /* Longer ago than the key was used. */
-    r.gap_since_ms = clock_mono_ms() - 3600 * 1000;
+    r.used_since_us = clock_wall_us() - INT64_C(3600) * 1000 * 1000;
     serve(&r, "old", REASON_IF_USED);
     assert_true(target_has("old"));
     rig_stop(&r);
@@ -267,7 +267,7 @@ static void without_idle_times_all_is_copied(void **state) {
     rig_start(&r);
     redis_do(&source, "CONFIG SET maxmemory-policy allkeys-lfu");
     redis_do(&source, "SET k aaa");
-    r.gap_since_ms = clock_mono_ms() + 1000 * 1000; /* nothing can have been used since */
+    r.used_since_us = clock_wall_us(); /* nothing can have been used since */
     rig_run(&r);
     serve(&r, "k", REASON_IF_USED);
     redis_do(&source, "CONFIG SET maxmemory-policy noeviction");

@@ -141,6 +141,50 @@ static void an_outage_is_told_once_it_lasts(void **state) {
     deployment_free(&d);
 }
 
+/* A node that left the topology is asked when nobody else answers; one that took another identity
+ * meanwhile is not believed. */
+static void a_forgotten_node_is_asked_again(void **state) {
+    static const char *const args[] = { "--cluster-enabled", "yes", NULL };
+    struct redis_process first, second;
+    struct err err;
+    redis_start(&first, args);
+    redis_start(&second, args);
+    redis_do(&first, "CLUSTER ADDSLOTSRANGE 0 8191");
+    redis_do(&second, "CLUSTER ADDSLOTSRANGE 8192 16383");
+    redis_do(&second, "CLUSTER SET-CONFIG-EPOCH 2");
+    redis_do(&first, "CLUSTER MEET 127.0.0.1 %d", second.port);
+    server = first;
+    int64_t deadline_ms = clock_mono_ms() + PATIENCE_MS;
+    struct deployment *d = NULL;
+    struct topology *t = NULL;
+    for (int n = 0; n < 2 && clock_mono_ms() < deadline_ms; loop_run_once(loop, 50)) {
+        deployment_free(&d);
+        topology_unref(&t);
+        d = open_server();
+        t = deployment_topology(d);
+        n = t->n_nodes;
+    }
+    assert_int_equal(t->n_nodes, 2);
+    topology_unref(&t);
+    /* The second one loses its slots, and with them its place in the topology. */
+    redis_do(&first, "CLUSTER DELSLOTSRANGE 8192 16383");
+    assert_true(deployment_refresh(d, &err));
+    t = deployment_topology(d);
+    assert_int_equal(t->n_nodes, 1);
+    topology_unref(&t);
+    redis_stop(&first);
+    assert_true(deployment_refresh(d, &err));
+    t = deployment_topology(d);
+    int found = -1;
+    for (int i = 0; i < t->n_nodes; i++)
+        if (t->nodes[i].address.port == second.port) found = i;
+    assert_true(found >= 0);
+    topology_unref(&t);
+    redis_stop(&second);
+    assert_false(deployment_refresh(d, &err));
+    deployment_free(&d);
+}
+
 static void the_sentence(void **state) {
     struct err err;
     int64_t now_ms = clock_mono_ms();
@@ -163,7 +207,6 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     loop_free(&loop);
-    redis_stop(&server);
     return 0;
 }
 
@@ -174,6 +217,7 @@ int main(void) {
         cmocka_unit_test(polled_where_topologies_change_by_themselves),
         cmocka_unit_test(an_outage_is_told_once_it_lasts),
         cmocka_unit_test(the_sentence),
+        cmocka_unit_test(a_forgotten_node_is_asked_again),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

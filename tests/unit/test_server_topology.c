@@ -141,7 +141,6 @@ static void refused(void **state) {
         "*1|*3|:-1|:5|" NODE("$1|a|", "1", "$1|a|"),
         "*1|*3|:9|:5|" NODE("$1|a|", "1", "$1|a|"),
         "*1|*3|$1|0|:5|" NODE("$1|a|", "1", "$1|a|"),
-        "*1|*3|:0|:5|" NODE("$1|a|", "0", "$1|a|"),
         "*1|*3|:0|:5|" NODE("$1|a|", "65536", "$1|a|"),
         "*1|*3|:0|:5|" NODE("$1|a|", "-1", "$1|a|"),
         "*1|*3|:0|:5|*1|$1|a|",
@@ -160,6 +159,15 @@ static void refused(void **state) {
     }
     assert_null(parse("*0|", &err));
     assert_int_equal(err.code, ERR_CLUSTERDOWN);
+    /* A primary that speaks TLS only, asked for without. */
+    assert_null(parse("*1|*3|:0|:5|" NODE("$1|a|", "0", "$1|a|"), &err));
+    assert_int_equal(err.code, ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "TLS"));
+    /* Such a replica is left out. */
+    struct topology *t =
+        parse_good("*1|*4|:0|:5|" NODE("$1|a|", "1", "$1|a|") NODE("$1|b|", "0", "$1|b|"));
+    assert_int_equal(t->n_nodes, 1);
+    topology_unref(&t);
 }
 
 static void hostile_sizes(void **state) {
@@ -178,6 +186,7 @@ static void hostile_sizes(void **state) {
     p += sprintf(p, "*1|*%d|:0|:5|", TOPOLOGY_NODES_MAX + 3);
     for (int i = 1; i <= TOPOLOGY_NODES_MAX + 1; i++) p += sprintf(p, "*3|$1|a|:%d|$1|a|", i);
     assert_null(parse(many, &err));
+    assert_non_null(strstr(err.text, "more than 4096 nodes"));
     free(many);
 }
 

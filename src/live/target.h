@@ -1,0 +1,56 @@
+/* What the target may have lost again. A primary that restarted, or was replaced by its replica, may
+ * lack writes that it had acknowledged; how far it is, the job's record that it holds itself says: the
+ * record was written behind the writes that its watermark speaks of. Keys that the target evicts, and
+ * such as another client flushes, are gone too. Moving slots between primaries that live on loses
+ * nothing.
+ */
+#ifndef LONGHAUL_LIVE_TARGET_H
+#define LONGHAUL_LIVE_TARGET_H
+
+#include <stdbool.h>
+
+#include "live/follow.h"
+
+struct target;
+
+/* The job's record as one server of the target holds it. */
+struct target_record {
+    bool found;
+    struct moment watermark;  /* MOMENT_NEVER: none */
+    struct follow_base *base; /* evidence of the source's nodes; owned by the caller of the hook */
+    size_t n_base;
+};
+
+struct target_settings {
+    struct engine *engine;
+    struct ledger *ledger;
+    struct follow *follow;
+    const struct event_sink *events;
+    /* Reads the record at this node; false: it cannot be read now. Then release_record(). */
+    bool (*read_record)(void *ctx, const struct address *node, struct target_record *record);
+    void (*release_record)(void *ctx, struct target_record *record);
+    /* The record may be written to this process of the node from now on. */
+    void (*allow_record)(void *ctx, const struct address *node, const char *run_id);
+    /* A node does not answer: no record may be written. */
+    void (*on_silent)(void *ctx);
+    void *ctx;
+};
+
+struct target *target_new(const struct target_settings *settings);
+void target_free(struct target **target);
+/* Primaries come and go. */
+void target_sync(struct target *t, bool first);
+/* Opens the gaps of primaries that have changed. watermark: of the job now. */
+void target_step(struct target *t, struct moment watermark);
+/* A primary does not answer, or is another process about which nothing is known yet: no record is
+ * written meanwhile. */
+bool target_is_silent(const struct target *t);
+/* The watermark goes no further; MOMENT_NONE: as far as it likes. */
+struct moment target_limit(const struct target *t);
+/* Keys that the target has evicted since the job was started. */
+uint64_t target_evicted(const struct target *t);
+/* run_id, replid of each primary as they are known. */
+void target_each(const struct target *t,
+                 void (*fn)(void *ctx, const char *run_id, const char *replid), void *ctx);
+
+#endif

@@ -1,0 +1,124 @@
+"""The target is watched as the source is: keys that it evicts, or that another client flushes, make the sentence of
+the watermark false, so the watermark stops and a resync follows. Keys that the job never copied stay."""
+from __future__ import annotations
+
+from harness import oracle, wait
+from harness.live import Live
+from harness.run import longhaul
+from harness.servers import Fleet, Server
+
+KEYS = 1000
+THEIRS = 900
+
+
+def fill(server: Server, name: str = "key", n: int = KEYS) -> None:
+    server.admin().mset({f"{name}:{i}": f"{name} {i}" for i in range(n)})
+
+
+def theirs_left(server: Server) -> int:
+    return int(server.command("EXISTS", *[f"mine:{i}" for i in range(THEIRS)]))  # type: ignore[call-overload]
+
+
+def test_an_evicting_target_has_no_watermark_until_it_is_complete(source: Server, fleet: Fleet) -> None:
+    target = fleet.server()
+    fill(source)
+    with Live(source, target) as live:
+        live.wait_live()
+        live.catch_up()
+        target.command("CONFIG SET", "maxmemory-policy", "allkeys-random")
+        target.command("CONFIG SET", "maxmemory", "1")
+        wait.until(lambda: int(target.admin().info("stats")["evicted_keys"]) > 0, "evictions", 30)
+        target.command("CONFIG SET", "maxmemory", "0")
+        live.wait_status(lambda job: any("evict" in gap["why"] for gap in job["gaps"]), "the gap to be told")
+        assert longhaul("status", target.endpoint, timeout=60).status == 1
+        assert "evict" in live.stderr()
+        live.wait_live(90)  # evictions have rested for 10 s, then everything is copied again
+        oracle.assert_equal(source, target, at_least=KEYS)
+
+
+def test_a_target_that_somebody_flushes_is_filled_again(source: Server, fleet: Fleet) -> None:
+    target = fleet.server()
+    fill(source)
+    with Live(source, target) as live:
+        live.wait_live()
+        live.catch_up()
+        target.command("FLUSHDB")
+        live.wait_status(lambda job: job["gaps"] or "another client called" in live.stderr(), "the gap")
+        live.wait_live(60)
+        oracle.assert_equal(source, target, at_least=KEYS)
+
+
+def test_swapped_end_points_lose_nothing(fleet: Fleet) -> None:
+    """The source is nearly empty, the target full of somebody's keys; killed, restarted, cut off: all of them stay."""
+    source, target = fleet.server(), fleet.server()
+    fill(target, "mine", THEIRS)
+    source.command("SET", "one", "1")
+    with Live(source, target, "--lease", "2s") as live:
+        live.wait_status(lambda job: job["holds"] and job["copied_once"], "the hold")
+        assert live.status()["holds"][0]["deletions"] == THEIRS
+        assert longhaul("status", target.endpoint, timeout=60).status == 1
+        live.kill9()
+        live.start()
+        live.wait_status(lambda job: job["copied_once"] and not job["gaps"], "the restart to be over")
+        source.command("CLIENT", "KILL", "TYPE", "pubsub")
+        source.command("SET", "two", "2")
+        wait.until(lambda: target.command("EXISTS", "two"), "the change", 30)
+        live.wait_status(lambda job: not job["gaps"], "the gap to be closed")
+        assert theirs_left(target) == THEIRS
+        held = live.status()["holds"]
+        assert len(held) == 1 and held[0]["deletions"] == THEIRS
+        live.release().expect(0)
+        wait.until(lambda: theirs_left(target) == 0, "the released deletions", 30)
+        live.wait_status(lambda job: not job["holds"], "no hold")
+        oracle.assert_equal(source, target, at_least=2)
+
+
+def test_extra_keys_may_be_kept(fleet: Fleet) -> None:
+    source, target = fleet.server(), fleet.server()
+    fill(target, "mine", THEIRS)
+    fill(source)
+    with Live(source, target, "--extra", "keep", "--lease", "2s") as live:
+        live.wait_live()
+        assert not live.status()["holds"]
+        assert longhaul("status", target.endpoint, timeout=60).status == 0
+        live.kill9()
+        source.admin().delete(*[f"key:{i}" for i in range(10)])
+        live.start()
+        live.catch_up()
+        live.wait_live()
+        assert theirs_left(target) == THEIRS
+        assert target.command("EXISTS", *[f"key:{i}" for i in range(10)]) == 0  # deletions of the gap are made
+
+
+def test_extra_keys_may_be_deleted(fleet: Fleet) -> None:
+    source, target = fleet.server(), fleet.server()
+    fill(target, "mine", THEIRS)
+    fill(source)
+    with Live(source, target, "--extra", "delete") as live:
+        live.wait_live()
+        oracle.assert_equal(source, target, at_least=KEYS)
+
+
+def test_a_flush_of_another_database_releases_no_hold(fleet: Fleet) -> None:
+    source, target = fleet.server(), fleet.server()
+    fill(source, n=3000)
+    with Live(source, target, "--lease", "2s") as live:
+        live.wait_live()
+        live.catch_up()
+        source.kill9()
+        source.revive()  # without its data
+        live.wait_status(lambda job: job["holds"], "the hold")
+        hold = live.status()["holds"][0]
+        source.command("SET", "x", "1", db=9)
+        source.command("FLUSHDB", db=9)
+        source.command("SET", "after", "1")
+        wait.until(lambda: target.command("EXISTS", "after"), "the change", 30)
+        live.wait_status(lambda job: job["updated_us"] > 0 and job["holds"], "the hold to stay")
+        assert live.status()["holds"][0]["id"] == hold["id"]
+        assert int(target.command("DBSIZE")) >= 3000  # type: ignore[call-overload]
+        live.kill9()
+        live.start()
+        again = live.wait_status(lambda job: job["phase"] == "held", "the hold after a restart")
+        assert again["holds"][0]["id"] == hold["id"] and again["holds"][0]["deletions"] == hold["deletions"]
+        live.release().expect(0)
+        wait.until(lambda: target.command("EXISTS", *[f"key:{i}" for i in range(3000)]) == 0, "the deletions", 60)
