@@ -1,4 +1,4 @@
-/* longhaul doctor: what would fail or hurt, before it does. Asks both sides (doctor/probe.c),
+/* longhaul doctor: problems of a replication, found before it starts. Asks both sides (doctor/probe.c),
  * judges (doctor/judge.c), and shows the findings by side. */
 #include <stdio.h>
 #include <stdlib.h>

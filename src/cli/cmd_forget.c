@@ -28,7 +28,7 @@ static const struct job_seen *forget_find_running(const struct jobs *jobs) {
     return NULL;
 }
 
-/* The target first: what is left in the directory can be forgotten again. */
+/* The target first: a directory that is left over can be forgotten again. */
 static bool forget_all(const struct jobs *jobs, struct err *err) {
     bool ok = true;
     for (size_t i = 0; i < jobs->n && ok && jobs->target != NULL; i++)

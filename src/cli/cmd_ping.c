@@ -1,8 +1,8 @@
 /* longhaul ping: how long a command takes to come back, from this machine, per primary.
  *
- * One PING at a time on a connection of its own, so that what is measured is the round trip and not
- * a queue. Primaries are measured one after the other, so that they do not disturb each other. What
- * is shown are percentiles: a mean hides the pauses that hurt. */
+ * One PING at a time on a connection of its own, so that it measures the round trip and not
+ * a queue. Primaries are measured one after the other, so that they do not disturb each other. It
+ * shows percentiles: a mean hides the pauses that hurt. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

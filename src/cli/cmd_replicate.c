@@ -80,7 +80,7 @@ static struct compare_settings compare_settings_of(struct replicate_run *run) {
 }
 
 /* The databases and filters of the job in words, for `longhaul status`. */
-static void describe(const struct options *o, char *text, size_t size) {
+static void replicate_describe(const struct options *o, char *text, size_t size) {
     FILE *out = fmemopen(text, size, "w");
     if (out == NULL) return;
     if (o->databases.all) fputs("all databases", out);
@@ -100,7 +100,7 @@ static void describe(const struct options *o, char *text, size_t size) {
 
 static struct live_settings live_settings_of(struct replicate_run *run) {
     const struct options *o = run->options;
-    describe(o, run->words, sizeof(run->words));
+    replicate_describe(o, run->words, sizeof(run->words));
     run->scope = options_scope(o, run->source_endpoint.db, run->target_endpoint.db);
     return (struct live_settings){ .only = o->mode == OPT_MODE_LIVEONLY,
                                    .capture = (enum capture_wish)o->capture,
@@ -154,7 +154,7 @@ static void fill_compare_progress(void *ctx, struct progress_state *state) {
 
 /* ---- steps ---- */
 
-static bool open_sides(struct replicate_run *run) {
+static bool replicate_open_sides(struct replicate_run *run) {
     const struct options *o = run->options;
     if (!options_endpoint(o, OPT_SOURCE, &run->source_endpoint, &run->error)) return false;
     if (!options_endpoint(o, OPT_TARGET, &run->target_endpoint, &run->error)) return false;
@@ -164,12 +164,12 @@ static bool open_sides(struct replicate_run *run) {
     return run->target != NULL;
 }
 
-static void copy(struct replicate_run *run) {
+static void replicate_copy(struct replicate_run *run) {
     struct replicate_settings settings = replicate_settings_of(run);
     struct live_settings live = live_settings_of(run);
     if (run->options->mode != OPT_MODE_SCAN) settings.live = &live;
     run->progress = progress_new(run->options->progress);
-    /* Who has lost the lease becomes the standby of who has it now. */
+    /* A process that loses the lease becomes the standby of its new holder. */
     do {
         replicate_result_fini(&run->result);
         err_clear(&run->error);
@@ -180,7 +180,7 @@ static void copy(struct replicate_run *run) {
     progress_end(&run->progress);
 }
 
-static void compare(struct replicate_run *run) {
+static void replicate_compare(struct replicate_run *run) {
     const struct options *o = run->options;
     if (o->compare == OPT_COMPARE_NONE || o->copy.dry_run || run->error.code != ERR_NONE) return;
     /* stopped: the source goes on changing */
@@ -194,14 +194,14 @@ static void compare(struct replicate_run *run) {
     progress_end(&run->progress);
 }
 
-static int exit_status_of(const struct replicate_run *run) {
+static int replicate_status(const struct replicate_run *run) {
     if (run->error.code != ERR_NONE) return STATUS_TROUBLE;
     bool lost = run->result.began && giveup_count(run->result.giveup) > 0;
     bool different = run->did_compare && !compare_result_is_equal(&run->compared);
     return lost || different ? STATUS_FINDINGS : STATUS_DONE;
 }
 
-static int report(struct replicate_run *run) {
+static int replicate_report_result(struct replicate_run *run) {
     struct replicate_report report = { .options = run->options,
                                        .source_endpoint = &run->source_endpoint,
                                        .target_endpoint = &run->target_endpoint,
@@ -213,7 +213,7 @@ static int report(struct replicate_run *run) {
                                                            ? COMPARE_FULL
                                                            : COMPARE_QUICK,
                                        .error = &run->error,
-                                       .exit_status = exit_status_of(run) };
+                                       .exit_status = replicate_status(run) };
     int status = report.exit_status;
     if (run->options->output == OPT_OUTPUT_JSON) {
         struct err err;
@@ -226,7 +226,7 @@ static int report(struct replicate_run *run) {
     return status;
 }
 
-static void release(struct replicate_run *run) {
+static void replicate_release(struct replicate_run *run) {
     replicate_result_fini(&run->result);
     compare_result_fini(&run->compared);
     deployment_free(&run->source);
@@ -245,12 +245,12 @@ int cmd_replicate(const struct options *options) {
     if (run.loop == NULL) return complain(&run.error);
     signals_reload_on_hangup();
     signals_install(run.loop);
-    if (open_sides(&run)) {
+    if (replicate_open_sides(&run)) {
         err_clear(&run.error);
-        copy(&run);
-        compare(&run);
+        replicate_copy(&run);
+        replicate_compare(&run);
     }
-    int status = report(&run);
-    release(&run);
+    int status = replicate_report_result(&run);
+    replicate_release(&run);
     return status;
 }

@@ -1,4 +1,4 @@
-/* longhaul status: what the target, or a state directory, says of its live jobs. */
+/* longhaul status: the live jobs of a target, or the one of a state directory. */
 #include "cli/commands.h"
 #include "cli/complain.h"
 #include "cli/jobs.h"

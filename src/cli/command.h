@@ -24,7 +24,7 @@ struct command {
     size_t min_words;        /* how many of them must be there */
     const char *summary;     /* one line for lists */
     const char *description; /* paragraphs, parted by '\n' */
-    const char *examples;    /* pairs of lines: what it does, and the command */
+    const char *examples;    /* pairs of lines: the purpose, and the command */
     /* lines "N meaning"; NULL: 0 and 2 with their usual meaning */
     const char *statuses;
 };

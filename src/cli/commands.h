@@ -1,4 +1,4 @@
-/* What main() calls: one function per command, each in src/cli/cmd_<name>.c. They return the exit
+/* Called by main(): one function per command, each in src/cli/cmd_<name>.c. They return the exit
  * status. */
 #ifndef LONGHAUL_CLI_COMMANDS_H
 #define LONGHAUL_CLI_COMMANDS_H

@@ -21,7 +21,7 @@ static void print_command_names(FILE *out) {
         fprintf(out, "%s%s", i > 0 ? " " : "", commands[i].name);
 }
 
-/* What may stand as first argument of a command that takes no endpoint; false for none. */
+/* The words for the first argument of a command that takes no endpoint; false for none. */
 static bool print_argument_words(FILE *out, enum command_id id) {
     if (id == COMMAND_HELP) print_command_names(out);
     if (id == COMMAND_COMPLETION) fputs("bash zsh fish", out);
@@ -81,9 +81,9 @@ static void print_bash(FILE *out) {
           "        mapfile -t COMPREPLY < <(compgen -W \"",
           out);
     print_command_names(out);
-    fputs(
-        " --help --version\" -- \"$cur\")\n        return\n    fi\n    case \"${COMP_WORDS[1]} $prev\" in\n",
-        out);
+    fputs(" --help --version\" -- \"$cur\")\n        return\n    fi\n    case \"${COMP_WORDS[1]} "
+          "$prev\" in\n",
+          out);
     for (int id = 0; id < COMMAND_COUNT; id++) print_bash_values(out, (enum command_id)id);
     fputs("    esac\n    case ${COMP_WORDS[1]} in\n", out);
     for (int id = 0; id < COMMAND_COUNT; id++) print_bash_options(out, (enum command_id)id);
@@ -159,11 +159,11 @@ static void print_zsh(FILE *out) {
           "    case $name in\n",
           out);
     for (int id = 0; id < COMMAND_COUNT; id++) print_zsh_command(out, (enum command_id)id);
-    fputs(
-        "    esac\n}\n"
-        "# Autoloaded from $fpath, or sourced.\n"
-        "if [[ $funcstack[1] == _longhaul ]]; then _longhaul \"$@\"; else compdef _longhaul longhaul; fi\n",
-        out);
+    fputs("    esac\n}\n"
+          "# Autoloaded from $fpath, or sourced.\n"
+          "if [[ $funcstack[1] == _longhaul ]]; then _longhaul \"$@\"; else compdef _longhaul "
+          "longhaul; fi\n",
+          out);
 }
 
 /* --- fish --- */

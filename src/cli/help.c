@@ -25,7 +25,8 @@ const char *const help_endpoint_forms[] = {
     "host:port",
     "A server or any node of a cluster; the port is 6379 where left out.",
     "redis://[user:password@]host[:port][/database]",
-    "The same with a login; valkey:// means the same, rediss:// and valkeys:// use TLS. A word alone before the @ is "
+    "The same with a login; valkey:// means the same, rediss:// and valkeys:// use TLS. A word "
+    "alone before the @ is "
     "a password.",
     "unix:///path/to/socket?db=1",
     "A Unix socket; user and password may be given as parameters.",
@@ -63,7 +64,7 @@ static void wrap(FILE *out, const char *text, size_t column, size_t indent, size
     fputc('\n', out);
 }
 
-/* A term and what it means, in two columns, or below each other where the term is long. */
+/* A term and its meaning, in two columns, or below each other where the term is long. */
 static void print_entry(FILE *out, const char *term, const char *text, size_t column,
                         size_t width) {
     fprintf(out, "%*s%s", INDENT, "", term);
@@ -95,7 +96,7 @@ const char *help_value_notes(const struct option *option, char *buf, size_t size
     return buf;
 }
 
-static void print_option(FILE *out, const struct option *option, size_t width) {
+static void help_print_option(FILE *out, const struct option *option, size_t width) {
     char term[LINE_MAX_LEN], notes[LINE_MAX_LEN], text[2 * LINE_MAX_LEN], letter[8] = "";
     if (option->letter != 0) snprintf(letter, sizeof(letter), "-%c, ", option->letter);
     snprintf(term, sizeof(term), "%s--%s%s%s", letter, option->name,
@@ -123,7 +124,7 @@ static void print_section(FILE *out, enum command_id id, enum option_section sec
         if (option->section != section || !is_shown(option, id, all)) continue;
         if (!any) fprintf(out, "\n%s:\n", option_section_title(section));
         any = true;
-        print_option(out, option, width);
+        help_print_option(out, option, width);
     }
 }
 
@@ -174,7 +175,7 @@ static void print_statuses(FILE *out, const char *text, size_t width) {
     print_entry(out, "64", "the command line is wrong; nothing was done", STATUS_COLUMN, width);
 }
 
-static void print_endpoints(FILE *out, size_t width) {
+static void help_print_endpoints(FILE *out, size_t width) {
     fputs("\nEndpoints:\n", out);
     for (const char *const *form = help_endpoint_forms; *form != NULL; form += 2)
         print_entry(out, form[0], form[1], HELP_COLUMN, width);
@@ -186,19 +187,20 @@ void help_print_command(FILE *out, enum command_id id, bool all, size_t width) {
     fprintf(out, "Usage: %s\n", command_usage(id, usage, sizeof(usage)));
     print_paragraphs(out, commands[id].description, width);
     print_examples(out, commands[id].examples);
-    if (help_has_endpoints(id)) print_endpoints(out, width);
+    if (help_has_endpoints(id)) help_print_endpoints(out, width);
     print_statuses(out, commands[id].statuses, width);
     for (int section = 0; section < OPTION_SECTION_COUNT; section++)
         print_section(out, id, (enum option_section)section, !short_form, width);
     if (!command_has_options(id)) return;
     if (short_form) print_more(out, id, width);
     fputc('\n', out);
-    wrap(
-        out,
-        "Each option may also be given in the environment, as LONGHAUL_ and its name (LONGHAUL_LOG_LEVEL=debug), or in "
-        "a file with --config. The command line wins over the environment, and that over the file. --flag=false "
-        "switches a flag off.",
-        0, 0, width);
+    wrap(out,
+         "Each option may also be given in the environment, as LONGHAUL_ and its name "
+         "(LONGHAUL_LOG_LEVEL=debug), or in "
+         "a file with --config. The command line wins over the environment, and that over the "
+         "file. --flag=false "
+         "switches a flag off.",
+         0, 0, width);
 }
 
 void help_print(FILE *out, size_t width) {
@@ -207,7 +209,7 @@ void help_print(FILE *out, size_t width) {
     fputs("\nUsage: longhaul COMMAND [OPTIONS] [ENDPOINTS]\n\nCommands:\n", out);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         print_entry(out, commands[i].name, commands[i].summary, 16, width);
-    print_endpoints(out, width);
+    help_print_endpoints(out, width);
     print_examples(out, "Copy one server into another\n"
                         "longhaul replicate source:6379 target:6379\n"
                         "See it work without a server of your own\n"

@@ -1,4 +1,4 @@
-/* What longhaul says about itself, printed from the tables of commands and options. */
+/* The help, manual and completion of longhaul, printed from the tables of commands and options. */
 #ifndef LONGHAUL_CLI_HELP_H
 #define LONGHAUL_CLI_HELP_H
 
@@ -9,7 +9,7 @@
 #include "cli/command.h"
 #include "cli/option.h"
 
-/* One line for the version, and one that says what the program is. */
+/* One line for the version, and one about the purpose of the program. */
 extern const char help_version[];
 extern const char help_tagline[];
 
@@ -21,7 +21,7 @@ void help_print(FILE *out, size_t width);
 /* all: also options of level MORE, which are left out where a command has many. */
 void help_print_command(FILE *out, enum command_id command, bool all, size_t width);
 
-/* Columns of the terminal behind `out`, within what reads well; 80 where there is none. */
+/* Columns of the terminal behind `out`, within readable bounds; 80 where there is none. */
 size_t help_width(FILE *out);
 
 bool help_has_endpoints(enum command_id command);

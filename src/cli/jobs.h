@@ -42,7 +42,7 @@ struct jobs {
 bool jobs_open(struct jobs *jobs, const struct options *options, struct err *err);
 void jobs_close(struct jobs *jobs);
 
-/* "longhaul resume TARGET --job NAME": what releases the held deletions of this job. The caller
+/* "longhaul resume TARGET --job NAME": releases the held deletions of this job. The caller
  * frees it. */
 char *jobs_resume_command(const struct jobs *jobs, const struct job_seen *job);
 

@@ -108,7 +108,7 @@ static int flush_output(int status) {
     return STATUS_TROUBLE;
 }
 
-static int run(struct options *options, int argc, char **argv) {
+static int main_run(struct options *options, int argc, char **argv) {
     struct err err = { 0 };
     bool good = options_parse(options, argc, argv, environ, &err);
     secrets_hide(argc, argv);
@@ -122,8 +122,8 @@ static int run(struct options *options, int argc, char **argv) {
     return dispatch(options);
 }
 
-/* Large values come and go: their memory goes back to the system at once, so that the peak is what
- * is in use. */
+/* Large values come and go: their memory goes back to the system at once, so that the peak is
+ * the memory in use. */
 static void tune_allocator(void) {
     mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
     mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
@@ -143,7 +143,7 @@ int main(int argc, char **argv) {
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) argv[1] = help;
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) argv[1] = version;
     struct options options;
-    int status = run(&options, argc, argv);
+    int status = main_run(&options, argc, argv);
     options_fini(&options);
     return flush_output(status);
 }

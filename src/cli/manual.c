@@ -63,7 +63,7 @@ static void print_paragraph(FILE *out, const char *line, size_t len, size_t i) {
     print_text(out, line, len);
 }
 
-/* What it is for, then the command. */
+/* The purpose, then the command. */
 static void print_example(FILE *out, const char *line, size_t len, size_t i) {
     bool is_command = i % 2 == 1;
     if (!is_command) {
@@ -108,7 +108,7 @@ static void print_command(FILE *out, enum command_id id) {
     fputs(".El\n", out);
 }
 
-static void print_endpoints(FILE *out) {
+static void manual_print_endpoints(FILE *out) {
     fputs(".Sh ENDPOINTS\n.Bl -tag -width Ds\n", out);
     for (const char *const *form = help_endpoint_forms; *form != NULL; form += 2) {
         fputs(".It ", out);
@@ -119,10 +119,10 @@ static void print_endpoints(FILE *out) {
         print_str(out, form[1]);
     }
     fputs(".El\n.Pp\n", out);
-    print_str(
-        out,
-        "Special characters in user and password are written as % and two hex digits. The parameter timeout, "
-        "such as ?timeout=5s, stands for the option of that name.");
+    print_str(out,
+              "Special characters in user and password are written as % and two hex digits. The "
+              "parameter timeout, "
+              "such as ?timeout=5s, stands for the option of that name.");
 }
 
 static void print_owners(FILE *out, const struct option *option) {
@@ -138,7 +138,7 @@ static void print_owners(FILE *out, const struct option *option) {
     print_str(out, all ? "For every command." : strcat(text, "."));
 }
 
-static void print_option(FILE *out, const struct option *option) {
+static void manual_print_option(FILE *out, const struct option *option) {
     char notes[LINE_MAX_LEN], text[LINE_MAX_LEN + 4];
     fputs(".It ", out);
     if (option->letter != 0) fprintf(out, "Fl %c , ", option->letter);
@@ -156,16 +156,17 @@ static void print_option(FILE *out, const struct option *option) {
 static void print_options(FILE *out) {
     fputs(".Sh OPTIONS\n", out);
     print_str(
-        out,
-        "A value is written as --name value or --name=value. A flag that the environment or a file switches "
-        "on is switched off with --name=false. Sizes take KB, MB and GB (powers of 1024), durations ms, s, "
-        "m, h and d; a number alone is bytes, or seconds unless said otherwise.");
+        out, "A value is written as --name value or --name=value. A flag that the environment or a "
+             "file switches "
+             "on is switched off with --name=false. Sizes take KB, MB and GB (powers of 1024), "
+             "durations ms, s, "
+             "m, h and d; a number alone is bytes, or seconds unless said otherwise.");
     for (int section = 0; section < OPTION_SECTION_COUNT; section++) {
         fprintf(out, ".Ss %s\n.Bl -tag -width Ds\n",
                 option_section_title((enum option_section)section));
         for (size_t i = 0; i < option_count; i++)
             if (option_table[i].section == (enum option_section)section)
-                print_option(out, &option_table[i]);
+                manual_print_option(out, &option_table[i]);
         fputs(".El\n", out);
     }
 }
@@ -174,15 +175,20 @@ static void print_surroundings(FILE *out) {
     fputs(".Sh ENVIRONMENT\n", out);
     print_str(
         out,
-        "Every option can be given as a variable: LONGHAUL_ and its name in upper case, with _ for -. So "
-        "LONGHAUL_SOURCE_PASS stands for --source-pass. A variable that is empty counts as not set. A flag "
+        "Every option can be given as a variable: LONGHAUL_ and its name in upper case, with _ "
+        "for -. So "
+        "LONGHAUL_SOURCE_PASS stands for --source-pass. A variable that is empty counts as not "
+        "set. A flag "
         "takes true or false. The command line wins.");
     fputs(".Sh FILES\n", out);
     print_str(
         out,
-        "The file that --config names holds lines of the form name = value, the name being that of an option "
-        "without its dashes. Lines under [defaults] hold for every command that has the option, lines under "
-        "[replicate] and the like for that command, where they win. An option that is repeatable may stand "
+        "The file that --config names holds lines of the form name = value, the name being that "
+        "of an option "
+        "without its dashes. Lines under [defaults] hold for every command that has the option, "
+        "lines under "
+        "[replicate] and the like for that command, where they win. An option that is repeatable "
+        "may stand "
         "several times. Comments start with ; or #, or with a blank and ; behind a value.");
     fputs(
         ".Bd -literal -offset indent\n[defaults]\nlog\\-level = debug\n\n[replicate]\nthreads = 4\n"
@@ -191,8 +197,10 @@ static void print_surroundings(FILE *out) {
     fputs(
         ".Sh EXIT STATUS\n.Bl -tag -width 2n\n.It 0\nDone, and nothing to complain about.\n.It 1\n"
         "Done, with findings: keys given up, differences, or problems found.\n.It 2\n"
-        "Trouble: a side that cannot be used, a result that cannot be written, or an interruption.\n"
-        ".It 64\nThe command line, a variable of the environment or the configuration file is wrong; "
+        "Trouble: a side that cannot be used, a result that cannot be written, or an "
+        "interruption.\n"
+        ".It 64\nThe command line, a variable of the environment or the configuration file is "
+        "wrong; "
         "nothing was done.\n.El\n",
         out);
 }
@@ -206,7 +214,7 @@ void manual_print(FILE *out) {
     fputs(".Sh DESCRIPTION\nThe commands are:\n.Bl -tag -width Ds\n", out);
     for (int id = 0; id < COMMAND_COUNT; id++) print_command(out, (enum command_id)id);
     fputs(".El\n", out);
-    print_endpoints(out);
+    manual_print_endpoints(out);
     print_options(out);
     print_surroundings(out);
     fputs(".Sh EXAMPLES\n", out);

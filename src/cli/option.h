@@ -1,4 +1,4 @@
-/* One row of the option table, for those who print or parse it; commands use cli/options.h. */
+/* One row of the option table, for the files that print or parse it; commands use cli/options.h. */
 #ifndef LONGHAUL_CLI_OPTION_H
 #define LONGHAUL_CLI_OPTION_H
 
@@ -51,10 +51,10 @@ enum option_type {
     OPTION_DATABASES, /* struct opt_databases */
 };
 
-/* Does the option decide what is on the target? Each row of options.def says it, so that a new
+/* Does the option decide about the content of the target? Each row of options.def says it, so that a new
  * option cannot be left out of a live job's identity unnoticed. */
 enum option_effect {
-    OPTION_EFFECT_CONTENT, /* which keys are there, or what they hold; part of the job's scope */
+    OPTION_EFFECT_CONTENT, /* which keys are there, or their values; part of the scope */
     OPTION_EFFECT_MANNER,  /* how the copy is made or shown */
     OPTION_EFFECT_ALIAS    /* another way to write an option with a row of its own */
 };
@@ -105,7 +105,7 @@ static inline bool option_belongs_to(const struct option *option, enum command_i
 const struct option *option_find(const char *name, size_t len, enum command_id command);
 const struct option *option_find_letter(char letter, enum command_id command);
 
-/* Some row of that name, whatever its command; NULL for an unknown name. */
+/* Some row of that name, of any command; NULL for an unknown name. */
 const struct option *option_find_any(const char *name, size_t len);
 
 /* The most similar option of the command, or NULL where none is similar. */

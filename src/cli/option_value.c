@@ -19,7 +19,7 @@ enum { QUOTE_MAX = 80, DB_MAX = 999999, MODULE_TYPE_LEN = 9 };
 typedef bool parse_fn(const struct option *option, void *field, const char *text, const char *place,
                       struct err *err);
 
-static const char *quote(const char *text, char buf[QUOTE_MAX]) {
+static const char *value_quote(const char *text, char buf[QUOTE_MAX]) {
     return bytes_escape(bytes_of_str(text), buf, QUOTE_MAX);
 }
 
@@ -33,7 +33,8 @@ static bool parse_flag(const struct option *option, void *field, const char *tex
         *(bool *)field = strcasecmp(text, on[i]) == 0;
         return true;
     }
-    return err_set(err, ERR_USAGE, place, "\"%s\" is neither true nor false", quote(text, buf));
+    return err_set(err, ERR_USAGE, place, "\"%s\" is neither true nor false",
+                   value_quote(text, buf));
 }
 
 static bool parse_number(const struct option *option, void *field, const char *text,
@@ -43,9 +44,10 @@ static bool parse_number(const struct option *option, void *field, const char *t
     int64_t number = 0;
     bool is_auto = limits->auto_is_zero && strcasecmp(text, "auto") == 0;
     if (!is_auto && !units_parse_number(text, place, limits->min, limits->max, &number, NULL))
-        return err_set(
-            err, ERR_USAGE, place, "\"%s\" is not a whole number from %" PRId64 " to %" PRId64 "%s",
-            quote(text, buf), limits->min, limits->max, limits->auto_is_zero ? ", nor auto" : "");
+        return err_set(err, ERR_USAGE, place,
+                       "\"%s\" is not a whole number from %" PRId64 " to %" PRId64 "%s",
+                       value_quote(text, buf), limits->min, limits->max,
+                       limits->auto_is_zero ? ", nor auto" : "");
     *(int64_t *)field = number;
     return true;
 }
@@ -64,7 +66,7 @@ static bool check_size(const struct option *option, uint64_t bytes, const char *
     char buf[QUOTE_MAX], min[32], max[32];
     if (!limits->ranged || (bytes >= (uint64_t)limits->min && bytes <= (uint64_t)limits->max))
         return true;
-    return err_set(err, ERR_USAGE, place, "\"%s\" is not between %s and %s", quote(text, buf),
+    return err_set(err, ERR_USAGE, place, "\"%s\" is not between %s and %s", value_quote(text, buf),
                    units_format_bytes((uint64_t)limits->min, min, sizeof(min)),
                    units_format_bytes((uint64_t)limits->max, max, sizeof(max)));
 }
@@ -91,7 +93,8 @@ static bool parse_duration(const struct option *option, void *field, const char 
     if (!good) return false;
     if (duration_ms < limits->min || duration_ms > limits->max)
         return err_set(err, ERR_USAGE, place, "\"%s\" is not between %s and %s",
-                       quote(text, quoted), units_format_duration(limits->min, min, sizeof(min)),
+                       value_quote(text, quoted),
+                       units_format_duration(limits->min, min, sizeof(min)),
                        units_format_duration(limits->max, max, sizeof(max)));
     *(int64_t *)field = duration_ms;
     return true;
@@ -106,7 +109,7 @@ static bool find_word(const struct option *option, const char *text, const char 
         *index = i;
         return true;
     }
-    return err_set(err, ERR_USAGE, place, "\"%s\" is unknown; expected %s", quote(text, buf),
+    return err_set(err, ERR_USAGE, place, "\"%s\" is unknown; expected %s", value_quote(text, buf),
                    option_list_words(option->limits.words, known, sizeof(known)));
 }
 
@@ -181,9 +184,10 @@ static bool add_type(const struct option *option, void *field, const char *text,
     if (is_module_type(text)) return parse_list(option, field, text, place, err);
     return err_set(
         err, ERR_USAGE, place,
-        "\"%s\" is not a type of keys; expected string, list, set, zset, hash, stream, vectorset, or the "
+        "\"%s\" is not a type of keys; expected string, list, set, zset, hash, stream, vectorset, "
+        "or the "
         "nine letters of a module's type such as ReJSON-RL",
-        quote(text, buf));
+        value_quote(text, buf));
 }
 
 static bool parse_types(const struct option *option, void *field, const char *text,
@@ -208,13 +212,13 @@ static bool parse_ends(const struct option *option, struct int_range *range, con
     if (single && option->limits.from_one) parsed.first = 1;
     if (parsed.first > parsed.last)
         return err_set(err, ERR_USAGE, place, "\"%s\" ends before it begins; expected e.g. 10-1000",
-                       quote(text, buf));
+                       value_quote(text, buf));
     *range = parsed;
     return true;
 }
 
-static bool parse_range(const struct option *option, void *field, const char *text,
-                        const char *place, struct err *err) {
+static bool value_parse_range(const struct option *option, void *field, const char *text,
+                              const char *place, struct err *err) {
     return parse_ends(option, field, text, place, parse_number, err);
 }
 
@@ -235,7 +239,7 @@ static bool parse_slots(const struct option *option, void *field, const char *te
     return slots->given;
 }
 
-static bool add_database(struct opt_databases *databases, int db) {
+static bool value_add_database(struct opt_databases *databases, int db) {
     size_t at = 0;
     while (at < databases->n && databases->dbs[at] < db) at++;
     if (at < databases->n && databases->dbs[at] == db) return true;
@@ -256,9 +260,9 @@ static bool add_databases(const struct option *option, void *field, const char *
     if (!parse_ends(&number, &range, text, place, parse_number, NULL))
         return err_set(err, ERR_USAGE, place,
                        "\"%s\" is not a list of databases; expected all, or e.g. 0,3,5-9",
-                       quote(text, buf));
+                       value_quote(text, buf));
     for (int64_t db = range.first; db <= range.last; db++)
-        if (!add_database(field, (int)db))
+        if (!value_add_database(field, (int)db))
             return err_set(err, ERR_USAGE, place, "more than %d databases are listed; expected all",
                            OPTIONS_DATABASES_MAX);
     return true;
@@ -279,7 +283,7 @@ bool option_value_parse(const struct option *option, void *field, const char *te
         [OPTION_DURATION] = parse_duration, [OPTION_CHOICE] = parse_choice,
         [OPTION_STRING] = parse_string,     [OPTION_SECRET] = parse_string,
         [OPTION_LIST] = parse_list,         [OPTION_TYPES] = parse_types,
-        [OPTION_CHOICES] = parse_choices,   [OPTION_RANGE] = parse_range,
+        [OPTION_CHOICES] = parse_choices,   [OPTION_RANGE] = value_parse_range,
         [OPTION_SIZES] = parse_sizes,       [OPTION_DURATIONS] = parse_durations,
         [OPTION_SLOTS] = parse_slots,       [OPTION_DATABASES] = parse_databases,
     };

@@ -66,7 +66,7 @@ static bool take_word(struct args *args, const char *text, struct err *err) {
     return true;
 }
 
-/* What to say of a name that the command does not know, be it another command's or nobody's. */
+/* The error for a name that the command does not know: of another command, or of none. */
 static bool refuse_name(const struct args *args, const char *dashes, const char *name, size_t len,
                         struct err *err) {
     char quoted[QUOTE_MAX], owners[OWNERS_MAX];
@@ -94,8 +94,8 @@ static bool refuse_name(const struct args *args, const char *dashes, const char 
 }
 
 /* The value behind "--name": the next argument, unless that is an option itself. */
-static bool take_value(struct args *args, const struct option *option, const char **value,
-                       struct err *err) {
+static bool args_take_value(struct args *args, const struct option *option, const char **value,
+                            struct err *err) {
     char place[PLACE_MAX];
     snprintf(place, sizeof(place), "--%s", option->name);
     if (args->at == args->argc)
@@ -132,7 +132,7 @@ static bool take_option(struct args *args, const struct option *option, const ch
     if (strcmp(option->name, "help") == 0) return take_help(args, value, err);
     snprintf(place, sizeof(place), "--%s", option->name);
     if (value == NULL && option->type == OPTION_FLAG) value = "true";
-    if (value == NULL && !take_value(args, option, &value, err)) return false;
+    if (value == NULL && !args_take_value(args, option, &value, err)) return false;
     return options_set(args->options, option, ORIGIN_COMMAND_LINE, value, place, err);
 }
 
@@ -187,7 +187,7 @@ static const char *env_get(char *const *env, const char *name) {
     return NULL;
 }
 
-/* Some option of any command, or a typing error: what looks like a setting must not be ignored. */
+/* Some option of any command, or a typing error: a variable that looks like a setting must not be ignored. */
 static bool check_env_name(const struct options *options, const char *variable, struct err *err) {
     char quoted[QUOTE_MAX], name[OPTION_ENV_MAX] = "";
     size_t len = strcspn(variable, "=");

@@ -1,7 +1,7 @@
 /* The command line as values.
  *
  * options.def is the one table of options; command.def the one table of commands. options_parse()
- * fills a struct options from four places, and what stands further left wins:
+ * fills a struct options from four places, and the place further left wins:
  *
  *   command line  >  environment (LONGHAUL_<NAME>)  >  --config FILE, [command] then [defaults]  >  default text
  *
@@ -132,7 +132,7 @@ struct options {
     int64_t poll_ms, lease_ms;
     int64_t gather_ms;       /* 0: never */
     int64_t idle_timeout_ms; /* 0: none */
-    char *state_dir, *job;   /* NULL: none; one made from what is copied */
+    char *state_dir, *job;   /* NULL: none; one made from the scope */
     int resync;              /* enum opt_resync */
     int64_t max_lag_ms;      /* status: an older watermark needs attention; 0: none does */
     bool history, given_up;  /* status */

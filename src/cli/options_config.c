@@ -32,20 +32,21 @@ struct config {
     struct err *err;
 };
 
-static const char *place_of(const struct config *config, const char *name, char buf[PLACE_MAX]) {
+static const char *config_place(const struct config *config, const char *name,
+                                char buf[PLACE_MAX]) {
     snprintf(buf, PLACE_MAX, "%s line %u%s%s", config->options->config_file, config->line,
              name[0] != '\0' ? ": " : "", name);
     return buf;
 }
 
-static bool refuse(struct config *config, const char *name, const char *fmt, ...)
+static bool config_refuse(struct config *config, const char *name, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-static bool refuse(struct config *config, const char *name, const char *fmt, ...) {
+static bool config_refuse(struct config *config, const char *name, const char *fmt, ...) {
     char place[PLACE_MAX];
     va_list ap;
     va_start(ap, fmt);
-    err_vset(config->err, ERR_USAGE, place_of(config, name, place), fmt, ap);
+    err_vset(config->err, ERR_USAGE, config_place(config, name, place), fmt, ap);
     va_end(ap);
     config->failed = true;
     return false;
@@ -62,20 +63,21 @@ static const struct option *find_option(struct config *config, const struct comm
         const struct option *near = option_suggest(
             name, len,
             section == NULL ? config->options->command : (enum command_id)(section - commands));
-        refuse(config, "",
-               near == NULL ? "unknown option \"%s\"" : "unknown option \"%s\"; did you mean %s?",
-               quoted, near == NULL ? "" : near->name);
+        config_refuse(config, "",
+                      near == NULL ? "unknown option \"%s\""
+                                   : "unknown option \"%s\"; did you mean %s?",
+                      quoted, near == NULL ? "" : near->name);
         return NULL;
     }
     if (strcmp(name, "config") == 0 || strcmp(name, "help") == 0) {
-        refuse(config, "", "option \"%s\" has no place in a configuration file", quoted);
+        config_refuse(config, "", "option \"%s\" has no place in a configuration file", quoted);
         return NULL;
     }
     if (section == NULL) return any;
     const struct option *option = option_find(name, len, (enum command_id)(section - commands));
     if (option == NULL)
-        refuse(config, "", "%s has no option \"%s\"; it belongs to %s", section->name, quoted,
-               option_owners(name, len, owners, sizeof(owners)));
+        config_refuse(config, "", "%s has no option \"%s\"; it belongs to %s", section->name,
+                      quoted, option_owners(name, len, owners, sizeof(owners)));
     return option;
 }
 
@@ -87,10 +89,10 @@ static bool take_line(struct config *config, const char *section_name, const cha
     const struct command *section = defaults ? NULL : command_find(section_name);
     if (!defaults && section == NULL) {
         bytes_escape(bytes_of_str(section_name), quoted, sizeof(quoted));
-        return refuse(config, "",
-                      "unknown section [%s]; expected [" SECTION_DEFAULTS
-                      "] or [COMMAND] above the option",
-                      quoted);
+        return config_refuse(config, "",
+                             "unknown section [%s]; expected [" SECTION_DEFAULTS
+                             "] or [COMMAND] above the option",
+                             quoted);
     }
     if (find_option(config, section, name) == NULL) return false;
 
@@ -98,8 +100,8 @@ static bool take_line(struct config *config, const char *section_name, const cha
     const struct option *option = option_find(name, strlen(name), options->command);
     if (option == NULL || (!defaults && section != &commands[options->command])) return true;
     enum option_origin origin = defaults ? ORIGIN_CONFIG_DEFAULTS : ORIGIN_CONFIG_COMMAND;
-    config->failed =
-        !options_set(options, option, origin, value, place_of(config, name, place), config->err);
+    config->failed = !options_set(options, option, origin, value, config_place(config, name, place),
+                                  config->err);
     return !config->failed;
 }
 
@@ -114,7 +116,8 @@ static char *read_line(char *buf, int size, void *ctx) {
     config->line++;
     size_t len = strlen(buf);
     if (len > LINE_MAX_BYTES || (len > 0 && buf[len - 1] != '\n' && !feof(config->file))) {
-        refuse(config, "", "the line is longer than %d bytes, or holds a NUL", LINE_MAX_BYTES);
+        config_refuse(config, "", "the line is longer than %d bytes, or holds a NUL",
+                      LINE_MAX_BYTES);
         return NULL;
     }
     size_t indent = strspn(buf, " \t");
@@ -136,5 +139,5 @@ bool options_read_config(struct options *options, struct err *err) {
     if (unreadable) return err_set(err, ERR_IO, "--config", "cannot read %s", options->config_file);
     if (line == 0) return true;
     config.line = (unsigned)line;
-    return refuse(&config, "", "expected [section] or name = value");
+    return config_refuse(&config, "", "expected [section] or name = value");
 }

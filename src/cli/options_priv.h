@@ -5,7 +5,7 @@
 #include "cli/option.h"
 #include "cli/options.h"
 
-/* Rising: what stands further down wins. */
+/* Rising: the origin further down wins. */
 enum option_origin {
     ORIGIN_NONE,
     ORIGIN_DEFAULT,         /* the table's default text */

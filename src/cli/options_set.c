@@ -3,7 +3,7 @@
 
 #include "cli/options_priv.h"
 
-static void *field_of(struct options *options, const struct option *option) {
+static void *options_field(struct options *options, const struct option *option) {
     return (char *)options + option->offset;
 }
 
@@ -13,7 +13,7 @@ bool options_set(struct options *options, const struct option *option, enum opti
     if (*current > origin) return true;
     if (*current == origin && !option_is_repeatable(option))
         return err_set(err, ERR_USAGE, place, "given twice");
-    void *field = field_of(options, option);
+    void *field = options_field(options, option);
     if (*current < origin) {
         option_value_free(option, field);
         if (option->type == OPTION_CHOICES) *(uint64_t *)field = 0;

@@ -1,5 +1,5 @@
-/* Options against each other: which of several that mean the same thing wins, and what contradicts
- * what.
+/* Options against each other: which of several that mean the same thing wins, and which
+ * contradict each other.
  *
  * Only options of the same origin contradict. A flag on the command line beats a line of the
  * configuration file that says the opposite. */
@@ -86,7 +86,7 @@ static bool refuse_without_effect(const struct options *options, const struct no
 #define REFUSE_WITHOUT_EFFECT(options, list, err)                                                  \
     refuse_without_effect(options, list, sizeof(list) / sizeof((list)[0]), err)
 
-static bool check_sample(const struct options *options, struct err *err) {
+static bool settle_sample(const struct options *options, struct err *err) {
     static const struct no_effect without_sample[] = { { "seed", "add --sample N" } };
     static const struct no_effect without_ttl[] = {
         { "ttl-tolerance", "--no-ttl leaves expiry out of the comparison" }
@@ -98,7 +98,7 @@ static bool check_sample(const struct options *options, struct err *err) {
 static bool settle_compare(struct options *options, struct err *err) {
     if (options->command == COMMAND_COMPARE) {
         return settle_strength(options, err) && check_repair(options, err) &&
-               check_sample(options, err);
+               settle_sample(options, err);
     }
     if (!settle_choice(options, "quick", "compare", &options->compare, OPT_COMPARE_QUICK, err))
         return false;
@@ -268,8 +268,8 @@ static bool is_same_place(const struct endpoint *a, const struct endpoint *b) {
     return a->kind == b->kind && a->db == b->db && strcmp(a->label, b->label) == 0;
 }
 
-/* Builds the endpoints once, so that what is wrong with them is said before anything starts. */
-static bool check_sides(const struct options *options, struct err *err) {
+/* Builds the endpoints once, so that an error in them is told before anything starts. */
+static bool settle_sides(const struct options *options, struct err *err) {
     struct endpoint endpoints[OPT_SIDES] = { 0 };
     bool good = true;
     for (int id = 0; id < OPT_SIDES && good; id++) {
@@ -296,5 +296,5 @@ bool options_settle(struct options *options, struct err *err) {
         if (!check_asked(options, err)) return false;
     if (options->command == COMMAND_GENERATE && !settle_generate(options, err)) return false;
     if (options->command == COMMAND_DEMO && !check_demo(options, err)) return false;
-    return check_sides(options, err);
+    return settle_sides(options, err);
 }

@@ -58,7 +58,7 @@ static double share_of(const struct progress_state *s) {
 }
 
 /* Never "100%" before the end: the last percent is shown only when all is done. */
-static void put_head(struct text *t, const struct progress_state *s) {
+static void progress_put_head(struct text *t, const struct progress_state *s) {
     put(t, "%s", s->phase != NULL ? s->phase : "working");
     if (s->total == 0) return;
     int percent = (int)(share_of(s) * 100);
@@ -106,7 +106,7 @@ const char *progress_format(char *buf, size_t size, const struct progress_state 
     char counts[PROGRESS_LINE_MAX];
     struct text line = { buf, size, 0 }, tail = { counts, sizeof(counts), 0 };
     buf[0] = counts[0] = '\0';
-    put_head(&line, state);
+    progress_put_head(&line, state);
     put_counts(&tail, state, rates);
     size_t used = line.len + tail.len + 3; /* " [" and "]" */
     if (state->total > 0 && width >= used + BAR_MIN)

@@ -1,4 +1,4 @@
-/* What a running job shows on standard error: one line that is drawn again in its place on a
+/* The progress of a running job on standard error: one line that is drawn again in its place on a
  * terminal, a log line every few seconds elsewhere.
  *
  * The bar lives in the last line of the terminal. It is taken away before each log line and drawn
@@ -23,7 +23,7 @@ enum {
     PROGRESS_WIDTH_DEFAULT = 80 /* where the terminal does not say its width */
 };
 
-/* Where the job stands. What is zero (or NULL) is not shown. */
+/* Where the job stands. A member that is zero (or NULL) is not shown. */
 struct progress_state {
     const char
         /* "copying", "comparing"; a change of it starts the rates anew. Borrowed until the next
@@ -37,7 +37,7 @@ struct progress_state {
     uint64_t waiting; /* keys that changed and are not copied yet */
     bool has_lag;     /* of a live job: its log lines come once a minute */
     int64_t lag_ms;
-    const char *note; /* what is waited for; borrowed until the next update */
+    const char *note; /* the reason for waiting; borrowed until the next update */
 };
 
 /* Measured by the progress itself, between updates. */
@@ -55,7 +55,7 @@ struct progress *progress_new(int mode);
 /* Says where the job stands; cheap, may be called at any rate. */
 void progress_update(struct progress *progress, const struct progress_state *state);
 
-/* Calls fill on the loop at the pace of drawing and shows what it said, until progress_end().
+/* Calls fill on the loop at the pace of drawing and shows the result, until progress_end().
  * *state is zero before. */
 typedef void progress_fill_fn(void *ctx, struct progress_state *state);
 void progress_drive(struct progress *progress, struct loop *loop, progress_fill_fn *fill,

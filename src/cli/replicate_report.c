@@ -86,7 +86,7 @@ static void print_given_up(FILE *out, const struct giveup *giveup, uint64_t coun
                 GIVEN_UP_IN_JSON);
 }
 
-static void print_lag(FILE *out, const char *name, int64_t us) {
+static void report_print_lag(FILE *out, const char *name, int64_t us) {
     char text[32];
     fprintf(out, ", %s %s", name, units_format_duration((us + 999) / 1000, text, sizeof(text)));
 }
@@ -96,9 +96,9 @@ static void print_live(FILE *out, const struct replicate_result *r) {
     char when[64];
     fprintf(out, "job %s, changes captured by %s", r->job, r->capture);
     if (s->lag_max_us > 0) {
-        print_lag(out, "lag p50", s->lag_p50_us);
-        print_lag(out, "p99", s->lag_p99_us);
-        print_lag(out, "max", s->lag_max_us);
+        report_print_lag(out, "lag p50", s->lag_p50_us);
+        report_print_lag(out, "p99", s->lag_p99_us);
+        report_print_lag(out, "max", s->lag_max_us);
     }
     if (s->gaps > 0) fprintf(out, ", %" PRId64 " %s", s->gaps, s->gaps == 1 ? "gap" : "gaps");
     fputc('\n', out);

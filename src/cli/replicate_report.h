@@ -1,4 +1,4 @@
-/* What `replicate` says at its end: the table for people and the JSON document. */
+/* The result of `replicate`: the table for people and the JSON document. */
 #ifndef LONGHAUL_CLI_REPLICATE_REPORT_H
 #define LONGHAUL_CLI_REPLICATE_REPORT_H
 

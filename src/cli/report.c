@@ -15,7 +15,7 @@ enum { NUMBER_MAX = 32 };
 
 /* ---- sides ---- */
 
-static int primaries_of(struct deployment *deployment) {
+static int report_primaries(struct deployment *deployment) {
     struct topology *t = deployment_topology(deployment);
     int n = t->n_primaries;
     topology_unref(&t);
@@ -33,7 +33,7 @@ json_t *report_side(const struct endpoint *endpoint, struct deployment *deployme
     const struct server_info *info = deployment_info(deployment);
     return json_pack("{ss? ss ss ss si}", "endpoint", endpoint->label, "server", flavour_of(info),
                      "server_version", info->version_text, "topology", deployment_kind(deployment),
-                     "primaries", primaries_of(deployment));
+                     "primaries", report_primaries(deployment));
 }
 
 void report_side_text(FILE *out, const char *name, const struct endpoint *endpoint,
@@ -43,7 +43,7 @@ void report_side_text(FILE *out, const char *name, const struct endpoint *endpoi
         const struct server_info *info = deployment_info(deployment);
         fprintf(out, " (%s %s, %s", flavour_of(info), info->version_text,
                 deployment_kind(deployment));
-        if (deployment_is_cluster(deployment)) fprintf(out, " of %d", primaries_of(deployment));
+        if (deployment_is_cluster(deployment)) fprintf(out, " of %d", report_primaries(deployment));
         fputc(')', out);
     }
     fputc('\n', out);

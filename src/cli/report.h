@@ -1,4 +1,4 @@
-/* What commands say at their end, written once so that replicate and compare read the same. */
+/* Parts of the results of commands, written once so that replicate and compare read the same. */
 #ifndef LONGHAUL_CLI_REPORT_H
 #define LONGHAUL_CLI_REPORT_H
 
@@ -20,7 +20,7 @@ const char *report_result(const struct err *error);
 /* The "compare" object: counts, and the differences that were kept. */
 json_t *report_compare(enum compare_mode mode, const struct compare_result *result);
 
-/* What a sample proves: the share of the keys that differs, with 95 % confidence. low and high are
+/* The conclusion from a sample: the share of the keys that differs, with 95 % confidence. low and high are
  * shares of 1. */
 void report_confidence(const struct compare_result *result, double *low, double *high);
 

@@ -81,7 +81,7 @@ void status_clients_free(struct status_clients **clients) {
     *clients = NULL;
 }
 
-/* What follows "PREFIXJOB:" in the name; NULL for another job. */
+/* The part behind "PREFIXJOB:" in the name; NULL for another job. */
 static const char *status_clients_rest(const char *name, const char *prefix, const char *job) {
     size_t prefix_len = strlen(prefix), job_len = strlen(job);
     if (strncmp(name, prefix, prefix_len) != 0) return NULL;

@@ -1,4 +1,4 @@
-/* The jobs of a target as JSON: the record, and what follows from it. */
+/* The jobs of a target as JSON: the record, and conclusions from it. */
 #include <stdlib.h>
 
 #include "base/units.h"

@@ -1,5 +1,5 @@
 /* The jobs of a target as text. The lag is only told of a job that runs. Of one that does not, the
- * watermark is the answer that counts after a disaster: what the target is sure to have. */
+ * watermark is the answer that counts after a disaster: the target has everything before it. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -24,7 +24,7 @@ static const char *time_and_age(const struct job_seen *job, int64_t us, const ch
     return buf;
 }
 
-static void print_trouble(const struct job_seen *job) {
+static void status_print_trouble(const struct job_seen *job) {
     const struct record_trouble *trouble = &job->record.trouble;
     char line[LINE_MAX_LEN];
     if (trouble->text[0] == '\0') return;
@@ -33,7 +33,7 @@ static void print_trouble(const struct job_seen *job) {
                time_and_age(job, trouble->since_us, "an unknown time", line));
 }
 
-static void print_watermark(const struct status_view *view, const struct job_seen *job) {
+static void status_print_watermark(const struct status_view *view, const struct job_seen *job) {
     const struct job_record *r = &job->record;
     char line[LINE_MAX_LEN], when[NUMBER_MAX], limit[NUMBER_MAX];
     line_print(stdout, "  watermark  %s",
@@ -50,7 +50,7 @@ static void print_watermark(const struct status_view *view, const struct job_see
                            "the job began were never copied");
 }
 
-static void print_lag(const struct job_seen *job) {
+static void status_print_lag(const struct job_seen *job) {
     const struct job_record *r = &job->record;
     if (!job->alive || r->watermark_us == 0) return;
     char line[LINE_MAX_LEN];
@@ -73,8 +73,8 @@ static void print_lag(const struct job_seen *job) {
                    r->gather_ms);
 }
 
-/* Who is at work, or why nobody seems to be. */
-static void print_process(const struct status_view *view, const struct job_seen *job) {
+/* The process that does the work, or the reason to think that there is none. */
+static void status_print_process(const struct status_view *view, const struct job_seen *job) {
     const struct job_record *r = &job->record;
     char line[LINE_MAX_LEN], when[NUMBER_MAX];
     const char *record_age = time_and_age(job, r->updated_us, "?", line), *standby;
@@ -93,7 +93,7 @@ static void print_process(const struct status_view *view, const struct job_seen 
         line_print(stdout, "  standby    %s waits to take over", standby);
 }
 
-static void print_counts(const struct job_record *r) {
+static void status_print_counts(const struct job_record *r) {
     char n[4][NUMBER_MAX];
     line_print(stdout, "  keys       %s copied, %s deleted, %s waiting, %s given up",
                units_format_number(r->copied, n[0], NUMBER_MAX),
@@ -108,7 +108,7 @@ static void print_counts(const struct job_record *r) {
                    units_format_number(r->target_evicted, n[0], NUMBER_MAX));
 }
 
-static void print_gaps(const struct job_seen *job) {
+static void status_print_gaps(const struct job_seen *job) {
     const struct job_record *r = &job->record;
     char line[LINE_MAX_LEN];
     for (size_t i = 0; i < r->n_gaps; i++)
@@ -116,7 +116,7 @@ static void print_gaps(const struct job_seen *job) {
                    time_and_age(job, r->gaps[i].since_us, "the beginning", line), r->gaps[i].why);
 }
 
-static void print_holds(const struct jobs *jobs, const struct job_seen *job) {
+static void status_print_holds(const struct jobs *jobs, const struct job_seen *job) {
     const struct job_record *r = &job->record;
     char deletions[NUMBER_MAX], seen[NUMBER_MAX];
     for (size_t i = 0; i < r->n_holds; i++)
@@ -129,7 +129,7 @@ static void print_holds(const struct jobs *jobs, const struct job_seen *job) {
     free(command);
 }
 
-static void print_nodes(const struct job_seen *job) {
+static void status_print_nodes(const struct job_seen *job) {
     const struct job_record *r = &job->record;
     char line[LINE_MAX_LEN];
     struct table *table = table_new();
@@ -153,13 +153,13 @@ void status_view_text(const struct status_view *view) {
         line_print(stdout, "  phase      %s%s%s", r->phase, job->alive ? ", by " : "",
                    job->alive ? r->owner : "");
         if (r->settings[0] != '\0') line_print(stdout, "  about      %s", r->settings);
-        print_trouble(job);
-        print_watermark(view, job);
-        print_lag(job);
-        print_process(view, job);
-        print_counts(r);
-        print_gaps(job);
-        print_holds(view->jobs, job);
-        print_nodes(job);
+        status_print_trouble(job);
+        status_print_watermark(view, job);
+        status_print_lag(job);
+        status_print_process(view, job);
+        status_print_counts(r);
+        status_print_gaps(job);
+        status_print_holds(view->jobs, job);
+        status_print_nodes(job);
     }
 }

@@ -1,4 +1,4 @@
-/* See status_view.h: what is true of a job, without printing. */
+/* See status_view.h: judges a job, without printing. */
 #include "cli/status_view.h"
 
 #define CLOCKS_DIFFER_US INT64_C(1000000)

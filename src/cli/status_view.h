@@ -1,4 +1,4 @@
-/* What `longhaul status` knows of the jobs, judged once, and shown as text or as JSON. */
+/* The jobs as `longhaul status` sees them: judged once, and shown as text or as JSON. */
 #ifndef LONGHAUL_CLI_STATUS_VIEW_H
 #define LONGHAUL_CLI_STATUS_VIEW_H
 

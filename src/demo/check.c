@@ -24,8 +24,8 @@ bool demo_count(struct loop *loop, struct client *client, uint64_t *keys, struct
 /* ---- digests ---- */
 
 /* As call_ok(), for words of any bytes. */
-static bool ask(struct loop *loop, struct client *client, struct call_reply *reply, struct err *err,
-                size_t argc, const struct bytes *argv) {
+static bool check_ask(struct loop *loop, struct client *client, struct call_reply *reply,
+                      struct err *err, size_t argc, const struct bytes *argv) {
     if (!call_send(loop, client, DEMO_REPLY_MS, reply, err, argc, argv)) return false;
     if (!resp_is_error(&reply->item)) return true;
     client_reply_error(client, &reply->item, err);
@@ -39,8 +39,8 @@ static bool check_batch(struct demo_check *check, struct loop *loop, struct clie
     struct bytes argv[2 + DIGEST_BATCH] = { BYTES_LITERAL("DEBUG"), BYTES_LITERAL("DIGEST-VALUE") };
     struct call_reply here, there;
     memcpy(argv + 2, keys, n * sizeof(*keys));
-    if (!ask(loop, source, &here, err, 2 + n, argv)) return false;
-    if (!ask(loop, target, &there, err, 2 + n, argv)) {
+    if (!check_ask(loop, source, &here, err, 2 + n, argv)) return false;
+    if (!check_ask(loop, target, &there, err, 2 + n, argv)) {
         call_reply_fini(&here);
         return false;
     }
@@ -62,7 +62,7 @@ static bool check_page(struct demo_check *check, struct loop *loop, struct clien
                             BYTES_LITERAL("500") };
     struct call_reply reply;
     struct resp_item next, list;
-    if (!ask(loop, source, &reply, err, 4, argv)) return false;
+    if (!check_ask(loop, source, &reply, err, 4, argv)) return false;
     bool good = resp_next(&reply.cursor, &next) && resp_next(&reply.cursor, &list);
     snprintf(cursor, 32, "%.*s", good ? (int)next.str.len : 1, good ? next.str.ptr : "0");
     for (int64_t left = good ? list.num : 0; left > 0 && good;) {
@@ -206,7 +206,7 @@ static bool find_key(struct demo_changes *changes, struct loop *loop, struct cli
                                 BYTES_LITERAL("TYPE"),  bytes_of_str(type) };
         struct call_reply reply;
         struct resp_item next, list, key;
-        if (!ask(loop, source, &reply, err, 6, argv)) return false;
+        if (!check_ask(loop, source, &reply, err, 6, argv)) return false;
         if (!resp_next(&reply.cursor, &next) || !resp_next(&reply.cursor, &list)) list.num = 0;
         snprintf(cursor, sizeof(cursor), "%.*s", (int)next.str.len, next.str.ptr);
         for (int64_t i = 0; i < list.num && change->key == NULL && resp_next(&reply.cursor, &key);
@@ -236,7 +236,7 @@ static bool make_change(struct demo_changes *changes, struct loop *loop, struct 
                 change->shown + len, DEMO_SHOWN_MAX - len, "%s%s%s%s", argc > 0 ? " " : "", quote,
                 is_key ? bytes_escape(key, shown, sizeof(shown)) : plan->words[argc], quote);
     }
-    if (!ask(loop, source, &reply, err, argc, argv)) return false;
+    if (!check_ask(loop, source, &reply, err, argc, argv)) return false;
     call_reply_fini(&reply);
     return true;
 }

@@ -1,4 +1,4 @@
-/* What the demo asks of the servers themselves, and the changes that it makes: for the replication
+/* Questions of the demo to the servers themselves, and the changes that it makes: for the replication
  * to follow, and for the comparison to find. */
 #ifndef LONGHAUL_DEMO_CHECK_H
 #define LONGHAUL_DEMO_CHECK_H

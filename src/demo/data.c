@@ -48,8 +48,8 @@ bool demo_data_is_there(void) {
 
 /* Starts a command on a key; argc counts name and key too. False when there are enough keys, or
  * after an error. */
-static bool begin(struct demo_data *d, size_t argc, const char *command, const char *prefix,
-                  struct bytes name) {
+static bool data_begin(struct demo_data *d, size_t argc, const char *command, const char *prefix,
+                       struct bytes name) {
     char key[1024];
     int len = snprintf(key, sizeof(key), "%s%.*s", prefix, (int)name.len, name.ptr);
     if (len <= 0 || (size_t)len >= sizeof(key)) return false;
@@ -67,7 +67,7 @@ static bool begin(struct demo_data *d, size_t argc, const char *command, const c
 
 static void add_two(struct demo_data *d, const char *command, const char *prefix, const char *name,
                     struct bytes value) {
-    if (value.len == 0 || !begin(d, 3, command, prefix, bytes_of_str(name))) return;
+    if (value.len == 0 || !data_begin(d, 3, command, prefix, bytes_of_str(name))) return;
     feeder_word(d->feeder, value);
     feeder_end(d->feeder);
 }
@@ -119,7 +119,7 @@ static bool read_record(struct demo_data *d, struct record *r) {
 /* ---- packages ---- */
 
 static void write_hash(struct demo_data *d, const struct record *r, const char *package) {
-    if (!begin(d, 2 + 2 * r->n, "HSET", "package:", bytes_of_str(package))) return;
+    if (!data_begin(d, 2 + 2 * r->n, "HSET", "package:", bytes_of_str(package))) return;
     for (size_t i = 0; i < r->n; i++) {
         feeder_text(d->feeder, r->names[i]);
         feeder_text(d->feeder, r->values[i]);
@@ -140,14 +140,14 @@ static void write_depends(struct demo_data *d, const char *package, const char *
 
 static void write_section(struct demo_data *d, const struct record *r, const char *package) {
     const char *section = record_get(r, "Section"), *size = record_get(r, "Installed-Size");
-    if (section[0] == '\0' || !begin(d, 4, "ZADD", "section:", bytes_of_str(section))) return;
+    if (section[0] == '\0' || !data_begin(d, 4, "ZADD", "section:", bytes_of_str(section))) return;
     feeder_text(d->feeder, size[0] != '\0' ? size : "0");
     feeder_text(d->feeder, package);
     feeder_end(d->feeder);
 }
 
-static void write_entry(struct demo_data *d, const struct record *r, const char *package) {
-    if (!begin(d, 9, "XADD", "installed", bytes_of("", 0))) return;
+static void data_write_entry(struct demo_data *d, const struct record *r, const char *package) {
+    if (!data_begin(d, 9, "XADD", "installed", bytes_of("", 0))) return;
     feeder_text(d->feeder, "*");
     feeder_text(d->feeder, "package");
     feeder_text(d->feeder, package);
@@ -167,10 +167,10 @@ static void write_package(struct demo_data *d, const struct record *r) {
     add_two(d, "SET", "about:", package, bytes_of_str(record_get(r, "Description")));
     write_section(d, r, package);
     if (maintainer[0] != '\0') add_two(d, "SADD", "maintainer:", maintainer, bytes_of_str(package));
-    write_entry(d, r, package);
+    data_write_entry(d, r, package);
 }
 
-static void write_packages(struct demo_data *d) {
+static void data_write_packages(struct demo_data *d) {
     struct record record = { .n = 0 };
     d->status = fopen(DPKG_STATUS, "re");
     if (d->status == NULL) return;
@@ -181,7 +181,7 @@ static void write_packages(struct demo_data *d) {
 
 /* ---- the stream's group ---- */
 
-static void write_group(struct demo_data *d) {
+static void data_write_group(struct demo_data *d) {
     if (d->entries == 0 || !feeder_begin(d->feeder, 5, "XGROUP")) return;
     feeder_text(d->feeder, "CREATE");
     feeder_text(d->feeder, "installed");
@@ -209,7 +209,7 @@ static void write_sum(struct demo_data *d, const char *package, struct bytes lin
     while (line.len > 0 && line.ptr[0] == ' ') line = bytes_of(line.ptr + 1, line.len - 1);
     if (line.len == 0) return;
     bool expires = ++d->sums % EXPIRES_EVERY == 0;
-    if (!begin(d, expires ? 5 : 3, "SET", "sum:/", line)) return;
+    if (!data_begin(d, expires ? 5 : 3, "SET", "sum:/", line)) return;
     feeder_word(d->feeder, sum);
     if (expires) {
         feeder_text(d->feeder, "EX");
@@ -227,7 +227,7 @@ static void write_folder(struct demo_data *d, const char *package, struct bytes 
     if (slash == NULL || slash == line.ptr) return;
     struct bytes folder = bytes_of(line.ptr, (size_t)(slash - line.ptr));
     struct bytes name = bytes_of(slash + 1, line.len - folder.len - 1);
-    if (name.len == 0 || !begin(d, 3, "SADD", "folder:", folder)) return;
+    if (name.len == 0 || !data_begin(d, 3, "SADD", "folder:", folder)) return;
     feeder_word(d->feeder, name);
     feeder_end(d->feeder);
 }
@@ -265,8 +265,8 @@ static void each_file(struct demo_data *d, const char *suffix, line_fn *fn) {
 
 bool demo_data_write(struct feeder *feeder, uint64_t max_keys) {
     struct demo_data d = { .feeder = feeder, .max_keys = max_keys, .names = keyset_new() };
-    write_packages(&d);
-    write_group(&d);
+    data_write_packages(&d);
+    data_write_group(&d);
     each_file(&d, ".list", write_list);
     d.max_keys = max_keys / 100 * FOLDERS_PERCENT;
     if (d.max_keys < d.n_keys) d.max_keys = d.n_keys;

@@ -1,10 +1,14 @@
-/* Real data for the demo: what this machine's package manager (dpkg) knows, as keys of every type.
+/* Real data for the demo: the records of this machine's package manager (dpkg), as keys of every type.
  *
- *   package:NAME     hash     the fields of its record        about:NAME    string  its description
- *   depends:NAME     set      the packages that it needs      files:NAME    list    its files, in order
- *   section:NAME     zset     packages by installed size      folder:PATH   set     the files of a folder
- *   maintainer:NAME  set      packages                        sum:PATH      string  MD5 sum of a file, some expire
- *   installed        stream   packages in the order of the file, with a consumer group that has read some
+ *   package:NAME     hash     the fields of its record
+ *   about:NAME       string   its description
+ *   depends:NAME     set      the packages that it needs
+ *   files:NAME       list     its files, in order
+ *   section:NAME     zset     packages by installed size
+ *   folder:PATH      set      the files of a folder
+ *   maintainer:NAME  set      packages
+ *   sum:PATH         string   MD5 sum of a file, some expire
+ *   installed        stream   packages in the order of the file, and a consumer group that read some
  */
 #ifndef LONGHAUL_DEMO_DATA_H
 #define LONGHAUL_DEMO_DATA_H

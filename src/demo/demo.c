@@ -96,7 +96,7 @@ static int run_longhaul(struct demo *d, const char *const *words, json_t **docum
 }
 
 /* Says the command line, and runs it: shown to the user as text, or kept as a document. */
-static int step(struct demo *d, const char *const *words, json_t **document) {
+static int demo_step(struct demo *d, const char *const *words, json_t **document) {
     say(d, "$ longhaul");
     for (size_t i = 0; words[i] != NULL; i++) say(d, " %s", words[i]);
     say(d, "\n");
@@ -112,7 +112,7 @@ static bool failed_step(struct demo *d, const char *what, int status) {
 
 /* ---- filling the source ---- */
 
-static bool write_packages(struct demo *d) {
+static bool demo_write_packages(struct demo *d) {
     d->feeder = (struct feeder){ .loop = d->loop,
                                  .client = d->source.client,
                                  .stop = d->settings.stop.asked };
@@ -136,7 +136,7 @@ static bool write_generated(struct demo *d) {
 
 static bool fill(struct demo *d) {
     int64_t began_ms = clock_mono_ms();
-    bool good = demo_data_is_there() ? write_packages(d) : write_generated(d);
+    bool good = demo_data_is_there() ? demo_write_packages(d) : write_generated(d);
     if (!good) return false;
     uint64_t keys;
     char number[32], took[32];
@@ -243,7 +243,7 @@ static bool write_while_it_runs(struct demo *d) {
     say(d, "How far behind is the target? It knows by itself, also when the source is lost:\n\n");
     if (!demo_live_wait(&d->live, clock_wall_us(), &d->status, &d->err)) return false;
     json_t *ignored = NULL;
-    int status = step(d, words, &ignored);
+    int status = demo_step(d, words, &ignored);
     json_decref(ignored);
     if (status != EXIT_DONE) return failed_step(d, "status", status);
     return ask_servers(d);
@@ -265,7 +265,7 @@ static bool kill_and_go_on(struct demo *d) {
     return ask_servers(d);
 }
 
-/* SIGTERM: what was acknowledged before is still applied. */
+/* SIGTERM: writes that were acknowledged before are still applied. */
 static bool end_live(struct demo *d) {
     char *output = NULL;
     say(d, "It ends in order when it is asked to, with what this second run did:\n\n$ kill %d\n",
@@ -278,22 +278,22 @@ static bool end_live(struct demo *d) {
     return status == EXIT_DONE || failed_step(d, "replicate", status);
 }
 
-static bool compare(struct demo *d) {
+static bool demo_compare(struct demo *d) {
     const char *words[] = { "compare", d->source.endpoint, d->target.endpoint, NULL };
     say(d, "Every key is compared, with its value, in both directions:\n\n");
-    int status = step(d, words, &d->compare);
+    int status = demo_step(d, words, &d->compare);
     return status == EXIT_DONE || failed_step(d, "compare", status);
 }
 
-/* What the user sees is the text; what is checked is the document of a second run. */
+/* The user sees the text; the check reads the document of a second run. */
 static bool find_changes(struct demo *d) {
     const char *words[] = { "compare", d->source.endpoint, d->target.endpoint, "--show-diffs",
                             NULL };
-    say(d,
-        "Does the comparison find anything at all? Now that nobody follows, the source is changed:\n\n");
+    say(d, "Does the comparison find anything at all? Now that nobody follows, the source is "
+           "changed:\n\n");
     if (!change(d, DEMO_AFTER_ITS_END)) return false;
     say(d, "It finds these keys, and no others:\n\n");
-    int status = step(d, words, &d->differences);
+    int status = demo_step(d, words, &d->differences);
     if (status != EXIT_FINDINGS) return failed_step(d, "compare", status);
     if (is_text(d)) run_longhaul(d, words, &d->differences);
     d->found_exactly = demo_changes_match(&d->changes, d->differences);
@@ -307,7 +307,7 @@ static bool show(struct demo *d) {
     demo_live_init(&d->live, DEMO_PROGRAM, d->target.endpoint, d->directory, d->loop,
                    &d->settings.stop);
     return fill(d) && !interrupted(d) && follow(d) && write_while_it_runs(d) && kill_and_go_on(d) &&
-           end_live(d) && compare(d) && find_changes(d) && !interrupted(d);
+           end_live(d) && demo_compare(d) && find_changes(d) && !interrupted(d);
 }
 
 /* ---- the end ---- */
@@ -317,8 +317,8 @@ void demo_say_next(const struct demo *d) {
         say(d, "All of it was as it should be. What to try next:\n\n");
         say(d, "  longhaul doctor SOURCE TARGET       what would hinder a replication of yours\n");
         say(d, "  longhaul replicate --help           which keys, how fast, from which replicas\n");
-        say(d,
-            "  longhaul compare --digest           over a long distance, without moving the values\n");
+        say(d, "  longhaul compare --digest           over a long distance, without moving the "
+               "values\n");
         say(d, "  longhaul generate ENDPOINT          test data of every type\n");
     }
     if (!d->settings.keep || d->source.pid == 0 || d->target.pid == 0) return;

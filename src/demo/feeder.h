@@ -21,8 +21,8 @@ struct feeder {
     struct err err; /* the first error; ERR_NONE while all is well */
 };
 
-/* Starts a command of argc words, of which `name` is the first; the others follow with feeder_word().
- * False when there was an error or a signal: then nothing may follow. */
+/* Starts a command of argc words, of which `name` is the first; the others follow with
+ * feeder_word(). False when there was an error or a signal: then nothing may follow. */
 bool feeder_begin(struct feeder *feeder, size_t argc, const char *name);
 void feeder_word(struct feeder *feeder, struct bytes word);
 void feeder_text(struct feeder *feeder, const char *word);

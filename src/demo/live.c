@@ -41,7 +41,7 @@ static char *read_file(const char *path, long from, long *size) {
     size_t len = *size > from ? (size_t)(*size - from) : 0;
     char *text = mem_zalloc(len + 1);
     fseek(in, from, SEEK_SET);
-    /* what is there is shown, the rest the next time */
+    /* shows the part that is there, the rest the next time */
     if (fread(text, 1, len, in) < len) *size = from;
     fclose(in);
     return text;
@@ -67,7 +67,7 @@ static json_t *ask_status(const struct demo_live *live) {
     return status;
 }
 
-static bool has_passed(const json_t *status, int64_t moment_us) {
+static bool live_has_passed(const json_t *status, int64_t moment_us) {
     const json_t *job = json_array_get(json_object_get(status, "jobs"), 0);
     return json_is_true(json_object_get(job, "alive")) &&
            json_array_size(json_object_get(job, "gaps")) == 0 &&
@@ -85,7 +85,7 @@ bool demo_live_wait(struct demo_live *live, int64_t moment_us, json_t **status, 
                            "the replication ended by itself, with status %d", ended);
         json_decref(*status);
         *status = ask_status(live);
-        if (has_passed(*status, moment_us)) return true;
+        if (live_has_passed(*status, moment_us)) return true;
         if (clock_mono_ms() >= until_ms)
             return err_set(err, ERR_TIMEOUT, "demo", "the target was not up to date within %d s",
                            DEMO_FOLLOW_MS / 1000);

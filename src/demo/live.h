@@ -26,7 +26,7 @@ struct demo_live {
     long log_shown;                                                        /* bytes of it */
 };
 
-/* The files will be in the directory. What is given is borrowed. */
+/* The files will be in the directory. The arguments are borrowed. */
 void demo_live_init(struct demo_live *live, const char *program, const char *target,
                     const char *directory, struct loop *loop, const struct demo_stop *stop);
 /* `longhaul WORDS...` in the background (NULL-ended). */

@@ -21,7 +21,7 @@ struct process_settings {
     bool outlives; /* false: the kernel kills it when this process dies */
 };
 
-/* Leaves 0 in *pid on false. What the child finds in LONGHAUL_* variables is taken away. */
+/* Leaves 0 in *pid on false. The child gets no LONGHAUL_* variables. */
 bool process_start(const struct process_settings *settings, pid_t *pid, struct err *err);
 
 /* Has it ended? Then *status is its exit status, 128 + N after signal N, and *pid is 0. */

@@ -35,9 +35,9 @@ const char *demo_server_find(struct err *err) {
             if (len > 0 && is_program(at, len, names[i], path)) return path;
             at += len + (at[len] == ':');
         }
-    err_set(
-        err, ERR_IO, "demo",
-        "neither valkey-server nor redis-server is installed; on Debian: sudo apt-get install redis-server");
+    err_set(err, ERR_IO, "demo",
+            "neither valkey-server nor redis-server is installed; on Debian: sudo apt-get install "
+            "redis-server");
     return NULL;
 }
 

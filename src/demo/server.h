@@ -28,7 +28,7 @@ const char *demo_server_find(struct err *err);
 
 /* Makes a directory for both. */
 bool demo_directory_make(char path[DEMO_PATH_MAX], struct err *err);
-/* Removes it with what is in it. */
+/* Removes it with its files. */
 void demo_directory_remove(const char *path);
 
 /* Starts one and waits until it answers. keep: it outlives this process. */

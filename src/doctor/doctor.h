@@ -1,4 +1,4 @@
-/* What `longhaul doctor` knows and says. probe.c asks the servers and fills struct
+/* The knowledge and the findings of `longhaul doctor`. probe.c asks the servers and fills struct
  * doctor_side; judge.c turns what they said into findings without asking anybody, so that it
  * can be tested alone. */
 #ifndef LONGHAUL_DOCTOR_DOCTOR_H
@@ -63,12 +63,12 @@ enum doctor_answer {
     DOCTOR_ANSWERS
 };
 
-/* What an error reply (without its '-') to a probe says about the command. */
+/* The meaning of an error reply (without its '-') to a probe. */
 enum doctor_answer doctor_answer_of_error(struct bytes text);
 
-/* ---- what following changes needs ---- */
+/* ---- requirements of --mode live ---- */
 
-/* What takes several commands, or a connection of its own, to be tried. */
+/* Abilities whose test takes several commands, or a connection of its own. */
 enum doctor_check_id {
     DOCTOR_CHECK_TRACKING,    /* HELLO 3 and CLIENT TRACKING ON BCAST */
     DOCTOR_CHECK_UNUSED,      /* SUBSCRIBE to the feed's channel that nobody uses */
@@ -96,7 +96,7 @@ struct doctor_live {
     uint64_t buffer_hard, buffer_soft;
 };
 
-/* ---- what is known ---- */
+/* ---- facts ---- */
 
 struct doctor_node {
     struct address address;
@@ -146,25 +146,25 @@ struct doctor_access {
     struct deployment_settings settings;
 };
 
-/* Opens the side and asks everything. What cannot be reached is in *side. */
+/* Opens the side and asks everything. Failures are in *side. */
 void doctor_probe(struct doctor_side *side, struct loop *loop, const struct doctor_access *access,
                   enum doctor_side_id id);
 /* Which of the databases of `other` can be selected here? Asked on the first node. */
 void doctor_probe_databases(struct doctor_side *side, struct loop *loop,
                             const struct doctor_access *access, const struct doctor_side *other);
-/* What --mode live needs of one server: client is a connection to it, others are made and closed.
+/* Asks one server for the requirements of --mode live: client is a connection to it, others are made and closed.
  * Nothing is written. */
 void doctor_probe_live(struct doctor_side *side, struct deployment *deployment,
                        struct client *client, struct doctor_node *node);
 void doctor_side_fini(struct doctor_side *side);
 
-/* What both sides together refuse; ERR_NONE: nothing. */
+/* Reasons to refuse the two sides together; ERR_NONE: none. */
 struct doctor_pair {
     struct err sides; /* one server, one replication group, one cluster, or too old */
     struct err role;  /* the target was promoted */
 };
 
-/* Asks both sides what a starting job would ask. Nothing is written. */
+/* Asks both sides the questions of a starting job. Nothing is written. */
 void doctor_probe_pair(struct doctor_pair *pair, struct loop *loop,
                        const struct doctor_access *source_access,
                        const struct doctor_access *target_access);
@@ -175,8 +175,8 @@ struct doctor_finding {
     enum doctor_severity severity;
     const char *side;  /* "source", "target", "both"; static */
     const char *topic; /* one word; static */
-    char *text;        /* what is, and what it means */
-    char *advice;      /* what to do; NULL: nothing */
+    char *text;        /* the fact and its consequence */
+    char *advice;      /* the remedy; NULL: none */
 };
 
 struct doctor_findings {
@@ -200,7 +200,7 @@ void doctor_findings_fini(struct doctor_findings *findings);
 void doctor_judge_side(struct doctor_findings *findings, const struct doctor_side *side);
 /* Of --mode live alone; part of doctor_judge_side(). */
 void doctor_judge_live(struct doctor_findings *findings, const struct doctor_side *side);
-/* What only both together tell. Nothing when one is not reached. */
+/* Findings that need both sides. None when one is not reached. */
 void doctor_judge_both(struct doctor_findings *findings, const struct doctor_side *source,
                        const struct doctor_side *target);
 

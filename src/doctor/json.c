@@ -1,4 +1,4 @@
-/* What is known of a side, as JSON. */
+/* The facts about a side, as JSON. */
 #include <stdio.h>
 
 #include "doctor/doctor.h"
@@ -13,7 +13,7 @@ static const char *const check_names[DOCTOR_CHECKS] = { "tracking",     "subscri
                                                         "group_events", "notifications",
                                                         "transaction",  "own_keys" };
 
-/* What --mode live needs. */
+/* The requirements of --mode live. */
 static json_t *live_json(const struct doctor_live *live, bool source) {
     json_t *json = json_object();
     for (int id = 0; id < DOCTOR_CHECKS; id++)

@@ -1,5 +1,5 @@
-/* From what is known to findings; see doctor.h. Each says what is, what it means for a replication,
- * and what to do. Asks nobody. */
+/* From facts to findings; see doctor.h. A finding tells the fact, its consequence for a replication,
+ * and the remedy. Asks no server. */
 #include "doctor/doctor.h"
 
 #include <ctype.h>
@@ -127,7 +127,7 @@ static bool machine_left(const struct doctor_side *side, int first, uint64_t *le
 
 /* Memory that a side has left: below maxmemory where that is set, else what the machine has. False
  * when a node does not say. *by_limit: maxmemory decides everywhere. */
-static bool sum_free(const struct doctor_side *side, uint64_t *left, bool *by_limit) {
+static bool judge_sum_free(const struct doctor_side *side, uint64_t *left, bool *by_limit) {
     *left = 0;
     *by_limit = true;
     for (int i = 0; i < side->n_nodes; i++) {
@@ -204,8 +204,8 @@ static void judge_nodes(struct doctor_findings *f, const struct doctor_side *sid
             doctor_findings_add(f, DOCTOR_PROBLEM, name, "reach", "%s: %s", node->name,
                                 node->err.text);
             doctor_findings_advise(
-                f,
-                "every primary must be reachable from this machine, under the address that the cluster announces");
+                f, "every primary must be reachable from this machine, under the address that the "
+                   "cluster announces");
             continue;
         }
         if (node->info.loading) {
@@ -278,8 +278,8 @@ static void judge_command(struct doctor_findings *f, const struct doctor_side *s
         doctor_findings_advise_access(f, side, acl_name(command->name, rule, sizeof(rule)));
     else if (severity >= DOCTOR_WARNING)
         doctor_findings_advise(
-            f,
-            "the provider may have switched it off, or rename-command renamed it; it is needed under its own name");
+            f, "the provider may have switched it off, or rename-command renamed it; it is needed "
+               "under its own name");
 }
 
 static void judge_commands(struct doctor_findings *f, const struct doctor_side *side) {
@@ -522,7 +522,8 @@ static void judge_versions(struct doctor_findings *f, const struct server_info *
     } else {
         doctor_findings_add(
             f, DOCTOR_NOTE, "both", "versions",
-            "%s writes values in format %d, which %s does not take: those whose encoding it knows are "
+            "%s writes values in format %d, which %s does not take: those whose encoding it knows "
+            "are "
             "re-stamped, the others are written by commands, which is slower",
             a, rdb, b);
     }
@@ -549,7 +550,7 @@ static void judge_memory(struct doctor_findings *f, const struct doctor_side *so
     uint64_t need = sum_used(source), left;
     bool by_limit;
     units_format_bytes(need, need_text, sizeof(need_text));
-    if (!sum_free(target, &left, &by_limit)) {
+    if (!judge_sum_free(target, &left, &by_limit)) {
         doctor_findings_add(f, DOCTOR_NOTE, "both", "memory",
                             "the source uses %s; the target does not say what it has", need_text);
         return;
@@ -560,7 +561,8 @@ static void judge_memory(struct doctor_findings *f, const struct doctor_side *so
     if (need > left) {
         doctor_findings_add(
             f, DOCTOR_PROBLEM, "both", "memory",
-            "the source uses %s, and the target has %s left %s: it gets full before the copy is done",
+            "the source uses %s, and the target has %s left %s: it gets full before the copy is "
+            "done",
             need_text, left_text, where);
         doctor_findings_advise(
             f, "give the target more memory, or copy less (--key-pattern, --mem-limit)");
@@ -583,7 +585,8 @@ static void judge_existing(struct doctor_findings *f, const struct doctor_side *
     if (n == 0) return;
     doctor_findings_add(
         f, DOCTOR_WARNING, "target", "keys",
-        "holds %s keys already: those with the name of a copied key are overwritten, the others stay",
+        "holds %s keys already: those with the name of a copied key are overwritten, the others "
+        "stay",
         units_format_number(n, keys, sizeof(keys)));
     doctor_findings_advise(
         f, "empty the target first, if it is meant to become a copy and nothing else");

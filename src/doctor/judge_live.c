@@ -71,15 +71,15 @@ static const char *how_bad(const struct doctor_side *side, enum doctor_check_id 
 
 /* ---- how changes are learnt ---- */
 
-/* rules: what of an ACL is missing. */
+/* rules: the missing part of an ACL. */
 static void advise_rules(struct doctor_findings *f, const struct doctor_side *side,
                          enum doctor_check_id id, const char *rules) {
     if (worst_check(side, id)->answer >= ANSWER_NO_KEYS)
         doctor_findings_advise_access(f, side, rules);
     else
         doctor_findings_advise(
-            f,
-            "the provider may have switched it off, or rename-command renamed it; it is needed under its own name");
+            f, "the provider may have switched it off, or rename-command renamed it; it is needed "
+               "under its own name");
 }
 
 static void judge_tracking(struct doctor_findings *f, const struct doctor_side *side) {
@@ -99,7 +99,8 @@ static void judge_tracking(struct doctor_findings *f, const struct doctor_side *
     if (!is_bad(side, DOCTOR_CHECK_GROUPS)) return;
     doctor_findings_add(
         f, DOCTOR_NOTE, "source", "live",
-        "PSUBSCRIBE to the events of consumer groups %s: --mode live finds changes of groups by looking",
+        "PSUBSCRIBE to the events of consumer groups %s: --mode live finds changes of groups by "
+        "looking",
         how_bad(side, DOCTOR_CHECK_GROUPS, why));
     advise_rules(f, side, DOCTOR_CHECK_GROUPS,
                  "+psubscribe &" FEED_PATTERN_GROUPS " &" FEED_PATTERN_SETID " (or allchannels)");
@@ -134,10 +135,10 @@ static void judge_notifications(struct doctor_findings *f, const struct doctor_s
                      " (or allchannels), with notify-keyspace-events AE; or, for "
                      "tracking, +client|tracking +subscribe &" FEED_CHANNEL_UNUSED);
     } else if (off != NULL) {
-        snprintf(
-            text, sizeof(text),
-            "keyspace notifications do not tell of every change (notify-keyspace-events is \"%s\"%s)",
-            off->live.notify, on_node(side, off, why));
+        snprintf(text, sizeof(text),
+                 "keyspace notifications do not tell of every change (notify-keyspace-events is "
+                 "\"%s\"%s)",
+                 off->live.notify, on_node(side, off, why));
         add_impossible(f, tracking, text);
         doctor_findings_advise(
             f, "set notify-keyspace-events to AE (CONFIG SET, or in the parameter group of an "
@@ -145,7 +146,8 @@ static void judge_notifications(struct doctor_findings *f, const struct doctor_s
     } else if (hides != NULL) {
         doctor_findings_add(
             f, DOCTOR_NOTE, "source", "live",
-            "CLIENT TRACKING %s, and whether keyspace notifications are switched on cannot be read%s: "
+            "CLIENT TRACKING %s, and whether keyspace notifications are switched on cannot be "
+            "read%s: "
             "`longhaul replicate --mode live` tries it, with a key of its own for half a second",
             tracking, on_node(side, hides, why));
         doctor_findings_advise(f, "set notify-keyspace-events to AE, where the provider sets it");
@@ -165,7 +167,7 @@ static void judge_capture(struct doctor_findings *f, const struct doctor_side *s
     }
 }
 
-/* ---- gaps, and what is not announced ---- */
+/* ---- gaps, and changes that no server announces ---- */
 
 static bool keeps_frequencies(const struct doctor_node *node) {
     return strstr(node->info.maxmemory_policy, "lfu") != NULL;
@@ -186,7 +188,8 @@ static void judge_gaps(struct doctor_findings *f, const struct doctor_side *side
     if (lfu == NULL && forks == NULL) return;
     doctor_findings_add(
         f, DOCTOR_NOTE, "source", "live",
-        "after a gap --mode live copies every key again, instead of those that were used since: %s%s",
+        "after a gap --mode live copies every key again, instead of those that were used since: "
+        "%s%s",
         lfu != NULL ? "an LFU maxmemory-policy keeps no times of use"
                     : "the server does not count its forks (total_forks, from 6.2 on)",
         on_node(side, lfu != NULL ? lfu : forks, where));
@@ -198,7 +201,8 @@ static void judge_calls(struct doctor_findings *f, const struct doctor_side *sid
     if (node == NULL) return;
     doctor_findings_add(
         f, DOCTOR_NOTE, "source", "live",
-        "INFO commandstats tells nothing%s: --mode live looks at consumer groups every --poll, and does "
+        "INFO commandstats tells nothing%s: --mode live looks at consumer groups every --poll, "
+        "and does "
         "not notice SWAPDB, nor FLUSHALL with notifications",
         on_node(side, node, where));
     doctor_findings_advise(f, "after these, start with --resync full, or use compare --repair");
@@ -247,8 +251,10 @@ static void judge_buffer(struct doctor_findings *f, const struct doctor_side *si
         f, DOCTOR_WARNING, "source", "live", "client-output-buffer-limit of pubsub is %s%s: %s",
         format_limits(&node->live, limits), on_node(side, node, where),
         grows != NULL
-            ? "should longhaul stall (--mode live), the server's memory grows until it evicts keys or is killed"
-            : "a short burst of changes cuts --mode live off, and each time it goes through the keys again");
+            ? "should longhaul stall (--mode live), the server's memory grows until it evicts "
+              "keys or is killed"
+            : "a short burst of changes cuts --mode live off, and each time it goes through the "
+              "keys again");
     doctor_findings_advise(
         f, "set client-output-buffer-limit \"pubsub 32mb 8mb 60\", the default of servers");
 }
@@ -261,7 +267,8 @@ static void judge_lease(struct doctor_findings *f, const struct doctor_side *sid
         return;
     doctor_findings_add(
         f, DOCTOR_WARNING, "target", "live",
-        "--mode live cannot hold its lease: EVAL cannot be used, and what stands in for it (WATCH, MULTI, "
+        "--mode live cannot hold its lease: EVAL cannot be used, and what stands in for it "
+        "(WATCH, MULTI, "
         "EXEC) %s; " SCAN_WORKS,
         how_bad(side, DOCTOR_CHECK_TRANSACTION, why));
     advise_rules(f, side, DOCTOR_CHECK_TRANSACTION, "+eval, or +watch +unwatch +multi +exec");
@@ -273,7 +280,8 @@ static void judge_record(struct doctor_findings *f, const struct doctor_side *si
     doctor_findings_add(
         f, DOCTOR_WARNING, "target", "live",
         "--mode live cannot keep its record and lease (keys longhaul:{...}:state, :lease, :epoch, "
-        ":order): access %s; a copy (--mode scan) works, but for large keys, which are put together "
+        ":order): access %s; a copy (--mode scan) works, but for large keys, which are put "
+        "together "
         "under longhaul:tmp:{...}",
         how_bad(side, DOCTOR_CHECK_RECORD, why));
     advise_rules(f, side, DOCTOR_CHECK_RECORD,

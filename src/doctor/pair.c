@@ -1,4 +1,4 @@
-/* What forbids two sides to be source and target at all; see doctor.h. The same functions refuse
+/* Reasons why two sides cannot be source and target; see doctor.h. The same functions refuse
  * the job when it starts. */
 #include "doctor/doctor.h"
 #include "probe/sides.h"

@@ -28,7 +28,8 @@ const struct doctor_command doctor_commands[DOCTOR_COMMANDS] = {
 #undef DOCTOR_COMMAND
 };
 
-static bool ask(struct probe *p, struct call_reply *reply, size_t argc, const struct bytes *argv) {
+static bool probe_send(struct probe *p, struct call_reply *reply, size_t argc,
+                       const struct bytes *argv) {
     struct err err;
     int64_t timeout_ms = deployment_reply_timeout_ms(p->deployment);
     if (call_send(deployment_loop(p->deployment), p->client, timeout_ms, reply, &err, argc, argv))
@@ -40,7 +41,7 @@ static bool ask(struct probe *p, struct call_reply *reply, size_t argc, const st
 
 /* The words of text, parted by spaces; KEY, EMPTY and SCRIPT stand for what cannot be written
  * there. */
-static bool ask_text(struct probe *p, struct call_reply *reply, const char *text) {
+static bool probe_send_text(struct probe *p, struct call_reply *reply, const char *text) {
     struct bytes argv[PROBE_WORDS_MAX], rest = bytes_of_str(text);
     size_t argc = 0;
     while (rest.len > 0 && argc < PROBE_WORDS_MAX) {
@@ -50,7 +51,7 @@ static bool ask_text(struct probe *p, struct call_reply *reply, const char *text
         if (bytes_equal_str(word, "SCRIPT")) word = BYTES_LITERAL("return 1");
         argv[argc++] = word;
     }
-    return ask(p, reply, argc, argv);
+    return probe_send(p, reply, argc, argv);
 }
 
 /* ---- commands ---- */
@@ -99,7 +100,7 @@ static enum doctor_answer ask_about(struct probe *p, const char *name) {
     struct bytes argv[] = { BYTES_LITERAL("COMMAND"), BYTES_LITERAL("INFO"), bytes_of_str(name) };
     struct call_reply reply;
     struct resp_item first;
-    if (!ask(p, &reply, 3, argv)) return ANSWER_NOT_ASKED;
+    if (!probe_send(p, &reply, 3, argv)) return ANSWER_NOT_ASKED;
     enum doctor_answer answer = ANSWER_NOT_ASKED;
     if (resp_is_aggregate(&reply.item) && resp_next(&reply.cursor, &first))
         answer = first.type == RESP_NULL ? ANSWER_UNKNOWN : ANSWER_GOOD;
@@ -116,7 +117,7 @@ static void probe_command(struct probe *p, int id) {
         return;
     }
     struct call_reply reply;
-    if (!ask_text(p, &reply, command->probe)) return;
+    if (!probe_send_text(p, &reply, command->probe)) return;
     bool refused = resp_is_error(&reply.item);
     note_answer(p, id, refused ? doctor_answer_of_error(reply.item.str) : ANSWER_GOOD,
                 reply.item.str);
@@ -130,7 +131,7 @@ static void probe_command(struct probe *p, int id) {
 
 static void probe_user(struct probe *p) {
     struct call_reply reply;
-    if (!ask_text(p, &reply, "ACL WHOAMI")) return;
+    if (!probe_send_text(p, &reply, "ACL WHOAMI")) return;
     if (resp_is_string(&reply.item))
         snprintf(p->side->user, sizeof(p->side->user), "%.*s", (int)reply.item.str.len,
                  reply.item.str.ptr);
@@ -139,7 +140,7 @@ static void probe_user(struct probe *p) {
     struct bytes argv[] = { BYTES_LITERAL("ACL"),        BYTES_LITERAL("DRYRUN"),
                             bytes_of_str(p->side->user), BYTES_LITERAL("PSYNC"),
                             BYTES_LITERAL("?"),          BYTES_LITERAL("-1") };
-    if (!ask(p, &reply, 6, argv)) return;
+    if (!probe_send(p, &reply, 6, argv)) return;
     /* "OK", or a sentence that is no error reply. */
     p->side->psync_denied |= resp_is_string(&reply.item) && !bytes_equal_str(reply.item.str, "OK");
     call_reply_fini(&reply);
@@ -150,7 +151,7 @@ static void probe_user(struct probe *p) {
 static void probe_events(struct probe *p) {
     struct call_reply reply;
     struct resp_item name, value;
-    if (!ask_text(p, &reply, "CONFIG GET notify-keyspace-events")) return;
+    if (!probe_send_text(p, &reply, "CONFIG GET notify-keyspace-events")) return;
     if (resp_is_aggregate(&reply.item) && resp_next(&reply.cursor, &name) &&
         resp_next(&reply.cursor, &value)) {
         p->side->notify_known = p->node->live.notify_known = true;
@@ -167,7 +168,7 @@ static bool probe_clock_once(struct probe *p, int64_t *ahead_us, int64_t *within
     struct call_reply reply;
     struct resp_item seconds, micros;
     int64_t s = 0, us = 0, wall_us = clock_wall_us(), sent_us = clock_mono_us();
-    if (!ask_text(p, &reply, "TIME")) return false;
+    if (!probe_send_text(p, &reply, "TIME")) return false;
     int64_t took_us = clock_mono_us() - sent_us;
     bool good = resp_is_aggregate(&reply.item) && resp_next(&reply.cursor, &seconds) &&
                 resp_next(&reply.cursor, &micros) && bytes_to_i64(seconds.str, &s) &&
@@ -189,7 +190,7 @@ static void probe_clock(struct probe *p) {
     }
 }
 
-static void add_database(struct doctor_side *side, int db, uint64_t keys) {
+static void probe_add_database(struct doctor_side *side, int db, uint64_t keys) {
     int at = 0;
     while (at < side->n_dbs && side->dbs[at] != db) at++;
     if (at == DOCTOR_DATABASES_MAX) return;
@@ -202,7 +203,7 @@ static void add_database(struct doctor_side *side, int db, uint64_t keys) {
 
 static void probe_info(struct probe *p) {
     struct call_reply reply;
-    if (!ask_text(p, &reply, "INFO")) return;
+    if (!probe_send_text(p, &reply, "INFO")) return;
     if (resp_is_string(&reply.item)) {
         int dbs[DOCTOR_DATABASES_MAX];
         server_info_parse(&p->node->info, reply.item.str);
@@ -212,7 +213,7 @@ static void probe_info(struct probe *p) {
             info_keyspace(reply.item.str, dbs[i], &keys, &expires);
             p->node->keys += keys;
             p->node->expires += expires;
-            add_database(p->side, dbs[i], keys);
+            probe_add_database(p->side, dbs[i], keys);
         }
     }
     call_reply_fini(&reply);
@@ -307,7 +308,7 @@ static void probe_select(struct probe *p, int db) {
     char command[32];
     struct call_reply reply;
     snprintf(command, sizeof(command), "SELECT %d", db);
-    if (!ask_text(p, &reply, command)) return;
+    if (!probe_send_text(p, &reply, command)) return;
     if (resp_is_error(&reply.item)) p->side->unselectable[p->side->n_unselectable++] = db;
     call_reply_fini(&reply);
 }

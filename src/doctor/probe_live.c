@@ -15,18 +15,18 @@ struct live_probe {
     bool resp2; /* HELLO is not known */
 };
 
-static void note(struct live_probe *p, enum doctor_check_id id, enum doctor_answer answer,
-                 struct bytes text) {
+static void live_note(struct live_probe *p, enum doctor_check_id id, enum doctor_answer answer,
+                      struct bytes text) {
     struct doctor_check *check = &p->node->live.checks[id];
     if (answer <= check->answer) return;
     check->answer = answer;
     if (answer > ANSWER_GOOD) bytes_escape(text, check->text, sizeof(check->text));
 }
 
-/* What could not even be asked is as good as refused. */
+/* A command that could not be sent counts as refused. */
 static void note_failure(struct live_probe *p, enum doctor_check_id id, const struct err *err) {
     enum doctor_answer answer = err->code == ERR_UNSUPPORTED ? ANSWER_UNKNOWN : ANSWER_REFUSED;
-    note(p, id, answer, bytes_of_str(err->text));
+    live_note(p, id, answer, bytes_of_str(err->text));
 }
 
 /* A lack of words is the command's own complaint: it may be used. */
@@ -40,32 +40,32 @@ static enum doctor_answer answer_of(const struct call_reply *reply) {
     return doctor_answer_of_error(text);
 }
 
-static bool ask(struct live_probe *p, struct client *client, struct call_reply *reply,
-                struct err *err, size_t argc, const struct bytes *argv) {
+static bool live_send(struct live_probe *p, struct client *client, struct call_reply *reply,
+                      struct err *err, size_t argc, const struct bytes *argv) {
     int64_t timeout_ms = deployment_reply_timeout_ms(p->deployment);
     return call_send(deployment_loop(p->deployment), client, timeout_ms, reply, err, argc, argv);
 }
 
 /* Words parted by spaces. False: the connection is of no more use. */
-static bool ask_text(struct live_probe *p, struct client *client, struct call_reply *reply,
-                     struct err *err, const char *text) {
+static bool live_send_text(struct live_probe *p, struct client *client, struct call_reply *reply,
+                           struct err *err, const char *text) {
     struct bytes argv[8], rest = bytes_of_str(text);
     size_t argc = 0;
     while (rest.len > 0 && argc < sizeof(argv) / sizeof(argv[0]))
         argv[argc++] = bytes_split(&rest, ' ');
-    return ask(p, client, reply, err, argc, argv);
+    return live_send(p, client, reply, err, argc, argv);
 }
 
 static enum doctor_answer try(struct live_probe *p, struct client *client, enum doctor_check_id id,
                               const char *text) {
     struct call_reply reply;
     struct err err;
-    if (!ask_text(p, client, &reply, &err, text)) {
+    if (!live_send_text(p, client, &reply, &err, text)) {
         note_failure(p, id, &err);
         return ANSWER_REFUSED;
     }
     enum doctor_answer answer = answer_of(&reply);
-    note(p, id, answer, reply.item.str);
+    live_note(p, id, answer, reply.item.str);
     call_reply_fini(&reply);
     return answer;
 }
@@ -122,7 +122,7 @@ static void probe_subscriptions(struct live_probe *p) {
 /* On the common connection: false when that is lost, as for every other question. */
 static bool look(struct live_probe *p, struct call_reply *reply, const char *text) {
     struct err err;
-    if (ask_text(p, p->client, reply, &err, text)) return true;
+    if (live_send_text(p, p->client, reply, &err, text)) return true;
     p->node->reached = false;
     p->node->err = err;
     return false;

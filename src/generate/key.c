@@ -41,7 +41,7 @@ void gen_plan_init(struct gen_plan *plan, const struct gen_settings *settings, c
         if ((settings->types >> type) & 1) plan->types[plan->n_types++] = (enum gen_type)type;
 }
 
-/* ---- what a key is ---- */
+/* ---- properties of a key ---- */
 
 static void name_key(struct gen_key *k) {
     const char *prefix = k->plan->settings->key_prefix;
@@ -122,7 +122,8 @@ static void put_word(struct outq *out, const char *word) {
     resp_write_arg(out, bytes_of_str(word));
 }
 
-static void put_head(const struct gen_key *k, struct outq *out, size_t argc, const char *command) {
+static void gen_put_head(const struct gen_key *k, struct outq *out, size_t argc,
+                         const char *command) {
     resp_write_head(out, argc);
     put_word(out, command);
     resp_write_arg(out, gen_key_name(k));
@@ -212,7 +213,7 @@ static void put_entry_id(const struct gen_key *k, struct outq *out, int64_t inde
 /* ---- whole values ---- */
 
 static void write_plain(struct gen_key *k, struct outq *out) {
-    put_head(k, out, k->expire_ms > 0 ? 5 : 3, "SET");
+    gen_put_head(k, out, k->expire_ms > 0 ? 5 : 3, "SET");
     if (k->type == GEN_COUNTER || k->integers) {
         put_number(k, out);
     } else {
@@ -294,15 +295,15 @@ static void write_elements(struct gen_key *k, struct outq *out) {
     int64_t by_bytes = GEN_COMMAND_BYTES / (k->sizes.last + 16) + 1;
     int64_t n = left < by_args ? left : by_args;
     if (n > by_bytes) n = by_bytes;
-    put_head(k, out, 2 + (size_t)n * command.words, command.name);
+    gen_put_head(k, out, 2 + (size_t)n * command.words, command.name);
     for (int64_t i = 0; i < n; i++) put_element(k, out, k->done + i);
     k->done += n;
 }
 
 /* Most entries have the same fields, which streams store once; some have one more. */
-static void write_entry(struct gen_key *k, struct outq *out) {
+static void gen_write_entry(struct gen_key *k, struct outq *out) {
     bool more = gen_random_chance(&k->random, 20);
-    put_head(k, out, more ? 9 : 7, "XADD");
+    gen_put_head(k, out, more ? 9 : 7, "XADD");
     put_entry_id(k, out, k->done);
     put_field(out, 1);
     put_member(k, out, k->done);
@@ -323,7 +324,7 @@ static void put_group(const struct gen_key *k, struct outq *out) {
     put_word(out, name);
 }
 
-static void write_group(struct gen_key *k, struct outq *out) {
+static void gen_write_group(struct gen_key *k, struct outq *out) {
     resp_write_head(out, 5);
     put_word(out, "XGROUP");
     put_word(out, "CREATE");
@@ -343,7 +344,7 @@ static void write_claims(struct gen_key *k, struct outq *out) {
                   : GEN_CLAIM_MAX;
     for (int64_t i = k->consumer - 1; i < k->elements - 1 && n < max; i += 3) ids[n++] = i;
     if (n == 0) ids[n++] = 0;
-    put_head(k, out, 5 + (size_t)n + 6, "XCLAIM");
+    gen_put_head(k, out, 5 + (size_t)n + 6, "XCLAIM");
     put_group(k, out);
     char name[32];
     snprintf(name, sizeof(name), "consumer:%d", k->consumer);
@@ -361,7 +362,7 @@ static void write_claims(struct gen_key *k, struct outq *out) {
 /* Consumer 0 stands for the group itself. */
 static void write_groups(struct gen_key *k, struct outq *out) {
     if (k->consumer == 0) {
-        write_group(k, out);
+        gen_write_group(k, out);
     } else {
         write_claims(k, out);
     }
@@ -371,7 +372,7 @@ static void write_groups(struct gen_key *k, struct outq *out) {
 }
 
 static void write_trim(struct gen_key *k, struct outq *out) {
-    put_head(k, out, 3, "XDEL");
+    gen_put_head(k, out, 3, "XDEL");
     put_entry_id(k, out, k->elements - 1);
 }
 
@@ -380,13 +381,13 @@ static void write_trim(struct gen_key *k, struct outq *out) {
 static bool write_filled(struct gen_key *k, struct outq *out) {
     bool stream = k->type == GEN_STREAM;
     if (k->step == STEP_BEGIN) {
-        put_head(k, out, 2, "UNLINK");
+        gen_put_head(k, out, 2, "UNLINK");
         k->step = STEP_ELEMENTS;
         return true;
     }
     if (k->step == STEP_ELEMENTS && k->done < k->elements) {
         if (stream) {
-            write_entry(k, out);
+            gen_write_entry(k, out);
         } else {
             write_elements(k, out);
         }
@@ -406,7 +407,7 @@ static bool write_filled(struct gen_key *k, struct outq *out) {
         }
     }
     if (k->step == STEP_END || k->expire_ms == 0) return false;
-    put_head(k, out, 3, "PEXPIRE");
+    gen_put_head(k, out, 3, "PEXPIRE");
     resp_write_arg_i64(out, k->expire_ms);
     k->step = STEP_END;
     return true;
@@ -417,17 +418,17 @@ static bool write_filled(struct gen_key *k, struct outq *out) {
 static void write_removal(struct gen_key *k, struct outq *out) {
     switch (k->type) {
     case GEN_LIST:
-        put_head(k, out, 2, "LPOP");
+        gen_put_head(k, out, 2, "LPOP");
         return;
     case GEN_HASH:
-        put_head(k, out, 3, "HDEL");
+        gen_put_head(k, out, 3, "HDEL");
         put_field(out, 0);
         return;
     case GEN_SET:
-        put_head(k, out, 2, "SPOP");
+        gen_put_head(k, out, 2, "SPOP");
         return;
     default:
-        put_head(k, out, 2, "ZPOPMIN");
+        gen_put_head(k, out, 2, "ZPOPMIN");
         return;
     }
 }
@@ -436,14 +437,14 @@ static void write_change(struct gen_key *k, struct outq *out) {
     bool removable =
         k->type == GEN_LIST || k->type == GEN_HASH || k->type == GEN_SET || k->type == GEN_ZSET;
     if (k->type == GEN_STRING) {
-        put_head(k, out, 4, "SETRANGE");
+        gen_put_head(k, out, 4, "SETRANGE");
         resp_write_arg_i64(out, 0);
         put_value(k, out, "");
     } else if (k->type == GEN_COUNTER) {
-        put_head(k, out, 3, "INCRBY");
+        gen_put_head(k, out, 3, "INCRBY");
         resp_write_arg_i64(out, gen_random_range(&k->random, -9, 9));
     } else if (k->type == GEN_STREAM) {
-        write_entry(k, out);
+        gen_write_entry(k, out);
     } else if (removable && gen_random_chance(&k->random, 40)) {
         write_removal(k, out);
     } else {
@@ -462,10 +463,10 @@ bool gen_key_next(struct gen_key *k, struct outq *out) {
     } else if (k->action == GEN_CHANGE) {
         write_change(k, out);
     } else if (k->action == GEN_DELETE) {
-        put_head(k, out, 2, "UNLINK");
+        gen_put_head(k, out, 2, "UNLINK");
     } else {
         const struct gen_settings *o = k->plan->settings;
-        put_head(k, out, 3, "PEXPIRE");
+        gen_put_head(k, out, 3, "PEXPIRE");
         resp_write_arg_i64(out,
                            gen_random_range(&k->random, o->expire_ms.first, o->expire_ms.last));
     }

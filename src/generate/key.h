@@ -35,7 +35,7 @@ void gen_plan_init(struct gen_plan *plan, const struct gen_settings *settings, c
 /* "string", "list", ...; for people and JSON. */
 const char *gen_type_name(enum gen_type type);
 
-/* The first round writes every key; later rounds do what applications do. */
+/* The first round writes every key; later rounds behave like applications. */
 enum gen_action { GEN_WRITE, GEN_CHANGE, GEN_EXPIRE, GEN_DELETE, GEN_ACTIONS };
 
 struct gen_key {

@@ -86,7 +86,7 @@ static void list_free(struct gen_writer *w, struct job_list *list) {
 
 /* ---- replies ---- */
 
-static void job_fail(struct job *job, const struct err *err) {
+static void gen_job_fail(struct job *job, const struct err *err) {
     if (!job->failed) job->err = *err;
     job->failed = true;
 }
@@ -96,11 +96,11 @@ static void on_reply(void *ctx, void *arg, const struct reply *reply) {
     struct job *job = arg;
     job->due--;
     if (reply->err != NULL) {
-        job_fail(job, reply->err);
+        gen_job_fail(job, reply->err);
     } else if (resp_is_error(&reply->item)) {
         struct err err;
         client_reply_error(lane->client, &reply->item, &err);
-        job_fail(job, &err);
+        gen_job_fail(job, &err);
     }
     /* A job that is still the queue's head is ended by lane_send(). */
     if (job->due == 0 && job->emitted) list_push(&lane->writer->done, job);
@@ -175,7 +175,7 @@ static void lane_abandon(struct gen_lane *lane) {
     w->bytes_before += client_bytes_out(lane->client);
     struct err err;
     err_set(&err, ERR_MOVED, client_place(lane->client), "the node owns no slots any more");
-    for (struct job *job = lane->queue.head; job != NULL; job = job->next) job_fail(job, &err);
+    for (struct job *job = lane->queue.head; job != NULL; job = job->next) gen_job_fail(job, &err);
     client_close(&lane->client);
     while (lane->queue.head != NULL) lane_end_head(lane);
 }
@@ -245,7 +245,7 @@ static void job_refused(struct gen_writer *w, const struct job *job) {
         log_warn(job->err.place, "key %s: %s", name, job->err.text);
 }
 
-static void job_failed(struct gen_writer *w, struct job *job) {
+static void gen_job_failed(struct gen_writer *w, struct job *job) {
     enum err_class class = err_class_of(job->err.code);
     bool for_all = class == ERR_CLASS_STOP || job->err.code == ERR_NOPERM ||
                    job->err.code == ERR_UNKNOWN_COMMAND;
@@ -270,7 +270,7 @@ static void job_failed(struct gen_writer *w, struct job *job) {
 
 static void job_finished(struct gen_writer *w, struct job *job) {
     if (job->failed) {
-        job_failed(w, job);
+        gen_job_failed(w, job);
         return;
     }
     w->stats.keys++;

@@ -2,7 +2,7 @@
  * primary.
  *
  *   number ─▶ job ─▶ lane of its slot: queue ─▶ commands sent ─▶ all answered ─▶ done
- *                ▲                                                  │ an error that passes, a lost connection
+ *                ▲                                                  │ passing error, lost connection
  *                └── waiting ◀──────────────────────────────────────┘
  *
  * A job that failed for a passing reason is written anew from its first command, because only the
@@ -31,7 +31,7 @@ enum {
 };
 
 struct gen_stats {
-    uint64_t keys;               /* jobs done, whatever they did */
+    uint64_t keys;               /* jobs done, of any kind */
     uint64_t written[GEN_TYPES]; /* keys written as a whole, per type */
     uint64_t actions[GEN_ACTIONS];
     uint64_t refused; /* keys that the server did not take */
@@ -47,7 +47,7 @@ void gen_writer_free(struct gen_writer **writer);
 /* Takes a key; false when there is no room at present: then the same key is offered again later. */
 bool gen_writer_offer(struct gen_writer *writer, uint64_t number, uint64_t round);
 
-/* Sends what can be sent, and looks after failures: connections, topology, jobs to try again.
+/* Sends commands as far as windows allow, and looks after failures: connections, topology, jobs to try again.
  * Between rounds of the loop, not in a callback. False when the run cannot go on. */
 bool gen_writer_work(struct gen_writer *writer, struct err *err);
 
@@ -57,7 +57,7 @@ uint64_t gen_writer_open(const struct gen_writer *writer);
 void gen_writer_give_up_waiting(struct gen_writer *writer);
 
 struct gen_stats gen_writer_stats(const struct gen_writer *writer);
-/* What the run waits for, NULL while it does not. Good until the next call of gen_writer_work(). */
+/* The reason for waiting, NULL for none. Good until the next call of gen_writer_work(). */
 const char *gen_writer_trouble(struct gen_writer *writer);
 
 #endif

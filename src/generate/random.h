@@ -22,7 +22,7 @@ uint64_t gen_random_below(struct gen_random *r, uint64_t n);
 int64_t gen_random_range(struct gen_random *r, int64_t first, int64_t last);
 bool gen_random_chance(struct gen_random *r, int64_t percent);
 
-/* What values are made of. */
+/* The content of values. */
 enum gen_content { GEN_TEXT, GEN_WORDS, GEN_JSON, GEN_BINARY, GEN_CONTENTS };
 
 /* Fills out with len bytes. Words and JSON compress well, text and binary do not. */

@@ -1,4 +1,5 @@
-/* Events of a job. An event is raised once, in one sentence; the log and every observer get the same.
+/* Events of a job. An event is raised once, in one sentence; the log and every observer get the
+ * same.
  */
 #ifndef LONGHAUL_STORE_EVENT_H
 #define LONGHAUL_STORE_EVENT_H

@@ -1,5 +1,5 @@
-/* The keys of the target that a job never copied, kept on the target: longhaul:{JOB}:extra, one string of
- * bytes that only src/live reads. Both are calls: see server/call.h. */
+/* The keys of the target that a job never copied, kept on the target: longhaul:{JOB}:extra, one
+ * string of bytes that only src/live reads. Both are calls: see server/call.h. */
 #ifndef LONGHAUL_STORE_EXTRA_STORE_H
 #define LONGHAUL_STORE_EXTRA_STORE_H
 

@@ -1,5 +1,5 @@
-/* See identity.h. What is not known is taken for an overlap: a job that is refused by mistake can be
- * started with --beside; keys that two jobs overwrite in turn are lost. */
+/* See identity.h. An unknown member is taken for an overlap: a job that is refused by mistake can
+ * be started with --beside; keys that two jobs overwrite in turn are lost. */
 #include "store/identity.h"
 
 #include <jansson.h>

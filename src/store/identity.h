@@ -1,8 +1,9 @@
 /* Which recorded job a start is, and which jobs it must not be started beside. Pure functions over
  * records that were read with job_store_read_all(JOB_STORE_ALL_DBS).
  *
- * A scope is a JSON object with sorted keys of every option that decides what is on the target. Of
- * its keys only two are understood here, to tell that two jobs cannot write the same key:
+ * A scope is a JSON object with sorted keys of every option that decides which keys and values are
+ * on the target. Of its members only two are understood here, to tell that two jobs cannot write
+ * the same key:
  *   "target_databases"   a list of the numbers of the databases that are written to; missing: all
  *   "slots"              "0-99,200": the slots that are copied; missing: all
  * Everything else (patterns, types) is taken to overlap. */
@@ -15,7 +16,7 @@
 #include "store/job_store.h"
 #include "store/record.h"
 
-/* What is being started. Borrowed. */
+/* The job that is being started. Borrowed. */
 struct job_identity {
     const char *job;             /* --job; NULL: none was named */
     const char *source, *target; /* labels */

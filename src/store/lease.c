@@ -341,7 +341,7 @@ static void lease_sweep(struct lease *l,
 
 /* ---- looking ---- */
 
-/* No lease: was there a holder, who may believe to have it still? */
+/* No lease: was there a holder that may believe to have it still? */
 static void lease_look_at_absence(struct lease *l) {
     bool dead = l->dead_epoch > 0 && l->known_epoch == l->dead_epoch && !l->acquired;
     l->must_wait = !dead && (l->acquired || l->saw_holder || l->known_epoch > 0);
@@ -552,7 +552,7 @@ static void lease_refresh_topology(struct lease *l, const struct err *why) {
     if (deployment_refresh(l->target, &err)) lease_update_topology(l);
 }
 
-/* What keeps the lease from being acquired; NULL: nothing. */
+/* The trouble that keeps the lease from being acquired; NULL: none. */
 static const struct err *lease_find_trouble(const struct lease *l, struct err *unreachable) {
     if (slot_link_is_ready(l->link)) return l->wants_topology ? &l->trouble : NULL;
     const struct client *client = slot_link_client(l->link);

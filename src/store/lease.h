@@ -1,6 +1,6 @@
 /* The lease of a job on the target: at most one process writes at any time.
  *
- *   longhaul:{JOB}:lease   "EPOCH OWNER" with an expiry of the lease's length; "EPOCH -": given back
+ *   longhaul:{JOB}:lease   "EPOCH OWNER", expires after the lease's length; "EPOCH -": given back
  *   longhaul:{JOB}:epoch   the number of the last holder
  *
  * The lease is changed by compare-and-set of that one key: EVAL, or where EVAL is refused WATCH,
@@ -32,15 +32,15 @@ struct lease;
 
 enum { LEASE_DEFAULT_MS = 10 * 1000, LEASE_OWNER_MAX = 128 };
 
-/* What is known of the last holder before the lease is taken. */
+/* The last holder, as far as it is known before the lease is taken. */
 struct lease_former {
     /* A process that is known to be dead (the lock of its state directory was free): its lease may
      * be taken at once. NULL or "": none. */
     const char *dead_owner;
     /* The epoch that it had, 0: unknown. If no later one is known, there is nothing to wait for. */
     uint64_t dead_epoch;
-    /* The length of the former holder's lease (job_record.lease_ms), 0: unknown. A longer one than
-     * our own is what a newcomer waits. */
+    /* The length of the former holder's lease (job_record.lease_ms), 0: unknown. If it is longer
+     * than our own, a newcomer waits that long. */
     int64_t lease_ms;
 };
 
@@ -51,8 +51,8 @@ struct lease *lease_new(struct deployment *target, int db, const char *job, cons
 /* Takes the lease, or waits for it as a standby: on_wait is called with the present holder, once
  * for each. former may be NULL. While the target is down, the wait goes on. False: interrupted
  * (ERR_INTERRUPTED by call_set_interrupt()'s flag), or an error that waiting does not mend. From
- * then on the lease is renewed whenever the loop runs. Until then the connection to the lease's node
- * is called "longhaul-standby:JOB:OWNER". A call: see server/call.h. */
+ * then on the lease is renewed whenever the loop runs. Until then the connection to the lease's
+ * node is called "longhaul-standby:JOB:OWNER". A call: see server/call.h. */
 bool lease_acquire(struct lease *lease, const struct lease_former *former,
                    void (*on_wait)(void *ctx, const char *holder), void *ctx, uint64_t *epoch,
                    struct err *err);

@@ -1,7 +1,7 @@
 /* Compare-and-set of the lease. A script does it in one round trip; users to whom scripts are
  * forbidden, and servers without them, get the same from WATCH.
  *
- *   EVAL ──refused──▶ WATCH, GET ──as expected──▶ MULTI, SET, EXEC ──nil──▶ changed meanwhile: FAILED
+ *   EVAL ──refused──▶ WATCH, GET ──as expected──▶ MULTI, SET, EXEC ──nil──▶ changed: FAILED
  *                               └──otherwise────▶ UNWATCH: REFUSED
  *
  * A lease that is held already is renewed by PEXPIRE, which a server that is out of memory still

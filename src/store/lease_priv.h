@@ -17,9 +17,9 @@ uint64_t lease_epoch_of(const char *value);
 bool lease_is_given_back(const char *value);
 
 enum lease_result {
-    LEASE_DONE,    /* it is as was wished */
-    LEASE_REFUSED, /* it is not what was expected: see holder; "": nobody has it */
-    LEASE_FAILED   /* it is not known whether it was changed */
+    LEASE_DONE,    /* the lease is as wished */
+    LEASE_REFUSED, /* it is not as expected: see holder; "": there is no lease */
+    LEASE_FAILED   /* whether it was changed is not known */
 };
 
 /* Compare-and-set of the lease. One at a time per struct; embedded in its owner and zeroed before

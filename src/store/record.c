@@ -178,7 +178,7 @@ static void fields_fini(void *item, const struct record_field *fields, size_t n)
     }
 }
 
-/* The item was copied byte by byte: what the other owns becomes a copy of its own. */
+/* The item was copied byte by byte: texts and lists of the other become copies of its own. */
 static void fields_own(void *item, const struct record_field *fields, size_t n) {
     for (size_t i = 0; i < n; i++) {
         void *at = (char *)item + fields[i].offset;
@@ -383,7 +383,7 @@ static bool reader_refuse(const struct record_reader *r, const char *name, const
                    r->within[0] != '\0' ? "." : "", name, why);
 }
 
-/* C0, DEL, and the first byte of C1 in UTF-8 with what follows. */
+/* C0, DEL, and both bytes of C1 in UTF-8. */
 static void text_remove_controls(char *text) {
     for (unsigned char *c = (unsigned char *)text; *c != '\0'; c++) {
         if (*c < ' ' || *c == 0x7f) *c = '?';

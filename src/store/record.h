@@ -32,8 +32,8 @@ struct record_node { /* a server process of the source */
     char address[RECORD_LABEL_MAX];
     char run_id[RECORD_RUN_ID_MAX], replid[RECORD_RUN_ID_MAX];
     int64_t watermark_us; /* wall clock, microseconds; 0: none yet */
-    /* What the process said of itself at the watermark: an object, owned by the record, whose
-     * content the store does not read. NULL: nothing is known. */
+    /* The answers of the process about itself at the watermark: an object, owned by the record,
+     * whose content the store does not read. NULL: nothing is known. */
     json_t *evidence;
 };
 
@@ -82,7 +82,8 @@ struct job_record {
     char source[RECORD_LABEL_MAX], target[RECORD_LABEL_MAX];
     /* databases and filters in words, for people */
     char settings[RECORD_TEXT_MAX];
-    /* every option that decides what is on the target, as canonical JSON; NULL: an older record */
+    /* every option that decides which keys and values are there, as canonical JSON; NULL: an older
+     * record */
     char *scope;
     struct record_ids source_ids, target_ids;
     /* "copying", "live", "resync", "held", "draining", "stopped", "ended" */
@@ -122,7 +123,7 @@ struct job_record {
 
 void record_init(struct job_record *record);
 void record_fini(struct job_record *record);
-/* What `to` held is released. */
+/* The former content of `to` is released. */
 void record_copy(struct job_record *to, const struct job_record *from);
 /* The same, and `from` is left empty. */
 void record_move(struct job_record *to, struct job_record *from);
@@ -153,15 +154,16 @@ void record_set_scope(struct job_record *record, const char *scope);
 
 /* A new reference. Text that is not UTF-8 is escaped. */
 json_t *record_to_json(const struct job_record *record);
-/* What `record` held is released. False, naming the wrong field, leaves the record empty; unknown
- * fields are ignored. Control characters become '?', so that no record can steer a terminal. */
+/* The former content of `record` is released. False, naming the wrong field, leaves the record
+ * empty; unknown fields are ignored. Control characters become '?', so that no record can steer a
+ * terminal. */
 bool record_from_json(struct job_record *record, const json_t *json, struct err *err);
-/* The same as text; the caller frees what record_to_text() returns. */
+/* The same as text; the caller frees the text of record_to_text(). */
 char *record_to_text(const struct job_record *record);
 bool record_from_text(struct job_record *record, struct bytes text, struct err *err);
 
 /* The job's name where the user gives none: 16 hexadecimal digits made from the endpoints and from
- * what is copied. */
+ * the scope. */
 void record_make_job(char job[RECORD_JOB_MAX], const char *source, const char *target,
                      const char *scope);
 

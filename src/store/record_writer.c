@@ -179,7 +179,7 @@ static struct writer_node *writer_take_node(struct record_writer *w,
 }
 
 /* Where the lowest slot of a primary is another one now, its record moves; the former one is left
- * over. What is on its way then is acknowledged for the former slot, and does not count. */
+ * over. A record on its way then is acknowledged for the former slot, and does not count. */
 static void writer_set_slot(struct writer_node *node, int slot, struct slot_set *left) {
     if (node->slot == slot) return;
     if (node->slot >= 0) slot_set_add(left, (uint16_t)node->slot);

@@ -24,9 +24,9 @@ struct record_writer *record_writer_new(struct deployment *target, int db, const
 void record_writer_put(struct record_writer *writer, const struct job_record *record);
 /* The target's topology may have changed. Not from within a callback. */
 void record_writer_update_topology(struct record_writer *writer);
-/* This server process may be given the record from now on, and no other one at the address: the record
- * that a server holds says how far it is, so a process that the job has not recognised must not be
- * given a newer one. */
+/* This server process may be given the record from now on, and no other one at the address: the
+ * record that a server holds says how far it is, so a process that the job has not recognised must
+ * not be given a newer one. */
 void record_writer_allow(struct record_writer *writer, const struct address *node,
                          const char *run_id);
 /* The watermark that every primary of the target has acknowledged; 0: none, or one primary was

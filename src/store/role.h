@@ -20,7 +20,7 @@
 struct role_record {
     bool active;
     int64_t since_us;
-    char by[RECORD_TEXT_MAX]; /* whose order it was */
+    char by[RECORD_TEXT_MAX]; /* the person or program that gave the order */
     uint64_t epoch;
     char peer[RECORD_LABEL_MAX]; /* the other side */
     int64_t watermark_us;        /* how far this side was when it was made active; 0: unknown */
@@ -29,7 +29,7 @@ struct role_record {
 bool role_from_text(struct role_record *role, struct bytes text, struct err *err);
 /* The one with the highest epoch of all primaries and databases. A call: see server/call.h. */
 bool role_read(struct deployment *side, struct role_record *role, bool *found, struct err *err);
-/* Nothing is copied into an active side: an error that says since when, by whom, and what to do. */
+/* Nothing is copied into an active side: an error that names the time, the order and the remedy. */
 bool role_check_target(const struct role_record *role, const char *label, struct err *err);
 
 #endif

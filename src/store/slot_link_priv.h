@@ -17,8 +17,8 @@ struct slot_link_events {
     void (*on_down)(void *ctx);
 };
 
-/* reply_ms: a bound for connecting and for each reply, beside those of the deployment. name: what
- * the connections are called (CLIENT SETNAME), borrowed; NULL: nothing. */
+/* reply_ms: a bound for connecting and for each reply, beside those of the deployment. name: of
+ * the connections (CLIENT SETNAME), borrowed; NULL: none. */
 struct slot_link *slot_link_new(struct deployment *target, int db, int64_t reply_ms,
                                 const char *name, const struct slot_link_events *events, void *ctx);
 /* The owner of the slot. NULL: none at this moment. */

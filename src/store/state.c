@@ -1,5 +1,5 @@
 /* See state.h. The lock is flock() on a file beside the database: the kernel gives it back however
- * the process ends, and the file's text tells others who has it. Every statement is prepared, used
+ * the process ends, and the file's text names the holder. Every statement is prepared, used
  * once and released: one a second is nothing worth keeping. */
 #include "store/state.h"
 
@@ -32,18 +32,21 @@ struct state {
 };
 
 static const char schema[] =
-    "CREATE TABLE IF NOT EXISTS job(id INTEGER PRIMARY KEY CHECK(id=1), job TEXT NOT NULL, source TEXT NOT NULL,"
-    "  target TEXT NOT NULL, settings TEXT NOT NULL, owner TEXT NOT NULL, made_us INTEGER NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS job(id INTEGER PRIMARY KEY CHECK(id=1), job TEXT NOT NULL,"
+    "  source TEXT NOT NULL, target TEXT NOT NULL, settings TEXT NOT NULL, owner TEXT NOT NULL,"
+    "  made_us INTEGER NOT NULL);"
     "CREATE TABLE IF NOT EXISTS record(id INTEGER PRIMARY KEY CHECK(id=1), json TEXT NOT NULL);"
-    "CREATE TABLE IF NOT EXISTS given_up(db INTEGER, key BLOB, reason TEXT NOT NULL, at_us INTEGER NOT NULL,"
-    "  PRIMARY KEY(db, key)) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS run(id INTEGER PRIMARY KEY, mode TEXT NOT NULL, began_us INTEGER NOT NULL,"
-    "  ended_us INTEGER, compared INTEGER, different INTEGER, outcome TEXT);"
-    "CREATE TABLE IF NOT EXISTS finding(run INTEGER NOT NULL REFERENCES run(id), db INTEGER NOT NULL, key BLOB NOT NULL,"
-    "  kind TEXT NOT NULL, detail TEXT NOT NULL);"
-    "CREATE TABLE IF NOT EXISTS audit(id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, event TEXT NOT NULL,"
-    "  text TEXT NOT NULL);"
-    "CREATE TABLE IF NOT EXISTS orders(n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, json TEXT NOT NULL);";
+    "CREATE TABLE IF NOT EXISTS given_up(db INTEGER, key BLOB, reason TEXT NOT NULL,"
+    "  at_us INTEGER NOT NULL, PRIMARY KEY(db, key)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS run(id INTEGER PRIMARY KEY, mode TEXT NOT NULL,"
+    "  began_us INTEGER NOT NULL, ended_us INTEGER, compared INTEGER, different INTEGER,"
+    "  outcome TEXT);"
+    "CREATE TABLE IF NOT EXISTS finding(run INTEGER NOT NULL REFERENCES run(id),"
+    "  db INTEGER NOT NULL, key BLOB NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS audit(id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL,"
+    "  event TEXT NOT NULL, text TEXT NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS orders(n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
+    "  json TEXT NOT NULL);";
 
 /* ---- SQL ---- */
 
@@ -128,7 +131,7 @@ static bool state_write_holder(int fd, const char *owner, const char *path, stru
     return err_set_errno(err, ERR_IO, path, errno, "cannot be written");
 }
 
-/* For the user alone, whatever the umask; a link is not followed. -1, with the error. */
+/* For the user alone, with any umask; a link is not followed. -1, with the error. */
 static int state_open_file(const char *path, struct err *err) {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, STATE_FILE_MODE);
     if (fd < 0 && errno == ELOOP) {

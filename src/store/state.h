@@ -4,9 +4,9 @@
  *   job        one row: identity (job, source, target, settings), the owner that has it open
  *   record     one row: the newest job_record as JSON
  *   given_up   keys that could not be copied, and why
- *   finding    what comparisons found
+ *   finding    differences that comparisons found
  *   run        verification runs
- *   audit      what happened: started, stopped, gaps, holds, releases, takeovers
+ *   audit      events: started, stopped, gaps, holds, releases, takeovers
  *   orders     orders that wait: see orders.h
  *
  * The database is written ahead (WAL) and not forced to the disk with each record: after a power
@@ -29,7 +29,7 @@ struct state;
 /* Events that are kept; the oldest go first. */
 enum { STATE_AUDIT_MAX = 100000 };
 
-/* Opens the directory, or makes it with its parents (its files are for the user alone, whatever the
+/* Opens the directory, or makes it with its parents (its files are for the user alone, with any
  * umask), and takes its lock: if another process holds the lock, the error names that process. A
  * directory of another job is refused, naming both. Of identity, job, source, target, their ids,
  * scope and settings are read. On success *found says whether there is a record, then in *record,
