@@ -243,7 +243,7 @@ struct comparison {
     double credit;       /* of keys that the rate allows now */
     int64_t credited_ms; /* when */
     int64_t looked_after_ms;
-    bool memory_warned, fields_warned;
+    bool memory_warned;
     bool process_changed; /* of some link: on_process() is to be told */
     /* Told by link.c, both outside of callbacks. The topology of a side is about to change from
      * `old` to `fresh`. */

@@ -60,7 +60,7 @@ def test_keys_that_differ_wait_for_the_watermark(source: Server, target: Server,
     source.command("MSET", "late", "newer", "stuck", "newer", "new", "1")
     with Running(compare_args(source, target, *options, "--interval", "1ms", "--rounds", "2", "--verbose")) as running:
         wait.until(lambda: "live job job runs" in running.stderr_so_far(), "the job to be seen", 20)
-        wait.until(lambda: target.admin().info("commandstats").get("cmdstat_hget", {}).get("calls", 0) >= 5,
+        wait.until(lambda: target.admin().info("commandstats").get("cmdstat_hgetall", {}).get("calls", 0) >= 5,
                    "the record to be read again and again, through hundreds of intervals", 20)
         assert running.alive, running.wait()
         target.command("MSET", "late", "newer", "new", "1")
