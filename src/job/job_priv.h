@@ -35,4 +35,7 @@ struct job {
     int64_t functions_ms; /* when functions are tried next */
 };
 
+/* Fills result->facts, from lanes, journal and live job. */
+void job_fill_facts(struct job *job);
+
 #endif

@@ -549,6 +549,7 @@ static void fill_holds(struct journal *j, const struct live_state *s) {
 
 static void fill_counts(struct journal *j) {
     struct job_record *r = &j->record;
+    job_fill_facts(j->job);
     const struct facts *f = &j->job->result->facts;
     r->updated_us = clock_wall_us();
     r->epoch = j->epoch;

@@ -843,6 +843,10 @@ void follow_remember(struct follow *f, const char *address, const struct evidenc
     evidence_copy(&f->remembered[f->n_remembered++].evidence, evidence);
 }
 
+void follow_set_deaf(struct follow *f, bool deaf) {
+    atomic_store(&f->deaf, deaf);
+}
+
 void follow_set_resumed(struct follow *f) {
     f->resumed = true;
 }

@@ -45,6 +45,10 @@ void follow_remember(struct follow *f, const char *address, const struct evidenc
  * that its deletions are counted before they are believed. */
 void follow_set_resumed(struct follow *f);
 
+/* Changed names are dropped: everything that they stand for is scanned afterwards. For the census, in
+ * which a key that was copied and then deleted would be taken for one of the target's own. */
+void follow_set_deaf(struct follow *f, bool deaf);
+
 /* Opens feeds of new primaries, ends those of former ones, opens gaps where slots have moved. */
 void follow_sync(struct follow *f, bool first);
 /* The source's topology was asked for at this moment, and is known. */

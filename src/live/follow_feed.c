@@ -47,6 +47,7 @@ static void on_keys(void *ctx, int db, const struct bytes *keys, size_t n) {
     struct follow_node *node = ctx;
     struct follow *f = node->follow;
     atomic_store_explicit(&f->changed_us, clock_boot_us(), memory_order_relaxed);
+    if (atomic_load_explicit(&f->deaf, memory_order_acquire)) return;
     if (db != FEED_ANY_DB) {
         if (follow_knows_database(f, db)) {
             node_name_keys(node, db, keys, n);

@@ -88,6 +88,7 @@ struct follow {
     struct follow_settings settings;
     char boot_id[EVIDENCE_BOOT_ID_MAX];
     bool resumed;
+    _Atomic bool deaf; /* changed names are dropped */
     pthread_mutex_t lock;
     _Atomic int feeds;                  /* not ended yet */
     struct follow_node *nodes, *former; /* former: kept until the workers have ended */

@@ -300,6 +300,7 @@ static void live_step_census(struct live *live) {
     if (!sweep_census_is_done(live->sweep)) return;
     if (!live->hooks.save_extra(live->hooks.ctx, sweep_extra_keys(live->sweep))) return;
     live->census_runs = false;
+    follow_set_deaf(live->follow, false);
     atomic_store(&live->swept, true);
     live_open_first_gap(live);
 }
@@ -307,11 +308,12 @@ static void live_step_census(struct live *live) {
 void live_start(struct live *live, uint64_t target_keys) {
     const struct live_memory *m = live->memory;
     struct slot_set slots = live_job_slots(live);
+    live->census_runs = !m->census_done && target_keys > 0;
+    follow_set_deaf(live->follow, live->census_runs);
     follow_sync(live->follow, true);
     target_sync(live->target, true);
     for (size_t i = 0; i < m->n_holds; i++) sweep_restore_hold(live->sweep, &m->holds[i]);
     live->copied_once = (m->resumed && m->copied_once) || live->options.only;
-    live->census_runs = !m->census_done && target_keys > 0;
     atomic_store(&live->swept, !m->resumed && target_keys == 0);
     if (live->census_runs) {
         sweep_begin_census(live->sweep, &slots);

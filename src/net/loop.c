@@ -196,7 +196,9 @@ void loop_run_once(struct loop *loop, int64_t timeout_ms) {
         event_base_loop(loop->base, EVLOOP_NONBLOCK);
     } else if (timeout_ms > 0) {
         struct timeval tv = { .tv_sec = timeout_ms / 1000, .tv_usec = (timeout_ms % 1000) * 1000 };
-        struct event *wake = evtimer_new(loop->base, on_wake, NULL);
+        /* Persistent: the base may go on waiting when the timer has fired beside events of its own,
+         * which it does not count (libevent 2.1.12 event.c event_base_loop(), event_process_active()). */
+        struct event *wake = event_new(loop->base, -1, EV_PERSIST, on_wake, NULL);
         evtimer_add(wake, &tv);
         event_base_loop(loop->base, EVLOOP_ONCE);
         event_free(wake);

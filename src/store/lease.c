@@ -94,8 +94,10 @@ static int64_t lease_min(int64_t a, int64_t b) {
 
 /* ---- states ---- */
 
+/* A step that is due at once is not left to the next tick. */
 static void lease_step_soon(struct lease *l, int64_t ms) {
     l->due_ms = clock_boot_ms() + ms;
+    if (ms == 0 && loop_timer_is_pending(l->timer)) loop_timer_start(l->timer, 0);
 }
 
 static void lease_end_right(struct lease *l) {
