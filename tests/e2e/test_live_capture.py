@@ -7,7 +7,7 @@ look only once a minute show that capture tells of a change; what only looking f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Iterator, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 import pytest
 
@@ -39,6 +39,7 @@ class Pairs:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
         self._made: Dict[Tuple[str, str], Pair] = {}
+        self._shared: List[Running] = []
 
     def get(self, capture: str, poll: str) -> Pair:
         if (capture, poll) not in self._made or not self._made[capture, poll].live.alive:
@@ -46,6 +47,8 @@ class Pairs:
             target = self._fleet.server()
             source.admin().set("bystander", "value")
             live = Live(source, target, "--capture", capture, "--poll", poll, *ARGS)
+            assert live.running
+            self._shared.append(live.running.outlives_its_test())
             self._made[capture, poll] = Pair(source, target, live)
             live.wait_live()
         return self._made[capture, poll]
@@ -53,6 +56,8 @@ class Pairs:
     def end(self) -> None:
         for pair in self._made.values():
             pair.live.__exit__()
+        problems = [problem for each in self._shared for problem in each.problems()]
+        assert not problems, "\n".join(problems)
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +234,6 @@ def test_auto_takes_what_there_is(fleet: Fleet, target: Server) -> None:
         live.catch_up()
         oracle.assert_equal(source, target)
     neither = fleet.server(Options(default_user=refusing))
-    with Live(neither, target) as live:
+    with Live(neither, fleet.server()) as live:
         said = live.wait_end().expect(TROUBLE).error_line
     assert "notify-keyspace-events" in said

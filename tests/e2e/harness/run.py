@@ -114,6 +114,11 @@ class Running:
             os.kill(self.pid, signal.SIGKILL)
             self._reap()
 
+    def outlives_its_test(self) -> "Running":
+        """Several tests share this run: whoever made it ends it and asserts that problems() are none."""
+        BEGUN.remove(self)
+        return self
+
     @property
     def pid(self) -> int:
         return self._process.pid
