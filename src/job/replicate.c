@@ -394,15 +394,17 @@ static bool job_start_live(struct job *job, struct err *err) {
     job->live = live_new(job->engine, &options, &hooks, journal_memory(job->journal));
     if (!journal_load_extra(job->journal, live_extra(job->live), err)) return false;
     job_count_keys(job);
-    deployment_set_persistent(job->source);
-    deployment_set_persistent(job->target);
     live_start(job->live, job->target_keys);
     journal_start(job->journal);
     if (s->release_deletions) live_release_all(job->live);
     return true;
 }
 
+/* Both sides let longhaul in a moment ago: from here on, a login that is refused is waited out, by
+ * every connection that is opened. */
 static bool job_copy_live(struct job *job, struct err *err) {
+    deployment_set_persistent(job->source);
+    deployment_set_persistent(job->target);
     if (!job_start_engine(job, err)) return false;
     job_begin(job);
     bool ok = job_start_live(job, err) && job_run_live(job, err);
