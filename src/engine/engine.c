@@ -126,7 +126,7 @@ void engine_begin(struct engine *e) {
     const int *dbs = e->settings.target_db >= 0 ? &e->settings.target_db : e->dbs;
     size_t n = e->settings.target_db >= 0 ? 1 : e->n_dbs;
     e->clean_dbs = mem_array(NULL, n, sizeof(*dbs));
-    memcpy(e->clean_dbs, dbs, n * sizeof(*dbs));
+    if (n > 0) memcpy(e->clean_dbs, dbs, n * sizeof(*dbs));
     e->plan.target_dbs = e->clean_dbs;
     e->plan.n_target_dbs = n;
     for (int i = 0; i < e->n_workers; i++) worker_begin(e->workers[i], &e->in_transit);
@@ -210,7 +210,7 @@ void engine_topology_changed(struct engine *e, bool source) {
 
 void engine_set_databases(struct engine *e, const int *dbs, size_t n) {
     e->dbs = mem_array(e->dbs, n, sizeof(*dbs));
-    memcpy(e->dbs, dbs, n * sizeof(*dbs));
+    if (n > 0) memcpy(e->dbs, dbs, n * sizeof(*dbs));
     e->n_dbs = n;
 }
 

@@ -116,7 +116,7 @@ struct checkpoint_view checkpoint_look(const struct checkpoint *c) {
 
 void checkpoint_remember(struct checkpoint *c, const struct checkpoint_cursor *cursors, size_t n) {
     c->remembered = mem_array(c->remembered, n, sizeof(*cursors));
-    memcpy(c->remembered, cursors, n * sizeof(*cursors));
+    if (n > 0) memcpy(c->remembered, cursors, n * sizeof(*cursors));
     c->n_remembered = n;
 }
 

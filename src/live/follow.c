@@ -681,7 +681,7 @@ static void follow_add_database(struct follow *f, int db) {
         mem_alloc(sizeof(*list) + (former->n + 1) * sizeof(list->dbs[0]));
     list->former = former;
     list->n = former->n + 1;
-    memcpy(list->dbs, former->dbs, former->n * sizeof(list->dbs[0]));
+    if (former->n > 0) memcpy(list->dbs, former->dbs, former->n * sizeof(list->dbs[0]));
     list->dbs[former->n] = db;
     atomic_store(&f->dbs, list);
 }
@@ -829,7 +829,7 @@ struct follow *follow_new(const struct follow_settings *settings) {
     evidence_boot_id(f->boot_id);
     list->former = NULL;
     list->n = n;
-    memcpy(list->dbs, dbs, n * sizeof(list->dbs[0]));
+    if (n > 0) memcpy(list->dbs, dbs, n * sizeof(list->dbs[0]));
     atomic_init(&f->dbs, list);
     atomic_init(&f->changed_us, clock_boot_us());
     f->topology_seen = moment_now();

@@ -35,7 +35,7 @@ def test_as_json(tmp_path: Path) -> None:
     said = longhaul("demo", "--keys", 2000, "--output", "json", env={"TMPDIR": str(tmp_path)}, timeout=120).expect(EQUAL).json
     assert said["equal"] and said["changes_found_exactly"] and said["changed"] >= 7
     check = said["check"]
-    assert check["source_keys"] == check["target_keys"] <= 2010 and check["own_keys"] == 3
+    assert check["source_keys"] == check["target_keys"] <= 2010 and 1 <= check["own_keys"] <= 5
     assert check["sampled"] == check["equal"] > 500
     assert said["replicate"]["exit_status"] == said["compare"]["exit_status"] == 0
     assert said["differences"]["exit_status"] == 1
