@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +105,7 @@ class Running:
         self._peak_kib = 0
         self._late = False
         self._result: Optional[Result] = None
+        self._thread = threading.current_thread()
         BEGUN.append(self)
 
     def __enter__(self) -> "Running":
@@ -220,6 +222,8 @@ class Running:
     def problems(self) -> List[str]:
         """Signs that the program itself is broken, even if the test was content with its result. A run that goes on is ended."""
         name = f"longhaul {' '.join(self.args)}"
+        if self._result is None and self._thread is not threading.main_thread():
+            return []  # a thread beside the test waits for it, and reaps it
         if self._result is None:
             self.__exit__()
             return [f"still running when its test had ended: {name}"]
