@@ -33,7 +33,7 @@ enum {
     LEASE_REFRESH_MS = 1000, /* between two refreshes of the topology, while it is acquired */
     LEASE_RENEW_PART = 3,    /* of the lease */
     LEASE_MARGIN_PART = 10,  /* of the lease */
-    LEASE_NAME_MAX = RECORD_JOB_MAX + LEASE_OWNER_MAX + 40
+    LEASE_NAME_MAX = RECORD_JOB_MAX + RECORD_OWNER_MAX + 40
 };
 
 enum lease_state {
@@ -48,7 +48,7 @@ struct lease {
     struct deployment *target;
     struct loop *loop;
     int db;
-    char job[RECORD_JOB_MAX], owner[LEASE_OWNER_MAX], name[LEASE_NAME_MAX];
+    char job[RECORD_JOB_MAX], owner[RECORD_OWNER_MAX], name[LEASE_NAME_MAX];
     char standby_name[LEASE_NAME_MAX]; /* of the link while nothing may be written */
     char lease_key[STORE_KEY_MAX], epoch_key[STORE_KEY_MAX];
     struct slot_link *link;
@@ -71,7 +71,7 @@ struct lease {
     bool saw_holder; /* since lease_acquire() */
     bool must_wait;
     uint64_t known_epoch;
-    char dead_owner[LEASE_OWNER_MAX];
+    char dead_owner[RECORD_OWNER_MAX];
     uint64_t dead_epoch;
 
     /* Waiting. */
@@ -169,19 +169,26 @@ static void lease_take_renewal(struct lease *l) {
     l->told_late = false;
 }
 
+/* Takes the answer to a command of a step: an error makes the step fail. */
+static bool lease_answer_failed(struct lease *l, struct client *client, const struct reply *reply) {
+    struct err err = { 0 };
+    l->busy = false;
+    if (!lease_note_error(&err, client, reply)) return false;
+    lease_step_failed(l, &err);
+    return true;
+}
+
 /* ---- the epoch ---- */
 
 static void on_epoch_written(void *ctx, struct client *client, const struct reply *reply) {
     struct lease *l = ctx;
-    struct err err = { 0 };
-    l->busy = false;
-    if (!lease_note_error(&err, client, reply)) {
-        if (l->state == LEASE_TAKING) lease_begin_wait(l);
-        return;
+    bool failed = lease_answer_failed(l, client, reply);
+    if (l->state != LEASE_TAKING) return;
+    if (failed) {
+        l->state = LEASE_LOOKING; /* the value of the lease is ours: the lease is found again */
+    } else {
+        lease_begin_wait(l);
     }
-    lease_step_failed(l, &err);
-    /* The value of the lease is ours: it is found again. */
-    if (l->state == LEASE_TAKING) l->state = LEASE_LOOKING;
 }
 
 static void lease_write_epoch(struct lease *l) {
@@ -266,12 +273,9 @@ static void on_retaken(void *ctx, struct lease_change *change) {
 /* The lease is gone while our right lasts: nobody else can have held it meanwhile. */
 static void on_epoch_before_retaking(void *ctx, struct client *client, const struct reply *reply) {
     struct lease *l = ctx;
-    struct err err = { 0 };
     l->busy = false;
-    if (l->state != LEASE_HELD) return;
-    if (lease_note_error(&err, client, reply)) {
-        lease_step_failed(l, &err);
-    } else if (epoch_of_reply(reply) > l->epoch) {
+    if (l->state != LEASE_HELD || lease_answer_failed(l, client, reply)) return;
+    if (epoch_of_reply(reply) > l->epoch) {
         lease_lose(l, "");
     } else if (clock_boot_ms() >= l->right_until_ms || !slot_link_is_ready(l->link)) {
         lease_step_soon(l, 0);
@@ -389,12 +393,7 @@ static void lease_look_as_newcomer(struct lease *l) {
 
 static void on_epoch_seen(void *ctx, struct client *client, const struct reply *reply) {
     struct lease *l = ctx;
-    struct err err = { 0 };
-    l->busy = false;
-    if (lease_note_error(&err, client, reply)) {
-        lease_step_failed(l, &err);
-        return;
-    }
+    if (lease_answer_failed(l, client, reply)) return;
     l->known_epoch = epoch_of_reply(reply);
     if (lease_epoch_of(l->seen) > l->known_epoch) l->known_epoch = lease_epoch_of(l->seen);
     if (!slot_link_is_ready(l->link) || l->state != LEASE_LOOKING) return;
@@ -407,12 +406,7 @@ static void on_epoch_seen(void *ctx, struct client *client, const struct reply *
 
 static void on_lease_seen(void *ctx, struct client *client, const struct reply *reply) {
     struct lease *l = ctx;
-    struct err err = { 0 };
-    l->busy = false;
-    if (lease_note_error(&err, client, reply)) {
-        lease_step_failed(l, &err);
-        return;
-    }
+    if (lease_answer_failed(l, client, reply)) return;
     l->seen[0] = '\0';
     if (resp_is_string(&reply->item))
         snprintf(l->seen, sizeof(l->seen), "%.*s",
