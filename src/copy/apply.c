@@ -33,7 +33,8 @@ static struct flight *flight_of_node(const struct pool_node *node) {
 static bool refuse_module(struct err *err, const char *place) {
     return err_set(
         err, ERR_BAD_PAYLOAD, place,
-        "the value of a module, or a vector set, which this server does not have or not in this version");
+        "the value of a module, or a vector set, which this server does not have or not in this "
+        "version");
 }
 
 /* RESTORE's own words for a value it cannot take are plain "ERR"; see err_code_of_reply(). */

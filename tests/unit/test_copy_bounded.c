@@ -166,11 +166,9 @@ static void given_up_where_the_channel_is_refused(void **state) {
     s.pass = "secret";
     redis_do(&server, "ACL SETUSER app on >secret ~* resetchannels +@all");
     struct bounded *b = bounded_open(loop, &s, 1, NULL, NULL);
-    RUN_UNTIL(
-        asked(
-            "tonumber(redis.call('info','commandstats'):match('subscribe:calls=%d+.-rejected_calls=(%d+)') or 0)") >
-            0 &&
-        connections() == 1);
+    RUN_UNTIL(asked("tonumber(redis.call('info','commandstats')"
+                    ":match('subscribe:calls=%d+.-rejected_calls=(%d+)') or 0)") > 0 &&
+              connections() == 1);
     assert_null(bounded_client(b, run_id()));
     bounded_free(&b);
 }
@@ -187,5 +185,6 @@ int main(void) {
         cmocka_unit_test(only_while_there_is_room),
         cmocka_unit_test(given_up_where_the_channel_is_refused),
     };
-    return cmocka_run_group_tests_name("copy/bounded", tests, fixture_start_server, fixture_stop_server);
+    return cmocka_run_group_tests_name("copy/bounded", tests, fixture_start_server,
+                                       fixture_stop_server);
 }

@@ -523,11 +523,10 @@ static void deletions_wait_for_trust(void **state) {
 }
 
 static int source_connections(void) {
-    return atoi(
-        redis_do(
-            &source,
-            "EVAL \"return tonumber(redis.call('info','clients'):match('connected_clients:(%%d+)'))\" 0") +
-        1);
+    return atoi(redis_do(&source, "EVAL \"return tonumber("
+                                  "redis.call('info','clients')"
+                                  ":match('connected_clients:(%%d+)'))\" 0") +
+                1);
 }
 
 /* Large keys are read on a connection of their own. */
@@ -654,9 +653,9 @@ static void leftovers_are_removed_when_the_lane_begins(void **state) {
     assert_false(target_has(leftover("k")));
     assert_true(target_has("k"));
     /* All names in few commands. */
-    const char *calls = redis_do(
-        &target,
-        "EVAL \"return tonumber(redis.call('info','commandstats'):match('unlink:calls=(%%d+)'))\" 0");
+    const char *calls =
+        redis_do(&target, "EVAL \"return tonumber("
+                          "redis.call('info','commandstats'):match('unlink:calls=(%%d+)'))\" 0");
     assert_in_range(atoi(calls + 1), 1, 64);
     rig_stop(&r);
 }
@@ -706,9 +705,9 @@ static void names_in_use_stay(void **state) {
     RUN_UNTIL(is_idle(&r));
     assert_string_equal(redis_do(&target, "STRLEN k"), ":40000001");
     assert_false(target_has(leftover("k")));
-    const char *watched = redis_do(
-        &source,
-        "EVAL \"return tonumber(redis.call('info','commandstats'):match('_watch:calls=(%%d+)'))\" 0");
+    const char *watched =
+        redis_do(&source, "EVAL \"return tonumber("
+                          "redis.call('info','commandstats'):match('_watch:calls=(%%d+)'))\" 0");
     assert_string_equal(watched, ":1");
     rig_stop(&r);
 }

@@ -1,6 +1,7 @@
-/* A client that is broken, closed or killed from within each kind of its callbacks: pending commands
- * are failed exactly once, at the end of the loop's round, and never below the caller on the stack.
- * The owner is freed behind client_close() by loop_defer(), as owners do; AddressSanitizer watches. */
+/* A client that is broken, closed or killed from within each kind of its callbacks: pending
+ * commands are failed exactly once, at the end of the loop's round, and never below the caller on
+ * the stack. The owner is freed behind client_close() by loop_defer(), as owners do;
+ * AddressSanitizer watches. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
