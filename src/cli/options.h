@@ -3,7 +3,8 @@
  * options.def is the one table of options; command.def the one table of commands. options_parse()
  * fills a struct options from four places, and the place further left wins:
  *
- *   command line  >  environment (LONGHAUL_<NAME>)  >  --config FILE, [command] then [defaults]  >  default text
+ *   command line  >  environment (LONGHAUL_<NAME>)
+ *                 >  --config FILE, [command] then [defaults]  >  default text
  *
  * Texts are checked and turned into values here, so that a command finds only values that are in
  * their range.

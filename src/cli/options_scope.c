@@ -1,5 +1,5 @@
-/* The part of the source that a job keeps on the target: as a filter for its lanes, and as the canonical
- * text by which two jobs are told apart.
+/* The part of the source that a job keeps on the target: as a filter for its lanes, and as the
+ * canonical text by which two jobs are told apart.
  *
  * The text is made from the rows of options.def whose effect is CONTENT, and from the databases of
  * both endpoints. Equal choices give equal text however they were written: lists are sorted and
@@ -89,7 +89,8 @@ static json_t *scope_databases(const struct opt_databases *databases, int source
     return json;
 }
 
-/* [0,3]: databases that the job writes to, for the search for jobs that write there too; NULL for all. */
+/* [0,3]: databases that the job writes to, for the search for jobs that write there too; NULL for
+ * all. */
 static json_t *scope_target_databases(const struct opt_databases *databases, int target_db) {
     if (databases->all) return NULL;
     if (databases->n == 0) return json_pack("[i]", target_db);

@@ -191,6 +191,13 @@ const struct engine_settings *engine_settings_of(const struct engine *e) {
     return &e->settings;
 }
 
+struct slot_set engine_job_slots(const struct engine *e) {
+    struct slot_set all = { 0 };
+    if (e->settings.filter->slots != NULL) return *e->settings.filter->slots;
+    slot_set_add_range(&all, 0, SLOT_COUNT - 1);
+    return all;
+}
+
 struct worker *engine_next_worker(struct engine *e) {
     return e->workers[e->next_worker++ % (unsigned)e->n_workers];
 }

@@ -69,6 +69,8 @@ struct loop *engine_loop(struct engine *e);
 struct deployment *engine_source(struct engine *e);
 struct deployment *engine_target(struct engine *e);
 const struct engine_settings *engine_settings_of(const struct engine *e);
+/* The slots that the filter wants. */
+struct slot_set engine_job_slots(const struct engine *e);
 struct worker;
 /* One after the other, for things that live on a worker's thread. */
 struct worker *engine_next_worker(struct engine *e);

@@ -422,11 +422,9 @@ static bool job_copy_live(struct job *job, struct err *err) {
 
 static bool job_copy_snapshot(struct job *job, struct err *err) {
     struct coverage *forward = engine_coverage(job->engine, COVERAGE_FORWARD);
-    const struct slot_set *wanted = job->settings->filter->slots;
-    struct slot_set all = { 0 };
-    slot_set_add_range(&all, 0, SLOT_COUNT - 1);
+    struct slot_set slots = engine_job_slots(job->engine);
     job_begin(job);
-    coverage_open(forward, COVERAGE_ALL_DATABASES, wanted != NULL ? wanted : &all, true);
+    coverage_open(forward, COVERAGE_ALL_DATABASES, &slots, true);
     coverage_step(forward);
     job_count_keys(job); /* while the passes connect */
     return job_run_snapshot(job, err);

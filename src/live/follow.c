@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/coverage.h"
+#include "live/follow_gap.h"
 #include "live/follow_priv.h"
 
 enum {
@@ -19,217 +20,6 @@ enum {
 
 static struct moment sample_moment(const struct evidence *e) {
     return (struct moment){ e->asked_boot_us, e->asked_wall_us };
-}
-
-static struct moment node_passed(const struct follow_node *node) {
-    struct follow *f = node->follow;
-    pthread_mutex_lock(&f->lock);
-    struct moment passed = node->passed;
-    pthread_mutex_unlock(&f->lock);
-    return passed;
-}
-
-struct slot_set follow_slots(const struct follow_node *node) {
-    struct slot_set slots = { 0 };
-    for (int s = 0; s < SLOT_COUNT; s++)
-        if (node->follow->owner[s] == node) slot_set_add(&slots, (uint16_t)s);
-    return slots;
-}
-
-/* Of those that the job copies. */
-static struct slot_set node_job_slots(const struct follow_node *node) {
-    const struct slot_set *wanted =
-        engine_settings_of(node->follow->settings.engine)->filter->slots;
-    struct slot_set slots = follow_slots(node);
-    return wanted != NULL ? slot_set_common(&slots, wanted) : slots;
-}
-
-/* ---- evidence: latest sample ─▶ next: waits for its barrier ─▶ anchor: from before `passed`;
- *      base: the anchor when the oldest gap of the node opened, kept until the gap is closed ---- */
-
-static void evidence_move(struct evidence *to, bool *has, const struct evidence *from) {
-    if (*has) evidence_fini(to);
-    evidence_copy(to, from);
-    *has = true;
-}
-
-static void node_note_evidence(struct follow_node *node, const struct evidence *now) {
-    evidence_move(&node->latest, &node->has_latest, now);
-    if (!node->has_next) evidence_move(&node->next, &node->has_next, now);
-}
-
-static void node_promote_evidence(struct follow_node *node) {
-    if (!node->has_next || node_passed(node).boot_us < node->next.answered_boot_us) return;
-    evidence_move(&node->anchor, &node->has_anchor, &node->next);
-    node->has_next = false;
-    evidence_fini(&node->next);
-    if (node->latest.asked_boot_us > node->anchor.asked_boot_us)
-        evidence_move(&node->next, &node->has_next, &node->latest);
-}
-
-/* evidence: from before the gap; NULL: the anchor, where there is one. The oldest stays. */
-static void node_set_base(struct follow_node *node, const struct evidence *evidence) {
-    if (evidence == NULL && node->has_anchor) evidence = &node->anchor;
-    if (evidence == NULL) {
-        if (!node->has_base) node->gap_whole = true;
-        return;
-    }
-    bool older = node->has_base && evidence->time_us >= node->base.time_us;
-    if (!older) evidence_move(&node->base, &node->has_base, evidence);
-}
-
-static void node_drop_base(struct follow_node *node) {
-    struct slot_set slots = node_job_slots(node);
-    if (!node->has_base || !ledger_are_proved(node->follow->settings.ledger, &slots)) return;
-    node->has_base = node->base_spoilt = false;
-    evidence_fini(&node->base);
-}
-
-/* ---- gaps ---- */
-
-static void node_open_gap(struct follow_node *node, const struct slot_set *slots,
-                          const struct ledger_gap *gap, const struct evidence *base) {
-    struct follow *f = node->follow;
-    if (slot_set_count(slots) == 0) return;
-    if (gap->forward && !gap->whole) node_set_base(node, base);
-    /* Whole or swept: a later gap may need evidence from before this one all the same, and so does
-     * the record. */
-    if (!node->has_base && node->has_anchor && !gap->first_copy) node_set_base(node, NULL);
-    ledger_open_gap(f->settings.ledger, slots, gap);
-}
-
-static const struct evidence *base_of(const struct follow_node *node,
-                                      const struct follow_base *base, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(base[i].address, node->place) == 0) return base[i].evidence;
-    return NULL;
-}
-
-void follow_open_gap(struct follow *f, const struct slot_set *slots, const struct ledger_gap *gap,
-                     const struct follow_base *base, size_t n_base) {
-    struct slot_set left = *slots;
-    for (struct follow_node *n = f->nodes; n != NULL; n = n->next_node) {
-        struct slot_set owned = follow_slots(n), mine = slot_set_common(&owned, slots);
-        struct ledger_gap one = *gap;
-        const struct evidence *evidence = base != NULL ? base_of(n, base, n_base) : NULL;
-        if (base != NULL && evidence == NULL) one.whole = one.forward;
-        node_open_gap(n, &mine, &one, evidence);
-        slot_set_subtract(&left, &mine);
-    }
-    ledger_open_gap(f->settings.ledger, &left, gap); /* of slots that nobody owns now */
-}
-
-void follow_resume_copy(struct follow *f, const struct slot_set *slots, struct moment checkpoint) {
-    for (struct follow_node *n = f->nodes; n != NULL; n = n->next_node) {
-        struct slot_set owned = follow_slots(n), mine = slot_set_common(&owned, slots);
-        struct ledger_gap gap = { .since = MOMENT_NEVER,
-                                  .first_copy = true,
-                                  .forward = true,
-                                  .whole = true,
-                                  .sweep = true,
-                                  .place = n->place,
-                                  .why = "the first copy goes on" };
-        struct ledger_gap missed = gap;
-        missed.first_copy = false;
-        missed.since = checkpoint;
-        n->resumes = n->has_base;
-        node_open_gap(n, &mine, &gap, NULL);
-        node_open_gap(n, &mine, &missed, NULL);
-    }
-}
-
-void follow_delay_scan(struct follow *f, const struct slot_set *slots, int64_t until_ms) {
-    for (struct follow_node *n = f->nodes; n != NULL; n = n->next_node) {
-        struct slot_set owned = follow_slots(n), mine = slot_set_common(&owned, slots);
-        if (slot_set_count(&mine) > 0 && n->scan_after_ms < until_ms) n->scan_after_ms = until_ms;
-    }
-}
-
-bool follow_resumes(struct follow *f, const struct address *primary, const char *run_id) {
-    for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node)
-        if (address_equal(&n->primary, primary))
-            return n->resumes && strcmp(n->run_id, run_id) == 0;
-    return false;
-}
-
-/* Slots that are scanned by their use are scanned whole: idle times have come to mean nothing. */
-static void node_spoil_base(struct follow_node *node, const char *why) {
-    struct ledger *l = node->follow->settings.ledger;
-    if (!node->has_base) return;
-    node->base_spoilt = true;
-    struct slot_set scanned = ledger_slots_in(l, LEDGER_FORWARD), mine = node_job_slots(node);
-    mine = slot_set_common(&mine, &scanned);
-    struct ledger_gap gap = {
-        .since = MOMENT_NONE, .forward = true, .whole = true, .place = node->place, .why = why
-    };
-    node_open_gap(node, &mine, &gap, NULL);
-}
-
-/* ---- resync ---- */
-
-static void node_set_used_since(struct follow_node *node, const struct slot_set *slots,
-                                int64_t since_us) {
-    for (int s = 0; s < SLOT_COUNT; s++)
-        if (slot_set_has(slots, (uint16_t)s))
-            atomic_store(&node->follow->used_since_us[s], since_us);
-}
-
-/* The one place that decides whether idle times are used. *why: where they are not. */
-static bool node_judge_base(struct follow_node *node, int64_t *since_us, const char **why) {
-    const struct follow_settings *s = &node->follow->settings;
-    struct verdict v = { 0 };
-    if (node->has_base && node->has_latest) v = evidence_judge(&node->base, &node->latest);
-    *since_us = v.since_us;
-    *why = s->resync_whole                 ? "--resync full"
-           : !s->capture.idle_time_allowed ? "the source refuses OBJECT IDLETIME"
-           : node->gap_whole               ? "the process or the slots are others"
-           : !node->has_base               ? "nothing is known of the time before"
-           : node->base_spoilt             ? "idle times were changed meanwhile"
-                                           : v.why;
-    return *why == NULL;
-}
-
-static void node_tell_resync(const struct follow_node *node, unsigned slots, bool used,
-                             const char *why) {
-    const struct follow_settings *s = &node->follow->settings;
-    if (node->resumes) {
-        event_raise(s->events, EVENT_RESYNC, node->place,
-                    "copying %u slots from where the last run was", slots);
-    } else if (ledger_first_copy_goes_on(s->ledger)) {
-        event_raise(s->events, EVENT_RESYNC, node->place, "copying %u slots: every key", slots);
-    } else if (used) {
-        event_raise(s->events, EVENT_RESYNC, node->place,
-                    "resync of %u slots: keys accessed since the gap began", slots);
-    } else {
-        event_raise(s->events, EVENT_RESYNC, node->place, "resync of %u slots: every key (%s)",
-                    slots, why != NULL ? why : "the gap asks for it");
-    }
-}
-
-/* Once it can be scanned: scans the slots of its gaps. */
-static void node_begin_scan(struct follow_node *node) {
-    const struct follow_settings *s = &node->follow->settings;
-    struct slot_set open, whole, used;
-    if (!node->ready || node->flush_waits || engine_is_full(s->engine)) return;
-    if (clock_mono_ms() < node->scan_after_ms || ledger_is_proved(s->ledger)) return;
-    open = ledger_slots_in(s->ledger, LEDGER_OPEN);
-    struct slot_set mine = follow_slots(node);
-    mine = slot_set_common(&mine, &open);
-    if (slot_set_count(&mine) == 0) return;
-    ledger_begin_scan(s->ledger, &mine, &whole, &used);
-    int64_t since_us;
-    const char *why;
-    bool usable = node_judge_base(node, &since_us, &why), by_use = slot_set_count(&used) > 0;
-    if (!usable) slot_set_unite(&whole, &used);
-    if (!usable) node->resumes = false;
-    node_set_used_since(node, &whole, node->resumes ? since_us : 0);
-    if (usable) node_set_used_since(node, &used, since_us);
-    struct coverage *forward = engine_coverage(s->engine, COVERAGE_FORWARD);
-    coverage_open(forward, COVERAGE_ALL_DATABASES, &whole, true);
-    if (usable) coverage_open(forward, COVERAGE_ALL_DATABASES, &used, false);
-    unsigned n = slot_set_count(&whole) + (usable ? slot_set_count(&used) : 0);
-    if (n > 0) node_tell_resync(node, n, usable && by_use, why);
-    node->gap_whole = false;
 }
 
 /* ---- commands that no capture announces ---- */
@@ -269,7 +59,7 @@ static void node_note_orders(struct follow_node *node, const struct evidence *be
 
 static void node_swapped(struct follow_node *node, const struct evidence *before,
                          const struct evidence *now) {
-    struct slot_set slots = node_job_slots(node);
+    struct slot_set slots = follow_job_slots(node);
     struct ledger_gap gap = { .since = sample_moment(before),
                               .forward = true,
                               .whole = true,
@@ -278,23 +68,23 @@ static void node_swapped(struct follow_node *node, const struct evidence *before
                               .why = "databases were swapped (SWAPDB)" };
     event_raise(node->follow->settings.events, EVENT_SWAPPED, node->place,
                 "SWAPDB was called on the source: resync of every key");
-    node_open_gap(node, &slots, &gap, NULL);
+    follow_node_open_gap(node, &slots, &gap, NULL);
     node_note_orders(node, before, now);
 }
 
 static void node_flushed_unannounced(struct follow_node *node, const struct evidence *before,
                                      const struct evidence *now) {
-    struct slot_set slots = node_job_slots(node);
+    struct slot_set slots = follow_job_slots(node);
     struct ledger_gap gap = { .since = sample_moment(before),
                               .sweep = true,
                               .place = node->place,
                               .why = "FLUSHDB or FLUSHALL was called" };
-    node_open_gap(node, &slots, &gap, NULL);
+    follow_node_open_gap(node, &slots, &gap, NULL);
     node_note_orders(node, before, now);
 }
 
 static void node_silent_commands(struct follow_node *node, const struct evidence *before) {
-    struct slot_set slots = node_job_slots(node);
+    struct slot_set slots = follow_job_slots(node);
     int64_t now_ms = clock_mono_ms();
     struct ledger_gap gap = { .since = sample_moment(before),
                               .forward = true,
@@ -310,7 +100,7 @@ static void node_silent_commands(struct follow_node *node, const struct evidence
     int64_t most_ms = node->silent_since_ms + FOLLOW_SILENT_MOST_MS;
     node->scan_after_ms = now_ms + FOLLOW_SILENT_REST_MS;
     if (node->scan_after_ms > most_ms) node->scan_after_ms = most_ms;
-    node_open_gap(node, &slots, &gap, NULL);
+    follow_node_open_gap(node, &slots, &gap, NULL);
 }
 
 /* before: the sample before, of the same process; NULL: none. */
@@ -339,7 +129,7 @@ static void node_judge_sample(struct follow_node *node, const struct evidence *n
     struct verdict v = { 0 };
     if (before != NULL) v = evidence_judge(before, now);
     if (before == NULL || !v.same_process) return;
-    if (v.times_spoilt) node_spoil_base(node, v.why);
+    if (v.times_spoilt) follow_spoil_base(node, v.why);
     if (before->swaps >= 0 && now->swaps >= 0 && before->swaps != now->swaps)
         node_swapped(node, before, now);
     if (unannounced && before->flushes >= 0 && now->flushes >= 0 && before->flushes != now->flushes)
@@ -354,7 +144,7 @@ static void node_take_sample(struct follow_node *node, const struct server_sampl
     evidence_of_sample(&now, sample, node->follow->boot_id);
     node_judge_sample(node, &now);
     node_take_calls(node, sample, before);
-    node_note_evidence(node, &now);
+    follow_note_evidence(node, &now);
     evidence_fini(&now);
     if (sample->asked_boot_us < node->ask_after_us) return;
     node->ready = true;
@@ -411,8 +201,9 @@ static void node_recall(struct follow_node *node) {
         if (strcmp(f->remembered[i].address, node->place) != 0) continue;
         memcpy(node->run_id, e->run_id, sizeof(node->run_id));
         memcpy(node->replid, e->replid, sizeof(node->replid));
-        evidence_move(&node->base, &node->has_base, e);
-        evidence_move(&node->latest, &node->has_latest, e);
+        evidence_copy(&node->base, e);
+        evidence_copy(&node->latest, e);
+        node->has_base = node->has_latest = true;
         return;
     }
     node->unknown_process = f->resumed;
@@ -497,7 +288,7 @@ static void follow_sync_owner(struct follow *f, const struct topology *t, int i,
             follow_move_slot(f, (uint16_t)s, to, &moved, &since);
         }
     }
-    struct slot_set job = node_job_slots(to);
+    struct slot_set job = follow_job_slots(to);
     moved = slot_set_common(&moved, &job);
     struct ledger_gap gap = { .since = since,
                               .forward = true,
@@ -505,7 +296,7 @@ static void follow_sync_owner(struct follow *f, const struct topology *t, int i,
                               .sweep = true,
                               .place = to->place,
                               .why = "slots moved to a server that was not listened to" };
-    node_open_gap(to, &moved, &gap, NULL);
+    follow_node_open_gap(to, &moved, &gap, NULL);
 }
 
 static void follow_end_unlisted(struct follow *f) {
@@ -582,7 +373,7 @@ void follow_allow_deletions(struct follow *f, struct follow_node *node, struct m
 /* ---- what feeds have said ---- */
 
 static void node_lost(struct follow_node *node, struct moment heard, const struct err *why) {
-    struct slot_set slots = node_job_slots(node);
+    struct slot_set slots = follow_job_slots(node);
     struct ledger_gap gap = { .since = heard,
                               .forward = true,
                               .whole = moment_is_never(heard),
@@ -592,13 +383,13 @@ static void node_lost(struct follow_node *node, struct moment heard, const struc
     node->hearing = node->ready = false;
     event_raise(node->follow->settings.events, EVENT_GAP, why->place,
                 "change stream lost (%s): gap open, resync when it reconnects", why->text);
-    node_open_gap(node, &slots, &gap, NULL);
+    follow_node_open_gap(node, &slots, &gap, NULL);
 }
 
 /* The server is not fit to be listened to: the gap says why. */
 static void node_waits(struct follow_node *node, const struct err *why) {
     struct ledger *l = node->follow->settings.ledger;
-    struct slot_set open = ledger_slots_in(l, LEDGER_OPEN), mine = node_job_slots(node);
+    struct slot_set open = ledger_slots_in(l, LEDGER_OPEN), mine = follow_job_slots(node);
     struct ledger_gap gap = {
         .since = MOMENT_NONE, .forward = true, .place = node->place, .why = why->text
     };
@@ -630,14 +421,14 @@ static void node_established(struct follow_node *node, const struct server_info 
 }
 
 static void node_flushed(struct follow_node *node, struct moment heard) {
-    struct slot_set slots = node_job_slots(node);
+    struct slot_set slots = follow_job_slots(node);
     struct ledger_gap gap = {
         .since = heard, .sweep = true, .place = node->place, .why = "FLUSHDB or FLUSHALL was called"
     };
     node->flush_waits = true;
     node->ask_after_us = clock_boot_us();
     watch_now(node->watch);
-    node_open_gap(node, &slots, &gap, NULL);
+    follow_node_open_gap(node, &slots, &gap, NULL);
 }
 
 static void node_step(struct follow_node *node) {
@@ -666,9 +457,9 @@ static void node_step(struct follow_node *node) {
     pthread_mutex_lock(&f->lock);
     if (established > lost && node->lost == lost && node->flushes == flushes) node->muted = false;
     pthread_mutex_unlock(&f->lock);
-    node_promote_evidence(node);
-    node_begin_scan(node);
-    node_drop_base(node);
+    follow_promote_evidence(node);
+    follow_begin_scan(node);
+    follow_drop_base(node);
 }
 
 /* ---- databases ---- */
@@ -695,9 +486,9 @@ static void follow_take_database(struct follow *f, int db) {
     event_raise(s->events, EVENT_DATABASE, "source",
                 "database %d came into use on the source; it is copied too", db);
     for (struct follow_node *n = f->nodes; n != NULL; n = n->next_node) {
-        struct slot_set mine = node_job_slots(n);
+        struct slot_set mine = follow_job_slots(n);
         slot_set_unite(&all, &mine);
-        node_set_base(n, NULL);
+        follow_set_base(n, NULL);
     }
     ledger_open_database(s->ledger, db, follow_passed(f));
     coverage_open(engine_coverage(s->engine, COVERAGE_FORWARD), db, &all, true);
@@ -738,7 +529,7 @@ bool follow_all_ready(const struct follow *f) {
 struct moment follow_passed(struct follow *f) {
     struct moment oldest = MOMENT_NONE;
     for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node) {
-        struct moment passed = node_passed(n);
+        struct moment passed = follow_node_passed(n);
         if (!moment_is_never(passed)) oldest = moment_older(oldest, passed);
     }
     return moment_is_none(oldest) ? MOMENT_NEVER : oldest;
@@ -746,7 +537,7 @@ struct moment follow_passed(struct follow *f) {
 
 bool follow_all_passed(struct follow *f, struct moment moment) {
     for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node)
-        if (node_passed(n).boot_us < moment.boot_us) return false;
+        if (follow_node_passed(n).boot_us < moment.boot_us) return false;
     return f->nodes != NULL;
 }
 
@@ -802,7 +593,7 @@ static int64_t source_time_at(const struct follow_node *node, struct moment pass
 void follow_each(struct follow *f, void (*fn)(void *ctx, const struct follow_view *view),
                  void *ctx) {
     for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node) {
-        struct moment passed = node_passed(n);
+        struct moment passed = follow_node_passed(n);
         bool usable = n->run_id[0] != '\0' && n->deletions_allowed && !n->gap_whole;
         struct follow_view view = { .run_id = n->run_id,
                                     .replid = n->replid,

@@ -1,4 +1,4 @@
-/* Between follow.c (control thread) and follow_feed.c (the feeds' threads). */
+/* Between follow.c and follow_gap.c (control thread) and follow_feed.c (the feeds' threads). */
 #ifndef LONGHAUL_LIVE_FOLLOW_PRIV_H
 #define LONGHAUL_LIVE_FOLLOW_PRIV_H
 
@@ -75,7 +75,7 @@ struct follow_node {
     int64_t silent_since_ms; /* when commands that announce nothing were first seen; 0: never */
     struct gather_load load;
 
-    struct evidence latest, next, anchor, base; /* see node_note_evidence() */
+    struct evidence latest, next, anchor, base; /* see follow_gap.h */
     bool has_latest, has_next, has_anchor, has_base;
     bool base_spoilt; /* idle times since the base mean nothing */
     bool gap_whole;   /* the process is another one: every key */

@@ -247,17 +247,10 @@ static bool live_has_drained(struct live *live, bool *ended, struct err *err) {
 
 /* ---- the first scan ---- */
 
-static struct slot_set live_job_slots(const struct live *live) {
-    const struct slot_set *wanted = engine_settings_of(live->engine)->filter->slots;
-    struct slot_set all = { 0 };
-    slot_set_add_range(&all, 0, SLOT_COUNT - 1);
-    return wanted != NULL ? *wanted : all;
-}
-
 /* What is to be read first: all of it, changes since the last watermark, or nothing. */
 static void live_open_first_gap(struct live *live) {
     const struct live_memory *m = live->memory;
-    struct slot_set slots = live_job_slots(live);
+    struct slot_set slots = engine_job_slots(live->engine);
     struct ledger_gap gap = { .since = m->since,
                               .forward = true,
                               .sweep = true,
@@ -289,7 +282,7 @@ static void live_find_streams(struct live *live) {
     const struct server_info *info = deployment_info(engine_source(live->engine));
     if (!wanted || info->redis_version < SERVER_VERSION(6, 0, 0)) return;
     if (!live->memory->resumed && !live->options.only) return;
-    struct slot_set all = live_job_slots(live);
+    struct slot_set all = engine_job_slots(live->engine);
     coverage_open(engine_coverage(live->engine, COVERAGE_STREAMS), COVERAGE_ALL_DATABASES, &all,
                   false);
 }
@@ -307,7 +300,7 @@ static void live_step_census(struct live *live) {
 
 void live_start(struct live *live, uint64_t target_keys) {
     const struct live_memory *m = live->memory;
-    struct slot_set slots = live_job_slots(live);
+    struct slot_set slots = engine_job_slots(live->engine);
     live->census_runs = !m->census_done && target_keys > 0;
     follow_set_deaf(live->follow, live->census_runs);
     follow_sync(live->follow, true);

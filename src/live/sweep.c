@@ -106,13 +106,6 @@ void sweep_on_named(struct sweep *s, uint16_t slot) {
 
 /* ---- a round begins ---- */
 
-static struct slot_set sweep_job_slots(const struct sweep *s) {
-    const struct slot_set *wanted = engine_settings_of(s->settings.engine)->filter->slots;
-    struct slot_set all = { 0 };
-    slot_set_add_range(&all, 0, SLOT_COUNT - 1);
-    return wanted != NULL ? *wanted : all;
-}
-
 /* Whatever is to be copied comes first: keys that are missing then need no second question. */
 static bool sweep_may_begin(const struct sweep *s) {
     if (clock_mono_ms() < s->retry_ms || !follow_all_ready(s->settings.follow)) return false;
@@ -132,7 +125,7 @@ static bool sweep_choose_round(struct sweep *s) {
     s->slots = ledger_sweep_due(s->settings.ledger);
     if (slot_set_count(&s->slots) > 0) return true;
     s->round = ROUND_EXTRA;
-    s->slots = sweep_job_slots(s);
+    s->slots = engine_job_slots(s->settings.engine);
     return s->extra_released;
 }
 

@@ -46,11 +46,6 @@ struct target {
     uint64_t evicted;
 };
 
-static struct slot_set target_job_slots(const struct target *t, const struct slot_set *slots) {
-    const struct slot_set *wanted = engine_settings_of(t->settings.engine)->filter->slots;
-    return wanted != NULL ? slot_set_common(slots, wanted) : *slots;
-}
-
 static struct slot_set node_slots(const struct target_node *node) {
     struct slot_set slots = { 0 };
     for (int s = 0; s < SLOT_COUNT; s++)
@@ -73,7 +68,8 @@ static void node_lost_slots(struct target_node *node, const struct slot_set *slo
 static void target_open_gap(struct target *t, const struct slot_set *lost, struct moment since,
                             bool whole, const struct target_record *record, const char *place,
                             const char *why) {
-    struct slot_set slots = target_job_slots(t, lost);
+    struct slot_set wanted = engine_job_slots(t->settings.engine),
+                    slots = slot_set_common(lost, &wanted);
     struct ledger_gap gap = {
         .since = since, .forward = true, .whole = whole, .sweep = true, .place = place, .why = why
     };

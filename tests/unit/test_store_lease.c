@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -474,6 +475,31 @@ static void test_target_down(void **state) {
     release(&k);
 }
 
+/* Lanes ask on threads of their own, also while the lease's own thread stands still. */
+static void test_right_ends_by_the_clock(void **state) {
+    static const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
+    struct told told = { 0 };
+    struct lease *k = hold("host:1:a", LEASE_MS, &told);
+    int64_t began_ms = clock_boot_ms();
+    while (lease_may_write(k) && clock_boot_ms() - began_ms < PATIENCE_MS) nanosleep(&pause, NULL);
+    assert_false(lease_may_write(k));
+    RUN_UNTIL(lease_may_write(k));
+    release(&k);
+}
+
+/* A successor ends this connection before it writes: so nothing is written from that moment on. */
+static void test_right_ends_with_the_connection(void **state) {
+    struct told told = { 0 };
+    struct lease *k = hold("host:1:a", LONG_LEASE_MS, &told);
+    int64_t killed_ms = clock_boot_ms();
+    kill(server.pid, SIGKILL);
+    RUN_UNTIL(!lease_may_write(k));
+    assert_in_range(clock_boot_ms() - killed_ms, 0, LONG_LEASE_MS / 2);
+    redis_restart(&server, NULL);
+    RUN_UNTIL(lease_may_write(k));
+    release(&k);
+}
+
 /* A server that takes nothing that needs memory still renews. */
 static void test_out_of_memory(void **state) {
     struct told told = { 0 };
@@ -744,6 +770,8 @@ int main(int argc, char **argv) {
         TEST(test_lost_meanwhile),
         TEST(test_gone_and_taken_again),
         TEST(test_target_down),
+        TEST(test_right_ends_by_the_clock),
+        TEST(test_right_ends_with_the_connection),
         TEST(test_out_of_memory),
         TEST(test_database_refused),
         TEST(test_orders),
