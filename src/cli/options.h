@@ -208,6 +208,9 @@ struct key_filter options_filter(const struct options *options);
 char *options_scope(const struct options *options, int source_db, int target_db);
 
 /* Frees what it holds; secrets are wiped before. */
+/* The word of an option of the kind CHOICE, as `command` has it: "scan" for --mode. New text, the
+ * caller's. */
+char *options_word(const struct options *options, const char *name);
 void options_fini(struct options *options);
 
 #endif

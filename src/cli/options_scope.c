@@ -100,11 +100,22 @@ static json_t *scope_target_databases(const struct opt_databases *databases, int
     return json;
 }
 
-static json_t *scope_word(const struct option *option, int index) {
-    char word[OPTION_WORD_MAX] = "";
+static void choice_word(const struct option *option, int index, char word[OPTION_WORD_MAX]) {
     const char *words = option->limits.words;
     for (int i = 0; i <= index; i++) option_next_word(&words, word);
+}
+
+static json_t *scope_word(const struct option *option, int index) {
+    char word[OPTION_WORD_MAX] = "";
+    choice_word(option, index, word);
     return json_string(word);
+}
+
+char *options_word(const struct options *options, const char *name) {
+    const struct option *option = option_find(name, strlen(name), options->command);
+    char word[OPTION_WORD_MAX] = "";
+    choice_word(option, *(const int *)((const char *)options + option->offset), word);
+    return mem_strdup(word);
 }
 
 static bool scope_is_default(const struct option *option, const void *field, size_t size) {

@@ -361,7 +361,6 @@ bool job_store_forget(struct deployment *target, int db, const char *job, struct
     return store_forget_key(target, db, job, "lease", err) &&
            store_forget_key(target, db, job, "extra", err) &&
            store_forget_key(target, db, job, "order", err) &&
-           store_forget_key(target, db, job, "extra", err) &&
            store_forget_key(target, db, job, "epoch", err) &&
            store_forget_records(target, db, job, err);
 }

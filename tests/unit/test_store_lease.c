@@ -331,6 +331,30 @@ static void test_predecessor(void **state) {
     release(&k);
 }
 
+/* The lease has vanished, but its holder may still believe to have it: of that the epoch tells. */
+static void test_vanished_with_its_holder(void **state) {
+    struct told told = { 0 };
+    redis_do(&server, "SET longhaul:{orders}:epoch 5");
+    struct lease *k = lease_new(target, 0, "orders", "host:2:b", LEASE_MS);
+    int64_t began_ms = clock_boot_ms();
+    assert_int_equal(acquire(k, NULL, &told), 6);
+    assert_true(clock_boot_ms() - began_ms >= LEASE_MS);
+    lease_free(&k);
+}
+
+/* The epoch has vanished too: of the holder only a connection tells. */
+static void test_vanished_but_for_a_connection(void **state) {
+    struct told told = { 0 };
+    struct client *former = open_named("longhaul:orders:5");
+    struct lease *k = lease_new(target, 0, "orders", "host:2:b", LEASE_MS);
+    int64_t began_ms = clock_boot_ms();
+    acquire(k, NULL, &told);
+    assert_true(clock_boot_ms() - began_ms >= LEASE_MS);
+    assert_false(client_is_ready(former));
+    client_close(&former);
+    lease_free(&k);
+}
+
 /* The child holds the lease, is stopped for longer than that, and goes on: from then on it must not
  * write. */
 static int be_stopped(int ready) {
@@ -764,6 +788,8 @@ int main(int argc, char **argv) {
         TEST(test_given_back),
         TEST(test_standby),
         TEST(test_predecessor),
+        TEST(test_vanished_with_its_holder),
+        TEST(test_vanished_but_for_a_connection),
         TEST(test_stopped),
         TEST(test_lost),
         TEST(test_before_start),
@@ -783,6 +809,7 @@ int main(int argc, char **argv) {
         TEST_PLAIN(test_acquired),
         TEST_PLAIN(test_given_back),
         TEST_PLAIN(test_standby),
+        TEST_PLAIN(test_vanished_with_its_holder),
         TEST_PLAIN(test_lost),
         TEST_PLAIN(test_lost_meanwhile),
         TEST_PLAIN(test_gone_and_taken_again),
