@@ -17,8 +17,8 @@ int64_t clock_wall_ms(void);
 int64_t clock_wall_us(void);
 
 /* A moment in both clocks, read together: boot_us orders moments of this process, wall_us is what
- * people and other processes are told. Neither is ever computed from the other, so that a clock that
- * was set, or a machine that was suspended, cannot move a moment that has passed. */
+ * people and other processes are told. Neither is ever computed from the other, so that a clock
+ * that was set, or a machine that was suspended, cannot move a moment that has passed. */
 struct moment {
     int64_t boot_us, wall_us;
 };

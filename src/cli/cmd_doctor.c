@@ -1,5 +1,5 @@
-/* longhaul doctor: problems of a replication, found before it starts. Asks both sides (doctor/probe.c),
- * judges (doctor/judge.c), and shows the findings by side. */
+/* longhaul doctor: problems of a replication, found before it starts. Asks both sides
+ * (doctor/probe.c), judges (doctor/judge.c), and shows the findings by side. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* The live jobs that `status`, `resume` and `forget` are asked about: from the target, or from a state
- * directory. */
+/* The live jobs that `status`, `resume` and `forget` are asked about: from the target, or from a
+ * state directory. */
 #ifndef LONGHAUL_CLI_JOBS_H
 #define LONGHAUL_CLI_JOBS_H
 

@@ -51,8 +51,8 @@ enum option_type {
     OPTION_DATABASES, /* struct opt_databases */
 };
 
-/* Does the option decide about the content of the target? Each row of options.def says it, so that a new
- * option cannot be left out of a live job's identity unnoticed. */
+/* Does the option decide about the content of the target? Each row of options.def says it, so that
+ * a new option cannot be left out of a live job's identity unnoticed. */
 enum option_effect {
     OPTION_EFFECT_CONTENT, /* which keys are there, or their values; part of the scope */
     OPTION_EFFECT_MANNER,  /* how the copy is made or shown */

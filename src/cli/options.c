@@ -187,7 +187,8 @@ static const char *env_get(char *const *env, const char *name) {
     return NULL;
 }
 
-/* Some option of any command, or a typing error: a variable that looks like a setting must not be ignored. */
+/* Some option of any command, or a typing error: a variable that looks like a setting must not be
+ * ignored. */
 static bool check_env_name(const struct options *options, const char *variable, struct err *err) {
     char quoted[QUOTE_MAX], name[OPTION_ENV_MAX] = "";
     size_t len = strcspn(variable, "=");

@@ -3,7 +3,8 @@
  * options.def is the one table of options; command.def the one table of commands. options_parse()
  * fills a struct options from four places, and the place further left wins:
  *
- *   command line  >  environment (LONGHAUL_<NAME>)  >  --config FILE, [command] then [defaults]  >  default text
+ *   command line  >  environment (LONGHAUL_<NAME>)
+ *                 >  --config FILE, [command] then [defaults]  >  default text
  *
  * Texts are checked and turned into values here, so that a command finds only values that are in
  * their range.
@@ -207,6 +208,9 @@ struct key_filter options_filter(const struct options *options);
 char *options_scope(const struct options *options, int source_db, int target_db);
 
 /* Frees what it holds; secrets are wiped before. */
+/* The word of an option of the kind CHOICE, as `command` has it: "scan" for --mode. New text, the
+ * caller's. */
+char *options_word(const struct options *options, const char *name);
 void options_fini(struct options *options);
 
 #endif

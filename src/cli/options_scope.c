@@ -1,5 +1,5 @@
-/* The part of the source that a job keeps on the target: as a filter for its lanes, and as the canonical
- * text by which two jobs are told apart.
+/* The part of the source that a job keeps on the target: as a filter for its lanes, and as the
+ * canonical text by which two jobs are told apart.
  *
  * The text is made from the rows of options.def whose effect is CONTENT, and from the databases of
  * both endpoints. Equal choices give equal text however they were written: lists are sorted and
@@ -89,7 +89,8 @@ static json_t *scope_databases(const struct opt_databases *databases, int source
     return json;
 }
 
-/* [0,3]: databases that the job writes to, for the search for jobs that write there too; NULL for all. */
+/* [0,3]: databases that the job writes to, for the search for jobs that write there too; NULL for
+ * all. */
 static json_t *scope_target_databases(const struct opt_databases *databases, int target_db) {
     if (databases->all) return NULL;
     if (databases->n == 0) return json_pack("[i]", target_db);
@@ -99,11 +100,22 @@ static json_t *scope_target_databases(const struct opt_databases *databases, int
     return json;
 }
 
-static json_t *scope_word(const struct option *option, int index) {
-    char word[OPTION_WORD_MAX] = "";
+static void choice_word(const struct option *option, int index, char word[OPTION_WORD_MAX]) {
     const char *words = option->limits.words;
     for (int i = 0; i <= index; i++) option_next_word(&words, word);
+}
+
+static json_t *scope_word(const struct option *option, int index) {
+    char word[OPTION_WORD_MAX] = "";
+    choice_word(option, index, word);
     return json_string(word);
+}
+
+char *options_word(const struct options *options, const char *name) {
+    const struct option *option = option_find(name, strlen(name), options->command);
+    char word[OPTION_WORD_MAX] = "";
+    choice_word(option, *(const int *)((const char *)options + option->offset), word);
+    return mem_strdup(word);
 }
 
 static bool scope_is_default(const struct option *option, const void *field, size_t size) {

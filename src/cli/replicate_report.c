@@ -2,6 +2,7 @@
 #include "cli/replicate_report.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "base/units.h"
 #include "cli/report.h"
@@ -205,11 +206,13 @@ static void add_result(json_t *doc, const struct replicate_result *r) {
 }
 
 json_t *replicate_report_json(const struct replicate_report *report) {
+    char *mode = options_word(report->options, "mode");
     json_t *doc =
         json_pack("{ss ss so so ss ss so}", "command", "replicate", "version", LONGHAUL_VERSION,
                   "source", report_side(report->source_endpoint, report->source), "target",
-                  report_side(report->target_endpoint, report->target), "mode", "scan", "result",
+                  report_side(report->target_endpoint, report->target), "mode", mode, "result",
                   report_result(report->error), "error", json_of_error(report->error));
+    free(mode);
     if (report->result != NULL) add_result(doc, report->result);
     json_object_set_new(doc, "dry_run", json_boolean(report->options->copy.dry_run));
     json_object_set_new(doc, "compare",

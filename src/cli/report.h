@@ -20,8 +20,8 @@ const char *report_result(const struct err *error);
 /* The "compare" object: counts, and the differences that were kept. */
 json_t *report_compare(enum compare_mode mode, const struct compare_result *result);
 
-/* The conclusion from a sample: the share of the keys that differs, with 95 % confidence. low and high are
- * shares of 1. */
+/* The conclusion from a sample: the share of the keys that differs, with 95 % confidence. low and
+ * high are shares of 1. */
 void report_confidence(const struct compare_result *result, double *low, double *high);
 
 /* "source  10.0.0.5:6379 (redis 7.0.15, cluster of 3)" */

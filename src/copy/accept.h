@@ -28,8 +28,8 @@ enum accept_how {
     ACCEPT_NEVER,     /* the target cannot have such a value */
 };
 
-/* *version: the version to stamp for ACCEPT_RESTAMPED. An untried type is given to servers that take its
- * very version: those are of the source's family and not older. */
+/* *version: the version to stamp for ACCEPT_RESTAMPED. An untried type is given to servers that
+ * take its very version: those are of the source's family and not older. */
 enum accept_how accept_how(const struct accept *accept, struct bytes payload, unsigned *version);
 
 #endif

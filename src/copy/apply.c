@@ -33,7 +33,8 @@ static struct flight *flight_of_node(const struct pool_node *node) {
 static bool refuse_module(struct err *err, const char *place) {
     return err_set(
         err, ERR_BAD_PAYLOAD, place,
-        "the value of a module, or a vector set, which this server does not have or not in this version");
+        "the value of a module, or a vector set, which this server does not have or not in this "
+        "version");
 }
 
 /* RESTORE's own words for a value it cannot take are plain "ERR"; see err_code_of_reply(). */
@@ -320,6 +321,20 @@ void apply_values(struct flight *flight, const struct fetched *const *values, si
     free(g.values);
 }
 
+/* Sends a command whose only argument is the key. */
+static void send_keyed(struct flight *flight, struct key_entry *entry, struct bytes command,
+                       client_reply_fn *on_reply) {
+    bool asking;
+    if (!database_admits(flight, entry)) return;
+    struct pool_node *node = target_node(flight, entry, &asking);
+    if (node == NULL) return;
+    struct outq *out = begin_command(flight, node, entry, asking);
+    resp_write_head(out, 2);
+    resp_write_arg(out, command);
+    resp_write_arg(out, key_entry_bytes(entry));
+    client_end_command(node->client, on_reply, node, entry);
+}
+
 static void on_target_type(void *ctx, void *arg, const struct reply *reply) {
     struct pool_node *node = ctx;
     struct key_entry *entry = arg;
@@ -336,15 +351,7 @@ static void on_target_type(void *ctx, void *arg, const struct reply *reply) {
 }
 
 void apply_ask_type(struct flight *flight, struct key_entry *entry) {
-    bool asking;
-    if (!database_admits(flight, entry)) return;
-    struct pool_node *node = target_node(flight, entry, &asking);
-    if (node == NULL) return;
-    struct outq *out = begin_command(flight, node, entry, asking);
-    resp_write_head(out, 2);
-    resp_write_literal(out, "TYPE");
-    resp_write_arg(out, key_entry_bytes(entry));
-    client_end_command(node->client, on_target_type, node, entry);
+    send_keyed(flight, entry, BYTES_LITERAL("TYPE"), on_target_type);
 }
 
 void apply_deletion(struct flight *flight, struct key_entry *entry) {
@@ -353,13 +360,5 @@ void apply_deletion(struct flight *flight, struct key_entry *entry) {
         flight_copied(flight, entry);
         return;
     }
-    bool asking;
-    if (!database_admits(flight, entry)) return;
-    struct pool_node *node = target_node(flight, entry, &asking);
-    if (node == NULL) return;
-    struct outq *out = begin_command(flight, node, entry, asking);
-    resp_write_head(out, 2);
-    resp_write_literal(out, "UNLINK");
-    resp_write_arg(out, key_entry_bytes(entry));
-    client_end_command(node->client, on_applied, node, entry);
+    send_keyed(flight, entry, BYTES_LITERAL("UNLINK"), on_applied);
 }

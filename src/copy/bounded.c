@@ -1,7 +1,8 @@
 /* See bounded.h.
  *
- *   ready ─▶ SUBSCRIBE, PING, INFO memory ─▶ subscribed, has room ─▶ offered        timer ─▶ INFO memory ─▶ has room?
+ *   ready ─▶ SUBSCRIBE, PING, INFO memory ─▶ subscribed, has room ─▶ offered
  *                 └── refused: closed for good, strings are read by GETRANGE
+ *   timer ─▶ INFO memory ─▶ has room?
  *
  * A subscription is answered by a push; that it was refused by an error, which is taken for the
  * answer to PING.

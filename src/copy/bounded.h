@@ -30,8 +30,8 @@ enum {
     /* expected under way; servers disconnect at 8 MB for a minute, or 32 MB */
     BOUNDED_READING_MAX = 6 * 1024 * 1024,
 };
-/* Output bytes a server holds before it disconnects by itself, and the longest string (proto-max-bulk-len),
- * by default. */
+/* Output bytes a server holds before it disconnects by itself, and the longest string
+ * (proto-max-bulk-len), by default. */
 #define BOUNDED_OUTPUT_BYTES (UINT64_C(32) << 20)
 #define BOUNDED_STRING_BYTES (UINT64_C(512) << 20)
 

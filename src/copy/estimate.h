@@ -1,7 +1,6 @@
-/* Averages of a lane's data, and the bytes it expects of the values being read now. It decides
- * how the next keys are read: as strings or not, with their size known before or not, and how many at
- * a time. Pure: no clock, no connection.
- */
+/* Averages of a lane's data, and the bytes it expects of the values being read now. It decides how
+ * the next keys are read: as strings or not, with their size known before or not, and how many at a
+ * time. Pure: no clock, no connection. */
 #ifndef LONGHAUL_COPY_ESTIMATE_H
 #define LONGHAUL_COPY_ESTIMATE_H
 

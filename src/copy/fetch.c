@@ -1,13 +1,16 @@
 /* Reading keys from the source, in batches of one node and one step.
  *
- *   STRINGS   GETRANGE of the first 64 KiB, PEXPIRETIME; MGET or GET when the size is known, or on a bounded connection
- *                                                 not a string, or longer ─▶ MEASURE
- *   MEASURE   MEMORY USAGE                        ─▶ STRINGS, or DUMP for other types; too large: unwanted
+ *   STRINGS   GETRANGE of the first 64 KiB, PEXPIRETIME; MGET or GET when the size is known, or on
+ *             a bounded connection              not a string, or longer ─▶ MEASURE
+ *   MEASURE   MEMORY USAGE                      ─▶ STRINGS, or DUMP for other types;
+ *                                               too large: unwanted
  *   DUMP      DUMP, PEXPIRETIME
- *   TYPE      TYPE                                ─▶ STRINGS or MEASURE; unwanted: skipped
- *   USED      OBJECT IDLETIME, OBJECT REFCOUNT    not used since the gap began: done; else ─▶ STRINGS or MEASURE
- *   EXISTS    EXISTS                              gone: told, or deleted
- *   GROUPS    XINFO STREAM key FULL COUNT 1       groups as they were: done; else ─▶ STRINGS or MEASURE
+ *   TYPE      TYPE                              ─▶ STRINGS or MEASURE; unwanted: skipped
+ *   USED      OBJECT IDLETIME, OBJECT REFCOUNT  not used since the gap began: done;
+ *                                               else ─▶ STRINGS or MEASURE
+ *   EXISTS    EXISTS                            gone: told, or deleted
+ *   GROUPS    XINFO STREAM key FULL COUNT 1     groups as they were: done;
+ *                                               else ─▶ STRINGS or MEASURE
  *   TRANSFER  by the commands of the type, large values in pieces: see transfer.h
  *
  * Value first, expiry second: a key that is deleted or replaced in between is then found gone or
@@ -36,13 +39,14 @@ enum {
 
 /* MEMORY USAGE adds up some elements and takes the others to be like them: 5 by default, so that a
  * hash of many small fields and a few huge ones counts as small. This much is proved of a key whose
- * elements take MEASURE_ELEMENT_BYTES or more each (redis 7.0.15 src/object.c objectComputeSize(): a
- * place in the table, and an allocation):
+ * elements take MEASURE_ELEMENT_BYTES or more each (redis 7.0.15 src/object.c
+ * objectComputeSize(): a place in the table, and an allocation):
  *
- *   MEASURE_SAMPLES asked for, size below MEASURE_EXACT_BYTES    all elements were added up
- *   5 asked for, as no size was ever hidden, below MEASURE_FEW_BYTES   it has few elements
- *   otherwise, up to the size of a large key    they are all added up now: SAMPLES 0, which looks at
- *                                               that size by MEASURE_ELEMENT_BYTES of them, at most */
+ *   MEASURE_SAMPLES asked for, size below MEASURE_EXACT_BYTES         all elements were added up
+ *   5 asked for, as no size was ever hidden, below MEASURE_FEW_BYTES  the key has few elements
+ *   otherwise, up to the size of a large key                  all are added up now: SAMPLES 0
+ *
+ * SAMPLES 0 looks at that size by MEASURE_ELEMENT_BYTES of elements, at most. */
 enum {
     MEASURE_SAMPLES = 4096,
     MEASURE_ELEMENT_BYTES = 16,
@@ -143,11 +147,11 @@ static void key_unchanged(struct flight *flight, struct key_entry *entry) {
     flight_done(flight, entry);
 }
 
-/* After OBJECT IDLETIME (key->expiry, in seconds), REFCOUNT and TIME. All three are of one clock, the
- * source's, and so is the beginning of the gap. OBJECT IDLETIME counts seconds in a ring of 24 bits
- * (redis 7.0.15 src/evict.c estimateObjectIdleTime()): a clock that was set back gives a number near
- * its end, which is no idle time. Integers that keys share have the idle time of whoever was last to
- * use one of them, or none. */
+/* After OBJECT IDLETIME (key->expiry, in seconds), REFCOUNT and TIME. All three are of one clock,
+ * the source's, and so is the beginning of the gap. OBJECT IDLETIME counts seconds in a ring of 24
+ * bits (redis 7.0.15 src/evict.c estimateObjectIdleTime()): a clock that was set back gives a
+ * number near its end, which is no idle time. Integers that keys share have the idle time of
+ * whoever was last to use one of them, or none. */
 static bool key_was_idle_since(const struct batch *b, const struct fetch_key *key) {
     const struct copy_plan *plan = b->flight->plan;
     if (key->result != RESULT_VALUE || key->shared || plan->used_since_us == NULL) return false;

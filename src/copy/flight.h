@@ -145,7 +145,8 @@ static inline bool flight_may_write(const struct flight *flight) {
     return flight->plan->may_write == NULL || flight->plan->may_write(flight->plan->ctx);
 }
 
-/* The node of the target to write the key to; NULL when nobody owns its slot. It may be not ready. */
+/* The node of the target to write the key to; NULL when nobody owns its slot. It may be not ready.
+ */
 static inline struct pool_node *flight_target(const struct flight *flight,
                                               const struct key_entry *entry) {
     struct pool_node *node = pool_route(flight->target, entry->slot);
@@ -157,8 +158,8 @@ static inline bool flight_has_room(const struct flight *flight, uint64_t bytes) 
     return !flight->target_full && estimate_has_room(&flight->estimate, bytes);
 }
 
-/* The stage that reads keys which are no strings, or may be none. Where sizes are not told, a transfer
- * finds out by the length. */
+/* The stage that reads keys which are no strings, or may be none. Where sizes are not told, a
+ * transfer finds out by the length. */
 static inline enum stage flight_value_stage(const struct flight *flight) {
     const struct copy_plan *plan = flight->plan;
     bool unmeasured = plan->big_key_bytes > 0 && !plan->can.source_memory_usage;
@@ -191,8 +192,8 @@ static inline void flight_values(struct flight *flight, const struct fetched *co
                                  size_t n) {
     flight->calls->values(flight, values, n);
 }
-/* The target has acknowledged the key (key_type(), entry->data; KEY_GONE: its deletion): counted and
- * done. */
+/* The target has acknowledged the key (key_type(), entry->data; KEY_GONE: its deletion): counted
+ * and done. */
 static inline void flight_copied(struct flight *flight, struct key_entry *entry) {
     flight->calls->copied(flight, entry);
 }
@@ -210,8 +211,8 @@ static inline void flight_missing(struct flight *flight, struct key_entry *entry
                                   const struct client *source) {
     flight->calls->missing(flight, entry, source);
 }
-/* The key is there, and the filters leave it out: its type is none of --key-type, or it is larger than
- * --mem-limit. */
+/* The key is there, and the filters leave it out: its type is none of --key-type, or it is larger
+ * than --mem-limit. */
 static inline void flight_unwanted(struct flight *flight, struct key_entry *entry,
                                    const struct client *source) {
     flight->calls->unwanted(flight, entry, source);

@@ -1,9 +1,9 @@
 /* How long changes of a busy source are gathered before they are read.
  *
- *   processor time of its thread ─ load_note() ─▶ share ─ gather_time_ms() ─▶ gathering time   0 below GATHER_FROM,
- *                                                                                 the most from GATHER_FULLY on
- *   queue:  [ taken in this sweep | named since the gate opened ]      gate: open until the sweep's keys are taken, then
- *             gather_allows()                                          closed for the gathering time
+ *   processor time of its thread ─ load_note() ─▶ share ─ gather_time_ms() ─▶ gathering time:
+ *                                          0 below GATHER_FROM, the most from GATHER_FULLY on
+ *   queue:  [ taken in this sweep | named since the gate opened ]
+ *   gate:   gather_allows(): open until the sweep's keys are taken, then closed for that time
  *
  * A key that changes often is read once in that time instead of each time. A key named after an
  * opening waits for the next one. Where reads cost little (few keys wait for the time that passed:

@@ -193,8 +193,8 @@ static size_t lane_room(struct lane *lane) {
     return lane_allowance(lane, room < ripe ? room : ripe);
 }
 
-/* A full target may get room only by deletions that wait behind values it cannot take. So, beside the
- * batch that tries whether the trouble is over, further keys are looked at, which costs little:
+/* A full target may get room only by deletions that wait behind values it cannot take. So, beside
+ * the batch that tries whether the trouble is over, further keys are looked at, which costs little:
  * those that are gone are deleted. */
 static size_t lane_probes(const struct lane *lane, size_t tried) {
     bool full = lane->trouble_since_ms != 0 && lane->trouble.code == ERR_OOM;
@@ -247,7 +247,8 @@ static void fetch_list(struct lane *lane, struct key_list *list) {
     }
 }
 
-/* The node's usual connection must be there too: then nothing that was under way when it broke is executed any more. */
+/* The node's usual connection must be there too: then nothing that was under way when it broke is
+ * executed any more. */
 static void lane_send_suspects(struct lane *lane) {
     int64_t now_ms = lane->suspects.waiting.head != NULL ? clock_mono_ms() : 0;
     struct key_entry *entry;

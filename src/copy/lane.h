@@ -1,14 +1,15 @@
 /* A lane: copies the keys of one fixed part of the slots from source to target, on one event loop,
  * sharing nothing.
  *
- *            lane_name()                                                  lane's own connections
- *   names ───────────────▶ keyset (queued) ─▶ fetch: batches per node ─▶ apply: commands per node ─▶ acknowledged
- *                              ▲                      │ failed, redirected        │
- *                              └──────────────────────┴── parked / queued again ──┘
+ *      lane_name()               connections of the lane alone
+ *   names ──▶ keyset (queued) ─▶ fetch: batches ─▶ apply: commands ─▶ acknowledged
+ *                 ▲              of one node         to one node
+ *                 │                  │ failed, redirected │
+ *                 └──────────────────┴─ parked, or queued again
  *
- * A key stays with its lane when its slot changes its owner, so that failovers and resharding cannot
- * bring two copies of it into flight. Windows bound keys, bytes being read, and bytes waiting to be
- * written. Errors are handled per error class (base/errors.def) in one place,
+ * A key stays with its lane when its slot changes its owner, so that failovers and resharding
+ * cannot bring two copies of it into flight. Windows bound keys, bytes being read, and bytes
+ * waiting to be written. Errors are handled per error class (base/errors.def) in one place,
  * lane_key_failed().
  */
 #ifndef LONGHAUL_COPY_LANE_H
@@ -26,12 +27,12 @@
 
 struct lane;
 
-/* Connects to both sides. The plan's abilities (can), structured and target_dbs may be filled in until lane_begin(), or until the first key is
- * named. */
+/* Connects to both sides. The plan's abilities (can), structured and target_dbs may be filled in
+ * until lane_begin(), or until the first key is named. */
 struct lane *lane_new(struct loop *loop, const struct copy_plan *plan, int index);
-/* The target may be written to: removes temporary keys of a killed job in the lane's slots, before anything
- * else is sent there. Where nothing is to be removed it need not be called. On the lane's thread.
- */
+/* The target may be written to: removes temporary keys of a killed job in the lane's slots, before
+ * anything else is sent there. Where nothing is to be removed it need not be called. On the lane's
+ * thread. */
 void lane_begin(struct lane *lane);
 /* On the lane's thread, or when that has ended. Leaves NULL. */
 void lane_free(struct lane **lane);

@@ -1,5 +1,5 @@
-/* How a flight ends: acknowledged, missing on the source, failed. Errors are handled per error class
- * (base/errors.def) in lane_key_failed(), and nowhere else. */
+/* How a flight ends: acknowledged, missing on the source, failed. Errors are handled per error
+ * class (base/errors.def) in lane_key_failed(), and nowhere else. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "copy/lane_priv.h"

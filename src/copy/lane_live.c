@@ -1,10 +1,9 @@
-/* Live mode's part of a lane: marks among the names, losses (dropped names, deferred deletions), the
- * server processes that are expected, and the streams whose groups are polled.
+/* Live mode's part of a lane: marks among the names, losses (dropped names, deferred deletions),
+ * the server processes that are expected, and the streams whose groups are polled.
  *
  * A mark is reached when all names before it are served. A name that was dropped, or a deletion
  * that was deferred, is not served: it is a loss, and no mark is reached until somebody has taken
- * the losses over.
- */
+ * the losses over. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -192,8 +191,8 @@ static void conclude_unwanted(struct lane *lane, struct key_entry *entry,
     lane_key_missing(lane, entry, source);
 }
 
-/* Only a change, or an allowed deletion, gives the right to delete the copy. A key that a
- * scan of the source names needs nothing: the sweep of the target that follows names what is there. */
+/* Only a change, or an allowed deletion, gives the right to delete the copy. A key that a scan of
+ * the source names needs nothing: the sweep of the target that follows names what is there. */
 void lane_key_unwanted(struct lane *lane, struct key_entry *entry, const struct client *source) {
     bool live = lane->foreign != NULL;
     if (live && (entry->reason == REASON_IF_MISSING || entry->reason == REASON_BOTH_SIDES)) {
@@ -224,9 +223,9 @@ static void tell_unwanted(struct lane *lane, const struct key_entry *entry) {
         entry->db, name);
 }
 
-/* The copy is the job's own when it is of a type that the job copies, and no sweep has found it there
- * before the job copied it. Before the first sweep is over nobody knows: then the slot is swept once
- * more. */
+/* The copy is the job's own when it is of a type that the job copies, and no sweep has found it
+ * there before the job copied it. Before the first sweep is over nobody knows: then the slot is
+ * swept once more. */
 void lane_target_typed(struct lane *lane, struct key_entry *entry, struct bytes type) {
     const struct copy_plan *plan = lane->flight.plan;
     if (bytes_equal_str(type, "none") || !key_filter_wants_type(plan->filter, type)) {

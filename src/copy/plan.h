@@ -1,5 +1,5 @@
-/* The plan of a copy: abilities of both sides, the way of values, and the lane's callbacks. Shared by
- * all lanes of a job and never changed once they have begun. */
+/* The plan of a copy: abilities of both sides, the way of values, and the lane's callbacks. Shared
+ * by all lanes of a job and never changed once they have begun. */
 #ifndef LONGHAUL_COPY_PLAN_H
 #define LONGHAUL_COPY_PLAN_H
 
@@ -73,8 +73,8 @@ struct copy_plan {
     bool (*may_write)(void *ctx);
     /* how long changes are gathered; 0: the source is not busy */
     int64_t (*gather_ms)(void *ctx);
-    /* REASON_IF_USED: when the slot's gap began, by the clock of the server process that owns it; 0:
-     * not known, the key is copied */
+    /* REASON_IF_USED: when the slot's gap began, by the clock of the server process that owns it;
+     * 0: not known, the key is copied */
     int64_t (*used_since_us)(void *ctx, uint16_t slot);
     /* A named key is missing on the source, and neither a change nor an order asks for its
      * deletion (see enum key_reason). The lane does not delete it: the callee counts it, and names
@@ -82,8 +82,8 @@ struct copy_plan {
      * as one with deferred deletions. run_id: of the process that lacks the key. NULL (nothing is
      * counted): the lane deletes it. */
     bool (*on_missing)(void *ctx, int db, struct bytes key, uint16_t slot, const char *run_id);
-    /* Has the slot been swept since the process started, so that on the target keys which are not the
-     * job's copies are known to the lane? NULL: yes. */
+    /* Has the slot been swept since the process started, so that on the target keys which are not
+     * the job's copies are known to the lane? NULL: yes. */
     bool (*is_swept)(void *ctx, uint16_t slot);
     /* lane_take_losses() has something new */
     void (*on_losses)(void *ctx);

@@ -62,16 +62,16 @@ void pool_update(struct pool *pool);
 /* The node for a slot; NULL when nobody owns it. It may be not ready. */
 struct pool_node *pool_route(struct pool *pool, uint16_t slot);
 
-/* Where the last ASK for the slot led; NULL: nowhere. MOVED and ASK are followed by the pool itself:
- * it routes the slot to the node that they name, and opens that node where it is not known, up to
- * POOL_STRANGERS_MAX nodes that the topology does not have. */
+/* Where the last ASK for the slot led; NULL: nowhere. MOVED and ASK are followed by the pool
+ * itself: it routes the slot to the node that they name, and opens that node where it is not known,
+ * up to POOL_STRANGERS_MAX nodes that the topology does not have. */
 enum { POOL_STRANGERS_MAX = 64 };
 /* The same for a redirect that another connection to one of its nodes received. */
 void pool_follow(struct pool *pool, const struct redirect *redirect);
 struct pool_node *pool_ask(struct pool *pool, uint16_t slot);
 
-/* The node's second connection, for values that may break it; made when it is first asked for. Commands
- * that the first had under way when it broke are over once that is ready again. */
+/* The node's second connection, for values that may break it; made when it is first asked for.
+ * Commands that the first had under way when it broke are over once that is ready again. */
 struct pool_node *pool_twin(struct pool_node *node);
 
 struct pool_node *pool_first(struct pool *pool);

@@ -1,6 +1,6 @@
 /* Keys over which the target may have ended the connection: a value beyond a limit there
- * (client-query-buffer-limit, a proxy's), or one that it cannot bear. Sent with all others such a key
- * would break the connection of all, again and again.
+ * (client-query-buffer-limit, a proxy's), or one that it cannot bear. Sent with all others such a
+ * key would break the connection of all, again and again.
  *
  *   connection lost with the key under way ── once; twice where the value is small ──▶ suspect
  *   suspect: waits, is sent on a second connection to the same node (pool_twin()), a few at a time

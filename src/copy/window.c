@@ -11,7 +11,8 @@
 #define WINDOW_SPARE 1.5
 #define WINDOW_SPARE_FAR 3
 
-/* The share of the speed that is kept after an interval that was slower: acknowledgements come in bursts. */
+/* The share of the speed that is kept after an interval that was slower: acknowledgements come in
+ * bursts. */
 #define WINDOW_SPEED_KEPT 0.9
 
 void window_init(struct window *w, size_t fixed, uint64_t bytes) {

@@ -1,8 +1,8 @@
 /* How many keys of a lane may be in flight: as many as the round trip holds at the speed that is
  * reached, and a base.
  *
- *   keys = base + (speed: keys done a second) * (1.5 * shortest round trip up to 5 ms + 3 * the rest of it)
- *                                                                                 at most as memory allows
+ *   keys = base + (speed: keys done a second) *
+ *                 (1.5 * shortest round trip up to 5 ms + 3 * the rest of it), as memory allows
  *
  * A near target keeps the base: more would only wait in the servers' sockets and delay the keys
  * named next. Through 80 ms the base alone would be the limit; then the keys done are one window
@@ -10,10 +10,10 @@
  * taken until it is done is timed, one key at a time. The shortest is the round trip: a longer one
  * has waited behind others, and would grow with the window.
  *
- * Growing from the base costs some round trips. So the first window holds as much as the handshakes' round
- * trips do at speeds that are only expected, of keys and of bytes (window_expect()), once the
- * sizes of some values are known. The first acknowledgement tells no speed; from the second look on
- * measured values take its place.
+ * Growing from the base costs some round trips. So the first window holds as much as the
+ * handshakes' round trips do at speeds that are only expected, of keys and of bytes
+ * (window_expect()), once the sizes of some values are known. The first acknowledgement tells no
+ * speed; from the second look on measured values take the place of the expected ones.
  */
 #ifndef LONGHAUL_COPY_WINDOW_H
 #define LONGHAUL_COPY_WINDOW_H

@@ -1,5 +1,5 @@
-/* Questions of the demo to the servers themselves, and the changes that it makes: for the replication
- * to follow, and for the comparison to find. */
+/* Questions of the demo to the servers themselves, and the changes that it makes: for the
+ * replication to follow, and for the comparison to find. */
 #ifndef LONGHAUL_DEMO_CHECK_H
 #define LONGHAUL_DEMO_CHECK_H
 

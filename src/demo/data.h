@@ -1,4 +1,5 @@
-/* Real data for the demo: the records of this machine's package manager (dpkg), as keys of every type.
+/* Real data for the demo: the records of this machine's package manager (dpkg), as keys of every
+ * type.
  *
  *   package:NAME     hash     the fields of its record
  *   about:NAME       string   its description
@@ -8,7 +9,7 @@
  *   folder:PATH      set      the files of a folder
  *   maintainer:NAME  set      packages
  *   sum:PATH         string   MD5 sum of a file, some expire
- *   installed        stream   packages in the order of the file, and a consumer group that read some
+ *   installed        stream   packages in the order of the file; a consumer group has read some
  */
 #ifndef LONGHAUL_DEMO_DATA_H
 #define LONGHAUL_DEMO_DATA_H

@@ -152,8 +152,8 @@ void doctor_probe(struct doctor_side *side, struct loop *loop, const struct doct
 /* Which of the databases of `other` can be selected here? Asked on the first node. */
 void doctor_probe_databases(struct doctor_side *side, struct loop *loop,
                             const struct doctor_access *access, const struct doctor_side *other);
-/* Asks one server for the requirements of --mode live: client is a connection to it, others are made and closed.
- * Nothing is written. */
+/* Asks one server for the requirements of --mode live: client is a connection to it, others are
+ * made and closed. Nothing is written. */
 void doctor_probe_live(struct doctor_side *side, struct deployment *deployment,
                        struct client *client, struct doctor_node *node);
 void doctor_side_fini(struct doctor_side *side);

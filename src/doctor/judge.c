@@ -1,5 +1,5 @@
-/* From facts to findings; see doctor.h. A finding tells the fact, its consequence for a replication,
- * and the remedy. Asks no server. */
+/* From facts to findings; see doctor.h. A finding tells the fact, its consequence for a
+ * replication, and the remedy. Asks no server. */
 #include "doctor/doctor.h"
 
 #include <ctype.h>

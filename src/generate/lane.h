@@ -2,7 +2,7 @@
  * primary.
  *
  *   number ─▶ job ─▶ lane of its slot: queue ─▶ commands sent ─▶ all answered ─▶ done
- *                ▲                                                  │ passing error, lost connection
+ *                ▲                                                  │ error that may pass
  *                └── waiting ◀──────────────────────────────────────┘
  *
  * A job that failed for a passing reason is written anew from its first command, because only the
@@ -47,8 +47,8 @@ void gen_writer_free(struct gen_writer **writer);
 /* Takes a key; false when there is no room at present: then the same key is offered again later. */
 bool gen_writer_offer(struct gen_writer *writer, uint64_t number, uint64_t round);
 
-/* Sends commands as far as windows allow, and looks after failures: connections, topology, jobs to try again.
- * Between rounds of the loop, not in a callback. False when the run cannot go on. */
+/* Sends commands as far as windows allow, and looks after failures: connections, topology, jobs to
+ * try again. Between rounds of the loop, not in a callback. False when the run cannot go on. */
 bool gen_writer_work(struct gen_writer *writer, struct err *err);
 
 /* Keys that are taken and not done. */

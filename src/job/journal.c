@@ -27,13 +27,20 @@ enum {
     JOURNAL_STATE_MS = 2000   /* between two records written into the state directory */
 };
 
+struct superseded {
+    char job[RECORD_JOB_MAX];
+    int db; /* in which its record lies */
+};
+
 struct journal {
     struct job *job;
     struct state *state; /* NULL: none */
     struct lease *lease;
     struct record_writer *writer;
     struct order_reader *orders;
-    struct job_record record; /* as it was found, then as it was put last */
+    struct job_record record;      /* as it was found, then as it was put last */
+    struct superseded *superseded; /* jobs whose records end when this job begins to write */
+    size_t n_superseded;
     bool resumed, started, state_trouble;
     char owner[RECORD_OWNER_MAX];
     uint64_t epoch;
@@ -107,6 +114,30 @@ static bool journal_ask_ids(struct deployment *side, struct record_ids *ids, str
     return deployment_primaries_info(side, add_server_ids, ids, err);
 }
 
+static void journal_note_superseded(struct journal *j, const struct job_list *on_target,
+                                    const struct stored_job *own, const struct job_identity *me) {
+    j->superseded = mem_array(NULL, on_target->n + 1, sizeof(*j->superseded));
+    for (size_t i = 0; i < on_target->n; i++) {
+        const struct stored_job *job = &on_target->jobs[i];
+        if (!identity_is_superseded(job, own, me)) continue;
+        struct superseded *to = &j->superseded[j->n_superseded++];
+        snprintf(to->job, sizeof(to->job), "%s", job->record.job);
+        to->db = job->db;
+    }
+}
+
+bool journal_supersede(struct journal *j, struct err *err) {
+    for (; j->n_superseded > 0; j->n_superseded--) {
+        const struct superseded *old = &j->superseded[j->n_superseded - 1];
+        log_warn("target",
+                 "job %s is at rest and this job writes its keys: its record is removed,"
+                 " a start with its options makes a full copy",
+                 old->job);
+        if (!job_store_forget(j->job->target, old->db, old->job, err)) return false;
+    }
+    return true;
+}
+
 /* The name of the job: as the user gave it, as it was recorded under another spelling of the end
  * points, or made from these and from the scope. */
 static bool journal_find_job(struct journal *j, struct job_record *me, struct err *err) {
@@ -126,6 +157,7 @@ static bool journal_find_job(struct journal *j, struct job_record *me, struct er
     ok = ok && identity_check_job(own, &identity, err) &&
          identity_check_conflict(&on_target, own, &identity, err) &&
          (!source_told || identity_check_reverse(&on_source, &identity, err));
+    if (ok) journal_note_superseded(j, &on_target, own, &identity);
     if (s->name != NULL) {
         snprintf(me->job, sizeof(me->job), "%s", s->name);
     } else if (own != NULL) {
@@ -716,6 +748,7 @@ void journal_free(struct journal **journal) {
     follow_base_free(j->memory.base, j->memory.n_base);
     free(j->memory.cursors);
     free(j->memory.holds);
+    free(j->superseded);
     record_fini(&j->record);
     free(j);
 }

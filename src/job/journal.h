@@ -23,6 +23,9 @@ const char *journal_job(const struct journal *j);
 int64_t journal_copied_before(const struct journal *j);
 int64_t journal_deleted_before(const struct journal *j);
 int64_t journal_given_up_before(const struct journal *j);
+/* Forgets the records of jobs at rest whose keys this job writes from now on. Once the job is known
+ * to run, before it writes. */
+bool journal_supersede(struct journal *j, struct err *err);
 /* The keys of the target that are not the job's, of a former run. */
 bool journal_load_extra(struct journal *j, struct extra *extra, struct err *err);
 /* Callbacks for struct live_hooks, with the journal as ctx. */

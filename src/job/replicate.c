@@ -344,12 +344,17 @@ static bool job_open_journal(struct job *job, struct err *err) {
     return job->journal != NULL;
 }
 
+static bool job_supersede(struct job *job, struct err *err) {
+    return journal_supersede(job->journal, err);
+}
+
 /* A live job asks everything before it may write anything to either side. */
 static bool job_prepare_live(struct job *job, struct err *err) {
     return job_try_patiently(job, job_check_sides, err) &&
            job_try_patiently(job, job_open_journal, err) &&
            job_try_patiently(job, job_choose_capture, err) &&
-           job_try_patiently(job, job_check_both, err);
+           job_try_patiently(job, job_check_both, err) &&
+           job_try_patiently(job, job_supersede, err);
 }
 
 /* Everything that is asked and done before the copy itself. Meanwhile the lanes of a snapshot connect:

@@ -29,7 +29,8 @@ bool descriptors_set_errno(struct err *err, enum err_code code, const char *plac
     return err_set(
         err, ERR_FILES, place,
         errnum == EMFILE
-            ? "%s: the limit of %lld open files is reached; raise it (ulimit -n, LimitNOFILE= of systemd)"
+            ? "%s: the limit of %lld open files is reached; raise it (ulimit -n, "
+              "LimitNOFILE= of systemd)"
             : "%s: the machine's limit of open files is reached; raise the sysctl fs.file-max",
         text, descriptors_limit());
 }

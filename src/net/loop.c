@@ -197,7 +197,8 @@ void loop_run_once(struct loop *loop, int64_t timeout_ms) {
     } else if (timeout_ms > 0) {
         struct timeval tv = { .tv_sec = timeout_ms / 1000, .tv_usec = (timeout_ms % 1000) * 1000 };
         /* Persistent: the base may go on waiting when the timer has fired beside events of its own,
-         * which it does not count (libevent 2.1.12 event.c event_base_loop(), event_process_active()). */
+         * which it does not count (libevent 2.1.12 event.c event_base_loop(),
+         * event_process_active()). */
         struct event *wake = event_new(loop->base, -1, EV_PERSIST, on_wake, NULL);
         evtimer_add(wake, &tv);
         event_base_loop(loop->base, EVLOOP_ONCE);

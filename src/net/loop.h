@@ -58,8 +58,8 @@ void loop_defer(struct loop *loop, loop_fn *fn, void *ctx);
 /* Takes back what was deferred for this ctx and has not run yet. */
 void loop_undefer(struct loop *loop, void *ctx);
 
-/* Runs what is deferred at once: for owners that close connections outside of any callback, and free
- * what the connections' callbacks use. Not from within a callback. */
+/* Runs what is deferred at once: for owners that close connections outside of any callback, and
+ * free what the connections' callbacks use. Not from within a callback. */
 void loop_settle(struct loop *loop);
 
 /* Runs fn on the loop's thread, soon; thread-safe. What is still unrun when the loop is freed is

@@ -143,7 +143,8 @@ void tls_session_error(SSL *ssl, int result, int saved_errno, const char *place,
     if (verify != X509_V_OK && SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE) {
         err_set(
             err, ERR_TLS, place,
-            "the server's certificate is not accepted (%s); set the CA that signed it, or the name it was made for",
+            "the server's certificate is not accepted (%s); set the CA that signed it, or the name "
+            "it was made for",
             X509_verify_cert_error_string(verify));
     } else if (kind == SSL_ERROR_SSL && ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER) {
         err_set(err, ERR_TLS, place,

@@ -44,8 +44,8 @@ struct client *call_open(struct loop *loop, const struct client_settings *settin
 bool call_await_open(struct loop *loop, struct client **client, bool patient, int64_t timeout_ms,
                      struct err *err);
 
-/* Sends one command and waits. An error reply is a success of the call (look at reply->item) unless call_ok() is used.
- */
+/* Sends one command and waits. An error reply is a success of the call (look at reply->item) unless
+ * call_ok() is used. */
 bool call_send(struct loop *loop, struct client *client, int64_t timeout_ms,
                struct call_reply *reply, struct err *err, size_t argc, const struct bytes *argv);
 

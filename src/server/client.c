@@ -1,6 +1,6 @@
 /* See client.h. Pending replies are a ring in the order of the commands; the handshake's and
- * SELECT's are in it like everybody's. Pending commands of a connection that ended are failed, and a
- * closed client is released, at the end of the loop's round. */
+ * SELECT's are in it like everybody's. Pending commands of a connection that ended are failed, and
+ * a closed client is released, at the end of the loop's round. */
 #include "server/client.h"
 
 #include <assert.h>

@@ -1,13 +1,13 @@
 /* A pipelined client of one server process.
  *
  *   client_open() ─▶ connecting ─▶ handshake ─▶ ready ─▶ (lost) ─▶ waiting ─▶ connecting ...
- *                                     └─▶ failed: what retrying cannot mend (wrong password, TLS refused)
+ *                                     └─▶ failed for good: wrong password, TLS refused
  *
  * Any number of commands is in flight; each has one callback, called exactly once, in order: with
  * the reply, or with the error that ended the connection. Such failures are reported at the end of
- * the loop's round, never through the stack of whoever broke or closed the client. Lost connections are made anew by the
- * client itself with growing pauses, names resolved anew each time; commands are never sent again
- * by it: what was not answered is the caller's to decide. One thread, one loop.
+ * the loop's round, never through the stack of the call that broke or closed the client. The client
+ * makes lost connections anew with growing pauses, names resolved anew each time; it never sends a
+ * command again: that is the caller's to decide. One thread, one loop.
  */
 #ifndef LONGHAUL_SERVER_CLIENT_H
 #define LONGHAUL_SERVER_CLIENT_H
@@ -50,8 +50,9 @@ struct client_settings {
     int protocol;  /* 2 or 3; 3 sends HELLO 3 */
     bool readonly; /* READONLY, to read from replicas of a cluster */
     bool no_touch; /* CLIENT NO-TOUCH ON where the server has it */
-    bool fence; /* for writers: what a lost connection still had under way is made sure never to be
-                              * executed after the new one's commands, by CLIENT KILL of the old one */
+    /* for writers: CLIENT KILL of the lost connection makes sure that commands it still had under
+     * way are never executed after those of the new one */
+    bool fence;
     bool identify; /* INFO is asked for the run_id; see client_run_id() */
     /* subscribes to channels: what comes from them is a push with RESP2 too */
     bool subscriber;

@@ -31,6 +31,8 @@ bool demand_is_met(struct deployment *source, struct deployment *target, int thr
     return limit >= need ||
            err_set(
                err, ERR_FILES, "open files",
-               "the job needs %lld for %d source and %d target primaries with %d threads, and the limit is %lld; raise it (ulimit -n, LimitNOFILE= of systemd), or use fewer --threads",
+               "the job needs %lld for %d source and %d target primaries with %d threads, and the "
+               "limit is %lld; raise it (ulimit -n, LimitNOFILE= of systemd), or use fewer "
+               "--threads",
                need, primaries[0], primaries[1], threads, limit);
 }

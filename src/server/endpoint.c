@@ -97,7 +97,8 @@ static bool percent_decode(const struct endpoint *endpoint, const char *what, st
             endpoint_wipe(&text);
             return refuse(
                 endpoint, err,
-                "%s has a '%%' that is not followed by two hex digits (01 to FF); write %%25 for '%%' itself",
+                "%s has a '%%' that is not followed by two hex digits (01 to FF); write %%25 for "
+                "'%%' itself",
                 what);
         }
         text[len++] = (char)c;
@@ -195,7 +196,8 @@ static bool parse_host(struct endpoint *endpoint, struct bytes text, uint16_t de
         if (has_port && memchr(port.ptr, ':', port.len) != NULL)
             return refuse(
                 endpoint, err,
-                "the host has several ':'; expected host:port, or an IPv6 address in brackets, e.g. [::1]:6379");
+                "the host has several ':'; expected host:port, or an IPv6 address in brackets, "
+                "e.g. [::1]:6379");
     }
 
     struct endpoint_host host = { .port = default_port };
@@ -207,10 +209,10 @@ static bool parse_host(struct endpoint *endpoint, struct bytes text, uint16_t de
     } else if (is_host_name(name)) {
         host.host = mem_strndup(name.ptr, name.len);
     } else {
-        return refuse(
-            endpoint, err,
-            "\"%s\" is not a host name or address; expected host:port or a URI such as redis://host:port/0",
-            quote(name, buf));
+        return refuse(endpoint, err,
+                      "\"%s\" is not a host name or address; expected host:port or a URI such as "
+                      "redis://host:port/0",
+                      quote(name, buf));
     }
     endpoint->hosts = mem_array(endpoint->hosts, endpoint->n_hosts + 1, sizeof(*endpoint->hosts));
     endpoint->hosts[endpoint->n_hosts++] = host;
@@ -283,9 +285,9 @@ static bool param_timeout(struct endpoint *endpoint, const char *name, char *val
                 timeout_ms >= 1 && timeout_ms <= URI_TIMEOUT_MAX_MS;
     free(value);
     if (!good)
-        return refuse(
-            endpoint, err,
-            "parameter timeout is not a time from 1ms to 1d; expected e.g. timeout=5s or timeout=5000ms");
+        return refuse(endpoint, err,
+                      "parameter timeout is not a time from 1ms to 1d; expected e.g. timeout=5s or "
+                      "timeout=5000ms");
     if (endpoint->uri_timeout_ms != 0)
         return refuse(endpoint, err, "parameter timeout is given twice");
     endpoint->uri_timeout_ms = timeout_ms;
@@ -399,9 +401,9 @@ static bool parse_uri_parts(struct endpoint *endpoint, const struct parts *parts
     if (!parse_userinfo(endpoint, parts->userinfo, err)) return false;
     if (endpoint->kind == ENDPOINT_UNIX) {
         if (parts->hosts.len > 0)
-            return refuse(
-                endpoint, err,
-                "a host stands where a socket's absolute path was expected, e.g. unix:///run/redis.sock");
+            return refuse(endpoint, err,
+                          "a host stands where a socket's absolute path was expected, e.g. "
+                          "unix:///run/redis.sock");
         if (!parse_unix_path(endpoint, parts->path, true, err)) return false;
     } else {
         if (!parse_hosts(endpoint, parts->hosts, err)) return false;

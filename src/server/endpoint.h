@@ -1,11 +1,14 @@
-/* An endpoint as the user names it: where it is, how to get in, what of it is meant.
+/* An endpoint as the user names it: its place, the login, the database.
  *
- * Accepted forms (bad ones are refused with the place and what was expected):
+ * Accepted forms (others are refused with the place and the expected form):
  *   host:port   host   [::1]:port   :port
- *   redis://  rediss://  valkey://  valkeys://   [user:password@ | password@ | user:@]host[:port][/db][?timeout=5s&db=1]
- *   unix:///path/to.sock[?db=1&user=u&password=p&timeout=5s]     redis-socket:// and /path/to.sock mean the same
- *   redis-sentinel://[user:password@]h1[:p1],h2[:p2].../[db]?sentinelMasterId=NAME   (rediss-sentinel:// over TLS)
- *                     &sentinelUser=u&sentinelPassword=p  where the sentinels themselves want a login
+ *   redis://[user:password@ | password@ | user:@]host[:port][/db][?timeout=5s&db=1]
+ *                               also rediss://  valkey://  valkeys://
+ *   unix:///path/to.sock[?db=1&user=u&password=p&timeout=5s]
+ *                               also redis-socket://, and /path/to.sock
+ *   redis-sentinel://[user:password@]h1[:p1],h2[:p2].../[db]?sentinelMasterId=NAME
+ *                     &sentinelUser=u&sentinelPassword=p     where sentinels want a login
+ *                               also rediss-sentinel://
  * The scheme ending in "s" switches TLS on. User and password are percent-decoded. Source of the
  * forms: the "redis" and "rediss" URI schemes registered at IANA, and the syntax of Lettuce, which
  * RIOT users know.

@@ -18,9 +18,11 @@
 enum sample_calls {
     SAMPLE_SWAPDB,
     SAMPLE_FLUSH, /* FLUSHDB, FLUSHALL */
-    SAMPLE_GROUPS, /* XACK, XREADGROUP, XCLAIM, XAUTOCLAIM, XGROUP ..., XSETID, XACKDEL, XDELEX, XNACK */
+    /* XACK, XREADGROUP, XCLAIM, XAUTOCLAIM, XGROUP ..., XSETID, XACKDEL, XDELEX, XNACK */
+    SAMPLE_GROUPS,
     SAMPLE_FUNCTIONS, /* FUNCTION LOAD, DELETE, FLUSH, RESTORE */
-    SAMPLE_CONFIG, /* CONFIG SET and RESETSTAT; before 7.0, which counts no subcommands, all CONFIG */
+    /* CONFIG SET and RESETSTAT; before 7.0, which counts no subcommands, all CONFIG */
+    SAMPLE_CONFIG,
     SAMPLE_INFO,   /* asked by longhaul itself each second: it can only rise */
     SAMPLE_ROLE,   /* likewise, by barriers */
     SAMPLE_SILENT, /* commands of modules that change a key and announce nothing: see sample.c */

@@ -8,8 +8,8 @@
 
 enum { SECRET_MAX = 4096 };
 
-/* The first line of the file, without its end; the caller wipes it with endpoint_wipe(). A file that
- * other users may read is used, with a warning. */
+/* The first line of the file, without its end; the caller wipes it with endpoint_wipe(). A file
+ * that other users may read is used, with a warning. */
 bool secret_file_read(const char *path, const char *place, char **secret, struct err *err);
 
 #endif

@@ -66,8 +66,9 @@ unsigned topology_slots_of(const struct topology *topology, int node);
 /* Slots that nobody owns. */
 unsigned topology_uncovered(const struct topology *topology);
 
-/* From a reply to CLUSTER NODES: the slots that the asked node is giving away or taking over ("[93->-id]", "[93-<-id]";
- * only a node's own line tells). Adds to the sets, either of which may be NULL. */
+/* From a reply to CLUSTER NODES: the slots that the asked node is giving away or taking over
+ * ("[93->-id]", "[93-<-id]"; only a node's own line tells). Adds to the sets, either of which may
+ * be NULL. */
 void topology_open_slots(struct bytes nodes_text, struct slot_set *migrating,
                          struct slot_set *importing);
 

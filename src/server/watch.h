@@ -1,6 +1,5 @@
-/* Polls one server process by INFO at an interval, and never waits for it: changes of both sides that
- * no capture announces. On the control loop.
- */
+/* Polls one server process by INFO at an interval, and never waits for it: changes of both sides
+ * that no capture announces. On the control loop. */
 #ifndef LONGHAUL_SERVER_WATCH_H
 #define LONGHAUL_SERVER_WATCH_H
 
@@ -24,16 +23,16 @@ struct watch_events {
     void (*on_silent)(void *ctx, const struct err *err);
 };
 
-/* The first sample comes as soon as it is connected. settings are copied, with what they borrow still
- * borrowed; they must have a reply timeout. reconnect is taken to be on, and even what is final for
- * a client is tried again: a password may be mended while the job runs. */
+/* The first sample comes as soon as it is connected. settings are copied, with what they borrow
+ * still borrowed; they must have a reply timeout. reconnect is taken to be on, and even what is
+ * final for a client is tried again: a password may be mended while the job runs. */
 struct watch *watch_start(struct loop *loop, const struct client_settings *settings,
                           int64_t interval_ms, bool with_commands,
                           const struct watch_events *events, void *ctx);
 /* Also from within its callbacks; none is called from then on. Leaves NULL. */
 void watch_free(struct watch **watch);
-/* Takes a sample now. One that is under way may have been asked for too early, so another one follows
- * it. */
+/* Takes a sample now. One that is under way may have been asked for too early, so another one
+ * follows it. */
 void watch_now(struct watch *watch);
 const struct address *watch_address(const struct watch *watch);
 

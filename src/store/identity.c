@@ -103,11 +103,25 @@ static const char *job_state(const struct stored_job *job) {
     return job->lease_held ? "runs" : "is not finished";
 }
 
-static bool conflicts(const struct stored_job *job, const struct stored_job *own,
-                      const struct job_identity *me) {
-    if (job == own || job_is_over(job)) return false;
-    if (me->beside != NULL && strcmp(me->beside, job->record.job) == 0) return false;
+/* A job that was stopped in order writes nothing until it is started again, and then it is refused
+ * beside a job that runs. From another source, its operator must say first that it is over. */
+static bool job_is_at_rest(const struct stored_job *job, const struct job_identity *me) {
+    const struct job_record *r = &job->record;
+    return job_is_over(job) ||
+           (!job->lease_held && strcmp(r->phase, "stopped") == 0 &&
+            is_same_side(r->source, &r->source_ids, me->source, me->source_ids));
+}
+
+static bool may_write_the_same(const struct stored_job *job, const struct stored_job *own,
+                               const struct job_identity *me) {
+    if (job == own || (me->beside != NULL && strcmp(me->beside, job->record.job) == 0))
+        return false;
     return identity_scopes_overlap(job->record.scope, me->scope);
+}
+
+bool identity_is_superseded(const struct stored_job *job, const struct stored_job *own,
+                            const struct job_identity *me) {
+    return may_write_the_same(job, own, me) && job_is_at_rest(job, me);
 }
 
 bool identity_check_conflict(const struct job_list *on_target, const struct stored_job *own,
@@ -115,7 +129,7 @@ bool identity_check_conflict(const struct job_list *on_target, const struct stor
     for (size_t i = 0; i < on_target->n; i++) {
         const struct stored_job *job = &on_target->jobs[i];
         const struct job_record *r = &job->record;
-        if (!conflicts(job, own, me)) continue;
+        if (!may_write_the_same(job, own, me) || job_is_at_rest(job, me)) continue;
         return err_set(err, ERR_USAGE, "target",
                        "job %s from %s %s and may write the same keys: end it and remove it by"
                        " longhaul forget --job %s, or give --beside %s if their keys differ",

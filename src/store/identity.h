@@ -32,10 +32,16 @@ const struct stored_job *identity_find_job(const struct job_list *on_target,
 /* --job names a record of another source, target or scope: an error that names the difference. */
 bool identity_check_job(const struct stored_job *found, const struct job_identity *me,
                         struct err *err);
-/* A running or unfinished job, other than `own` (may be NULL) and me->beside, that may write the
- * same keys: an error that names it. */
+/* A job, other than `own` (may be NULL) and me->beside, that runs, was not ended in order, or was
+ * stopped and copies from another source, and that may write the same keys: an error that names
+ * it. */
 bool identity_check_conflict(const struct job_list *on_target, const struct stored_job *own,
                              const struct job_identity *me, struct err *err);
+/* Is this job, which is no conflict, at rest and overlapped by the job that starts? Its record must
+ * be forgotten before anything is written: it would say of values that the starting job has changed
+ * (without their time to live, by another filter) that they are proved. */
+bool identity_is_superseded(const struct stored_job *job, const struct stored_job *own,
+                            const struct job_identity *me);
 /* A running or unfinished job that copies from our target into our source: an error that names
  * it. */
 bool identity_check_reverse(const struct job_list *on_source, const struct job_identity *me,

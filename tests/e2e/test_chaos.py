@@ -9,6 +9,7 @@ import pytest
 from chaos.job import Job, OneCopy
 from chaos.plan import CAPTURES, PAIRS, Plan, draw
 from chaos.play import Run
+from harness import wait
 from harness.live import now_us
 from harness.servers import Server
 
@@ -92,8 +93,12 @@ def test_chaos_sees_a_watermark_that_is_not_true(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("chaos.truth.GRACE_S", 0.0)
 
     class Boasting(OneCopy):
+        def start(self) -> "Boasting":
+            wait.until(lambda: run.truth.looks > 3, "the checker to look twice while nothing is copied")
+            return self
+
         def status(self) -> Dict[str, Any]:
             return {"watermark_us": now_us() + 10_000_000}
-    run = Run(draw(2, "standalone-standalone", "tracking", faults=2), tmp_path, print, Boasting)
+    run = Run(draw(2, "standalone-standalone", "tracking", faults=0), tmp_path, print, Boasting)
     with pytest.raises(AssertionError, match="the watermark was not true: .*is None on the target"):
         run.go()

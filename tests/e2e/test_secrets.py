@@ -72,8 +72,17 @@ def test_not_in_the_error_of_the_server(locked: Server, target: Server) -> None:
 
 
 def test_in_no_file_that_is_left_behind(locked: Server, target: Server, tmp_path: Path) -> None:
+    """Nor in the record that a job leaves on the target."""
     env = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state"), "TMPDIR": str(tmp_path),
            "LONGHAUL_SOURCE_PASS": SECRET}
-    longhaul("replicate", locked.endpoint, target.endpoint, env=env).expect(EQUAL).assert_silent_about(SECRET)
-    for file in tmp_path.rglob("*"):
-        assert not file.is_file() or SECRET.encode() not in file.read_bytes(), file
+    ends, job = (locked.endpoint, target.endpoint), str(tmp_path / "job")
+    longhaul("replicate", "--mode", "live", "--idle-timeout", "1s", "--state-dir", job, *ends,
+             env=env).expect(EQUAL).assert_silent_about(SECRET)
+    longhaul("compare", "--report", str(tmp_path / "report"), "--state-dir", job, *ends,
+             env=env).expect(EQUAL).assert_silent_about(SECRET)
+    files = {file.name: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    assert "report" in files and len(files) > 1
+    assert [name for name, content in files.items() if SECRET.encode() in content] == []
+    admin = target.admin()
+    records = [admin.hgetall(key) for key in admin.scan_iter(match="longhaul:*") if admin.type(key) == b"hash"]
+    assert records and SECRET not in repr(records)

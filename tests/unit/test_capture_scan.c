@@ -14,12 +14,9 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "capture/scan.h"
-#include "support/redis_process.h"
+#include "support/fixture.h"
 
 enum { PATIENCE_MS = 60000, KEYS = 100000 };
-
-static struct redis_process server;
-static struct loop *loop;
 
 /* One scan and all that was heard of it. */
 struct heard {
@@ -235,19 +232,6 @@ static void another_process(void **state) {
     finish(h);
 }
 
-static int setup(void **state) {
-    struct err err;
-    redis_start(&server, NULL);
-    loop = loop_new(&err);
-    return loop == NULL;
-}
-
-static int teardown(void **state) {
-    loop_free(&loop);
-    redis_stop(&server);
-    return block_total_bytes() != 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole),
@@ -260,5 +244,5 @@ int main(void) {
         cmocka_unit_test(refused),
         cmocka_unit_test(another_process),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, fixture_start_server, fixture_stop_server);
 }

@@ -74,11 +74,13 @@ static void test_defaults(void **state) {
 
 static void test_replicate(void **state) {
     struct options options = parse(
-        "replicate --mode live --threads=4 --batch 50 --pipeline 200 --scan-count 77 --struct a --key-pattern u:* "
-        "--key-type hash --key-type ZSET,ReJSON-RL --key-include a* --key-include b* --key-exclude *x --key-slot 0-99,200 "
-        "--mem-limit 12KB --ttl-tolerance 250 --databases 5,0-2,1 --sleep 20 --rate 5000 --log-keys "
-        "--compare full --show-diffs --timeout 2 --outage-timeout 0 --source-read-from replica -v --output json "
-        "--idle-timeout 1500 --capture tracking --poll 500ms --state-dir d --job a.b-1 --resync full --max-delete 20 "
+        "replicate --mode live --threads=4 --batch 50 --pipeline 200 --scan-count 77 --struct a "
+        "--key-pattern u:* --key-type hash --key-type ZSET,ReJSON-RL --key-include a* "
+        "--key-include b* --key-exclude *x --key-slot 0-99,200 --mem-limit 12KB "
+        "--ttl-tolerance 250 --databases 5,0-2,1 --sleep 20 --rate 5000 --log-keys "
+        "--compare full --show-diffs --timeout 2 --outage-timeout 0 --source-read-from replica -v "
+        "--output json --idle-timeout 1500 --capture tracking --poll 500ms --state-dir d "
+        "--job a.b-1 --resync full --max-delete 20 "
         "--release-deletions --lease 3s --cluster -- b");
     assert_int_equal(options.mode, OPT_MODE_LIVE);
     assert_int_equal(options.threads, 4);
@@ -377,7 +379,8 @@ static const struct refused {
     { "replicate a b --max-delete 5", "--max-delete: is for following changes; add --mode live" },
     { "replicate a b --mode live --lease 500ms", "--lease: \"500ms\" is not" },
     { "replicate a b --mode live --job a{b", "--job: a name has 1 to 64 letters, digits" },
-    { "replicate a b --mode live --job 0123456789012345678901234567890123456789012345678901234567890123x",
+    { "replicate a b --mode live --job "
+      "0123456789012345678901234567890123456789012345678901234567890123x",
       "--job: a name has 1 to 64 letters, digits" },
     { "status", "TARGET is missing, or --state-dir; usage: longhaul status [OPTIONS] [TARGET]" },
     { "resume --job x", "TARGET is missing, or --state-dir" },
@@ -656,10 +659,10 @@ static void test_pass_file(void **state) {
 
 static void test_hide(void **state) {
     char *argv[ARGS_MAX];
-    int argc = split(
-        "replicate redis://user:SECRET@h:1/0 redis://SECRET@h --source-pass SECRET --target-pass=SECRET "
-        "--target-key-pass SECRET unix:///s?password=SECRET&db=1 redis://u:SECRET/x@y@h user:SECRET@h --rate 5",
-        argv);
+    int argc = split("replicate redis://user:SECRET@h:1/0 redis://SECRET@h --source-pass SECRET "
+                     "--target-pass=SECRET --target-key-pass SECRET "
+                     "unix:///s?password=SECRET&db=1 redis://u:SECRET/x@y@h user:SECRET@h --rate 5",
+                     argv);
     secrets_hide(argc, argv);
     for (int i = 0; i < argc; i++) assert_null(strstr(argv[i], "SECRET"));
     assert_string_equal(argv[2], "redis://user:*@h:1/0");

@@ -13,15 +13,12 @@
 
 #include "base/clock.h"
 #include "copy/bounded.h"
-#include "support/redis_process.h"
+#include "support/fixture.h"
 #include "support/run_until.h"
 
 #define MIB (UINT64_C(1) << 20)
 
 enum { PATIENCE_MS = 60000 };
-
-static struct redis_process server;
-static struct loop *loop;
 
 static struct server_info info_of(uint64_t used, uint64_t data, uint64_t maxmemory,
                                   uint64_t machine) {
@@ -169,26 +166,11 @@ static void given_up_where_the_channel_is_refused(void **state) {
     s.pass = "secret";
     redis_do(&server, "ACL SETUSER app on >secret ~* resetchannels +@all");
     struct bounded *b = bounded_open(loop, &s, 1, NULL, NULL);
-    RUN_UNTIL(
-        asked(
-            "tonumber(redis.call('info','commandstats'):match('subscribe:calls=%d+.-rejected_calls=(%d+)') or 0)") >
-            0 &&
-        connections() == 1);
+    RUN_UNTIL(asked("tonumber(redis.call('info','commandstats')"
+                    ":match('subscribe:calls=%d+.-rejected_calls=(%d+)') or 0)") > 0 &&
+              connections() == 1);
     assert_null(bounded_client(b, run_id()));
     bounded_free(&b);
-}
-
-static int setup(void **state) {
-    struct err err;
-    redis_start(&server, NULL);
-    loop = loop_new(&err);
-    return loop == NULL;
-}
-
-static int teardown(void **state) {
-    loop_free(&loop);
-    redis_stop(&server);
-    return 0;
 }
 
 int main(void) {
@@ -203,5 +185,6 @@ int main(void) {
         cmocka_unit_test(only_while_there_is_room),
         cmocka_unit_test(given_up_where_the_channel_is_refused),
     };
-    return cmocka_run_group_tests_name("copy/bounded", tests, setup, teardown);
+    return cmocka_run_group_tests_name("copy/bounded", tests, fixture_start_server,
+                                       fixture_stop_server);
 }

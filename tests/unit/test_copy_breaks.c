@@ -18,13 +18,10 @@
 #include "copy/lane_priv.h"
 #include "copy/transfer.h"
 #include "server/call.h"
-#include "support/redis_process.h"
+#include "support/fixture.h"
 #include "support/run_until.h"
 
 enum { PATIENCE_MS = 60000, ELEMENTS = 60, PAST_THE_END = 2000 };
-
-static struct redis_process source, target;
-static struct loop *loop;
 
 static const char *const keys[] = { "string", "list", "set", "hash", "zset", "stream", "gone" };
 
@@ -101,49 +98,19 @@ static void stop_lane(struct rig *r) {
 
 /* ---- the rig ---- */
 
-static struct deployment *open_side(const char *role, const struct redis_process *server) {
-    char text[64];
-    struct endpoint endpoint;
-    struct err err;
-    struct deployment_settings settings = { .connect_timeout_ms = 5000,
-                                            .reply_timeout_ms = 20000,
-                                            .startup_timeout_ms = 20000,
-                                            .writes = strcmp(role, "target") == 0 };
-    snprintf(text, sizeof(text), "127.0.0.1:%u", server->port);
-    assert_true(endpoint_parse(&endpoint, role, text, &err));
-    struct deployment *d = deployment_open(loop, &endpoint, &settings, &err);
-    if (d == NULL) fail_msg("%s", err.text);
-    endpoint_fini(&endpoint);
-    return d;
-}
-
 static void rig_start(struct rig *r, bool large) {
     redis_do(&target, "FLUSHALL");
     redis_do(&target, "SET gone older");
-    r->sides[0] = open_side("source", &source);
-    r->sides[1] = open_side("target", &target);
-    r->plan = (struct copy_plan){ .source = r->sides[0],
-                                  .target = r->sides[1],
-                                  .filter = &r->filter,
-                                  .can = { .source_pexpiretime = true,
-                                           .source_memory_usage = true,
-                                           .source_getrange = true,
-                                           .source_spans_slots = true,
-                                           .target_set_pxat = true,
-                                           .target_spans_slots = true },
-                                  .lanes = 1,
-                                  .target_db = -1,
-                                  .batch_keys = 50,
-                                  .window_keys = 1000,
-                                  .max_args = 40,
-                                  .lane_bytes = 16 * 1024 * 1024,
-                                  .big_key_bytes = large ? 1 : 1024 * 1024,
-                                  .structured = true,
-                                  .giveup = giveup_new(),
-                                  .may_write = may_write,
-                                  .request_refresh = request_refresh,
-                                  .on_failed = on_failed,
-                                  .ctx = r };
+    fixture_open_sides(r->sides);
+    r->plan = fixture_plan(r->sides);
+    r->plan.filter = &r->filter;
+    r->plan.max_args = 40;
+    if (large) r->plan.big_key_bytes = 1;
+    r->plan.structured = true;
+    r->plan.may_write = may_write;
+    r->plan.request_refresh = request_refresh;
+    r->plan.on_failed = on_failed;
+    r->plan.ctx = r;
     r->lane = lane_new(loop, &r->plan, 0);
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         struct bytes key = bytes_of_str(keys[i]);
@@ -245,19 +212,9 @@ static void fill_source(void) {
 }
 
 static int setup(void **state) {
-    struct err err;
-    redis_start(&source, NULL);
-    redis_start(&target, NULL);
-    loop = loop_new(&err);
+    if (fixture_start_sides(state) != 0) return 1;
     fill_source();
-    return loop == NULL;
-}
-
-static int teardown(void **state) {
-    loop_free(&loop);
-    redis_stop(&source);
-    redis_stop(&target);
-    return block_total_bytes() != 0;
+    return 0;
 }
 
 int main(void) {
@@ -267,5 +224,5 @@ int main(void) {
         cmocka_unit_test(everything_breaks), cmocka_unit_test(lease_is_lost),
         cmocka_unit_test(lane_stops),        cmocka_unit_test(servers_kill_connections),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, fixture_stop_sides);
 }

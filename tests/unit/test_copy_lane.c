@@ -16,13 +16,10 @@
 #include "copy/gather.h"
 #include "copy/lane.h"
 #include "server/call.h"
-#include "support/redis_process.h"
+#include "support/fixture.h"
 #include "support/run_until.h"
 
 enum { PATIENCE_MS = 60000, NEVER = -1 };
-
-static struct redis_process source, target;
-static struct loop *loop;
 
 /* One lane and all that it said. */
 struct rig {
@@ -70,56 +67,24 @@ static void on_failed(void *ctx, const struct err *err) {
     ((struct rig *)ctx)->failed = *err;
 }
 
-static struct deployment *open_side(const char *role, const struct redis_process *server) {
-    char text[64];
-    struct endpoint endpoint;
-    struct err err;
-    struct deployment_settings settings = { .connect_timeout_ms = 5000,
-                                            .reply_timeout_ms = 20000,
-                                            .startup_timeout_ms = 20000,
-                                            .writes = strcmp(role, "target") == 0 };
-    snprintf(text, sizeof(text), "127.0.0.1:%u", server->port);
-    assert_true(endpoint_parse(&endpoint, role, text, &err));
-    struct deployment *d = deployment_open(loop, &endpoint, &settings, &err);
-    if (d == NULL) fail_msg("%s", err.text);
-    endpoint_fini(&endpoint);
-    return d;
-}
-
 static void rig_start(struct rig *r) {
     redis_do(&source, "FLUSHALL");
     redis_do(&target, "FLUSHALL");
     r->allowed = NEVER;
-    r->sides[0] = open_side("source", &source);
-    r->sides[1] = open_side("target", &target);
-    r->plan = (struct copy_plan){ .source = r->sides[0],
-                                  .target = r->sides[1],
-                                  .filter = &r->filter,
-                                  .can = { .source_pexpiretime = true,
-                                           .source_memory_usage = true,
-                                           .source_getrange = true,
-                                           .source_spans_slots = true,
-                                           .target_set_pxat = true,
-                                           .target_spans_slots = true,
-                                           .dump = true,
-                                           .same_listpacks = true },
-                                  .lanes = 1,
-                                  .target_db = -1,
-                                  .batch_keys = 50,
-                                  .window_keys = 1000,
-                                  .max_args = 1000,
-                                  .lane_bytes = 16 * 1024 * 1024,
-                                  .big_key_bytes = 1024 * 1024,
-                                  .giveup = giveup_new(),
-                                  .live = true,
-                                  .may_write = may_write,
-                                  .gather_ms = gather_ms,
-                                  .used_since_us = used_since_us,
-                                  .on_missing = on_missing,
-                                  .on_losses = on_losses,
-                                  .request_refresh = request_refresh,
-                                  .on_failed = on_failed,
-                                  .ctx = r };
+    fixture_open_sides(r->sides);
+    r->plan = fixture_plan(r->sides);
+    r->plan.filter = &r->filter;
+    r->plan.can.dump = true;
+    r->plan.can.same_listpacks = true;
+    r->plan.live = true;
+    r->plan.may_write = may_write;
+    r->plan.gather_ms = gather_ms;
+    r->plan.used_since_us = used_since_us;
+    r->plan.on_missing = on_missing;
+    r->plan.on_losses = on_losses;
+    r->plan.request_refresh = request_refresh;
+    r->plan.on_failed = on_failed;
+    r->plan.ctx = r;
     for (int i = 0; i < ACCEPT_TYPES; i++) r->plan.can.accept.type[i] = true;
     for (int i = 0; i < ACCEPT_VERSIONS; i++) r->plan.can.accept.version[i] = true;
 }
@@ -558,11 +523,10 @@ static void deletions_wait_for_trust(void **state) {
 }
 
 static int source_connections(void) {
-    return atoi(
-        redis_do(
-            &source,
-            "EVAL \"return tonumber(redis.call('info','clients'):match('connected_clients:(%%d+)'))\" 0") +
-        1);
+    return atoi(redis_do(&source, "EVAL \"return tonumber("
+                                  "redis.call('info','clients')"
+                                  ":match('connected_clients:(%%d+)'))\" 0") +
+                1);
 }
 
 /* Large keys are read on a connection of their own. */
@@ -689,9 +653,9 @@ static void leftovers_are_removed_when_the_lane_begins(void **state) {
     assert_false(target_has(leftover("k")));
     assert_true(target_has("k"));
     /* All names in few commands. */
-    const char *calls = redis_do(
-        &target,
-        "EVAL \"return tonumber(redis.call('info','commandstats'):match('unlink:calls=(%%d+)'))\" 0");
+    const char *calls =
+        redis_do(&target, "EVAL \"return tonumber("
+                          "redis.call('info','commandstats'):match('unlink:calls=(%%d+)'))\" 0");
     assert_in_range(atoi(calls + 1), 1, 64);
     rig_stop(&r);
 }
@@ -741,26 +705,11 @@ static void names_in_use_stay(void **state) {
     RUN_UNTIL(is_idle(&r));
     assert_string_equal(redis_do(&target, "STRLEN k"), ":40000001");
     assert_false(target_has(leftover("k")));
-    const char *watched = redis_do(
-        &source,
-        "EVAL \"return tonumber(redis.call('info','commandstats'):match('_watch:calls=(%%d+)'))\" 0");
+    const char *watched =
+        redis_do(&source, "EVAL \"return tonumber("
+                          "redis.call('info','commandstats'):match('_watch:calls=(%%d+)'))\" 0");
     assert_string_equal(watched, ":1");
     rig_stop(&r);
-}
-
-static int setup(void **state) {
-    struct err err;
-    redis_start(&source, NULL);
-    redis_start(&target, NULL);
-    loop = loop_new(&err);
-    return loop == NULL;
-}
-
-static int teardown(void **state) {
-    loop_free(&loop);
-    redis_stop(&source);
-    redis_stop(&target);
-    return block_total_bytes() != 0;
 }
 
 int main(void) {
@@ -784,5 +733,5 @@ int main(void) {
         cmocka_unit_test(leftovers_stay_without_the_lease_and_in_a_dry_run),
         cmocka_unit_test(names_in_use_stay),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, fixture_start_sides, fixture_stop_sides);
 }

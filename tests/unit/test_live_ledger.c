@@ -1,5 +1,5 @@
-/* The ledger: each rule by a test, then random moves against a model that keeps for each slot the list of
- * what is not proved. */
+/* The ledger: each rule by a test, then random moves against a model that keeps for each slot the
+ * list of what is not proved. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -185,7 +185,8 @@ static void packed(void **state) {
     EXPECT("\x14\x09\x09\x00\x00\x00\x01\x00\x05\x01\xff", "{\"set\":{\"5\":true}}");
     EXPECT(
         "\x14\x09\x09\x00\x00\x00\x01\x00\x05\x02\xff",
-        "\"at offset 1, byte 8 of the listpack there: the element before this has 1 bytes and says otherwise\"");
+        "\"at offset 1, byte 8 of the listpack there: the element before this has 1 bytes and says "
+        "otherwise\"");
     EXPECT("\x14\x09\x09\x00\x00\x00\x01\x00\xf5\x01\xff",
            "\"at offset 1, byte 7 of the listpack there: 0xf5 begins no element\"");
     EXPECT("\x10\x09\x09\x00\x00\x00\x01\x00\x05\x01\xff",

@@ -541,9 +541,8 @@ static void replies_are_bounded(void **state) {
     struct client_settings s = to_server();
     struct err err;
     struct call_reply reply;
-    redis_do(
-        &server,
-        "EVAL \"redis.call('SET','b',string.rep('x',3000000)) redis.call('SET','s','y') return 1\" 0");
+    redis_do(&server, "EVAL \"redis.call('SET','b',string.rep('x',3000000)) "
+                      "redis.call('SET','s','y') return 1\" 0");
     s.reply_bytes_max = 1000000;
     s.reconnect = false;
     struct client *client = call_open(loop, &s, PATIENCE_MS, &err);

@@ -1,6 +1,7 @@
-/* A client that is broken, closed or killed from within each kind of its callbacks: pending commands
- * are failed exactly once, at the end of the loop's round, and never below the caller on the stack.
- * The owner is freed behind client_close() by loop_defer(), as owners do; AddressSanitizer watches. */
+/* A client that is broken, closed or killed from within each kind of its callbacks: pending
+ * commands are failed exactly once, at the end of the loop's round, and never below the caller on
+ * the stack. The owner is freed behind client_close() by loop_defer(), as owners do;
+ * AddressSanitizer watches. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,14 +9,13 @@
 
 #include <cmocka.h>
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "server/client.h"
-#include "support/redis_process.h"
+#include "support/fixture.h"
 #include "support/run_until.h"
 
 enum { PATIENCE_MS = 60000, COMMANDS = 200 };
@@ -23,9 +23,6 @@ enum { PATIENCE_MS = 60000, COMMANDS = 200 };
 /* The kinds of callbacks of a client. */
 enum place { IN_REPLY, IN_FAILED, IN_READY, IN_DOWN, IN_PUSH, IN_DEFERRED, IN_TIMER, PLACES };
 enum deed { BREAK, CLOSE, BREAK_AND_CLOSE, CLOSE_BY_KILL, DEEDS };
-
-static struct redis_process server;
-static struct loop *loop;
 
 /* What the owner did and heard; outlives the owner. */
 struct seen {
@@ -206,23 +203,10 @@ static void closed_outside_of_callbacks(void **state) {
     assert_true(seen.freed);
 }
 
-static int setup(void **state) {
-    struct err err;
-    loop = loop_new(&err);
-    redis_start(&server, NULL);
-    return loop == NULL;
-}
-
-static int teardown(void **state) {
-    loop_free(&loop);
-    redis_stop(&server);
-    return block_total_bytes() != 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ended_in_every_callback),
         cmocka_unit_test(closed_outside_of_callbacks),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, fixture_start_server, fixture_stop_server);
 }

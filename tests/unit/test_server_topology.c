@@ -103,7 +103,8 @@ static void hosts(void **state) {
     topology_unref(&t);
     /* Metadata of RESP2 with the name behind the address; and none at all, as 6.0 answers. */
     t = parse_good(
-        "*2|*3|:0|:1|*4|$8|10.0.0.1|:7000|$1|a|*2|$8|hostname|$6|a.host|*3|:2|:3|*2|$8|10.0.0.2|:7000|");
+        "*2|*3|:0|:1|*4|$8|10.0.0.1|:7000|$1|a|*2|$8|hostname|$6|a.host|*3|:2|:3|*2|$8|10.0.0.2|"
+        ":7000|");
     assert_node(t, 0, "10.0.0.1:7000");
     assert_node(t, 1, "10.0.0.2:7000");
     assert_string_equal(t->nodes[1].id, "");
@@ -240,7 +241,8 @@ static void single(void **state) {
 static void open_slots(void **state) {
     struct slot_set migrating = { 0 }, importing = { 0 };
     struct bytes text = BYTES_LITERAL(
-        "aa 127.0.0.1:7001@17001,host myself,master - 0 1 1 connected 0-5460 [93->-bb] [16383->-bb] [7-<-cc]\n"
+        "aa 127.0.0.1:7001@17001,host myself,master - 0 1 1 connected 0-5460 [93->-bb] "
+        "[16383->-bb] [7-<-cc]\n"
         "bb fe80::1:7002@17002 master - 0 1 2 connected 5461-10922 12000\n"
         "cc :0@0 slave,fail bb 0 1 2 disconnected\n"
         "[ [] [x->-y] [-1->-y] [16384->-y] [99999999999999999999->-y] [5 [5- [5-x [8-<-");

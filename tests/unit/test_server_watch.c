@@ -14,13 +14,10 @@
 
 #include "base/clock.h"
 #include "server/watch.h"
-#include "support/redis_process.h"
+#include "support/fixture.h"
 #include "support/run_until.h"
 
 enum { PATIENCE_MS = 30000, OFTEN_MS = 20, NEVER_MS = 3600 * 1000, REPLY_MS = 300 };
-
-static struct redis_process server;
-static struct loop *loop;
 
 /* One watch and what was heard of it. */
 struct heard {
@@ -288,20 +285,6 @@ static void looked_at_anew_in_the_callback(void **state) {
     watch_free(&h.watch);
 }
 
-static int setup(void **state) {
-    struct err err;
-    signal(SIGPIPE, SIG_IGN);
-    redis_start(&server, NULL);
-    loop = loop_new(&err);
-    return loop == NULL;
-}
-
-static int teardown(void **state) {
-    loop_free(&loop);
-    redis_stop(&server);
-    return block_total_bytes() != 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_it_finds),
@@ -316,5 +299,5 @@ int main(void) {
         cmocka_unit_test(freed_in_callbacks),
         cmocka_unit_test(looked_at_anew_in_the_callback),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, fixture_start_server, fixture_stop_server);
 }

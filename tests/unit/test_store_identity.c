@@ -157,6 +157,32 @@ static void test_conflict(void **state) {
     assert_true(identity_check_conflict(&list, NULL, &me, &err));
 }
 
+/* At rest: passed, and the record is not to be believed any more. */
+static void test_superseded(void **state) {
+    add("narrower", "localhost:1", "replid-s", "t:2", "replid-t", SCOPE_LOW, "stopped");
+    assert_true(identity_check_conflict(&list, NULL, &me, &err));
+    assert_true(identity_is_superseded(&list.jobs[0], NULL, &me));
+    assert_false(identity_is_superseded(&list.jobs[0], &list.jobs[0], &me));
+    me.beside = "narrower";
+    assert_false(identity_is_superseded(&list.jobs[0], NULL, &me));
+    me.beside = NULL;
+    me.scope = SCOPE_HIGH;
+    assert_false(identity_is_superseded(&list.jobs[0], NULL, &me));
+    me.scope = SCOPE_ALL;
+    list.jobs[0].lease_held = true;
+    assert_false(identity_is_superseded(&list.jobs[0], NULL, &me));
+    assert_says(identity_check_conflict(&list, NULL, &me, &err),
+                "job narrower from localhost:1 runs");
+    list.jobs[0].lease_held = false;
+    snprintf(list.jobs[0].record.phase, sizeof(list.jobs[0].record.phase), "live"); /* was killed */
+    assert_false(identity_is_superseded(&list.jobs[0], NULL, &me));
+    assert_says(identity_check_conflict(&list, NULL, &me, &err), "is not finished");
+    add("elsewhere", "x:1", "", "t:2", "", SCOPE_ALL, "ended");
+    assert_true(identity_is_superseded(&list.jobs[1], NULL, &me));
+    snprintf(list.jobs[1].record.phase, sizeof(list.jobs[1].record.phase), "stopped");
+    assert_false(identity_is_superseded(&list.jobs[1], NULL, &me));
+}
+
 /* The list is that of our source. */
 static void test_reverse(void **state) {
     assert_true(identity_check_reverse(&list, &me, &err));
@@ -194,8 +220,8 @@ static void test_role(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_same_job), TEST(test_another_job), TEST(test_overlap),
-        TEST(test_conflict), TEST(test_reverse),     TEST(test_role),
+        TEST(test_same_job),   TEST(test_another_job), TEST(test_overlap), TEST(test_conflict),
+        TEST(test_superseded), TEST(test_reverse),     TEST(test_role),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

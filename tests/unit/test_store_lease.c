@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -328,6 +329,30 @@ static void test_predecessor(void **state) {
     release(&k);
 }
 
+/* The lease has vanished, but its holder may still believe to have it: of that the epoch tells. */
+static void test_vanished_with_its_holder(void **state) {
+    struct told told = { 0 };
+    redis_do(&server, "SET longhaul:{orders}:epoch 5");
+    struct lease *k = lease_new(target, 0, "orders", "host:2:b", LEASE_MS);
+    int64_t began_ms = clock_boot_ms();
+    assert_int_equal(acquire(k, NULL, &told), 6);
+    assert_true(clock_boot_ms() - began_ms >= LEASE_MS);
+    lease_free(&k);
+}
+
+/* The epoch has vanished too: of the holder only a connection tells. */
+static void test_vanished_but_for_a_connection(void **state) {
+    struct told told = { 0 };
+    struct client *former = open_named("longhaul:orders:5");
+    struct lease *k = lease_new(target, 0, "orders", "host:2:b", LEASE_MS);
+    int64_t began_ms = clock_boot_ms();
+    acquire(k, NULL, &told);
+    assert_true(clock_boot_ms() - began_ms >= LEASE_MS);
+    assert_false(client_is_ready(former));
+    client_close(&former);
+    lease_free(&k);
+}
+
 /* The child holds the lease, is stopped for longer than that, and goes on: from then on it must not
  * write. */
 static int be_stopped(int ready) {
@@ -471,6 +496,31 @@ static void test_target_down(void **state) {
     assert_int_equal(read_watermark(), 2);
     assert_true(is_value("longhaul:{orders}:lease", "1 host:1:a"));
     assert_int_equal(told.losses, 0);
+    release(&k);
+}
+
+/* Lanes ask on threads of their own, also while the lease's own thread stands still. */
+static void test_right_ends_by_the_clock(void **state) {
+    static const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
+    struct told told = { 0 };
+    struct lease *k = hold("host:1:a", LEASE_MS, &told);
+    int64_t began_ms = clock_boot_ms();
+    while (lease_may_write(k) && clock_boot_ms() - began_ms < PATIENCE_MS) nanosleep(&pause, NULL);
+    assert_false(lease_may_write(k));
+    RUN_UNTIL(lease_may_write(k));
+    release(&k);
+}
+
+/* A successor ends this connection before it writes: so nothing is written from that moment on. */
+static void test_right_ends_with_the_connection(void **state) {
+    struct told told = { 0 };
+    struct lease *k = hold("host:1:a", LONG_LEASE_MS, &told);
+    int64_t killed_ms = clock_boot_ms();
+    kill(server.pid, SIGKILL);
+    RUN_UNTIL(!lease_may_write(k));
+    assert_in_range(clock_boot_ms() - killed_ms, 0, LONG_LEASE_MS / 2);
+    redis_restart(&server, NULL);
+    RUN_UNTIL(lease_may_write(k));
     release(&k);
 }
 
@@ -738,12 +788,16 @@ int main(int argc, char **argv) {
         TEST(test_given_back),
         TEST(test_standby),
         TEST(test_predecessor),
+        TEST(test_vanished_with_its_holder),
+        TEST(test_vanished_but_for_a_connection),
         TEST(test_stopped),
         TEST(test_lost),
         TEST(test_before_start),
         TEST(test_lost_meanwhile),
         TEST(test_gone_and_taken_again),
         TEST(test_target_down),
+        TEST(test_right_ends_by_the_clock),
+        TEST(test_right_ends_with_the_connection),
         TEST(test_out_of_memory),
         TEST(test_database_refused),
         TEST(test_orders),
@@ -755,6 +809,7 @@ int main(int argc, char **argv) {
         TEST_PLAIN(test_acquired),
         TEST_PLAIN(test_given_back),
         TEST_PLAIN(test_standby),
+        TEST_PLAIN(test_vanished_with_its_holder),
         TEST_PLAIN(test_lost),
         TEST_PLAIN(test_lost_meanwhile),
         TEST_PLAIN(test_gone_and_taken_again),

@@ -233,7 +233,8 @@ static const struct {
     { "{" BASE ",\"gaps\":[1]}", "\"gaps\" holds something that is no object" },
     { "{" BASE ",\"holds\":[{\"deletions\":\"many\"}]}", "\"holds.deletions\" is no whole number" },
     { "{" BASE ",\"settings\":\"a\\u0000b\"}", "is no JSON" },
-    { "{\"job\":\"0123456789012345678901234567890123456789012345678901234567890123456789\",\"source\":\"a\"}",
+    { "{\"job\":\"0123456789012345678901234567890123456789012345678901234567890123456789\","
+      "\"source\":\"a\"}",
       "\"job\" is too long" },
 };
 

@@ -285,7 +285,8 @@ static void equal_payloads_are_equal_and_different_ones_prove_nothing(void **sta
     assert_is(check, VERDICT_AGAIN);
 }
 
-/* DUMP is left out for a type of which payloads differ although values do not, and tried again later. */
+/* DUMP is left out for a type of which payloads differ although values do not, and tried again
+ * later. */
 static void dump_is_left_out_where_it_is_of_no_use(void **state) {
     struct bench b;
     struct check *check = bench_kinds(&b, "set", "set");

@@ -8,51 +8,32 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-import threading
 from typing import Callable, Optional, Set
 
+from .listener import CHUNK, Listener
 from .servers import Server
 
-CHUNK = 1 << 16
 IN_FLIGHT = 64  # chunks that wait for their delay, per direction
 
 
-class Proxy:
+class Proxy(Listener):
     """`port` on 127.0.0.1 leads to 127.0.0.1:target. Use as a context manager."""
 
     def __init__(self, target: int, delay: float = 0.0) -> None:
+        super().__init__()
         self.target = target
         self.delay = delay
         self.accepted = 0
         self.cuts = 0
-        self.port = 0
         self._moving: Optional[asyncio.Event] = None
         self._refusing = False
         self._open: Set[asyncio.StreamWriter] = set()
         self._gates: Set[asyncio.Event] = set()  # of connections, open while nothing is held
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, daemon=True)
         self._random_task: Optional[asyncio.Task[None]] = None
-        self._listener: Optional[asyncio.AbstractServer] = None
 
     @classmethod
     def before(cls, server: Server, **kwargs: float) -> "Proxy":
         return cls(server.tls_port or server.port, **kwargs)
-
-    @property
-    def endpoint(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    def __enter__(self) -> "Proxy":
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
 
     # Faults
 
@@ -102,25 +83,14 @@ class Proxy:
             return action() or 0
         return asyncio.run_coroutine_threadsafe(do(), self._loop).result(10)
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-
     async def _listen(self) -> None:
         self._moving = asyncio.Event()
         self._moving.set()
-        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=CHUNK)
-        self.port = self._listener.sockets[0].getsockname()[1]
+        await super()._listen()
 
     async def _end(self) -> None:
-        """A task that is cancelled may have begun another: until none is left."""
-        if self._listener:
-            self._listener.close()
         self._close_all()
-        while others := asyncio.all_tasks() - {asyncio.current_task()}:
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+        await super()._end()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1

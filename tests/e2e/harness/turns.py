@@ -14,13 +14,12 @@ Connecting costs no turn: the proxy accepts by itself.
 from __future__ import annotations
 
 import asyncio
-import threading
 from pathlib import Path
 from typing import List, Sequence, Tuple
 
+from .listener import CHUNK, Listener
 from .servers import Server
 
-CHUNK = 1 << 16
 SAMPLES, SAMPLE_S = 6, 0.01  # so often in a row, so far apart, everything has to be seen asleep
 
 
@@ -34,59 +33,31 @@ def is_asleep(pid: int) -> bool:
     return all(state in "SIZX" for state in states)
 
 
-class Turns:
+class Turns(Listener):
     """`endpoint` leads to the server. `beside` are other servers that longhaul may wait for meanwhile."""
 
     def __init__(self, server: Server, beside: Sequence[Server] = ()) -> None:
-        self._port = server.port
+        super().__init__()
+        self._server_port = server.port
         self._pids = [each.process.pid for each in (server, *beside) if each.process]
         self.turns = 0
-        self.port = 0
         self._watched = False
         self._moved = 0  # chunks so far, both ways
         self._held: List[Tuple[asyncio.StreamWriter, bytes]] = []
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    @property
-    def endpoint(self) -> str:
-        return f"127.0.0.1:{self.port}"
 
     def watch(self, pid: int) -> None:
         """The process of longhaul; before this is known nothing is delivered."""
         self._pids.append(pid)
         self._watched = True
 
-    def __enter__(self) -> "Turns":
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
     # In the thread of the loop
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-
     async def _listen(self) -> None:
-        listener = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=CHUNK)
-        self.port = listener.sockets[0].getsockname()[1]
+        await super()._listen()
         self._loop.create_task(self._deliver())
 
-    async def _end(self) -> None:
-        while others := asyncio.all_tasks() - {asyncio.current_task()}:
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", self._port, limit=CHUNK)
+        onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", self._server_port, limit=CHUNK)
         await asyncio.gather(self._send(reader, onward_writer), self._hold(onward_reader, writer))
 
     async def _send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

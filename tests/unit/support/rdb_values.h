@@ -1,8 +1,10 @@
 /* Dumped values of real servers for tests, and decoded values as JSON that can be compared.
  *
- *   string  "..."     list  [...]      set   {member: true}      zset  {member: "score"}     hash  {field: [value, expiry]}
- *   stream  {entries, length, last, groups: {name: {last, read, consumers: {name: {id: [delivered, deliveries]}}}}}
+ *   string  "..."     list  [...]     set   {member: true}
+ *   zset    {member: "score"}         hash  {field: [value, expiry]}
+ *   stream  {entries, length, last, groups: {name: {last, read, consumers: CONSUMERS}}},
  *           and added, deleted where the payload has counters
+ *   CONSUMERS  {name: {id: [delivered, deliveries]}}
  *
  * Bytes are the characters of the same number, as tests/servers/make-corpus writes them.
  */

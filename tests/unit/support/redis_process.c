@@ -205,11 +205,15 @@ void redis_stop(struct redis_process *p) {
 
 void certs_make(const char *dir) {
     static const char *const commands[] = {
-        "for ca in ca other-ca; do openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+        "for ca in ca other-ca; do openssl req -x509 -newkey ec "
+        "-pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
         "-subj /CN=$ca -keyout $ca.key -out $ca.crt; done 2>/dev/null",
-        "printf 'subjectAltName=DNS:localhost,IP:127.0.0.1' >server.ext; printf 'keyUsage=digitalSignature' >client.ext",
-        "for who in server client; do openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=$who "
-        "-keyout $who.key -out $who.csr && openssl x509 -req -in $who.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 "
+        "printf 'subjectAltName=DNS:localhost,IP:127.0.0.1' >server.ext; "
+        "printf 'keyUsage=digitalSignature' >client.ext",
+        "for who in server client; do openssl req -new -newkey ec "
+        "-pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=$who "
+        "-keyout $who.key -out $who.csr && openssl x509 -req -in $who.csr -CA ca.crt -CAkey ca.key "
+        "-CAcreateserial -days 2 "
         "-extfile $who.ext -out $who.crt || exit 1; done 2>/dev/null",
     };
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) shell(dir, commands[i]);
