@@ -2,7 +2,7 @@
  * side, and the names on their way. A snapshot, a live job and a repair are all driven by it; it
  * knows nothing of what is proved.
  *
- *   control (the caller's thread)                        worker threads: an event loop, a lane, scan passes
+ *   control (the caller's thread)                        worker threads: a loop, a lane, passes
  *      coverage_open(), coverage_step() ── passes ─────▶ scan ── names ──▶ lanes (enqueue.h)
  *      ◀── ended passes, failures, wishes for a topology refresh ──┘
  */
@@ -56,8 +56,8 @@ void *engine_user(const struct engine *e);
 /* Starts the threads. Their lanes connect at once, but copy nothing before engine_begin(). */
 bool engine_start(struct engine *e, struct err *err);
 void engine_begin(struct engine *e);
-/* Waits until the keys in flight are done, at most ENGINE_DRAIN_MS: so the figures of a job that was
- * interrupted are true. */
+/* Waits until the keys in flight are done, at most ENGINE_DRAIN_MS: so the figures of a job that
+ * was interrupted are true. */
 void engine_drain(struct engine *e);
 /* Ends the threads; lanes are gone then. */
 void engine_stop(struct engine *e);
@@ -115,8 +115,8 @@ static inline bool engine_marks_reached(const struct engine_marks *marks) {
 /* Once the workers have ended. */
 void engine_marks_fini(struct engine_marks *marks);
 
-/* Posts lane_mark `mark` behind all names that went to lane i before, from the thread of `here` (NULL:
- * the control thread). */
+/* Posts lane_mark `mark` behind all names that went to lane i before, from the thread of `here`
+ * (NULL: the control thread). */
 void engine_put_mark(struct engine *e, struct worker *here, int i, struct lane_mark *mark);
 
 #endif

@@ -51,8 +51,8 @@ static void count_from(void *ctx, struct bytes info) {
     }
 }
 
-/* Keys of the databases that are copied, by INFO; an estimate for people. A snapshot of one server has
- * read it just now. */
+/* Keys of the databases that are copied, by INFO; an estimate for people. A snapshot of one server
+ * has read it just now. */
 static void job_count_keys(struct job *job) {
     struct err ignored;
     if (job->live == NULL && !deployment_is_cluster(job->source)) {
@@ -167,7 +167,8 @@ static void on_target_changed(void *ctx, const struct topology *before, const st
     job_topology_changed(ctx, false, now);
 }
 
-/* The moment of the question, from the monotonic time that the sight keeps; older rather than newer. */
+/* The moment of the question, from the monotonic time that the sight keeps; older rather than
+ * newer. */
 static void on_source_seen(void *ctx, int64_t asked_us) {
     struct job *job = ctx;
     struct moment now = moment_now();
@@ -355,9 +356,9 @@ static bool job_prepare_live(struct job *job, struct err *err) {
            job_try_patiently(job, job_supersede, err);
 }
 
-/* Everything that is asked and done before the copy itself. Meanwhile the lanes of a snapshot connect:
- * to a far server that takes as long as all the questions. Those of a live job have a name of their
- * own, and wait until it holds the lease. */
+/* Everything that is asked and done before the copy itself. Meanwhile the lanes of a snapshot
+ * connect: to a far server that takes as long as all the questions. Those of a live job have a name
+ * of their own, and wait until it holds the lease. */
 static bool job_prepare(struct job *job, struct err *err) {
     const struct replicate_settings *s = job->settings;
     if (!job_try_patiently(job, job_choose_databases, err)) return false;

@@ -1,8 +1,8 @@
-/* A replication job: it asks both sides what they can do, starts the engine, and runs until everything
- * is copied (a snapshot) or until it is told to end (a live job, see live/live.h).
+/* A replication job: it asks both sides what they can do, starts the engine, and runs until
+ * everything is copied (a snapshot) or until it is told to end (a live job, see live/live.h).
  *
- *   control (the caller's thread): topology of both sides, coverage, the live job, signals, progress
- *   worker threads: lanes and scan passes, see engine/engine.h
+ *   control (the caller's thread): topology of both sides, coverage, the live job, signals,
+ *   progress worker threads: lanes and scan passes, see engine/engine.h
  */
 #ifndef LONGHAUL_JOB_REPLICATE_H
 #define LONGHAUL_JOB_REPLICATE_H

@@ -3,8 +3,8 @@
  * evidence are never mixed.
  *
  *   then (recorded with the watermark) ──┐
- *                                        ├─▶ evidence_judge() ─▶ the same dataset? may idle times be used, since when?
- *   now (after capture is back) ─────────┘
+ *                                        ├─▶ evidence_judge() ─▶ the same dataset?
+ *   now (after capture is back) ─────────┘                   may idle times be used, since when?
  *
  * The answer rests on the source's own words: the gap began at its TIME then, and idle times are
  * seconds of the same clock. Clocks of this machine only prove that the source's clock was not set
@@ -61,7 +61,8 @@ struct verdict {
     bool same_dataset; /* and the same history in the same role */
     bool idle_usable;  /* a key idle for longer than since since_us has not changed since then */
     int64_t since_us;  /* by the source's clock */
-    /* Idle times that were noted before `now` mean nothing: the eviction policy or the clock was changed. */
+    /* Idle times that were noted before `now` mean nothing: the eviction policy or the clock was
+     * changed. */
     bool times_spoilt;
     const char *why; /* in words, where idle times may not be used */
 };

@@ -3,16 +3,17 @@
  * "since when": gaps, resync, the deletion sweep, checkpoints of the first copy, the record and the
  * watermark are read from here.
  *
- *            gap                     scan starts             all databases scanned
- *   PROVED ───────▶ OPEN ──────────────────────▶ FORWARD ───────────────────────────▶ SWEEP
- *     ▲              ▲ │ only deletions are missing │                                  │ │
- *     │              │ └────────────────────────────┼──────────────────────────────────┘ │ too many
- *     │              └── gap again (from any state) ┘                  counted, deleted  │ deletions
- *     │                                                                     │            ▼
- *     └───── a barrier sent afterwards has passed ◀──── settled ◀───────────┘   HELD ──released──▶ SWEEP
+ *            gap                     scan starts         all databases scanned
+ *   PROVED ───────▶ OPEN ──────────────────────▶ FORWARD ───────────────────────▶ SWEEP
+ *     ▲              ▲ │ only deletions are missing │                              │ │
+ *     │              │ └────────────────────────────┼──────────────────────────────┘ │ too many
+ *     │              └── gap again (from any state) ┘              counted, deleted  │ deletions
+ *     │                                                                 │            ▼
+ *     └──── a barrier sent afterwards has passed ◀── settled ◀──────────┘           HELD
+ *                                                             SWEEP ◀── released ────┘
  *
- * "Settled" is a time within FORWARD (where no deletions can be missing) or SWEEP: nothing is left to
- * do, and a barrier must show that the lanes have done it. A slot that is held and gets a gap is
+ * "Settled" is a time within FORWARD (where no deletions can be missing) or SWEEP: nothing is left
+ * to do, and a barrier must show that the lanes have done it. A slot that is held and gets a gap is
  * copied as any other, and is HELD again behind that.
  *
  * Databases that came into use later stand in a short list beside the slots.
@@ -54,8 +55,8 @@ bool ledger_open_gap(struct ledger *l, const struct slot_set *slots, const struc
 /* The same for one database that came into use; it is scanned whole, and needs no sweep. */
 void ledger_open_database(struct ledger *l, int db, struct moment since);
 
-/* OPEN slots of these become FORWARD. *whole: to be copied as if nothing were on the target; *used: by
- * their use. Those where only deletions are missing go to SWEEP, and are in neither. */
+/* OPEN slots of these become FORWARD. *whole: to be copied as if nothing were on the target; *used:
+ * by their use. Those where only deletions are missing go to SWEEP, and are in neither. */
 void ledger_begin_scan(struct ledger *l, const struct slot_set *slots, struct slot_set *whole,
                        struct slot_set *used);
 /* FORWARD slots that no scan is left for (they are not in `pending`) go on. now: settled since. */
@@ -64,7 +65,8 @@ void ledger_end_database(struct ledger *l, int db, struct moment now);
 
 /* Slots that wait for a sweep: in SWEEP, not held, not settled. */
 struct slot_set ledger_sweep_due(const struct ledger *l);
-/* Their deletions were counted and given to the lanes. Slots that have a gap again are left alone. */
+/* Their deletions were counted and given to the lanes. Slots that have a gap again are left
+ * alone. */
 void ledger_end_sweep(struct ledger *l, const struct slot_set *slots, struct moment now);
 /* Deletions there are held; stays so until released, through gaps and restarts. */
 void ledger_hold(struct ledger *l, const struct slot_set *slots, struct moment since);

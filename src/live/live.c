@@ -1,5 +1,5 @@
-/* See live.h. A round: what feeds have said ─▶ gaps ─▶ scans ─▶ sweep ─▶ what is settled is proved by a
- * barrier sent afterwards ─▶ watermark. */
+/* See live.h. A round: events of the feeds ─▶ gaps ─▶ scans ─▶ sweep ─▶ a barrier sent afterwards
+ * proves the settled slots ─▶ watermark. */
 #include "live/live.h"
 
 #include <inttypes.h>
@@ -206,8 +206,8 @@ static void live_count_gaps(struct live *live) {
 
 /* ---- how long changes are gathered ---- */
 
-/* Only changes that are followed are gathered: while something is scanned, and at the end, every moment
- * that keys wait is a moment in which the target could be lost without them. */
+/* Only changes that are followed are gathered: while something is scanned, and at the end, every
+ * moment that keys wait is a moment in which the target could be lost without them. */
 static void live_choose_gathering(struct live *live, bool stopping) {
     bool steady = live->copied_once && ledger_is_proved(live->ledger) && !stopping;
     int64_t ms =
@@ -272,8 +272,8 @@ static void live_open_first_gap(struct live *live) {
     }
 }
 
-/* Lanes know the streams that they copied. Those that are left out because they have not changed are
- * looked for, once. */
+/* Lanes know the streams that they copied. Those that are left out because they have not changed
+ * are looked for, once. */
 static void live_find_streams(struct live *live) {
     const struct key_filter *filter = engine_settings_of(live->engine)->filter;
     bool wanted = filter->n_types == 0;

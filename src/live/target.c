@@ -81,7 +81,8 @@ static void target_open_gap(struct target *t, const struct slot_set *lost, struc
     }
 }
 
-/* As far as the record that the server itself holds says; from the beginning where it holds none. */
+/* As far as the record that the server itself holds says; from the beginning where it holds
+ * none. */
 static void node_open_lost(struct target_node *node) {
     struct target *t = node->target;
     struct target_record record = { .watermark = MOMENT_NEVER };
@@ -234,8 +235,8 @@ static void node_end(struct target *t, struct target_node *node) {
     free(node);
 }
 
-/* A primary is none any more. The server that has taken its slots says how far it is, if it was not a
- * primary before: then it was its replica. */
+/* A primary is none any more. The server that has taken its slots says how far it is, if it was not
+ * a primary before: then it was its replica. */
 static void target_slots_of_fallen(struct target *t, const struct topology *topology,
                                    const bool *is_new) {
     for (struct target_node *n = t->nodes; n != NULL; n = n->next) {
