@@ -78,7 +78,7 @@ static void on_event(void *ctx, enum event_id id, const char *place, const char 
     free(line);
 }
 
-/* ---- who this job is ---- */
+/* ---- the identity of the job ---- */
 
 static void make_owner_name(char owner[OWNER_MAX]) {
     char host[64] = "?";
@@ -178,7 +178,7 @@ static bool journal_check_role(struct journal *j, const struct job_record *me, s
     return !found || role_check_target(&role, me->target, err);
 }
 
-/* ---- what is known ---- */
+/* ---- the records of former runs ---- */
 
 static void on_wait(void *ctx, const char *holder) {
     struct journal *j = ctx;
@@ -187,8 +187,8 @@ static void on_wait(void *ctx, const char *holder) {
                 "%s does this job already; waiting as its standby", holder);
 }
 
-/* The target's record counts as a whole: the state directory may remember what the target has lost, or
- * be a copy of another time. */
+/* The target's record counts as a whole: the state directory may remember writes that the target
+ * has lost, or be a copy of another time. */
 static bool journal_read_target(struct journal *j, const char *job, struct err *err) {
     struct job_record record = { 0 };
     bool found, known = j->record.job[0] != '\0';
@@ -261,8 +261,8 @@ static void free_base(struct follow_base *base, size_t n) {
     free(base);
 }
 
-/* The recorded moment by the clock that goes on while this machine sleeps, where it is the same machine
- * that recorded it; else by the wall clocks. Evidence is from before the watermark. */
+/* The recorded moment by the clock that goes on while this machine sleeps, where it is the same
+ * machine that recorded it; else by the wall clocks. Evidence is from before the watermark. */
 static struct moment moment_of_record(int64_t wall_us, const struct follow_base *base, size_t n) {
     char boot_id[EVIDENCE_BOOT_ID_MAX];
     struct moment at = moment_of_wall(wall_us);
@@ -524,8 +524,8 @@ static void fill_checkpoint(struct job_record *r, const struct checkpoint_view *
     }
 }
 
-/* Proof and the evidence of its moment, together. What was recorded by a former run stays until this
- * run has something of its own. */
+/* Fills in the proof together with the evidence of its moment. The proof of a former run stays
+ * until this run has one of its own. */
 static void fill_proof(struct journal *j, const struct live_state *s) {
     struct job_record *r = &j->record;
     bool first_copy = !s->copied_once;
@@ -681,7 +681,8 @@ void journal_start(struct journal *j) {
     j->orders = order_reader_new(j->lease, j->record.order_followed, on_order, j);
 }
 
-/* A target that comes back without what it had must not be told that it has it. */
+/* While a node of the target is silent, the record on the target is not written: the node may come
+ * back without some of its writes, and the record would say that it has them. */
 static void journal_publish(struct journal *j) {
     struct live_state s = live_look(j->job->live);
     struct err err;
