@@ -79,7 +79,7 @@ static void on_event(void *ctx, enum event_id id, const char *place, const char 
     free(line);
 }
 
-/* ---- who this job is ---- */
+/* ---- the identity of the job ---- */
 
 static void make_owner_name(char owner[OWNER_MAX]) {
     char host[64] = "?";
@@ -163,7 +163,7 @@ static bool journal_check_role(struct journal *j, const struct job_record *me, s
     return !found || role_check_target(&role, me->target, err);
 }
 
-/* ---- what is known ---- */
+/* ---- the records of former runs ---- */
 
 static void on_wait(void *ctx, const char *holder) {
     struct journal *j = ctx;
@@ -172,8 +172,8 @@ static void on_wait(void *ctx, const char *holder) {
                 "%s does this job already; waiting as its standby", holder);
 }
 
-/* The target's record counts as a whole: the state directory may remember what the target has lost,
- * or be a copy of another time. */
+/* The target's record counts as a whole: the state directory may remember writes that the target
+ * has lost, or be a copy of another time. */
 static bool journal_read_target(struct journal *j, const char *job, struct err *err) {
     struct job_record record = { 0 };
     bool found, known = j->record.job[0] != '\0';
@@ -509,8 +509,8 @@ static void fill_checkpoint(struct job_record *r, const struct checkpoint_view *
     }
 }
 
-/* Proof and the evidence of its moment, together. What was recorded by a former run stays until
- * this run has something of its own. */
+/* Fills in the proof together with the evidence of its moment. The proof of a former run stays
+ * until this run has one of its own. */
 static void fill_proof(struct journal *j, const struct live_state *s) {
     struct job_record *r = &j->record;
     bool first_copy = !s->copied_once;
@@ -667,7 +667,8 @@ void journal_start(struct journal *j) {
     j->orders = order_reader_new(j->lease, j->record.order_followed, on_order, j);
 }
 
-/* A target that comes back without what it had must not be told that it has it. */
+/* While a node of the target is silent, the record on the target is not written: the node may come
+ * back without some of its writes, and the record would say that it has them. */
 static void journal_publish(struct journal *j) {
     struct live_state s = live_look(j->job->live);
     struct err err;

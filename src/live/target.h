@@ -1,8 +1,8 @@
-/* What the target may have lost again. A primary that restarted, or was replaced by its replica,
- * may lack writes that it had acknowledged; how far it is, the job's record that it holds itself
- * says: the record was written behind the writes that its watermark speaks of. Keys that the target
- * evicts, and such as another client flushes, are gone too. Moving slots between primaries that
- * live on loses nothing.
+/* Writes that the target may have lost again. A primary that restarted, or was replaced by its
+ * replica, may lack writes that it had acknowledged; how far it is, the job's record that it holds
+ * itself says: the record was written behind the writes that its watermark speaks of. Keys that the
+ * target evicts, and such as another client flushes, are gone too. Moving slots between primaries
+ * that live on loses nothing.
  */
 #ifndef LONGHAUL_LIVE_TARGET_H
 #define LONGHAUL_LIVE_TARGET_H
