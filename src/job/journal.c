@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "job/side_ids.h"
 #include "probe/sides.h"
 #include "store/extra_store.h"
 #include "store/identity.h"
@@ -96,22 +97,6 @@ static void journal_describe(struct journal *j, struct job_record *r) {
     snprintf(r->owner, sizeof(r->owner), "%s", j->owner);
     r->lease_ms = s->lease_ms;
     record_set_scope(r, s->scope);
-}
-
-static void add_server_ids(void *ctx, struct bytes info) {
-    struct record_ids *ids = ctx;
-    struct server_info parsed;
-    server_info_parse(&parsed, info);
-    record_ids_add(ids, parsed.run_id);
-    record_ids_add(ids, parsed.replid);
-}
-
-/* run_ids, replids, and the ids of a cluster's nodes. */
-static bool journal_ask_ids(struct deployment *side, struct record_ids *ids, struct err *err) {
-    struct topology *t = deployment_topology(side);
-    for (int i = 0; i < t->n_nodes && t->cluster; i++) record_ids_add(ids, t->nodes[i].id);
-    topology_unref(&t);
-    return deployment_primaries_info(side, add_server_ids, ids, err);
 }
 
 static void journal_note_superseded(struct journal *j, const struct job_list *on_target,
@@ -356,8 +341,8 @@ struct journal *journal_open(struct job *job, struct err *err) {
     event_observe(&job->events, &j->audit);
     make_owner_name(j->owner);
     journal_describe(j, &me);
-    bool ok = journal_ask_ids(job->source, &me.source_ids, err) &&
-              journal_ask_ids(job->target, &me.target_ids, err) && journal_open_as(j, &me, err);
+    bool ok = side_ids_ask(job->source, &me.source_ids, err) &&
+              side_ids_ask(job->target, &me.target_ids, err) && journal_open_as(j, &me, err);
     if (ok) {
         journal_take_over(j, &me);
         j->writer = record_writer_new(job->target, journal_db(j), me.job, j->lease);
@@ -614,6 +599,7 @@ static void fill_record(struct journal *j, const struct live_state *s) {
     j->phase = phase_of(s);
     snprintf(j->record.phase, sizeof(j->record.phase), "%s", phase_word(j->phase));
     fill_counts(j);
+    side_ids_refresh(j->job, &j->record);
     fill_proof(j, s);
     fill_gaps(j);
     fill_holds(j, s);

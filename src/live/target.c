@@ -321,3 +321,9 @@ struct moment target_limit(const struct target *t) {
 uint64_t target_evicted(const struct target *t) {
     return t->evicted;
 }
+
+void target_each(const struct target *t,
+                 void (*fn)(void *ctx, const char *run_id, const char *replid), void *ctx) {
+    for (const struct target_node *n = t->nodes; n != NULL; n = n->next)
+        fn(ctx, n->run_id, n->replid);
+}

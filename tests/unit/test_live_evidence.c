@@ -145,7 +145,7 @@ static void clocks_that_do_no_harm(void **state) {
     now.asked_wall_us = then.asked_wall_us - 3600 * SECOND;
     assert_null(evidence_judge(&then, &now).why);
     now = now_value();
-    now.time_us -= 50 * 1000; /* within what two clocks may differ */
+    now.time_us -= 50 * 1000; /* within the difference that two clocks may have */
     assert_null(evidence_judge(&then, &now).why);
 }
 
