@@ -253,7 +253,7 @@ static void coverage_reopen(struct coverage *c, const struct pass *pass,
     if (slot_set_count(&left) > 0) c->engine->scan_restarts++;
 }
 
-/* What a complete scan proves: the slots that stayed, and are not being moved now. */
+/* A complete scan proves the slots that stayed and are not being moved now. */
 static void coverage_judge_pass(struct coverage *c, struct pass *pass) {
     struct slot_set proved = { 0 }, moving;
     char where[ADDRESS_HOST_MAX + 32];

@@ -44,7 +44,7 @@ struct pass_start {
     char cursor[SCAN_CURSOR_MAX], run_id[RUN_ID_MAX];
 };
 
-/* What a live job has to say about passes; each may be NULL. */
+/* The rules of a live job for passes; each may be NULL. */
 struct coverage_rules {
     /* May this primary be scanned now? Control thread. */
     bool (*may_scan)(void *ctx, const struct address *primary);

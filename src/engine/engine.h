@@ -1,6 +1,6 @@
 /* The engine: names of keys to lanes. Worker threads with a lane each, the passes that scan either
- * side, and the names on their way. A snapshot, a live job and a repair are all driven by it; it
- * knows nothing of what is proved.
+ * side, and the names on their way. The engine drives a snapshot, a live job and a repair; it knows
+ * nothing of proof.
  *
  *   control (the caller's thread)                        worker threads: a loop, a lane, passes
  *      coverage_open(), coverage_step() ── passes ─────▶ scan ── names ──▶ lanes (enqueue.h)
@@ -48,8 +48,8 @@ bool engine_add_database(struct engine *e, int db);
 const int *engine_databases(const struct engine *e, size_t *n);
 
 /* The lanes' plan: lanes, request_refresh, on_failed and ctx (the engine) are filled in; the caller
- * fills in the rest before engine_start(), and what copy/lane.h allows until engine_begin(). The
- * callbacks of a live job find their own context by engine_user(). */
+ * fills in the rest before engine_start(), and the members that copy/lane.h allows until
+ * engine_begin(). The callbacks of a live job find their own context by engine_user(). */
 struct copy_plan *engine_plan(struct engine *e);
 void engine_set_user(struct engine *e, void *user);
 void *engine_user(const struct engine *e);

@@ -76,7 +76,7 @@ void worker_free(struct worker **worker) {
     if (w == NULL) return;
     worker_stop(w);
     lane_free(&w->lane);
-    loop_run_once(w->loop, 0); /* what was deferred by closing, and posted too late */
+    loop_run_once(w->loop, 0); /* runs the work that closing deferred, and drops late posts */
     loop_free(&w->loop);
     free(w);
 }

@@ -89,7 +89,7 @@ static enum copy_preserve job_preserve(const struct job *job) {
     return strstr(policy, "lfu") != NULL ? PRESERVE_FREQ : PRESERVE_IDLE;
 }
 
-/* Everything but what preflight finds out; see job_begin(). */
+/* Fills in all of the plan but the members that preflight finds out; see job_begin(). */
 static void job_fill_plan(struct job *job) {
     const struct replicate_settings *s = job->settings;
     struct copy_plan *plan = engine_plan(job->engine);
@@ -314,7 +314,7 @@ static bool job_may_pass(const struct job *job, const struct err *err) {
            (class == ERR_CLASS_WAIT && job->journal != NULL && journal_is_resumed(job->journal));
 }
 
-/* A live job waits for what may pass, also before it has begun. */
+/* A live job waits for the end of trouble that may pass, also before the job has begun. */
 static bool job_try_patiently(struct job *job, bool (*fn)(struct job *, struct err *),
                               struct err *err) {
     int64_t since_ms = clock_mono_ms(), told_ms = 0;

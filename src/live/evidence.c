@@ -1,7 +1,7 @@
 /* See evidence.h.
  *
- * What deceives idle times, and the member that shows it (redis 7.0.15 src/evict.c
- * estimateObjectIdleTime(), src/db.c lookupKey(), src/config.c):
+ * The causes that make idle times deceive, and the members that show each cause (redis 7.0.15
+ * src/evict.c estimateObjectIdleTime(), src/db.c lookupKey(), src/config.c):
  *
  *   a child process saves or rewrites: the server notes no access times
  *       forks, last_save_s, save_s, rewrite_s, has_child

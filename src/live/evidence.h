@@ -1,6 +1,6 @@
-/* Evidence: what a source process said of itself at a moment, as one value. It is recorded with the
- * watermark and compared as a whole with what the process says later; members of two pieces of
- * evidence are never mixed.
+/* Evidence: the answers of a source process about itself at one moment, as one value. It is
+ * recorded with the watermark and compared as a whole with the later answers of the process;
+ * members of two pieces of evidence are never mixed.
  *
  *   then (recorded with the watermark) ──┐
  *                                        ├─▶ evidence_judge() ─▶ the same dataset?
@@ -70,7 +70,7 @@ struct verdict evidence_judge(const struct evidence *then, const struct evidence
 
 /* A new reference. */
 json_t *evidence_to_json(const struct evidence *e);
-/* False for what is no evidence: nothing is known then, *e is empty. */
+/* False for JSON that is no evidence: nothing is known then, *e is empty. */
 bool evidence_from_json(struct evidence *e, const json_t *json);
 
 /* Identifies this boot of this machine: /proc/sys/kernel/random/boot_id; empty where it cannot be

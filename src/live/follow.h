@@ -58,7 +58,7 @@ void follow_step(struct follow *f);
 void follow_stop(struct follow *f);
 
 /* Opens a gap in slots of any nodes. base: evidence of their processes from before gap->since, by
- * address; NULL: what is known now is from before it. */
+ * address; NULL: the evidence known now is from before it. */
 struct follow_base {
     const char *address;
     const struct evidence *evidence;

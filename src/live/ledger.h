@@ -1,5 +1,5 @@
 /* The ledger: for each slot, whether everything that the source acknowledged is proved to be on the
- * target; if not, since when it is not, why, and what is being done. There is no other notion of
+ * target; if not, since when it is not, why, and which work goes on. There is no other notion of
  * "since when": gaps, resync, the deletion sweep, checkpoints of the first copy, the record and the
  * watermark are read from here.
  *
@@ -41,7 +41,7 @@ struct ledger_gap {
     struct moment since; /* proved before; MOMENT_NEVER: nothing is */
     bool first_copy; /* nothing was copied before: since is MOMENT_NEVER, no change was missed */
     bool forward;    /* changes may be missing: the source is scanned */
-    bool whole;      /* every key is copied, whatever its idle time */
+    bool whole;      /* every key is copied, idle or not */
     bool sweep;      /* deletions may be missing: the target is scanned */
     const char *place, *why;
 };
@@ -74,8 +74,8 @@ void ledger_hold(struct ledger *l, const struct slot_set *slots, struct moment s
 void ledger_release(struct ledger *l, const struct slot_set *slots);
 struct slot_set ledger_held(const struct ledger *l);
 
-/* A barrier of every node, sent at this moment, has passed: what was settled before is proved. True
- * when that was the last one. */
+/* A barrier of every node, sent at this moment, has passed: the slots that were settled before are
+ * proved. True when no other slot was left to prove. */
 bool ledger_prove(struct ledger *l, struct moment passed);
 
 /* ---- asking ---- */
@@ -87,7 +87,7 @@ bool ledger_is_proved(const struct ledger *l);
 bool ledger_are_proved(const struct ledger *l, const struct slot_set *slots);
 /* The beginning of the oldest gap: the watermark goes no further. MOMENT_NONE: all is proved. */
 struct moment ledger_since(struct ledger *l);
-/* The oldest moment since which changes may be missing in what was copied; other than
+/* The oldest moment since which changes may be missing in the copied slots; other than
  * ledger_since(), a first copy that goes on undisturbed does not count. A checkpoint of the first
  * copy goes no further. MOMENT_NONE: none are missing. */
 struct moment ledger_changes_since(struct ledger *l);

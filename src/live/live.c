@@ -247,7 +247,8 @@ static bool live_has_drained(struct live *live, bool *ended, struct err *err) {
 
 /* ---- the first scan ---- */
 
-/* What is to be read first: all of it, changes since the last watermark, or nothing. */
+/* Opens the gap of the first scan: over everything, over changes since the last watermark, or
+ * none. */
 static void live_open_first_gap(struct live *live) {
     const struct live_memory *m = live->memory;
     struct slot_set slots = engine_job_slots(live->engine);

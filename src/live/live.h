@@ -1,11 +1,11 @@
-/* What makes a job live: it follows changes, knows how far it has come, and repairs whatever broke
- * the proof of it.
+/* The live part of a job: it follows changes, knows how far it has come, and repairs each break of
+ * the proof.
  *
- *   ledger      for each slot: proved, or since when not, why, what is being done (pure)
- *   evidence    what a source process said of itself; may idle times be used? (pure)
+ *   ledger      for each slot: proved, or since when not, why, and the work that goes on (pure)
+ *   evidence    a source process's answers about itself; may idle times be used? (pure)
  *   follow      a feed per source process names changes; barriers on it become marks in every lane
  *   sweep       keys that the target has and the source does not, under the deletion guard
- *   target      what the target may have lost again
+ *   target      writes that the target may have lost again
  *   checkpoint  how far the first copy has come
  *
  *   watermark = the oldest of: barriers that have passed (follow), the ledger's oldest gap, the
@@ -41,7 +41,7 @@ struct live_options {
     uint64_t epoch;
 };
 
-/* What a former run has recorded. */
+/* The records of a former run. */
 struct live_memory {
     bool resumed;             /* there was a former run */
     bool copied_once;         /* its first copy was complete */

@@ -24,12 +24,12 @@ struct target_node {
     char place[ADDRESS_HOST_MAX + 32];
     struct watch *watch;
     bool listed, known;
-    bool silent; /* since the last sample: whoever answers next may be another process */
+    bool silent; /* since the last sample: the next answer may come from another process */
     struct moment
         sure; /* the job's watermark at the last sample, beyond which it does not go meanwhile */
     char run_id[RUN_ID_MAX], replid[RUN_ID_MAX];
     bool lost_waits; /* its record is to be read, and a gap to be opened */
-    bool lost_whole; /* whatever its record says */
+    bool lost_whole; /* everything; its record does not count */
     struct slot_set lost;
     const char *lost_why;
     int64_t read_ms;            /* not before */
@@ -325,5 +325,5 @@ uint64_t target_evicted(const struct target *t) {
 void target_each(const struct target *t,
                  void (*fn)(void *ctx, const char *run_id, const char *replid), void *ctx) {
     for (const struct target_node *n = t->nodes; n != NULL; n = n->next)
-        if (n->known) fn(ctx, n->run_id, n->replid);
+        fn(ctx, n->run_id, n->replid);
 }

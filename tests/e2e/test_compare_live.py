@@ -1,5 +1,6 @@
-"""`longhaul compare` beside something that copies all the time: what is found then, and what is written down. The test
-itself is the copying job where it must decide what is on the target when: its record lies there as a live job's does."""
+"""`longhaul compare` beside something that copies all the time: the differences that it finds, and its record. The test
+itself is the copying job where it must decide which keys are on the target when: its record lies there as a live job's
+does."""
 from __future__ import annotations
 
 import json
@@ -26,7 +27,7 @@ def state_key() -> str:
 
 
 class Job:
-    """What a live job keeps on the target."""
+    """The records that a live job keeps on the target."""
 
     def __init__(self, source: Server, target: Server, key: str, scope: str = "") -> None:
         self._target, self._key = target, key
@@ -37,9 +38,10 @@ class Job:
             self._record["scope"] = scope
         target.command("SET", LEASE, "1 test", "PX", 60_000)
 
-    def say(self, watermark: float) -> None:
+    def say(self, watermark: float, **more: Any) -> None:
         """Every write before that moment (of time.time()) is on the target."""
-        record = {**self._record, "watermark_us": int(watermark * 1e6), "updated_us": int(time.time() * 1e6)}
+        times = {"watermark_us": int(watermark * 1e6), "updated_us": int(time.time() * 1e6)}
+        record = {**self._record, **times, **more}
         self._target.command("HSET", self._key, "job", json.dumps(record))
 
 
@@ -51,7 +53,7 @@ def key_of_records() -> str:
 @pytest.mark.parametrize("options", MODES, ids=["full", "digest"])
 def test_keys_that_differ_wait_for_the_watermark(source: Server, target: Server, key_of_records: str,
                                                  options: Tuple[str, ...]) -> None:
-    """However short the interval: what is on its way is no difference, what the job has passed by is one."""
+    """However short the interval: a change on its way is no difference, a change that the job has passed by is one."""
     for side in (source, target):
         side.command("MSET", "same", "1", "late", "older", "stuck", "older")
     target.command("CONFIG", "RESETSTAT")
@@ -79,6 +81,50 @@ def test_without_a_job_the_interval_counts(source: Server, target: Server, key_o
     Job(source, target, key_of_records).say(time.time())
     target.command("DEL", LEASE)
     assert found(compare(source, target, timeout=5)) == [("missing", "key")]
+
+
+HOLD = {"id": "1-1", "place": "source", "cause": "missing", "deletions": 5000, "seen": 5000, "since_us": 1, "why": "test"}
+
+
+@pytest.mark.parametrize("options", MODES, ids=["full", "digest"])
+def test_a_job_that_holds_deletions_is_not_waited_for(source: Server, target: Server, key_of_records: str,
+                                                      options: Tuple[str, ...]) -> None:
+    """Its watermark stands until an operator decides: keys that differ are checked again by time, also
+    by two comparisons at once."""
+    target.command("MSET", "extra", "1", "other", "1")
+    source.command("SET", "other", "2")
+    job = Job(source, target, key_of_records)
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.wait(0.05):
+            job.say(began, phase="held", holds=[HOLD])
+
+    began = time.time()
+    job.say(began, phase="held", holds=[HOLD])
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with Running(compare_args(source, target, *options)) as beside:
+            result = compare(source, target, *options, timeout=30).expect(DIFFERENT)
+            assert sorted(found(result)) == sorted(found(beside.wait())) == [("extra", "extra"), ("value", "other")]
+    finally:
+        stop.set()
+        writer.join()
+    warnings = [line for line in result.stderr.splitlines() if "live job job holds 5,000 deletions" in line]
+    assert len(warnings) == 1 and "longhaul status" in warnings[0]
+
+
+def test_a_job_that_hangs_is_waited_for_once(source: Server, target: Server, key_of_records: str) -> None:
+    """A process that is paused, or dead while its lease runs on, writes no record any more. Waited for anew in each
+    round, it would hold the comparison for all its rounds."""
+    source.command("SET", "key", "1")
+    Job(source, target, key_of_records).say(time.time() - 1)
+    result = compare(source, target, "--interval", "6s", "--verbose", timeout=120).expect(DIFFERENT)
+    assert found(result) == [("missing", "key")]
+    assert result.stderr.count("live job job runs") == 1
+    assert result.stderr.count("live job job has not written its record") == 1
+    assert result.stderr.count("do not wait for its watermark") == 1
 
 
 @pytest.mark.parametrize("options", MODES, ids=["full", "digest"])

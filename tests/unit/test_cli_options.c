@@ -1,5 +1,5 @@
-/* Command lines, environment and configuration file: what they mean, and what is said of wrong
- * ones. */
+/* Command lines, environment and configuration file: their meaning, and the error of each wrong
+ * one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -69,6 +69,12 @@ static void test_defaults(void **state) {
     assert_false(options_is_given(&options, "threads"));
     assert_false(options.key_slots.given);
     assert_null(options.key_pattern);
+    options_fini(&options);
+}
+
+static void test_a_live_job_that_compares_nothing(void **state) {
+    struct options options = parse("replicate a b --mode live --compare none");
+    assert_int_equal(options.compare, OPT_COMPARE_NONE);
     options_fini(&options);
 }
 
@@ -169,7 +175,7 @@ static void test_scope_names_both_databases(void **state) {
     options_fini(&options);
 }
 
-/* Each option that decides what is on the target changes the scope; no other option does. */
+/* Each option that decides the content of the target changes the scope; no other option does. */
 static void test_every_content_option_changes_the_scope(void **state) {
     static const char *const values[] = {
         [OPTION_NUMBER] = "7",   [OPTION_COUNT] = "17", [OPTION_SIZE] = "2MB",
@@ -418,6 +424,7 @@ static const struct refused {
       "--source-user: the URI of the source names another user" },
     { "replicate a b --mode live --compare full",
       "--compare: has no effect here: a live job compares only when --idle-timeout ends it" },
+    { "replicate a b --mode live --compare quick", "--compare: has no effect here" },
     { "replicate a b --mode live --quick", "--quick: has no effect here" },
     { "replicate a b --mode live --ttl-tolerance 5s", "--ttl-tolerance: has no effect here" },
     { "replicate a b --mode live --show-diffs", "--show-diffs: has no effect here" },
@@ -517,7 +524,7 @@ static void test_env(void **state) {
     assert_string_equal(options.key_include.items[0], "y*");
     options_fini(&options);
 
-    /* What stands in the URI stands on the command line, and wins. */
+    /* A password in the URI stands on the command line, and wins. */
     assert_true(parse_env(&options, "replicate redis://u:fromuri@a b", env, &err));
     struct endpoint endpoint;
     assert_true(options_endpoint(&options, OPT_SOURCE, &endpoint, &err));
@@ -678,6 +685,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_replicate),
+        cmocka_unit_test(test_a_live_job_that_compares_nothing),
         cmocka_unit_test(test_scope_is_canonical),
         cmocka_unit_test(test_scope_names_both_databases),
         cmocka_unit_test(test_every_content_option_changes_the_scope),
