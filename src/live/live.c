@@ -417,6 +417,11 @@ void live_each_node(struct live *live, void (*fn)(void *ctx, const struct follow
     follow_each(live->follow, fn, ctx);
 }
 
+void live_each_target(const struct live *live,
+                      void (*fn)(void *ctx, const char *run_id, const char *replid), void *ctx) {
+    target_each(live->target, fn, ctx);
+}
+
 bool live_takes_function_change(struct live *live) {
     return follow_takes_function_change(live->follow);
 }

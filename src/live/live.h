@@ -119,6 +119,8 @@ struct live_state live_look(struct live *live);
 bool live_explain_gap(const struct live *live, size_t i, struct ledger_view *view);
 void live_each_node(struct live *live, void (*fn)(void *ctx, const struct follow_view *view),
                     void *ctx);
+void live_each_target(const struct live *live,
+                      void (*fn)(void *ctx, const char *run_id, const char *replid), void *ctx);
 /* FUNCTION LOAD and its like were called on the source since the last question. */
 bool live_takes_function_change(struct live *live);
 
