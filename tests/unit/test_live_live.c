@@ -7,12 +7,14 @@
 
 #include <cmocka.h>
 
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "support/live_rig.h"
+
+enum { WRITES = 200 };
 
 static struct live_rig rig;
 
@@ -45,18 +47,44 @@ static void the_first_copy_is_followed_by_changes_as_they_happen(void **state) {
     rig_stop(&rig);
 }
 
-static void the_watermark_never_passes_a_write_that_the_target_does_not_have(void **state) {
-    RIG_GO_LIVE(&rig);
+/* Changes are on the target already. */
+static void before_the_first_copy_is_complete_there_is_no_watermark(void **state) {
+    redis_do(&source, "DEBUG POPULATE 250 key 8");
+    rig.scan_count = 10;
+    rig.sleep_ms = 20;
+    rig_start(&rig);
+    RIG_UNTIL(&rig, rig.events[EVENT_RESYNC] == 1);
+    redis_do(&source, "SET later 1");
+    RIG_UNTIL(&rig, redis_do(&target, "EXISTS later")[1] == '1');
+    struct moment from = moment_now();
+    RIG_UNTIL(&rig, clock_boot_us() - from.boot_us > 50 * 1000);
+    assert_false(rig_look(&rig).copied_once);
+    assert_true(moment_is_never(rig_look(&rig).watermark));
     RIG_CATCH_UP(&rig);
-    redis_do(&target, "CLIENT PAUSE 600 WRITE");
-    redis_do(&source, "SET a 1");
-    struct moment written = moment_now();
-    RIG_UNTIL(&rig, rig_look(&rig).watermark.boot_us > written.boot_us);
-    assert_string_equal(redis_do(&target, "EXISTS a"), ":1");
     rig_stop(&rig);
 }
 
-static void the_source_s_own_clock_at_the_watermark_is_known(void **state) {
+/* Each write makes the value longer by one, so that its length says how many have arrived. */
+static void the_watermark_never_passes_a_write_that_the_target_does_not_have(void **state) {
+    int64_t written_us[WRITES];
+    RIG_GO_LIVE(&rig);
+    RIG_CATCH_UP(&rig);
+    for (int n = 0, before = 0; n < WRITES;) {
+        if (n % 25 == 0) redis_do(&target, "CLIENT PAUSE 20 WRITE");
+        redis_do(&source, "APPEND value x");
+        written_us[n++] = clock_boot_us();
+        rig_round(&rig);
+        struct moment w = rig_look(&rig).watermark;
+        int there = atoi(redis_do(&target, "STRLEN value") + 1);
+        while (before < n && written_us[before] < w.boot_us) before++;
+        if (there < before) fail_msg("%d writes before the watermark, %d are there", before, there);
+    }
+    RIG_CATCH_UP(&rig);
+    assert_true(rig_sides_are_equal());
+    rig_stop(&rig);
+}
+
+static void the_own_clock_of_the_source_at_the_watermark_is_known(void **state) {
     RIG_GO_LIVE(&rig);
     RIG_CATCH_UP(&rig);
     struct live_state s = rig_look(&rig);
@@ -221,25 +249,24 @@ static int setup(void **state) {
     return fixture_start_sides(state);
 }
 
+#define RULE(name) cmocka_unit_test_setup(name, empty)
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(the_first_copy_is_followed_by_changes_as_they_happen, empty),
-        cmocka_unit_test_setup(the_watermark_never_passes_a_write_that_the_target_does_not_have,
-                               empty),
-        cmocka_unit_test_setup(the_source_s_own_clock_at_the_watermark_is_known, empty),
-        cmocka_unit_test_setup(lag_counts_for_percentiles_once_the_job_is_live, empty),
-        cmocka_unit_test_setup(without_the_lease_nothing_is_written_and_nothing_is_proved, empty),
-        cmocka_unit_test_setup(liveonly_leaves_keys_that_were_there_and_follows_changes, empty),
-        cmocka_unit_test_setup(names_that_have_no_room_open_a_gap_and_are_found_again, empty),
-        cmocka_unit_test_setup(a_stopped_job_ends_when_everything_before_the_stop_is_on_the_target,
-                               empty),
-        cmocka_unit_test_setup(a_job_stopped_in_its_first_copy_says_that_the_next_start_goes_on,
-                               empty),
-        cmocka_unit_test_setup(a_job_stopped_beside_a_gap_does_not_claim_to_be_complete, empty),
-        cmocka_unit_test_setup(a_job_without_changes_ends_after_its_idle_time_and_not_before,
-                               empty),
-        cmocka_unit_test_setup(a_stopped_job_goes_on_with_the_keys_that_changed_meanwhile, empty),
-        cmocka_unit_test_setup(a_job_whose_watermark_is_lost_copies_every_key_again, empty),
+        RULE(the_first_copy_is_followed_by_changes_as_they_happen),
+        RULE(before_the_first_copy_is_complete_there_is_no_watermark),
+        RULE(the_watermark_never_passes_a_write_that_the_target_does_not_have),
+        RULE(the_own_clock_of_the_source_at_the_watermark_is_known),
+        RULE(lag_counts_for_percentiles_once_the_job_is_live),
+        RULE(without_the_lease_nothing_is_written_and_nothing_is_proved),
+        RULE(liveonly_leaves_keys_that_were_there_and_follows_changes),
+        RULE(names_that_have_no_room_open_a_gap_and_are_found_again),
+        RULE(a_stopped_job_ends_when_everything_before_the_stop_is_on_the_target),
+        RULE(a_job_stopped_in_its_first_copy_says_that_the_next_start_goes_on),
+        RULE(a_job_stopped_beside_a_gap_does_not_claim_to_be_complete),
+        RULE(a_job_without_changes_ends_after_its_idle_time_and_not_before),
+        RULE(a_stopped_job_goes_on_with_the_keys_that_changed_meanwhile),
+        RULE(a_job_whose_watermark_is_lost_copies_every_key_again),
     };
     return cmocka_run_group_tests(tests, setup, fixture_stop_sides);
 }

@@ -95,8 +95,8 @@ void rig_empty_sides(void);
 /* Rounds until everything that the source has acknowledged by now is on the target. */
 #define RIG_CATCH_UP(r)                                                                            \
     do {                                                                                           \
-        struct moment from = moment_now();                                                         \
-        RIG_UNTIL(r, rig_look(r).proved && rig_look(r).watermark.boot_us > from.boot_us);          \
+        struct moment now = moment_now();                                                          \
+        RIG_UNTIL(r, rig_look(r).proved && rig_look(r).watermark.boot_us > now.boot_us);           \
     } while (0)
 
 /* A live job whose first copy is complete, with evidence. */
