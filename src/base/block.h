@@ -1,8 +1,8 @@
-/* A counted block of bytes: what a connection reads into, and what a queued write may point into.
+/* A counted block of bytes: a connection reads into a block, and a queued write may point into one.
  *
- * A value read from the source stays in the block it was received in; whoever still needs it holds
- * a reference, and the connection starts a new block instead of moving bytes under the holder's
- * feet. Counting is not atomic: a block belongs to one event-loop thread.
+ * A value read from the source stays in the block in which it was received; each user of the value
+ * holds a reference to the block, and the connection starts a new block instead of moving bytes
+ * under the holder's feet. Counting is not atomic: a block belongs to one event-loop thread.
  */
 #ifndef LONGHAUL_BASE_BLOCK_H
 #define LONGHAUL_BASE_BLOCK_H

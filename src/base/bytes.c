@@ -85,8 +85,8 @@ static size_t escape_byte(unsigned char c, char *out) {
 
 const char *bytes_escape(struct bytes b, char *out, size_t size) {
     size_t dots = size > 3 ? 3 : size - 1;
-    size_t used = 0; /* what is written */
-    size_t safe = 0; /* how much of it leaves room for the dots; never inside an escape */
+    size_t used = 0; /* bytes written so far */
+    size_t safe = 0; /* how many of these leave room for the dots; never inside an escape */
     for (size_t i = 0; i < b.len; i++) {
         char piece[4];
         size_t len = escape_byte((unsigned char)b.ptr[i], piece);

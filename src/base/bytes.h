@@ -44,15 +44,15 @@ bool bytes_equal_nocase(struct bytes a, const char *s);
  * otherwise, also when it does not fit. */
 bool bytes_to_i64(struct bytes b, int64_t *out);
 
-/* Splits off what stands before the first `sep` and moves *rest behind it; the whole rest and an
- * empty *rest where there is no sep. */
+/* Splits off the part before the first `sep` and moves *rest behind the sep. Where there is no sep,
+ * the part is the whole rest, and *rest becomes empty. */
 struct bytes bytes_split(struct bytes *rest, char sep);
 
 /* A NUL-terminated copy; the caller frees it. Bytes that are NUL are copied as they are. */
 char *bytes_dup(struct bytes b);
 
 /* Printable form of b for logs and findings: ASCII as it is, the rest as \xNN, \n, \r, \t, \\, \";
- * cut to what fits in size with "..." at the end. Always terminated (size > 0). Returns out. */
+ * cut to fit in size, with "..." at the end. Always terminated (size > 0). Returns out. */
 const char *bytes_escape(struct bytes b, char *out, size_t size);
 
 #endif

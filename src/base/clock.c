@@ -1,6 +1,6 @@
-/* The two clocks. Monotonic time never steps and says nothing about the date; wall time is what
- * servers count expiry in and may be set by NTP or by hand at any moment. CLOCK_MONOTONIC is read
- * through the vDSO: about 20 ns, cheap enough for a time stamp per command.
+/* The two clocks. Monotonic time never steps and says nothing about the date; wall time is the time
+ * in which servers count expiry; NTP or a person may set the wall clock at any moment.
+ * CLOCK_MONOTONIC is read through the vDSO: about 20 ns, cheap enough for a time stamp per command.
  */
 #include "base/clock.h"
 

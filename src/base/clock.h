@@ -16,9 +16,9 @@ int64_t clock_wall_ms(void);
 /* clock_wall_ms() with microseconds; for measuring the skew between machines. */
 int64_t clock_wall_us(void);
 
-/* A moment in both clocks, read together: boot_us orders moments of this process, wall_us is what
- * people and other processes are told. Neither is ever computed from the other, so that a clock
- * that was set, or a machine that was suspended, cannot move a moment that has passed. */
+/* A moment in both clocks, read together: boot_us orders moments of this process, wall_us is shown
+ * to people and to other processes. Neither is ever computed from the other, so that a clock that
+ * was set, or a machine that was suspended, cannot move a moment that has passed. */
 struct moment {
     int64_t boot_us, wall_us;
 };

@@ -1,7 +1,7 @@
 /* Errors: texts are made here, facts about codes come from errors.def.
  *
  * A `struct err` is filled in one go and never half: formatting happens first, into the caller's
- * struct, and what comes from outside (a server's reply, a file name) is made harmless for a
+ * struct, and text that comes from outside (a server's reply, a file name) is made harmless for a
  * terminal and for one-line logs by replacing control characters.
  */
 #include "base/err.h"

@@ -1,8 +1,8 @@
 /* Errors: a code from errors.def, the place, and a sentence that a person can act on.
  *
  * A fallible function returns bool and takes a `struct err *` last; on false the error is set, on
- * true it is untouched. Whoever handles an error logs it, once. A `struct err` is a plain value:
- * copy it, no freeing.
+ * true it is untouched. The function that handles an error logs the error, once. A `struct err` is
+ * a plain value: copy it, no freeing.
  */
 #ifndef LONGHAUL_BASE_ERR_H
 #define LONGHAUL_BASE_ERR_H
@@ -18,7 +18,7 @@ enum err_code {
     ERR_COUNT
 };
 
-/* What a copying lane does about an error; see errors.def. */
+/* How a copying lane handles an error; see errors.def. */
 enum err_class { ERR_CLASS_HERE, ERR_CLASS_THERE, ERR_CLASS_WAIT, ERR_CLASS_KEY, ERR_CLASS_STOP };
 
 enum { ERR_PLACE_MAX = 192, ERR_TEXT_MAX = 512 };

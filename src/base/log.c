@@ -51,7 +51,7 @@ void log_with_lock(log_hook_fn *fn, void *ctx) {
     pthread_mutex_unlock(&lock);
 }
 
-/* snprintf's result counts what it would have written; this counts what it has. */
+/* snprintf() returns the length that the whole text has; this is the length that was written. */
 static size_t written(int wanted, size_t room) {
     if (wanted < 0) return 0;
     return (size_t)wanted < room ? (size_t)wanted : room - 1;

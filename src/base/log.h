@@ -21,8 +21,8 @@ bool log_is_on(enum log_level level);
 typedef void log_hook_fn(void *ctx);
 void log_set_hooks(log_hook_fn *before, log_hook_fn *after, void *ctx);
 
-/* Runs fn under the lock that log lines take, so that what it writes to the terminal is not mixed
- * with them. */
+/* Runs fn under the lock that log lines take, so that fn's output on the terminal is not mixed with
+ * log lines. */
 void log_with_lock(log_hook_fn *fn, void *ctx);
 
 /* subject may be NULL. The text needs no newline; control characters in it become '?'. */

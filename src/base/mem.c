@@ -1,6 +1,6 @@
 /* Allocation that ends the process instead of failing.
  *
- * The line about it is made without allocating and without stdio, since both may be what has just
+ * The line that says so is made without allocating and without stdio, since either may have just
  * failed. Asking for 0 bytes gives a real pointer, so that NULL never has to mean two things.
  */
 #include "base/mem.h"

@@ -1,6 +1,6 @@
 /* Allocation that does not fail: out of memory ends the process with one line on standard error and
- * status 2. What a reply or a file announces must be checked against a bound before it is asked for
- * here. */
+ * status 2. A length that a reply or a file announces must be checked against a bound before the
+ * memory is asked for here. */
 #ifndef LONGHAUL_BASE_MEM_H
 #define LONGHAUL_BASE_MEM_H
 

@@ -11,7 +11,7 @@ enum { SEGMENT_CAP = 64 * 1024 - 64 };
 struct outq_segment {
     struct outq_segment *next;
     struct block *block;
-    size_t start, end; /* what of the block is to be written */
+    size_t start, end; /* the bytes of the block to write */
     bool own;          /* the block is the queue's: more may be appended */
 };
 

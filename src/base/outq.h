@@ -1,5 +1,5 @@
-/* What waits to be written to a connection: small pieces copied into shared blocks, large ones
- * referred to.
+/* Bytes that wait to be written to a connection: small pieces are copied into shared blocks, large
+ * ones are referred to.
  *
  *     segment        segment              segment
  *   [ own block ] -> [ reference into   ] -> [ own block, still being filled ]

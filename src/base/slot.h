@@ -13,7 +13,8 @@ enum { SLOT_COUNT = 16384 };
 
 uint16_t crc16(const void *data, size_t len);
 
-/* The slot of a key: of what stands between the first '{' and the next '}' where that is not empty.
+/* The slot of a key: of the part between the first '{' and the next '}' where that part is not
+ * empty.
  */
 uint16_t slot_of_key(struct bytes key);
 
@@ -50,7 +51,7 @@ static inline struct slot_set slot_set_common(const struct slot_set *a, const st
 void slot_set_add_range(struct slot_set *set, uint16_t first, uint16_t last);
 unsigned slot_set_count(const struct slot_set *set);
 
-/* "0-99,200": what slot_set_parse() takes; "" for none. The caller frees it. */
+/* "0-99,200", as slot_set_parse() takes it; "" for none. The caller frees the text. */
 char *slot_set_format(const struct slot_set *set);
 
 /* Adds "7", "0-8000" or "0-99,200-299" to the set; place names the option in the error. */

@@ -16,7 +16,7 @@ struct decimal {
     uint64_t whole;
     double fraction; /* from 0 to below 1 */
     bool has_fraction;
-    struct bytes unit; /* what stands behind the digits */
+    struct bytes unit; /* the text behind the digits */
 };
 
 struct unit {

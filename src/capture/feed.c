@@ -60,13 +60,14 @@ static void feed_fail(struct feed *f, const struct err *err) {
 }
 
 /* The server proves nothing now: a feed that was established is lost. */
-static void feed_reject(struct feed *f, const char *why) {
+static void feed_reject(struct feed *f, enum err_code code, const char *why) {
     struct err err;
-    err_set(&err, ERR_CLOSED, client_place(f->client), "%s", why);
     if (f->established) {
+        err_set(&err, ERR_CLOSED, client_place(f->client), "%s", why);
         feed_fail(f, &err);
         return;
     }
+    err_set(&err, code, client_place(f->client), "%s", why);
     int64_t now_ms = clock_mono_ms();
     if (f->events.on_waiting == NULL || (f->told_ms != 0 && now_ms - f->told_ms < FEED_TELL_MS))
         return;
@@ -342,7 +343,7 @@ static void take_first_feeder(struct feed *f, const struct reply *reply) {
     f->subscribed = true;
     f->feeder_refused = refused;
     if (!refused && id == 0) {
-        feed_reject(f, "the replica is not connected to its primary");
+        feed_reject(f, ERR_MASTERDOWN, "the replica is not connected to its primary");
         if (!f->closed) loop_timer_start(f->timer, FEED_FEEDER_RETRY_MS);
         return;
     }
@@ -461,7 +462,7 @@ static void feed_on_down(void *ctx, const struct err *err, bool final) {
 
 static void on_bad_flags(void *ctx, const struct err *err) {
     struct feed *f = ctx;
-    if (!f->closed && f->listening) feed_reject(f, err->text);
+    if (!f->closed && f->listening) feed_reject(f, err->code, err->text);
 }
 
 struct feed *feed_start(struct loop *loop, const struct feed_settings *settings,

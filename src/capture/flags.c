@@ -82,11 +82,11 @@ static bool is_stale(const struct flags *f, void *arg, const struct reply *reply
     return f->closed || reply->err != NULL || (uint32_t)(uintptr_t)arg != f->generation;
 }
 
-static void flags_report(struct flags *f, const char *text) {
+static void flags_report(struct flags *f, enum err_code code, const char *text) {
     struct err err;
     f->under_way = false;
     f->proved_us = FLAGS_NEVER;
-    err_set(&err, ERR_UNSUPPORTED, client_place(f->reader), "%s", text);
+    err_set(&err, code, client_place(f->reader), "%s", text);
     f->on_bad(f->ctx, &err);
 }
 
@@ -114,7 +114,7 @@ static void on_config(void *ctx, void *arg, const struct reply *reply) {
         text, sizeof(text),
         "keyspace notifications do not tell of every change: notify-keyspace-events is \"%s\"; %s",
         flags, FLAGS_ADVICE);
-    flags_report(f, text);
+    flags_report(f, ERR_UNSUPPORTED, text);
 }
 
 /* Has CONFIG SET been called since the last check? CONFIG GET has been, by that check: where its
@@ -136,8 +136,9 @@ static void on_counters(void *ctx, void *arg, const struct reply *reply) {
     if (is_stale(f, arg, reply) || !f->suffices) return;
     if (resp_is_string(&reply->item) && may_have_changed(f, reply->item.str)) {
         flags_report(
-            f, "CONFIG SET or CONFIG RESETSTAT was called: notify-keyspace-events may have been "
-               "different for a moment");
+            f, ERR_TRYAGAIN,
+            "CONFIG SET or CONFIG RESETSTAT was called: notify-keyspace-events may have been "
+            "different for a moment");
         return;
     }
     f->proved_us = f->sent_us;
@@ -200,7 +201,7 @@ static void take_refusal(struct flags *f, const struct own_write *row,
         "CONFIG GET is refused, and so is %s of the key %s, so that nobody knows whether keyspace "
         "notifications are on (notify-keyspace-events); allow the user either",
         row->command, f->key);
-    flags_report(f, text);
+    flags_report(f, ERR_UNSUPPORTED, text);
 }
 
 static void flags_on_written(void *ctx, void *arg, const struct reply *reply) {
@@ -259,7 +260,7 @@ void flags_passed(struct flags *f, int64_t since_us) {
              "keyspace notifications do not tell of every change: %s of longhaul's own key gave no "
              "event; %s",
              own_writes[__builtin_ctz(missing)].command, FLAGS_ADVICE);
-    flags_report(f, text);
+    flags_report(f, ERR_UNSUPPORTED, text);
 }
 
 /* ---- life ---- */

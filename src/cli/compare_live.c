@@ -8,13 +8,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cli/compare_wait.h"
 #include "store/job_store.h"
 
-enum {
-    SEARCH_PAUSE_MS = 5000, /* where no job was found */
-    /* a record that has not changed for so long is of a job that has ended */
-    SILENT_MS = 15000
-};
+enum { SEARCH_PAUSE_MS = 5000 }; /* where no job was found */
 
 struct compare_live {
     struct deployment *target;
@@ -22,7 +19,12 @@ struct compare_live {
     char job[RECORD_JOB_MAX]; /* empty: none known */
     bool explains;            /* the job copies all keys that are compared */
     int64_t searched_ms;      /* 0: never */
-    int64_t updated_us, changed_ms;
+    struct compare_wait wait;
+    bool told[COMPARE_WAIT_ENDS]; /* why it is not waited for: once for each reason */
+    /* The last job that did not write its record any more, and that record's time: it counts again
+     * when it writes. */
+    char silent[RECORD_JOB_MAX];
+    int64_t silent_us;
     struct job_record *record;
 };
 
@@ -71,13 +73,17 @@ static bool job_explains(const struct compare_live *live, const struct job_recor
 
 /* ---- the job ---- */
 
+static bool is_still_silent(const struct compare_live *live, const struct job_record *record) {
+    return strcmp(record->job, live->silent) == 0 && record->updated_us == live->silent_us;
+}
+
 static void compare_live_consider(struct compare_live *live, const struct job_record *record,
                                   bool lease_held) {
     bool ours = strcmp(record->source, live->settings.source_label) == 0 &&
                 strcmp(record->target, live->settings.target_label) == 0;
-    if (!ours || !lease_held || live->job[0] != '\0') return;
+    if (!ours || !lease_held || live->job[0] != '\0' || is_still_silent(live, record)) return;
     memcpy(live->job, record->job, sizeof(live->job));
-    live->updated_us = 0;
+    live->wait = (struct compare_wait){ 0 };
     live->explains = job_explains(live, record);
     log_info(
         "target",
@@ -100,27 +106,50 @@ static void compare_live_search(struct compare_live *live, int64_t now_ms) {
     job_list_fini(&list);
 }
 
-/* By the clock of this machine alone: the job may run on another one. */
-static bool is_silent(struct compare_live *live, int64_t now_ms) {
-    if (live->record->updated_us != live->updated_us) {
-        live->updated_us = live->record->updated_us;
-        live->changed_ms = now_ms;
+static void compare_live_forget(struct compare_live *live) {
+    live->job[0] = '\0';
+}
+
+static bool compare_live_read(struct compare_live *live) {
+    struct err ignored; /* see compare_live_search() */
+    bool found = false;
+    return job_store_read(live->target, live->settings.db, live->job, live->record, &found,
+                          &ignored) &&
+           found;
+}
+
+/* The job is there and its watermark will not pass. */
+static void compare_live_give_up(struct compare_live *live, enum compare_wait_end end,
+                                 int64_t wall_us) {
+    char why[COMPARE_WAIT_TEXT_MAX];
+    if (!live->told[end]) {
+        compare_wait_explain(end, live->record, wall_us, why);
+        log_warn("target",
+                 "live job %s %s: keys that differ do not wait for its watermark, and are checked "
+                 "again by --interval",
+                 live->job, why);
     }
-    return now_ms - live->changed_ms > SILENT_MS;
+    live->told[end] = true;
+    if (end != COMPARE_WAIT_SILENT) return;
+    memcpy(live->silent, live->job, sizeof(live->silent));
+    live->silent_us = live->record->updated_us;
+    compare_live_forget(live);
 }
 
 struct compare_watermark compare_live_watermark(void *ctx) {
     struct compare_live *live = ctx;
-    struct err ignored;
-    int64_t now_ms = clock_mono_ms();
-    bool found = false;
-    if (live->job[0] == '\0') compare_live_search(live, now_ms);
+    if (live->job[0] == '\0') compare_live_search(live, clock_mono_ms());
     if (live->job[0] == '\0') return (struct compare_watermark){ 0 };
-    bool ok =
-        job_store_read(live->target, live->settings.db, live->job, live->record, &found, &ignored);
-    if (ok && found && !is_silent(live, now_ms))
+    if (!compare_live_read(live)) {
+        compare_live_forget(live);
+        return (struct compare_watermark){ 0 };
+    }
+    int64_t wall_us = clock_wall_us();
+    enum compare_wait_end end =
+        compare_wait_look(&live->wait, live->record, clock_mono_ms(), wall_us);
+    if (end == COMPARE_WAIT_GOES_ON)
         return (struct compare_watermark){ live->record->watermark_us, live->explains };
-    live->job[0] = '\0';
+    compare_live_give_up(live, end, wall_us);
     return (struct compare_watermark){ 0 };
 }
 

@@ -19,8 +19,9 @@ struct compare_live_settings {
 /* Borrows target and all of the settings. */
 struct compare_live *compare_live_new(struct deployment *target,
                                       const struct compare_live_settings *settings);
-/* For compare_settings.watermark; ctx is the struct compare_live. 0 when no job runs, or when the
- * job has stopped updating its record. Waits for the target: not from within callbacks. */
+/* For compare_settings.watermark; ctx is the struct compare_live. 0 when no job runs, or when its
+ * watermark is not worth waiting for (cli/compare_wait.h): the log then warns once for each reason.
+ * Waits for the target: not from within callbacks. */
 struct compare_watermark compare_live_watermark(void *ctx);
 /* Leaves NULL. */
 void compare_live_free(struct compare_live **live);

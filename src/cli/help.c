@@ -172,7 +172,10 @@ static void print_statuses(FILE *out, const char *text, size_t width) {
         print_entry(out, status, meaning, STATUS_COLUMN, width);
         text += len + (text[len] == '\n');
     }
-    print_entry(out, "64", "the command line is wrong; nothing was done", STATUS_COLUMN, width);
+    print_entry(out, "64",
+                "the command line, a LONGHAUL_ variable or the configuration file is wrong; "
+                "nothing was done",
+                STATUS_COLUMN, width);
 }
 
 static void help_print_endpoints(FILE *out, size_t width) {

@@ -26,8 +26,8 @@ size_t help_width(FILE *out);
 
 bool help_has_endpoints(enum command_id command);
 
-/* "scan, live or liveonly; default scan; repeatable": what holds for a value besides its help; may
- * be "". */
+/* "scan, live or liveonly; default scan; repeatable": the rules of a value, which its help does not
+ * repeat; may be "". */
 const char *help_value_notes(const struct option *option, char *buf, size_t size);
 
 /* The manual page, as mdoc. */

@@ -1,6 +1,7 @@
 /* longhaul: the command line is read, secrets are taken out of sight, and the command is called.
  *
- * Exit status: 0 done, 1 done with findings, 2 trouble, 64 a wrong command line. */
+ * Exit status: 0 done, 1 done with findings, 2 trouble, 64 a wrong command
+ * line, environment or configuration file. */
 #include <errno.h>
 #include <malloc.h>
 #include <signal.h>

@@ -199,8 +199,7 @@ static void print_surroundings(FILE *out) {
         "Done, with findings: keys given up, differences, or problems found.\n.It 2\n"
         "Trouble: a side that cannot be used, a result that cannot be written, or an "
         "interruption.\n"
-        ".It 64\nThe command line, a variable of the environment or the configuration file is "
-        "wrong; "
+        ".It 64\nThe command line, a LONGHAUL_ variable or the configuration file is wrong; "
         "nothing was done.\n.El\n",
         out);
 }

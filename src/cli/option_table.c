@@ -126,7 +126,8 @@ size_t option_distance(const char *a, size_t a_len, const char *b, size_t b_len,
 }
 
 /* A third of the letters may be wrong, so that "--tread" finds "--threads" and "--foo" finds
- * nothing. What only lacks its end ("--ttl") is similar too, if it is the start of one option. */
+ * nothing. A name that only lacks its end ("--ttl") is similar too, if it is the start of one
+ * option. */
 const struct option *option_suggest(const char *name, size_t len, enum command_id command) {
     const struct option *best = NULL, *started = NULL;
     size_t best_distance = len / 3 + 1;

@@ -1,5 +1,5 @@
-/* Texts into values, one function per type of option. Each checks the option's limits and says in
- * its error what was expected; none leaves a half-set field that option_value_free() could not
+/* Texts into values, one function per type of option. Each checks the option's limits and names the
+ * expected values in its error; none leaves a half-set field that option_value_free() could not
  * free. */
 #include <ctype.h>
 #include <inttypes.h>

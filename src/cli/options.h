@@ -203,14 +203,15 @@ bool options_endpoint(const struct options *options, enum opt_side_id side,
 struct key_filter options_filter(const struct options *options);
 
 /* The scope of a live job: canonical JSON (an object with sorted keys) of every option that decides
- * what is on the target, and of the databases. Equal choices give equal text, different choices
+ * the content of the target, and of the databases. Equal choices give equal text, different choices
  * different text. To be freed. */
 char *options_scope(const struct options *options, int source_db, int target_db);
 
-/* Frees what it holds; secrets are wiped before. */
 /* The word of an option of the kind CHOICE, as `command` has it: "scan" for --mode. New text, the
  * caller's. */
 char *options_word(const struct options *options, const char *name);
+
+/* Frees the contents; secrets are wiped before. */
 void options_fini(struct options *options);
 
 #endif

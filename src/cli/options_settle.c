@@ -155,8 +155,8 @@ static bool check_live(const struct options *options, struct err *err) {
     "a live job compares only when --idle-timeout ends it; add that, or run longhaul compare"
 
 static bool check_effects(const struct options *options, struct err *err) {
-    static const struct no_effect without_end[] = { { "compare", NEVER_COMPARES },
-                                                    { "quick", NEVER_COMPARES },
+    static const struct no_effect compared[] = { { "compare", NEVER_COMPARES } };
+    static const struct no_effect without_end[] = { { "quick", NEVER_COMPARES },
                                                     { "show-diffs", NEVER_COMPARES },
                                                     { "ttl-tolerance", NEVER_COMPARES } };
     static const struct no_effect liveonly[] = {
@@ -167,6 +167,9 @@ static bool check_effects(const struct options *options, struct err *err) {
     };
     static const struct no_effect not_compared[] = { { "ttl-tolerance", "nothing is compared" } };
     bool endless = options->mode != OPT_MODE_SCAN && options->idle_timeout_ms == 0;
+    if (endless && options->compare != OPT_COMPARE_NONE &&
+        !REFUSE_WITHOUT_EFFECT(options, compared, err))
+        return false;
     if (endless && !REFUSE_WITHOUT_EFFECT(options, without_end, err)) return false;
     if (options->mode == OPT_MODE_LIVEONLY && !REFUSE_WITHOUT_EFFECT(options, liveonly, err))
         return false;
@@ -176,15 +179,16 @@ static bool check_effects(const struct options *options, struct err *err) {
 }
 
 static bool settle_live(const struct options *options, struct err *err) {
-    static const char *const of_live[] = {
-        "--capture",      "--poll",       "--state-dir", "--job",
-        "--resync",       "--max-delete", "--lease",     "--release-deletions",
-        "--idle-timeout", "--gather",     "--extra",     "--beside"
-    };
+    char place[OPTION_NAME_MAX + 2];
     if (options->mode != OPT_MODE_SCAN) return check_live(options, err);
-    for (size_t i = 0; i < sizeof(of_live) / sizeof(of_live[0]); i++)
-        if (options_origin(options, of_live[i] + 2) == ORIGIN_COMMAND_LINE)
-            return err_set(err, ERR_USAGE, of_live[i], "is for following changes; add --mode live");
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option *option = &option_table[i];
+        if (option->section != OPTION_SECTION_LIVE || !option_belongs_to(option, options->command) ||
+            options_origin(options, option->name) != ORIGIN_COMMAND_LINE)
+            continue;
+        snprintf(place, sizeof(place), "--%s", option->name);
+        return err_set(err, ERR_USAGE, place, "is for following changes; add --mode live");
+    }
     return true;
 }
 

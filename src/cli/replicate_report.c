@@ -11,7 +11,8 @@
 
 enum { GIVEN_UP_SHOWN = 20, GIVEN_UP_IN_JSON = 1000 };
 
-/* The kernel's own record of this program; ru_maxrss would count what ran before exec() too. */
+/* The kernel's own record of this program; ru_maxrss would count the program that ran before exec()
+ * too. */
 static uint64_t peak_memory_bytes(void) {
     char line[256];
     unsigned long long kilobytes = 0;

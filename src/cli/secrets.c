@@ -1,8 +1,8 @@
 /* Secrets: hiding them in argv, and reading them from the terminal.
  *
  * argv is searched anew, by the rows of the option table, and more is hidden rather than less: a
- * "--source-pass" that stands as the value of another option hides what follows it too. Hidden
- * texts become "*", whatever their length was.
+ * "--source-pass" that stands as the value of another option hides the argument behind it too.
+ * A hidden text becomes "*", so that its length is hidden too.
  */
 #include "cli/secrets.h"
 
@@ -23,7 +23,7 @@
 #include "server/endpoint.h"
 #include "server/secret_file.h"
 
-/* Replaces text[0..len) by "*" and closes the gap; what is left at the end becomes NUL. */
+/* Replaces text[0..len) by "*" and closes the gap; the bytes left at the end become NUL. */
 static void cut_out(char *text, size_t len) {
     size_t rest = strlen(text + len);
     if (len == 0) return;

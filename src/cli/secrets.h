@@ -10,7 +10,8 @@
  * show them. Call it when everything has been copied out of argv. */
 void secrets_hide(int argc, char **argv);
 
-/* A copy of text, in which what may be the password of a URI is "*". The caller frees it. */
+/* A copy of text, in which each part that may be the password of a URI is "*". The caller frees the
+ * copy. */
 char *secrets_mask(const char *text);
 
 /* Asks on the terminal, without echo. Fails where the process has none. */

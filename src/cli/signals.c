@@ -1,5 +1,6 @@
-/* See signals.h. The handler does only what a handler may: it sets flags, writes to a pipe and to
- * the terminal. The pipe is read on the loop, because a signal alone does not end libevent's wait.
+/* See signals.h. The handler makes only calls that are allowed in a handler: it sets flags, writes
+ * to a pipe and to the terminal. The pipe is read on the loop, because a signal alone does not end
+ * libevent's wait.
  */
 #include "cli/signals.h"
 

@@ -4,8 +4,8 @@
  *
  * The first signal sets a flag that commands look at after each round of their loop, and wakes that
  * loop. The second one clears the line of the terminal that a progress bar may stand in and leaves
- * with status 2. One that comes within a fifth of a second is no second one: timeout(1) and others
- * send what they got to the process and once more to its group. */
+ * with status 2. A signal that comes within a fifth of a second is no second one: timeout(1) and
+ * others send the signal that they got to the process and once more to its group. */
 #ifndef LONGHAUL_CLI_SIGNALS_H
 #define LONGHAUL_CLI_SIGNALS_H
 

@@ -150,8 +150,8 @@ static void key_unchanged(struct flight *flight, struct key_entry *entry) {
 /* After OBJECT IDLETIME (key->expiry, in seconds), REFCOUNT and TIME. All three are of one clock,
  * the source's, and so is the beginning of the gap. OBJECT IDLETIME counts seconds in a ring of 24
  * bits (redis 7.0.15 src/evict.c estimateObjectIdleTime()): a clock that was set back gives a
- * number near its end, which is no idle time. Integers that keys share have the idle time of
- * whoever was last to use one of them, or none. */
+ * number near its end, which is no idle time. Keys that share an integer have the idle time of the
+ * last use of any of these keys, or none. */
 static bool key_was_idle_since(const struct batch *b, const struct fetch_key *key) {
     const struct copy_plan *plan = b->flight->plan;
     if (key->result != RESULT_VALUE || key->shared || plan->used_since_us == NULL) return false;

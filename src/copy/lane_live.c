@@ -192,7 +192,8 @@ static void conclude_unwanted(struct lane *lane, struct key_entry *entry,
 }
 
 /* Only a change, or an allowed deletion, gives the right to delete the copy. A key that a scan of
- * the source names needs nothing: the sweep of the target that follows names what is there. */
+ * the source names needs nothing: the sweep of the target that follows names the keys that are
+ * there. */
 void lane_key_unwanted(struct lane *lane, struct key_entry *entry, const struct client *source) {
     bool live = lane->foreign != NULL;
     if (live && (entry->reason == REASON_IF_MISSING || entry->reason == REASON_BOTH_SIDES)) {

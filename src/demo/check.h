@@ -23,7 +23,8 @@ struct demo_check {
     uint64_t sampled, equal;           /* keys whose DEBUG DIGEST-VALUE is the same */
 };
 
-/* Compares what both servers say; the sample is what SCAN names first, which is in no order. */
+/* Compares the answers of both servers; the sample is the keys that SCAN names first, in no
+ * order. */
 bool demo_check_run(struct demo_check *check, struct loop *loop, struct client *source,
                     struct client *target, struct err *err);
 

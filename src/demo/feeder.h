@@ -1,5 +1,5 @@
-/* Many writes to one server, one after the other, without waiting for each: what the demo fills its
- * source with. */
+/* Many writes to one server, one after the other, without waiting for each. The demo fills its
+ * source with them. */
 #ifndef LONGHAUL_DEMO_FEEDER_H
 #define LONGHAUL_DEMO_FEEDER_H
 

@@ -47,8 +47,8 @@ static char *read_file(const char *path, long from, long *size) {
     return text;
 }
 
-/* NULL when it could not be asked. What it complains of is left out: the job may not have written
- * anything yet. */
+/* The output of `longhaul status`; NULL when status could not run. Its complaints are dropped: the
+ * job may not have written anything yet. */
 static json_t *ask_status(const struct demo_live *live) {
     const char *argv[] = { live->program, "status", live->target, "--output", "json", NULL };
     struct process_settings settings = {

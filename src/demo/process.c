@@ -32,7 +32,7 @@ static void redirect(int fd, int to) {
     if (fd >= 0) dup2(fd, to);
 }
 
-/* In the child, after fork: only what is allowed there. */
+/* In the child, after fork: only calls that are allowed there. */
 static void become(const struct process_settings *s, int out_fd, int err_fd, pid_t parent,
                    char **env) {
     if (s->background) setsid();
@@ -100,7 +100,7 @@ bool process_has_ended(pid_t *pid, int *status) {
     return true;
 }
 
-/* Reads what is there; false at the end of it. */
+/* Reads the bytes that are there; false at the end of the output. */
 static bool take_output(int fd, char **output, size_t *len, int timeout_ms) {
     struct pollfd p = { .fd = fd, .events = POLLIN };
     char buf[16384];

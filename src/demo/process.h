@@ -29,8 +29,8 @@ bool process_has_ended(pid_t *pid, int *status);
 
 /* Runs one to its end and returns its exit status; -1 with *err when it could not be started. A
  * SIGTERM that we get is passed on to it; SIGINT only after a while, as a terminal sends it to
- * both. output: if not NULL, gets what it wrote to standard output, NUL behind it, to be freed by
- * the caller; at most PROCESS_OUTPUT_MAX bytes. */
+ * both. output: if not NULL, gets the process's standard output, NUL behind it, to be freed by the
+ * caller; at most PROCESS_OUTPUT_MAX bytes. */
 int process_run(const char *const *argv, char **output, const struct demo_stop *stop,
                 struct err *err);
 

@@ -1,5 +1,5 @@
 /* The knowledge and the findings of `longhaul doctor`. probe.c asks the servers and fills struct
- * doctor_side; judge.c turns what they said into findings without asking anybody, so that it
+ * doctor_side; judge.c turns their answers into findings without asking anybody, so that judge.c
  * can be tested alone. */
 #ifndef LONGHAUL_DOCTOR_DOCTOR_H
 #define LONGHAUL_DOCTOR_DOCTOR_H

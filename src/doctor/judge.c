@@ -110,8 +110,8 @@ static uint64_t sum_used(const struct doctor_side *side) {
     return used;
 }
 
-/* What nodes that share a machine and have no maxmemory use together; its memory is counted with
- * the first of them. */
+/* Adds the memory that the nodes without maxmemory leave free on their machine. The machine is
+ * counted once, with the first of these nodes. False when the size of the machine is not known. */
 static bool machine_left(const struct doctor_side *side, int first, uint64_t *left) {
     const char *host = side->nodes[first].address.host;
     uint64_t all = side->nodes[first].info.total_system_memory, used = 0;
@@ -125,7 +125,7 @@ static bool machine_left(const struct doctor_side *side, int first, uint64_t *le
     return all > 0;
 }
 
-/* Memory that a side has left: below maxmemory where that is set, else what the machine has. False
+/* Memory that a side has left: below maxmemory where maxmemory is set, else of the machine. False
  * when a node does not say. *by_limit: maxmemory decides everywhere. */
 static bool judge_sum_free(const struct doctor_side *side, uint64_t *left, bool *by_limit) {
     *left = 0;
@@ -429,8 +429,8 @@ int doctor_rdb_version(const struct server_info *info) {
     return 6;
 }
 
-/* Valkey 8.1 and newer refuse what only Redis writes, 12 to 79, although the number is lower than
- * their own. */
+/* Valkey 8.1 and newer refuse the RDB versions that only Redis writes, 12 to 79, although these
+ * numbers are lower than their own. */
 bool doctor_takes_rdb(const struct server_info *info, int rdb) {
     if (info->flavour == SERVER_VALKEY && info->version >= SERVER_VERSION(8, 1, 0) && rdb >= 12 &&
         rdb < 80)
@@ -453,7 +453,7 @@ static void judge_same(struct doctor_findings *f, const struct doctor_side *sour
         }
 }
 
-/* ---- what one server has and another may not ---- */
+/* ---- features that one server has and another may lack ---- */
 
 static bool has_streams(const struct server_info *info) {
     return info->flavour == SERVER_VALKEY || info->version >= SERVER_VERSION(5, 0, 0);

@@ -1,4 +1,4 @@
-/* What would hinder --mode live; see doctor.h. Never a problem: a snapshot goes without all of it.
+/* Hindrances to --mode live; see doctor.h. None is a problem: a snapshot needs nothing of this.
  * Asks nobody. */
 #include <stdio.h>
 #include <string.h>

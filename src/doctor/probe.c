@@ -39,7 +39,7 @@ static bool probe_send(struct probe *p, struct call_reply *reply, size_t argc,
     return false;
 }
 
-/* The words of text, parted by spaces; KEY, EMPTY and SCRIPT stand for what cannot be written
+/* The words of text, parted by spaces; KEY, EMPTY and SCRIPT stand for words that cannot be written
  * there. */
 static bool probe_send_text(struct probe *p, struct call_reply *reply, const char *text) {
     struct bytes argv[PROBE_WORDS_MAX], rest = bytes_of_str(text);
@@ -162,8 +162,8 @@ static void probe_events(struct probe *p) {
     call_reply_fini(&reply);
 }
 
-/* What TIME said lies between sending and receiving: the best guess is the middle, wrong by half at
- * most. */
+/* The time in the reply to TIME lies between sending and receiving: the best guess is the middle,
+ * wrong by half at most. */
 static bool probe_clock_once(struct probe *p, int64_t *ahead_us, int64_t *within_us) {
     struct call_reply reply;
     struct resp_item seconds, micros;

@@ -1,6 +1,6 @@
-/* Asks what --mode live needs; see doctor.h. What leaves a mark on a connection (tracking,
- * subscriptions, MULTI) gets one of its own, which is closed again. The names of keys are random,
- * and no command makes one: HSET lacks a value, SET has XX. */
+/* Asks for the features that --mode live needs; see doctor.h. A command that leaves a mark on a
+ * connection (tracking, subscriptions, MULTI) gets a connection of its own, which is closed again.
+ * The names of keys are random, and no command makes one: HSET lacks a value, SET has XX. */
 #include <stdio.h>
 #include <sys/random.h>
 

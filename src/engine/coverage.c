@@ -182,7 +182,8 @@ static void coverage_tell_moving(struct coverage *c, unsigned moving) {
     engine_want_refresh(c->engine, c->kind != COVERAGE_SWEEP);
 }
 
-/* While a slot that is to be scanned is being moved nothing is started: its keys are on two nodes. */
+/* While a slot that is to be scanned is being moved nothing is started: its keys are on two
+ * nodes. */
 static bool coverage_waits_for_moves(struct coverage *c, const struct topology *t) {
     if (!t->cluster || c->engine->scan_restarts == 0) return false;
     if (c->moving_told && clock_mono_ms() < c->moving_checked_ms + COVERAGE_MOVING_MS) return true;
@@ -252,7 +253,7 @@ static void coverage_reopen(struct coverage *c, const struct pass *pass,
     if (slot_set_count(&left) > 0) c->engine->scan_restarts++;
 }
 
-/* What a complete scan proves: the slots that stayed, and are not being moved now. */
+/* A complete scan proves the slots that stayed and are not being moved now. */
 static void coverage_judge_pass(struct coverage *c, struct pass *pass) {
     struct slot_set proved = { 0 }, moving;
     char where[ADDRESS_HOST_MAX + 32];
@@ -308,8 +309,8 @@ void coverage_judge_ended(struct engine *e) {
     e->ended = NULL;
     pthread_mutex_unlock(&e->lock);
     if (ended == NULL) return;
-    /* Once aborted is set nobody posts an abort any more; one that is on its way already still needs
-     * the pass. */
+    /* Once aborted is set nobody posts an abort any more; one that is on its way already still
+     * needs the pass. */
     for (struct pass *p = ended; p != NULL; p = p->next_ended)
         p->abort_posted = atomic_exchange(&p->aborted, true);
     bool fresh[COVERAGE_KINDS];

@@ -1,11 +1,12 @@
 /* Coverage: which slots of one side are still to be scanned, and the passes that do it.
  *
  * A slot counts as scanned when one server process was scanned from beginning to end while it owned
- * the slot the whole time and the slot was not being moved. After a failover, resharding or a restart
- * the slot is open again, and is scanned at its owner. A slot that is opened while a pass runs over it
- * is scanned once more behind that pass.
+ * the slot the whole time and the slot was not being moved. After a failover, resharding or a
+ * restart the slot is open again, and is scanned at its owner. A slot that is opened while a pass
+ * runs over it is scanned once more behind that pass.
  *
- *   control: start_pass ──post──▶ worker: SCAN ... ends ──post──▶ control: judge_pass ─▶ done, or open again
+ *   control: start_pass ──post──▶ worker: SCAN ... ends ──post──▶ control: judge_pass
+ *                                                                 ─▶ done, or open again
  */
 #ifndef LONGHAUL_ENGINE_COVERAGE_H
 #define LONGHAUL_ENGINE_COVERAGE_H
@@ -43,12 +44,12 @@ struct pass_start {
     char cursor[SCAN_CURSOR_MAX], run_id[RUN_ID_MAX];
 };
 
-/* What a live job has to say about passes; each may be NULL. */
+/* The rules of a live job for passes; each may be NULL. */
 struct coverage_rules {
     /* May this primary be scanned now? Control thread. */
     bool (*may_scan)(void *ctx, const struct address *primary);
-    /* True: it starts as *start says, and keys that changed since are looked for by another pass behind
-     * it. Control thread. */
+    /* True: it starts as *start says, and keys that changed since are looked for by another pass
+     * behind it. Control thread. */
     bool (*starts_at)(void *ctx, const struct pass_view *pass, struct pass_start *start);
     /* A key of the pass was named. Worker's thread. */
     void (*on_named)(void *ctx, int db, uint16_t slot);

@@ -1,8 +1,8 @@
 /* The engine: names of keys to lanes. Worker threads with a lane each, the passes that scan either
- * side, and the names on their way. A snapshot, a live job and a repair are all driven by it; it
- * knows nothing of what is proved.
+ * side, and the names on their way. The engine drives a snapshot, a live job and a repair; it knows
+ * nothing of proof.
  *
- *   control (the caller's thread)                        worker threads: an event loop, a lane, scan passes
+ *   control (the caller's thread)                        worker threads: a loop, a lane, passes
  *      coverage_open(), coverage_step() ── passes ─────▶ scan ── names ──▶ lanes (enqueue.h)
  *      ◀── ended passes, failures, wishes for a topology refresh ──┘
  */
@@ -48,16 +48,16 @@ bool engine_add_database(struct engine *e, int db);
 const int *engine_databases(const struct engine *e, size_t *n);
 
 /* The lanes' plan: lanes, request_refresh, on_failed and ctx (the engine) are filled in; the caller
- * fills in the rest before engine_start(), and what copy/lane.h allows until engine_begin(). The
- * callbacks of a live job find their own context by engine_user(). */
+ * fills in the rest before engine_start(), and the members that copy/lane.h allows until
+ * engine_begin(). The callbacks of a live job find their own context by engine_user(). */
 struct copy_plan *engine_plan(struct engine *e);
 void engine_set_user(struct engine *e, void *user);
 void *engine_user(const struct engine *e);
 /* Starts the threads. Their lanes connect at once, but copy nothing before engine_begin(). */
 bool engine_start(struct engine *e, struct err *err);
 void engine_begin(struct engine *e);
-/* Waits until the keys in flight are done, at most ENGINE_DRAIN_MS: so the figures of a job that was
- * interrupted are true. */
+/* Waits until the keys in flight are done, at most ENGINE_DRAIN_MS: so the figures of a job that
+ * was interrupted are true. */
 void engine_drain(struct engine *e);
 /* Ends the threads; lanes are gone then. */
 void engine_stop(struct engine *e);
@@ -115,8 +115,8 @@ static inline bool engine_marks_reached(const struct engine_marks *marks) {
 /* Once the workers have ended. */
 void engine_marks_fini(struct engine_marks *marks);
 
-/* Posts lane_mark `mark` behind all names that went to lane i before, from the thread of `here` (NULL:
- * the control thread). */
+/* Posts lane_mark `mark` behind all names that went to lane i before, from the thread of `here`
+ * (NULL: the control thread). */
 void engine_put_mark(struct engine *e, struct worker *here, int i, struct lane_mark *mark);
 
 #endif

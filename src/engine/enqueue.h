@@ -1,5 +1,5 @@
-/* Names of keys on their way from where they were found (a scan, a feed, a spool) to the lanes that will
- * copy them: to the lane of the same thread at once, to others in one batch each. */
+/* Names of keys on their way from where they were found (a scan, a feed, a spool) to the lanes that
+ * will copy them: to the lane of the same thread at once, to others in one batch each. */
 #ifndef LONGHAUL_ENGINE_ENQUEUE_H
 #define LONGHAUL_ENGINE_ENQUEUE_H
 

@@ -114,8 +114,8 @@ static void on_keys(void *ctx, const struct bytes *keys, size_t n) {
         atomic_fetch_add_explicit(&e->scanned, named, memory_order_relaxed);
 }
 
-/* Of the target only keys of these types are the job's; the source's are asked for their type, where
- * SCAN does not do it. */
+/* Of the target only keys of these types are the job's; the source's are asked for their type,
+ * where SCAN does not do it. */
 static const char *pass_type(const struct pass *pass) {
     const struct key_filter *filter = pass->engine->plan.filter;
     if (pass->coverage->kind == COVERAGE_STREAMS) return "stream";

@@ -1,5 +1,5 @@
-/* A pass: one scan of one node's database, on a worker's thread, that names the keys it finds to the
- * lanes. Inside of the engine. */
+/* A pass: one scan of one node's database, on a worker's thread, that names the keys it finds to
+ * the lanes. Inside of the engine. */
 #ifndef LONGHAUL_ENGINE_PASS_H
 #define LONGHAUL_ENGINE_PASS_H
 

@@ -20,16 +20,20 @@ struct spool {
     FILE *file;
     char *dir;
     uint64_t n;
+    uint64_t left;   /* names before the next end of reading */
+    off_t read_at;   /* of the next name that is read */
+    bool reading;    /* the file stands at read_at, not at its end */
+    int write_errno; /* why a name could not be written; 0: all are there */
     char *name;
     size_t name_cap;
 };
 
-static bool spool_failed(const char *dir, struct err *err) {
+static bool spool_failed(const char *dir, int number, struct err *err) {
     return err_set(
         err, ERR_IO, dir,
         "names of keys cannot be spooled there (%s); free some space, or set --state-dir "
         "or TMPDIR to a directory with room",
-        strerror(errno));
+        strerror(number));
 }
 
 /* A file system without O_TMPFILE gets a file that is unlinked at once. */
@@ -49,7 +53,7 @@ struct spool *spool_new(const char *dir, struct err *err) {
     int fd = spool_open(dir);
     FILE *file = fd >= 0 ? fdopen(fd, "w+") : NULL;
     if (file == NULL) {
-        spool_failed(dir, err);
+        spool_failed(dir, errno, err);
         if (fd >= 0) close(fd);
         return NULL;
     }
@@ -68,12 +72,23 @@ void spool_free(struct spool **spool) {
     *spool = NULL;
 }
 
+/* A name that was written in part would be read as others: nothing is added or read behind it. */
+static bool spool_write_failed(struct spool *spool, struct err *err) {
+    if (spool->write_errno == 0) spool->write_errno = errno;
+    return spool_failed(spool->dir, spool->write_errno, err);
+}
+
 bool spool_add(struct spool *spool, const struct spooled *one, struct err *err) {
     struct spool_head head = { .len = (uint32_t)one->key.len, .db = one->db, .tag = one->tag };
+    if (spool->write_errno != 0) return spool_write_failed(spool, err);
+    if (spool->reading && fseeko(spool->file, 0, SEEK_END) != 0)
+        return spool_write_failed(spool, err);
+    spool->reading = false;
     bool ok = fwrite(&head, sizeof(head), 1, spool->file) == 1 &&
               (head.len == 0 || fwrite(one->key.ptr, head.len, 1, spool->file) == 1);
-    spool->n += ok;
-    return ok || spool_failed(spool->dir, err);
+    if (!ok) return spool_write_failed(spool, err);
+    spool->n++;
+    return true;
 }
 
 uint64_t spool_count(const struct spool *spool) {
@@ -81,21 +96,31 @@ uint64_t spool_count(const struct spool *spool) {
 }
 
 bool spool_rewind(struct spool *spool, struct err *err) {
-    if (fflush(spool->file) != 0) return spool_failed(spool->dir, err);
-    rewind(spool->file);
+    if (spool->write_errno != 0 || fflush(spool->file) != 0) return spool_write_failed(spool, err);
+    spool->reading = false;
+    spool->read_at = 0;
+    spool->left = spool->n;
     return true;
+}
+
+static bool spool_read(struct spool *spool, void *into, size_t len) {
+    return len == 0 || fread(into, len, 1, spool->file) == 1;
 }
 
 bool spool_next(struct spool *spool, struct spooled *one, struct err *err) {
     struct spool_head head;
-    if (fread(&head, sizeof(head), 1, spool->file) != 1)
-        return ferror(spool->file) ? spool_failed(spool->dir, err) : false;
-    if (head.len > spool->name_cap) {
+    if (spool->left == 0) return false;
+    bool ok = spool->reading || fseeko(spool->file, spool->read_at, SEEK_SET) == 0;
+    ok = ok && spool_read(spool, &head, sizeof(head));
+    if (ok && head.len > spool->name_cap) {
         spool->name_cap = head.len;
         spool->name = mem_realloc(spool->name, spool->name_cap);
     }
-    if (head.len > 0 && fread(spool->name, head.len, 1, spool->file) != 1)
-        return spool_failed(spool->dir, err);
+    if (!ok || !spool_read(spool, spool->name, head.len))
+        return spool_failed(spool->dir, ferror(spool->file) ? errno : EIO, err);
+    spool->reading = true;
+    spool->read_at += (off_t)(sizeof(head) + head.len);
+    spool->left--;
     *one =
         (struct spooled){ .key = bytes_of(spool->name, head.len), .db = head.db, .tag = head.tag };
     return true;

@@ -1,5 +1,5 @@
-/* Names of keys, with a database and a tag each, kept in a file without a name: there may be as many as
- * a side has keys. One thread.
+/* Names of keys, with a database and a tag each, kept in a file without a name: there may be as
+ * many as a side has keys. One thread.
  *
  * The file lies in the directory that is given, else in TMPDIR, else in /var/tmp. */
 #ifndef LONGHAUL_ENGINE_SPOOL_H
@@ -28,7 +28,8 @@ void spool_free(struct spool **spool);
 bool spool_add(struct spool *spool, const struct spooled *one, struct err *err);
 uint64_t spool_count(const struct spool *spool);
 
-/* Reading starts from the beginning; names that are added later are not seen before the next rewind. */
+/* Reading starts from the beginning; names that are added later are not seen before the next
+ * rewind. */
 bool spool_rewind(struct spool *spool, struct err *err);
 /* False at the end, and on trouble: then err->code is set. */
 bool spool_next(struct spool *spool, struct spooled *one, struct err *err);

@@ -34,7 +34,7 @@ static void *worker_main(void *arg) {
     struct worker *w = arg;
     loop_run(w->loop);
     lane_free(&w->lane);
-    loop_run_once(w->loop, 0); /* what was deferred by closing */
+    loop_run_once(w->loop, 0); /* runs the work that closing deferred */
     return NULL;
 }
 

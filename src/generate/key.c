@@ -15,9 +15,9 @@
 enum { STEP_BEGIN, STEP_ELEMENTS, STEP_GROUPS, STEP_TRIM, STEP_EXPIRE, STEP_END };
 
 enum {
-    /* what the compact encodings take (listpack-value 64), and embedded strings (44) */
+    /* fits in the compact encodings (listpack-value 64) and in embedded strings (44) */
     GEN_SMALL_VALUE = 40,
-    GEN_MANY_ELEMENTS = 600,  /* what they do not take (listpack-entries 128 to 512) */
+    GEN_MANY_ELEMENTS = 600,  /* too many for the compact encodings (listpack-entries 128 to 512) */
     GEN_MANY_PERCENT = 5,     /* of keys, where --elements was not given */
     GEN_DENSE_ELEMENTS = 8000 /* turns a hyperloglog dense */
 };

@@ -166,8 +166,8 @@ static struct gen_lane *lane_of(struct gen_writer *w, const struct address *addr
     return lane;
 }
 
-/* What was not sent goes elsewhere; what was sent fails with the connection and comes back as
- * failed. */
+/* Commands that were not sent go elsewhere; commands that were sent fail with the connection and
+ * come back as failed. */
 static void lane_abandon(struct gen_lane *lane) {
     struct gen_writer *w = lane->writer;
     lane->gone = true;

@@ -1,5 +1,5 @@
-/* One run of `longhaul generate`: when the next key is due, and when the run is over. key.h says
- * what a key holds, lane.h how its commands get to the node. */
+/* One run of `longhaul generate`: when the next key is due, and when the run is over. key.h makes
+ * the contents of a key, lane.h sends its commands to the node. */
 #ifndef LONGHAUL_GENERATE_RUN_H
 #define LONGHAUL_GENERATE_RUN_H
 

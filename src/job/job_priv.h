@@ -1,4 +1,4 @@
-/* Inside of a replication job: replicate.c (its life), journal.c (what a live job writes down). */
+/* Inside of a replication job: replicate.c (its life), journal.c (the records of a live job). */
 #ifndef LONGHAUL_JOB_JOB_PRIV_H
 #define LONGHAUL_JOB_JOB_PRIV_H
 

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "job/side_ids.h"
 #include "probe/sides.h"
 #include "store/extra_store.h"
 #include "store/identity.h"
@@ -78,7 +79,7 @@ static void on_event(void *ctx, enum event_id id, const char *place, const char 
     free(line);
 }
 
-/* ---- who this job is ---- */
+/* ---- the identity of the job ---- */
 
 static void make_owner_name(char owner[OWNER_MAX]) {
     char host[64] = "?";
@@ -97,22 +98,6 @@ static void journal_describe(struct journal *j, struct job_record *r) {
     snprintf(r->owner, sizeof(r->owner), "%s", j->owner);
     r->lease_ms = s->lease_ms;
     record_set_scope(r, s->scope);
-}
-
-static void add_server_ids(void *ctx, struct bytes info) {
-    struct record_ids *ids = ctx;
-    struct server_info parsed;
-    server_info_parse(&parsed, info);
-    record_ids_add(ids, parsed.run_id);
-    record_ids_add(ids, parsed.replid);
-}
-
-/* run_ids, replids, and the ids of a cluster's nodes. */
-static bool journal_ask_ids(struct deployment *side, struct record_ids *ids, struct err *err) {
-    struct topology *t = deployment_topology(side);
-    for (int i = 0; i < t->n_nodes && t->cluster; i++) record_ids_add(ids, t->nodes[i].id);
-    topology_unref(&t);
-    return deployment_primaries_info(side, add_server_ids, ids, err);
 }
 
 static void journal_note_superseded(struct journal *j, const struct job_list *on_target,
@@ -178,7 +163,7 @@ static bool journal_check_role(struct journal *j, const struct job_record *me, s
     return !found || role_check_target(&role, me->target, err);
 }
 
-/* ---- what is known ---- */
+/* ---- the records of former runs ---- */
 
 static void on_wait(void *ctx, const char *holder) {
     struct journal *j = ctx;
@@ -187,8 +172,8 @@ static void on_wait(void *ctx, const char *holder) {
                 "%s does this job already; waiting as its standby", holder);
 }
 
-/* The target's record counts as a whole: the state directory may remember what the target has lost, or
- * be a copy of another time. */
+/* The target's record counts as a whole: the state directory may remember writes that the target
+ * has lost, or be a copy of another time. */
 static bool journal_read_target(struct journal *j, const char *job, struct err *err) {
     struct job_record record = { 0 };
     bool found, known = j->record.job[0] != '\0';
@@ -261,8 +246,8 @@ static void free_base(struct follow_base *base, size_t n) {
     free(base);
 }
 
-/* The recorded moment by the clock that goes on while this machine sleeps, where it is the same machine
- * that recorded it; else by the wall clocks. Evidence is from before the watermark. */
+/* The recorded moment by the clock that goes on while this machine sleeps, where it is the same
+ * machine that recorded it; else by the wall clocks. Evidence is from before the watermark. */
 static struct moment moment_of_record(int64_t wall_us, const struct follow_base *base, size_t n) {
     char boot_id[EVIDENCE_BOOT_ID_MAX];
     struct moment at = moment_of_wall(wall_us);
@@ -367,8 +352,8 @@ struct journal *journal_open(struct job *job, struct err *err) {
     event_observe(&job->events, &j->audit);
     make_owner_name(j->owner);
     journal_describe(j, &me);
-    bool ok = journal_ask_ids(job->source, &me.source_ids, err) &&
-              journal_ask_ids(job->target, &me.target_ids, err) && journal_open_as(j, &me, err);
+    bool ok = side_ids_ask(job->source, &me.source_ids, err) &&
+              side_ids_ask(job->target, &me.target_ids, err) && journal_open_as(j, &me, err);
     if (ok) {
         journal_take_over(j, &me);
         j->writer = record_writer_new(job->target, journal_db(j), me.job, j->lease);
@@ -524,8 +509,8 @@ static void fill_checkpoint(struct job_record *r, const struct checkpoint_view *
     }
 }
 
-/* Proof and the evidence of its moment, together. What was recorded by a former run stays until this
- * run has something of its own. */
+/* Fills in the proof together with the evidence of its moment. The proof of a former run stays
+ * until this run has one of its own. */
 static void fill_proof(struct journal *j, const struct live_state *s) {
     struct job_record *r = &j->record;
     bool first_copy = !s->copied_once;
@@ -620,6 +605,7 @@ void journal_fill(struct journal *j) {
     j->phase = phase_of(&s);
     snprintf(j->record.phase, sizeof(j->record.phase), "%s", phase_word(j->phase));
     fill_counts(j);
+    side_ids_refresh(j->job, &j->record);
     fill_proof(j, &s);
     fill_gaps(j);
     fill_holds(j, &s);
@@ -681,7 +667,8 @@ void journal_start(struct journal *j) {
     j->orders = order_reader_new(j->lease, j->record.order_followed, on_order, j);
 }
 
-/* A target that comes back without what it had must not be told that it has it. */
+/* While a node of the target is silent, the record on the target is not written: the node may come
+ * back without some of its writes, and the record would say that it has them. */
 static void journal_publish(struct journal *j) {
     struct live_state s = live_look(j->job->live);
     struct err err;

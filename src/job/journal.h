@@ -1,18 +1,18 @@
-/* What a live job writes down: its record on the target and in its state directory, the lease that
- * keeps a second writer away, the audit, and the orders that it follows. Without a state directory the
- * target's record is all there is, and enough to go on from.
+/* Everything that a live job writes down: its record on the target and in its state directory, the
+ * lease that keeps a second writer away, the audit, and the orders that it follows. Without a state
+ * directory the target's record is all there is, and enough to go on from.
  *
- * What is proved is never mixed from two records: watermark and evidence are the target's, of the
- * primary that is furthest behind.
+ * A proof is never mixed from two records: watermark and evidence are the target's, of the primary
+ * that is furthest behind.
  */
 #ifndef LONGHAUL_JOB_JOURNAL_H
 #define LONGHAUL_JOB_JOURNAL_H
 
 #include "job/job_priv.h"
 
-/* Before anything is written to either side: refuses what must not run (identity.h, role.h), opens the
- * state directory, takes the lease (waiting as a standby if it must), reads what is known. NULL on
- * error. */
+/* Before anything is written to either side: refuses a job that must not run (identity.h, role.h),
+ * opens the state directory, takes the lease (waiting as a standby if it must), reads the records
+ * of former runs. NULL on error. */
 struct journal *journal_open(struct job *job, struct err *err);
 /* There was a former run, or another process runs this job now. */
 bool journal_is_resumed(const struct journal *j);

@@ -141,7 +141,7 @@ static bool run_to_the_end(struct repair *r, const volatile bool *stop, struct e
     return !has_failed(r, err);
 }
 
-/* What is in flight is finished, within bounds, so that the figures are true. */
+/* Keys in flight are finished, within bounds, so that the figures are true. */
 static bool repair_is_drained(void *ctx) {
     struct repair *r = ctx;
     return stat_get(&lane_stats(worker_lane(r->worker))->in_flight) == 0;

@@ -1,8 +1,9 @@
-/* Copies named keys anew: what a comparison found different becomes as it is on the source now.
+/* Copies named keys anew: a key that a comparison found different becomes as it is on the source
+ * now.
  *
  * The keys go through the lanes of a replication: each is read when its turn comes, so a finding
  * that is no longer true does no harm. A key that the source does not have is deleted on the target
- * only where that is asked for.
+ * only where the caller asks for deletions.
  */
 #ifndef LONGHAUL_JOB_REPAIR_H
 #define LONGHAUL_JOB_REPAIR_H

@@ -51,8 +51,8 @@ static void count_from(void *ctx, struct bytes info) {
     }
 }
 
-/* Keys of the databases that are copied, by INFO; an estimate for people. A snapshot of one server has
- * read it just now. */
+/* Keys of the databases that are copied, by INFO; an estimate for people. A snapshot of one server
+ * has read it just now. */
 static void job_count_keys(struct job *job) {
     struct err ignored;
     if (job->live == NULL && !deployment_is_cluster(job->source)) {
@@ -89,7 +89,7 @@ static enum copy_preserve job_preserve(const struct job *job) {
     return strstr(policy, "lfu") != NULL ? PRESERVE_FREQ : PRESERVE_IDLE;
 }
 
-/* Everything but what preflight finds out; see job_begin(). */
+/* Fills in all of the plan but the members that preflight finds out; see job_begin(). */
 static void job_fill_plan(struct job *job) {
     const struct replicate_settings *s = job->settings;
     struct copy_plan *plan = engine_plan(job->engine);
@@ -167,7 +167,8 @@ static void on_target_changed(void *ctx, const struct topology *before, const st
     job_topology_changed(ctx, false, now);
 }
 
-/* The moment of the question, from the monotonic time that the sight keeps; older rather than newer. */
+/* The moment of the question, from the monotonic time that the sight keeps; older rather than
+ * newer. */
 static void on_source_seen(void *ctx, int64_t asked_us) {
     struct job *job = ctx;
     struct moment now = moment_now();
@@ -313,7 +314,7 @@ static bool job_may_pass(const struct job *job, const struct err *err) {
            (class == ERR_CLASS_WAIT && job->journal != NULL && journal_is_resumed(job->journal));
 }
 
-/* A live job waits for what may pass, also before it has begun. */
+/* A live job waits for the end of trouble that may pass, also before the job has begun. */
 static bool job_try_patiently(struct job *job, bool (*fn)(struct job *, struct err *),
                               struct err *err) {
     int64_t since_ms = clock_mono_ms(), told_ms = 0;
@@ -355,9 +356,9 @@ static bool job_prepare_live(struct job *job, struct err *err) {
            job_try_patiently(job, job_supersede, err);
 }
 
-/* Everything that is asked and done before the copy itself. Meanwhile the lanes of a snapshot connect:
- * to a far server that takes as long as all the questions. Those of a live job have a name of their
- * own, and wait until it holds the lease. */
+/* Everything that is asked and done before the copy itself. Meanwhile the lanes of a snapshot
+ * connect: to a far server that takes as long as all the questions. Those of a live job have a name
+ * of their own, and wait until it holds the lease. */
 static bool job_prepare(struct job *job, struct err *err) {
     const struct replicate_settings *s = job->settings;
     if (!job_try_patiently(job, job_choose_databases, err)) return false;

@@ -1,7 +1,8 @@
-/* A replication job: it asks both sides what they can do, starts the engine, and runs until everything
- * is copied (a snapshot) or until it is told to end (a live job, see live/live.h).
+/* A replication job: it asks both sides what they can do, starts the engine, and runs until
+ * everything is copied (a snapshot) or until it is told to end (a live job, see live/live.h).
  *
- *   control (the caller's thread): topology of both sides, coverage, the live job, signals, progress
+ *   control (the caller's thread): topology of both sides, coverage, the live job, signals,
+ *                                  progress
  *   worker threads: lanes and scan passes, see engine/engine.h
  */
 #ifndef LONGHAUL_JOB_REPLICATE_H
@@ -23,18 +24,18 @@
 /* --extra: keys of the target that this job never copied and the source does not have. */
 enum live_extra { LIVE_EXTRA_HOLD, LIVE_EXTRA_DELETE, LIVE_EXTRA_KEEP };
 
-/* What a live job is told beside. */
+/* The settings of a live job beside those of every job. */
 struct live_settings {
-    bool only; /* follow changes; what is there already is not copied */
+    bool only; /* follow changes; keys that are there already are not copied */
     enum capture_wish capture;
-    int64_t poll_ms; /* for what no capture announces */
+    int64_t poll_ms; /* for changes that no capture announces */
     /* how long changes of a busy source are gathered at most; 0: never */
     int64_t gather_ms;
     const char *state_dir;       /* NULL: none */
-    const char *name;            /* of the job; NULL: made from what it copies */
+    const char *name;            /* of the job; NULL: made from both ends and the scope */
     const char *source, *target; /* labels of the endpoints */
     const char *words;           /* databases and filters, for people and to tell jobs apart */
-    /* Canonical JSON of every option that decides what is on the target; two jobs with the same
+    /* Canonical JSON of every option that decides the content of the target; two jobs with the same
      * source, target and scope are the same job. */
     const char *scope;
     const char *beside; /* --beside: a job that may write to the same keys; NULL: none */

@@ -1,12 +1,13 @@
 /* How far the first copy has come, so that a job that is killed need not begin it again.
  *
- * Every second the cursors of the running passes are noted, then marks go behind the names that those
- * had given. When the lanes have reached them, and barriers that were sent after that moment have
- * passed, this is true: the keys before the cursors were copied, and changes from before the moment are
- * on the target. The ledger says whether changes are missing; beside a gap nothing is noted.
+ * Every second the cursors of the running passes are noted, then marks go behind the names that
+ * those had given. When the lanes have reached them, and barriers that were sent after that moment
+ * have passed, this is true: the keys before the cursors were copied, and changes from before the
+ * moment are on the target. The ledger says whether changes are missing; beside a gap nothing is
+ * noted.
  *
- * The next start scans from the cursors on, if the same process has the same slots; then keys accessed
- * since the moment are looked for in all of it, as after any gap.
+ * The next start scans from the cursors on, if the same process has the same slots; then keys
+ * accessed since the moment are looked for in all of it, as after any gap.
  */
 #ifndef LONGHAUL_LIVE_CHECKPOINT_H
 #define LONGHAUL_LIVE_CHECKPOINT_H

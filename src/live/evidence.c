@@ -1,13 +1,18 @@
 /* See evidence.h.
  *
- * What deceives idle times, and the member that shows it (redis 7.0.15 src/evict.c
- * estimateObjectIdleTime(), src/db.c lookupKey(), src/config.c):
+ * The causes that make idle times deceive, and the members that show each cause (redis 7.0.15
+ * src/evict.c estimateObjectIdleTime(), src/db.c lookupKey(), src/config.c):
  *
- *   a child process saves or rewrites: reading and writing note no times    forks, last_save_s, save_s, rewrite_s, has_child
- *   an LFU policy, for a moment too: the field holds a frequency            policy, config_calls
- *   CONFIG RESETSTAT hides forks                                            config_calls, and every counter that fell
- *   the clock was set back: what was just written is idle for 194 days      time_us against the observer's clocks
- *   another dataset: a resynchronised replica, a restart, a failover        run_id, started_us, replid, replica, loaded_keys
+ *   a child process saves or rewrites: the server notes no access times
+ *       forks, last_save_s, save_s, rewrite_s, has_child
+ *   an LFU policy, for a moment too: the field holds a frequency
+ *       policy, config_calls
+ *   CONFIG RESETSTAT hides forks
+ *       config_calls, and every counter that fell
+ *   the clock was set back: a key that was just written is idle for 194 days
+ *       time_us against the observer's clocks
+ *   another dataset: a resynchronised replica, a restart, a failover
+ *       run_id, started_us, replid, replica, loaded_keys
  */
 #include "live/evidence.h"
 

@@ -1,10 +1,10 @@
-/* Evidence: what a source process said of itself at a moment, as one value. It is recorded with the
- * watermark and compared as a whole with what the process says later; members of two pieces of
- * evidence are never mixed.
+/* Evidence: the answers of a source process about itself at one moment, as one value. It is
+ * recorded with the watermark and compared as a whole with the later answers of the process;
+ * members of two pieces of evidence are never mixed.
  *
  *   then (recorded with the watermark) ──┐
- *                                        ├─▶ evidence_judge() ─▶ the same dataset? may idle times be used, since when?
- *   now (after capture is back) ─────────┘
+ *                                        ├─▶ evidence_judge() ─▶ the same dataset?
+ *   now (after capture is back) ─────────┘                   may idle times be used, since when?
  *
  * The answer rests on the source's own words: the gap began at its TIME then, and idle times are
  * seconds of the same clock. Clocks of this machine only prove that the source's clock was not set
@@ -61,7 +61,8 @@ struct verdict {
     bool same_dataset; /* and the same history in the same role */
     bool idle_usable;  /* a key idle for longer than since since_us has not changed since then */
     int64_t since_us;  /* by the source's clock */
-    /* Idle times that were noted before `now` mean nothing: the eviction policy or the clock was changed. */
+    /* Idle times that were noted before `now` mean nothing: the eviction policy or the clock was
+     * changed. */
     bool times_spoilt;
     const char *why; /* in words, where idle times may not be used */
 };
@@ -69,7 +70,7 @@ struct verdict evidence_judge(const struct evidence *then, const struct evidence
 
 /* A new reference. */
 json_t *evidence_to_json(const struct evidence *e);
-/* False for what is no evidence: nothing is known then, *e is empty. */
+/* False for JSON that is no evidence: nothing is known then, *e is empty. */
 bool evidence_from_json(struct evidence *e, const json_t *json);
 
 /* Identifies this boot of this machine: /proc/sys/kernel/random/boot_id; empty where it cannot be

@@ -1,6 +1,7 @@
-/* Keys of the target that this job never copied, by a hash of database and name: what is in it is not
- * deleted. Two names with one hash are taken for one another, so that a key is kept, never deleted, by
- * mistake. Bounded; beyond the bound every key counts as such a one. Not thread-safe. */
+/* Keys of the target that this job never copied, by a hash of database and name: these keys are not
+ * deleted. Two names with one hash are taken for one another, so that a key is kept, never deleted,
+ * by mistake. Bounded; beyond the bound every key counts as one that the job never copied. Not
+ * thread-safe. */
 #ifndef LONGHAUL_LIVE_EXTRA_H
 #define LONGHAUL_LIVE_EXTRA_H
 

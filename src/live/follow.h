@@ -1,12 +1,12 @@
-/* The source's nodes in a live job: a feed per server process names its changes, barriers on the feed
- * become marks in every lane, and a sample by INFO each second is the process's evidence.
+/* The source's nodes in a live job: a feed per server process names its changes, barriers on the
+ * feed become marks in every lane, and a sample by INFO each second is the process's evidence.
  *
  *   worker thread: feed ── names ──▶ lanes        barrier ──▶ a mark in every lane ──▶ passed
  *                   │ established, lost, flushed (under the lock)
- *   control:       follow_step(): gaps in the ledger, scans of OPEN slots, which deletions are allowed
+ *   control:       follow_step(): gaps in the ledger, scans of OPEN slots, allowed deletions
  *
- * A gap opens at the last barrier that was answered. Once the feed is back and the process was sampled
- * after that, evidence_judge() says whether idle times may be used in its resync.
+ * A gap opens at the last barrier that was answered. Once the feed is back and the process was
+ * sampled after that, evidence_judge() says whether idle times may be used in its resync.
  */
 #ifndef LONGHAUL_LIVE_FOLLOW_H
 #define LONGHAUL_LIVE_FOLLOW_H
@@ -41,12 +41,12 @@ void follow_free(struct follow **follow);
 
 /* Evidence of a former run, by address; before the first follow_sync(). Copied. */
 void follow_remember(struct follow *f, const char *address, const struct evidence *evidence);
-/* A job that was begun before: a process that no evidence names may lack keys by a loss of its own, so
- * that its deletions are counted before they are believed. */
+/* A job that was begun before: a process that no evidence names may lack keys by a loss of its own,
+ * so that its deletions are counted before they are believed. */
 void follow_set_resumed(struct follow *f);
 
-/* Changed names are dropped: everything that they stand for is scanned afterwards. For the census, in
- * which a key that was copied and then deleted would be taken for one of the target's own. */
+/* Changed names are dropped: everything that they stand for is scanned afterwards. For the census,
+ * in which a key that was copied and then deleted would be taken for one of the target's own. */
 void follow_set_deaf(struct follow *f, bool deaf);
 
 /* Opens feeds of new primaries, ends those of former ones, opens gaps where slots have moved. */
@@ -58,7 +58,7 @@ void follow_step(struct follow *f);
 void follow_stop(struct follow *f);
 
 /* Opens a gap in slots of any nodes. base: evidence of their processes from before gap->since, by
- * address; NULL: what is known now is from before it. */
+ * address; NULL: the evidence known now is from before it. */
 struct follow_base {
     const char *address;
     const struct evidence *evidence;
@@ -74,8 +74,8 @@ bool follow_resumes(struct follow *f, const struct address *primary, const char 
 /* The source's process behind this primary is listened to, and may be scanned. */
 bool follow_may_scan(const struct follow *f, const struct address *primary);
 bool follow_all_ready(const struct follow *f);
-/* Everything acknowledged before this moment has gone through all lanes, as far as the processes have
- * been listened to; MOMENT_NEVER: unknown. */
+/* Everything acknowledged before this moment has gone through all lanes, as far as the processes
+ * have been listened to; MOMENT_NEVER: unknown. */
 struct moment follow_passed(struct follow *f);
 /* The same of every node, and there is one. */
 bool follow_all_passed(struct follow *f, struct moment moment);
@@ -90,8 +90,8 @@ int64_t follow_used_since_us(const struct follow *f, uint16_t slot);
 
 /* ---- deletions ---- */
 
-/* Databases of the job that a node emptied by an order of its own (FLUSHDB, FLUSHALL, SWAPDB): their
- * deletions are followed without the guard. False: there is none left. */
+/* Databases of the job that a node emptied by an order of its own (FLUSHDB, FLUSHALL, SWAPDB):
+ * their deletions are followed without the guard. False: there is none left. */
 struct follow_order {
     int db;
     struct slot_set slots;

@@ -3,7 +3,8 @@
  *   latest   of the last sample
  *   next     a sample that waits for a barrier sent after it to pass
  *   anchor   the last sample whose barrier has passed
- *   base     the anchor when the oldest gap opened, kept until no gap is left: which idle times count
+ *   base     the anchor when the oldest gap opened, kept until no gap is left: it says which idle
+ *            times count
  *
  * Control thread.
  */

@@ -1,5 +1,5 @@
-/* How far the target was behind over time: percentiles since the start, and the most of the last minute
- * and the last hour. Pure: the clock is the caller's. */
+/* How far the target was behind over time: percentiles since the start, and the most of the last
+ * minute and the last hour. Pure: the clock is the caller's. */
 #ifndef LONGHAUL_LIVE_LAG_H
 #define LONGHAUL_LIVE_LAG_H
 
@@ -10,8 +10,8 @@ struct lag;
 struct lag *lag_new(void);
 /* Leaves NULL. */
 void lag_free(struct lag **lag);
-/* lag_us at the moment at_us. steady: no gap is open; only then it counts for the percentiles. Moments
- * do not go back. */
+/* lag_us at the moment at_us. steady: no gap is open; only then it counts for the percentiles.
+ * Moments do not go back. */
 void lag_add(struct lag *l, int64_t at_us, int64_t lag_us, int steady);
 
 struct lag_view {

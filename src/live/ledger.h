@@ -1,18 +1,19 @@
 /* The ledger: for each slot, whether everything that the source acknowledged is proved to be on the
- * target; if not, since when it is not, why, and what is being done. There is no other notion of
+ * target; if not, since when it is not, why, and which work goes on. There is no other notion of
  * "since when": gaps, resync, the deletion sweep, checkpoints of the first copy, the record and the
  * watermark are read from here.
  *
- *            gap                     scan starts             all databases scanned
- *   PROVED ───────▶ OPEN ──────────────────────▶ FORWARD ───────────────────────────▶ SWEEP
- *     ▲              ▲ │ only deletions are missing │                                  │ │
- *     │              │ └────────────────────────────┼──────────────────────────────────┘ │ too many
- *     │              └── gap again (from any state) ┘                  counted, deleted  │ deletions
- *     │                                                                     │            ▼
- *     └───── a barrier sent afterwards has passed ◀──── settled ◀───────────┘   HELD ──released──▶ SWEEP
+ *            gap                     scan starts         all databases scanned
+ *   PROVED ───────▶ OPEN ──────────────────────▶ FORWARD ───────────────────────▶ SWEEP
+ *     ▲              ▲ │ only deletions are missing │                              │ │
+ *     │              │ └────────────────────────────┼──────────────────────────────┘ │ too many
+ *     │              └── gap again (from any state) ┘              counted, deleted  │ deletions
+ *     │                                                                 │            ▼
+ *     └──── a barrier sent afterwards has passed ◀── settled ◀──────────┘           HELD
+ *                                                             SWEEP ◀── released ────┘
  *
- * "Settled" is a time within FORWARD (where no deletions can be missing) or SWEEP: nothing is left to
- * do, and a barrier must show that the lanes have done it. A slot that is held and gets a gap is
+ * "Settled" is a time within FORWARD (where no deletions can be missing) or SWEEP: nothing is left
+ * to do, and a barrier must show that the lanes have done it. A slot that is held and gets a gap is
  * copied as any other, and is HELD again behind that.
  *
  * Databases that came into use later stand in a short list beside the slots.
@@ -40,7 +41,7 @@ struct ledger_gap {
     struct moment since; /* proved before; MOMENT_NEVER: nothing is */
     bool first_copy; /* nothing was copied before: since is MOMENT_NEVER, no change was missed */
     bool forward;    /* changes may be missing: the source is scanned */
-    bool whole;      /* every key is copied, whatever its idle time */
+    bool whole;      /* every key is copied, idle or not */
     bool sweep;      /* deletions may be missing: the target is scanned */
     const char *place, *why;
 };
@@ -54,8 +55,8 @@ bool ledger_open_gap(struct ledger *l, const struct slot_set *slots, const struc
 /* The same for one database that came into use; it is scanned whole, and needs no sweep. */
 void ledger_open_database(struct ledger *l, int db, struct moment since);
 
-/* OPEN slots of these become FORWARD. *whole: to be copied as if nothing were on the target; *used: by
- * their use. Those where only deletions are missing go to SWEEP, and are in neither. */
+/* OPEN slots of these become FORWARD. *whole: to be copied as if nothing were on the target; *used:
+ * by their use. Those where only deletions are missing go to SWEEP, and are in neither. */
 void ledger_begin_scan(struct ledger *l, const struct slot_set *slots, struct slot_set *whole,
                        struct slot_set *used);
 /* FORWARD slots that no scan is left for (they are not in `pending`) go on. now: settled since. */
@@ -64,7 +65,8 @@ void ledger_end_database(struct ledger *l, int db, struct moment now);
 
 /* Slots that wait for a sweep: in SWEEP, not held, not settled. */
 struct slot_set ledger_sweep_due(const struct ledger *l);
-/* Their deletions were counted and given to the lanes. Slots that have a gap again are left alone. */
+/* Their deletions were counted and given to the lanes. Slots that have a gap again are left
+ * alone. */
 void ledger_end_sweep(struct ledger *l, const struct slot_set *slots, struct moment now);
 /* Deletions there are held; stays so until released, through gaps and restarts. */
 void ledger_hold(struct ledger *l, const struct slot_set *slots, struct moment since);
@@ -72,8 +74,8 @@ void ledger_hold(struct ledger *l, const struct slot_set *slots, struct moment s
 void ledger_release(struct ledger *l, const struct slot_set *slots);
 struct slot_set ledger_held(const struct ledger *l);
 
-/* A barrier of every node, sent at this moment, has passed: what was settled before is proved. True
- * when that was the last one. */
+/* A barrier of every node, sent at this moment, has passed: the slots that were settled before are
+ * proved. True when no other slot was left to prove. */
 bool ledger_prove(struct ledger *l, struct moment passed);
 
 /* ---- asking ---- */
@@ -85,7 +87,7 @@ bool ledger_is_proved(const struct ledger *l);
 bool ledger_are_proved(const struct ledger *l, const struct slot_set *slots);
 /* The beginning of the oldest gap: the watermark goes no further. MOMENT_NONE: all is proved. */
 struct moment ledger_since(struct ledger *l);
-/* The oldest moment since which changes may be missing in what was copied; other than
+/* The oldest moment since which changes may be missing in the copied slots; other than
  * ledger_since(), a first copy that goes on undisturbed does not count. A checkpoint of the first
  * copy goes no further. MOMENT_NONE: none are missing. */
 struct moment ledger_changes_since(struct ledger *l);

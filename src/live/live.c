@@ -1,5 +1,5 @@
-/* See live.h. A round: what feeds have said ─▶ gaps ─▶ scans ─▶ sweep ─▶ what is settled is proved by a
- * barrier sent afterwards ─▶ watermark. */
+/* See live.h. A round: events of the feeds ─▶ gaps ─▶ scans ─▶ sweep ─▶ a barrier sent afterwards
+ * proves the settled slots ─▶ watermark. */
 #include "live/live.h"
 
 #include <inttypes.h>
@@ -206,8 +206,8 @@ static void live_count_gaps(struct live *live) {
 
 /* ---- how long changes are gathered ---- */
 
-/* Only changes that are followed are gathered: while something is scanned, and at the end, every moment
- * that keys wait is a moment in which the target could be lost without them. */
+/* Only changes that are followed are gathered: while something is scanned, and at the end, every
+ * moment that keys wait is a moment in which the target could be lost without them. */
 static void live_choose_gathering(struct live *live, bool stopping) {
     bool steady = live->copied_once && ledger_is_proved(live->ledger) && !stopping;
     int64_t ms =
@@ -247,7 +247,8 @@ static bool live_has_drained(struct live *live, bool *ended, struct err *err) {
 
 /* ---- the first scan ---- */
 
-/* What is to be read first: all of it, changes since the last watermark, or nothing. */
+/* Opens the gap of the first scan: over everything, over changes since the last watermark, or
+ * none. */
 static void live_open_first_gap(struct live *live) {
     const struct live_memory *m = live->memory;
     struct slot_set slots = engine_job_slots(live->engine);
@@ -272,8 +273,8 @@ static void live_open_first_gap(struct live *live) {
     }
 }
 
-/* Lanes know the streams that they copied. Those that are left out because they have not changed are
- * looked for, once. */
+/* Lanes know the streams that they copied. Those that are left out because they have not changed
+ * are looked for, once. */
 static void live_find_streams(struct live *live) {
     const struct key_filter *filter = engine_settings_of(live->engine)->filter;
     bool wanted = filter->n_types == 0;

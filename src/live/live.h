@@ -1,14 +1,15 @@
-/* What makes a job live: it follows changes, knows how far it has come, and repairs whatever broke the
- * proof of it.
+/* The live part of a job: it follows changes, knows how far it has come, and repairs each break of
+ * the proof.
  *
- *   ledger      for each slot: proved, or since when not, why, what is being done (pure)
- *   evidence    what a source process said of itself; may idle times be used? (pure)
+ *   ledger      for each slot: proved, or since when not, why, and the work that goes on (pure)
+ *   evidence    a source process's answers about itself; may idle times be used? (pure)
  *   follow      a feed per source process names changes; barriers on it become marks in every lane
  *   sweep       keys that the target has and the source does not, under the deletion guard
- *   target      what the target may have lost again
+ *   target      writes that the target may have lost again
  *   checkpoint  how far the first copy has come
  *
- *   watermark = the oldest of: barriers that have passed (follow), the ledger's oldest gap, the target's limit
+ *   watermark = the oldest of: barriers that have passed (follow), the ledger's oldest gap, the
+ *   target's limit
  *
  * Control thread, but for the feeds. Nothing here writes anything down: the job does.
  */
@@ -40,7 +41,7 @@ struct live_options {
     uint64_t epoch;
 };
 
-/* What a former run has recorded. */
+/* The records of a former run. */
 struct live_memory {
     bool resumed;             /* there was a former run */
     bool copied_once;         /* its first copy was complete */
@@ -56,7 +57,8 @@ struct live_memory {
 
 struct live_hooks {
     const struct event_sink *events;
-    /* The keys of the target that are not the job's are to be kept; false: they cannot be kept now. */
+    /* The keys of the target that are not the job's are to be kept; false: they cannot be kept
+     * now. */
     bool (*save_extra)(void *ctx, const struct extra *extra);
     bool (*read_target_record)(void *ctx, const struct address *node, struct target_record *record);
     void (*release_target_record)(void *ctx, struct target_record *record);
@@ -72,17 +74,17 @@ struct live *live_new(struct engine *e, const struct live_options *options,
                       const struct live_hooks *hooks, const struct live_memory *memory);
 /* Once the workers have ended. Leaves NULL. */
 void live_free(struct live **live);
-/* For the lanes' plan, before the workers start: the callbacks of a live job. The engine's user is the
- * live job from live_new() on. */
+/* For the lanes' plan, before the workers start: the callbacks of a live job. The engine's user is
+ * the live job from live_new() on. */
 void live_fill_plan(struct copy_plan *plan);
 /* Keys of the target that are not the job's, of a former run; before the first live_step(). */
 struct extra *live_extra(struct live *live);
 
-/* Feeds, and the first scan. target_keys: how many keys the databases of the target hold now; unknown:
- * not 0. */
+/* Feeds, and the first scan. target_keys: how many keys the databases of the target hold now;
+ * unknown: not 0. */
 void live_start(struct live *live, uint64_t target_keys);
-/* One round of the control thread. *ended: the job is over, with success. stopping: it is to end when
- * everything acknowledged before is on the target. False: it cannot. */
+/* One round of the control thread. *ended: the job is over, with success. stopping: it is to end
+ * when everything acknowledged before is on the target. False: it cannot. */
 bool live_step(struct live *live, bool stopping, bool *ended, struct err *err);
 /* An order releases a hold; false: there is no such one. */
 bool live_release(struct live *live, const char *hold_id);

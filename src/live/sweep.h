@@ -1,14 +1,14 @@
 /* The sweep: keys that the target has and the source does not. One round at a time, over all slots
  * that wait for one in the ledger, once nothing is left to copy:
  *
- *   IDLE ─▶ SCANNING: passes over the target name keys, lanes ask the source for each ─▶ SETTLING: until
- *   the lanes have asked for all ─▶ counted per process of the source
+ *   IDLE ─▶ SCANNING: passes over the target name keys, lanes ask the source for each
+ *        ─▶ SETTLING: until the lanes have asked for all ─▶ counted per process of the source
  *        ├─ within --max-delete: DELETING, named to the lanes, which read once more ─▶ IDLE
  *        └─ beyond: HELD with an id, until an order that names it; then the round is done again
  *
  * Missing keys are spooled to a file and counted before any is deleted. A key that this job never
- * copied is never deleted unasked: a census before the first copy remembers the keys that the target
- * has and the source does not (extra.h); later rounds leave them alone.
+ * copied is never deleted unasked: a census before the first copy remembers the keys that the
+ * target has and the source does not (extra.h); later rounds leave them alone.
  */
 #ifndef LONGHAUL_LIVE_SWEEP_H
 #define LONGHAUL_LIVE_SWEEP_H
@@ -48,8 +48,8 @@ bool sweep_census_is_done(const struct sweep *s);
 /* Keys of the target that are not the job's. Control thread, while no round runs. */
 struct extra *sweep_extra_keys(struct sweep *s);
 
-/* A lane found that the source's process does not have this key. Any thread. False: the key could not
- * be kept. */
+/* A lane found that the source's process does not have this key. Any thread. False: the key could
+ * not be kept. */
 bool sweep_on_missing(struct sweep *s, int db, struct bytes key, uint16_t slot);
 /* A key of the target was named. Any thread. */
 void sweep_on_named(struct sweep *s, uint16_t slot);
@@ -68,8 +68,8 @@ struct hold {
 size_t sweep_holds(const struct sweep *s, const struct hold **holds);
 /* A hold of a former run stays one. Before the first round. */
 void sweep_restore_hold(struct sweep *s, const struct hold *hold);
-/* An order names the hold; at most as many keys are deleted as it has counted. False: there is no such
- * hold. */
+/* An order names the hold; at most as many keys are deleted as it has counted. False: there is no
+ * such hold. */
 bool sweep_release(struct sweep *s, const char *id);
 
 #endif

@@ -24,12 +24,12 @@ struct target_node {
     char place[ADDRESS_HOST_MAX + 32];
     struct watch *watch;
     bool listed, known;
-    bool silent; /* since the last sample: whoever answers next may be another process */
+    bool silent; /* since the last sample: the next answer may come from another process */
     struct moment
         sure; /* the job's watermark at the last sample, beyond which it does not go meanwhile */
     char run_id[RUN_ID_MAX], replid[RUN_ID_MAX];
     bool lost_waits; /* its record is to be read, and a gap to be opened */
-    bool lost_whole; /* whatever its record says */
+    bool lost_whole; /* everything; its record does not count */
     struct slot_set lost;
     const char *lost_why;
     int64_t read_ms;            /* not before */
@@ -81,7 +81,8 @@ static void target_open_gap(struct target *t, const struct slot_set *lost, struc
     }
 }
 
-/* As far as the record that the server itself holds says; from the beginning where it holds none. */
+/* As far as the record that the server itself holds says; from the beginning where it holds
+ * none. */
 static void node_open_lost(struct target_node *node) {
     struct target *t = node->target;
     struct target_record record = { .watermark = MOMENT_NEVER };
@@ -234,8 +235,8 @@ static void node_end(struct target *t, struct target_node *node) {
     free(node);
 }
 
-/* A primary is none any more. The server that has taken its slots says how far it is, if it was not a
- * primary before: then it was its replica. */
+/* A primary is none any more. The server that has taken its slots says how far it is, if it was not
+ * a primary before: then it was its replica. */
 static void target_slots_of_fallen(struct target *t, const struct topology *topology,
                                    const bool *is_new) {
     for (struct target_node *n = t->nodes; n != NULL; n = n->next) {
@@ -324,5 +325,5 @@ uint64_t target_evicted(const struct target *t) {
 void target_each(const struct target *t,
                  void (*fn)(void *ctx, const char *run_id, const char *replid), void *ctx) {
     for (const struct target_node *n = t->nodes; n != NULL; n = n->next)
-        if (n->known) fn(ctx, n->run_id, n->replid);
+        fn(ctx, n->run_id, n->replid);
 }

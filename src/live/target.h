@@ -1,8 +1,8 @@
-/* What the target may have lost again. A primary that restarted, or was replaced by its replica, may
- * lack writes that it had acknowledged; how far it is, the job's record that it holds itself says: the
- * record was written behind the writes that its watermark speaks of. Keys that the target evicts, and
- * such as another client flushes, are gone too. Moving slots between primaries that live on loses
- * nothing.
+/* Writes that the target may have lost again. A primary that restarted, or was replaced by its
+ * replica, may lack writes that it had acknowledged; how far it is, the job's record that it holds
+ * itself says: the record was written behind the writes that its watermark speaks of. Keys that the
+ * target evicts, and such as another client flushes, are gone too. Moving slots between primaries
+ * that live on loses nothing.
  */
 #ifndef LONGHAUL_LIVE_TARGET_H
 #define LONGHAUL_LIVE_TARGET_H
@@ -49,7 +49,7 @@ bool target_is_silent(const struct target *t);
 struct moment target_limit(const struct target *t);
 /* Keys that the target has evicted since the job was started. */
 uint64_t target_evicted(const struct target *t);
-/* run_id, replid of each primary as they are known. */
+/* run_id, replid of each primary; empty while they are not known. */
 void target_each(const struct target *t,
                  void (*fn)(void *ctx, const char *run_id, const char *replid), void *ctx);
 

@@ -182,8 +182,8 @@ static void conn_read(struct conn *c) {
         /* A short read of a plain socket has emptied it; a TLS record may have more behind it. */
         if (c->ssl == NULL && (size_t)n < room) break;
     }
-    /* What OpenSSL holds already raises no event; the timer does, in the next round (event_active()
-     * would in this one). */
+    /* Bytes that OpenSSL holds already raise no event; the timer does, in the next round
+     * (event_active() would in this one). */
     if (c->state == CONN_OPEN && c->ssl != NULL && total >= IN_ROUND_MAX)
         loop_timer_start(c->timer, 0);
 }
@@ -401,7 +401,7 @@ static void on_resolved(void *ctx, const struct resolve_address *addresses, int 
     }
     memcpy(c->addresses, addresses, (size_t)n * sizeof(*addresses));
     c->n_addresses = n;
-    /* Only now: what was copied belongs to it. */
+    /* Only now: the addresses that were copied belong to the resolver's question. */
     resolve_free(&c->resolve);
     conn_try_next(c);
 }

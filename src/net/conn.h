@@ -3,11 +3,11 @@
  *   conn_open() ─▶ resolving ─▶ connecting ─▶ (TLS handshake) ─▶ open ─▶ closed
  *                     └──────────────┴──────────────┴───────────────┴──▶ on_close(err)
  *
- * Input lies in one block, in order; the user looks at conn_input() and takes what it understood
- * with conn_consume(). To keep bytes longer it takes a reference to conn_input_block(). Output goes
- * into conn_out() and leaves at the end of the loop's round. After on_close the connection does
- * nothing more; it is freed by its owner, also from within its callbacks (the memory goes at the
- * end of the round).
+ * Input lies in one block, in order; the user looks at conn_input() and takes the bytes that it has
+ * understood with conn_consume(). To keep bytes longer it takes a reference to conn_input_block().
+ * Output goes into conn_out() and leaves at the end of the loop's round. After on_close the
+ * connection does nothing more; it is freed by its owner, also from within its callbacks (the
+ * memory goes at the end of the round).
  */
 #ifndef LONGHAUL_NET_CONN_H
 #define LONGHAUL_NET_CONN_H
@@ -51,8 +51,8 @@ bool conn_is_open(const struct conn *conn);
 struct bytes conn_input(const struct conn *conn);
 struct block *conn_input_block(const struct conn *conn);
 void conn_consume(struct conn *conn, size_t len);
-/* What is known of the total length of what is now incomplete at the start of the input: room is
- * made at once. */
+/* Tells the total length, as far as it is known, of the incomplete value at the start of the input:
+ * room is made at once. */
 void conn_expect(struct conn *conn, size_t len);
 
 /* The queue to append to; call conn_flush() after. */

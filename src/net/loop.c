@@ -1,6 +1,6 @@
-/* See loop.h. Deferred work is a growing array with a mark before the first that has not run; what
- * is deferred meanwhile joins the end and runs in the same round. Posts cross threads through a
- * mutex and an eventfd. */
+/* See loop.h. Deferred work is a growing array with a mark before the first that has not run; work
+ * that is deferred meanwhile joins the end and runs in the same round. Posts cross threads through
+ * a mutex and an eventfd. */
 #include "net/loop.h"
 
 #include <assert.h>
@@ -99,7 +99,7 @@ static void loop_set_up_library(void) {
 }
 
 struct loop *loop_new(struct err *err) {
-    /* A loop needs no locks of its own; what libevent keeps once per process does (random numbers
+    /* A loop needs no locks of its own; libevent's state of the whole process does (random numbers
      * of the resolver). */
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, loop_set_up_library);
@@ -135,8 +135,8 @@ static bool loop_run_deferred(struct loop *loop) {
     return any;
 }
 
-/* What was closed just before still has memory to give back: connections at the end of a round,
- * questions to the resolver when their cancellation comes round. */
+/* Objects that were closed just before still have memory to give back: connections at the end of a
+ * round, questions to the resolver when their cancellation comes round. */
 static void loop_run_last_rounds(struct loop *loop) {
     enum { LAST_ROUNDS = 3 };
     for (int i = 0; i < LAST_ROUNDS; i++) {
@@ -188,8 +188,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg) {}
 void loop_run_once(struct loop *loop, int64_t timeout_ms) {
     assert(!loop->in_round);
     loop->in_round = true;
-    /* What was deferred before the round may be all that was waited for: then nothing is waited
-     * for. */
+    /* The work that was deferred before the round may be all that the caller waits for: then the
+     * round does not wait. */
     if (loop_run_deferred(loop)) timeout_ms = 0;
     if (loop->rest_us > 0) loop_sleep(loop);
     if (timeout_ms == 0) {

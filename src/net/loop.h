@@ -2,8 +2,8 @@
  *
  * Everything that hangs on a loop (connections, timers) is used from the thread that runs it, with
  * one exception: loop_post() may be called from any thread. Work is done in rounds: the events of
- * one wait, then what was deferred in them; connections write in the deferred part, so that many
- * commands leave in one system call.
+ * one wait, then the work that was deferred in them; connections write in the deferred part, so
+ * that many commands leave in one system call.
  */
 #ifndef LONGHAUL_NET_LOOP_H
 #define LONGHAUL_NET_LOOP_H
@@ -48,21 +48,21 @@ bool loop_pause(struct loop *loop, int64_t pause_ms, const volatile bool *stop);
 /* Makes loop_run() return after the round. From any thread through loop_post(). */
 void loop_stop(struct loop *loop);
 
-/* Before it waits the next time, the loop sleeps for so long, whatever happens: many small events
- * then are one round. For whoever knows that more is under way than the sleep can be missed by. At
- * most LOOP_REST_MAX_US. */
+/* Before the loop waits the next time, it sleeps for so long and no event ends the sleep: many
+ * small events then are one round. For a caller that has so much work under way that the sleep
+ * delays none of it. At most LOOP_REST_MAX_US. */
 void loop_rest(struct loop *loop, int64_t us);
 
 /* Runs fn at the end of the present round. */
 void loop_defer(struct loop *loop, loop_fn *fn, void *ctx);
-/* Takes back what was deferred for this ctx and has not run yet. */
+/* Takes back the work that was deferred for this ctx and has not run yet. */
 void loop_undefer(struct loop *loop, void *ctx);
 
-/* Runs what is deferred at once: for owners that close connections outside of any callback, and
- * free what the connections' callbacks use. Not from within a callback. */
+/* Runs the deferred work at once: for owners that close connections outside of any callback, and
+ * free memory that the connections' callbacks use. Not from within a callback. */
 void loop_settle(struct loop *loop);
 
-/* Runs fn on the loop's thread, soon; thread-safe. What is still unrun when the loop is freed is
+/* Runs fn on the loop's thread, soon; thread-safe. Work that has not run when the loop is freed is
  * dropped. */
 void loop_post(struct loop *loop, loop_fn *fn, void *ctx);
 

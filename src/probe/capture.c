@@ -86,12 +86,12 @@ static void listener_on_established(void *ctx, const struct server_info *info) {
     l->established = l->over = true;
 }
 
-/* The server answers, and its notifications do not suffice. */
+/* The server answers, and is not fit to be listened to. What may pass is waited for until the
+ * deadline. */
 static void listener_on_waiting(void *ctx, const struct err *err) {
     struct listener *l = ctx;
     l->err = *err;
-    l->err.code = ERR_UNSUPPORTED;
-    l->over = true;
+    l->over = err->code == ERR_UNSUPPORTED;
 }
 
 static void listener_on_keys(void *ctx, int db, const struct bytes *keys, size_t n) {}
@@ -104,6 +104,18 @@ static void listener_on_lost(void *ctx, const struct err *err, bool final) {
     struct listener *l = ctx;
     l->err = *err;
     l->over = true;
+}
+
+/* The deadline has passed, or the process is to end. The wait is over for this try: the code is the
+ * one of silence, after which no step is done again at once. */
+static void listener_time_out(struct listener *l, const char *place) {
+    if (l->err.code == ERR_INTERRUPTED) return;
+    if (l->err.code != ERR_NONE) {
+        l->err.code = ERR_TIMEOUT;
+        return;
+    }
+    err_set(&l->err, ERR_TIMEOUT, place,
+            "whether keyspace notifications arrive was not found out in time (see --timeout)");
 }
 
 /* A feed is established once it has found that the notifications tell of every change. */
@@ -126,9 +138,7 @@ static bool ask_notifications(const struct capture_probe *p, int i, struct err *
     struct feed *feed = feed_start(p->loop, &settings, &events, &listener);
     while (!listener.over && clock_mono_ms() < deadline_ms && !call_interrupted(&listener.err))
         loop_run_once(p->loop, CAPTURE_SLICE_MS);
-    if (!listener.over && listener.err.code == ERR_NONE)
-        err_set(&listener.err, ERR_TIMEOUT, feed_place(feed),
-                "whether keyspace notifications arrive was not found out in time (see --timeout)");
+    if (!listener.over) listener_time_out(&listener, feed_place(feed));
     feed_free(&feed);
     loop_settle(p->loop);
     if (!listener.established) *err = listener.err;

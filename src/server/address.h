@@ -1,5 +1,5 @@
-/* Where one node is: what a connection is opened to, and how nodes are told apart. A small value,
- * copied freely. */
+/* Where one node is: connections are opened to an address, and nodes are told apart by it. A small
+ * value, copied freely. */
 #ifndef LONGHAUL_SERVER_ADDRESS_H
 #define LONGHAUL_SERVER_ADDRESS_H
 

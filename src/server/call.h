@@ -24,8 +24,8 @@ struct call_reply {
 
 void call_reply_fini(struct call_reply *reply);
 
-/* Set by whoever wants calls to end early (a signal handler's flag); NULL for none. The call then
- * fails with ERR_INTERRUPTED. For the calling thread. */
+/* A flag that ends calls early once it is set (a signal handler sets it); NULL for none. The call
+ * then fails with ERR_INTERRUPTED. For the calling thread. */
 void call_set_interrupt(const volatile bool *flag);
 /* Whether it is set; then *err (which may be NULL) is ERR_INTERRUPTED. For others that wait on a
  * loop. */

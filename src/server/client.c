@@ -68,7 +68,7 @@ struct client {
     struct loop_timer *retry, *watch;
     int64_t backoff_ms, down_since_ms, progress_ms;
     struct err last_err;
-    struct err end_err;    /* what pending commands are failed with at the end of the round */
+    struct err end_err;    /* fails the pending commands at the end of the round */
     bool failing;          /* that is still to be done */
     int64_t round_trip_us; /* while the handshake is under way: when it was sent, negative */
     uint64_t reconnects, bytes_in_before, bytes_out_before, watched_out;
@@ -143,15 +143,15 @@ static bool may_pass(const struct client *c, enum err_code code) {
            (code == ERR_WRONGPASS || code == ERR_NOAUTH || code == ERR_DENIED || code == ERR_TLS);
 }
 
-/* A login that was refused, or a TLS handshake that failed, may succeed with what the files of the
- * credentials hold now. */
+/* A login that was refused, or a TLS handshake that failed, may succeed with the present contents
+ * of the credentials' files. */
 static bool client_renews_login(struct client *c, enum err_code code) {
     bool refused = code == ERR_WRONGPASS || code == ERR_NOAUTH || code == ERR_TLS;
     return refused && c->settings.credentials != NULL &&
            credentials_renew(c->settings.credentials, c->login.generation);
 }
 
-/* The one way in which a connection ends, for whatever reason. */
+/* The one way in which a connection ends, for every reason. */
 static void client_end(struct client *c, const struct err *err) {
     if (c->state == CLIENT_WAITING || c->state == CLIENT_FAILED) return;
     struct err copy = *err;
@@ -293,7 +293,7 @@ static void on_handshake_reply(void *ctx, void *arg, const struct reply *reply) 
     if (reply->err != NULL || c->state != CLIENT_HANDSHAKE) return;
     if (resp_is_error(&reply->item)) {
         enum err_code code = err_code_of_reply(reply->item.str.ptr, reply->item.str.len);
-        /* What is optional may be refused or unknown. */
+        /* An optional command may be refused or unknown. */
         bool optional = step == STEP_OPTIONAL || step == STEP_IDENTITY || step == STEP_RUN_ID;
         bool tolerated =
             (optional && is_refusal(code)) || (step == STEP_PING && code == ERR_NOPERM);
@@ -341,8 +341,8 @@ static void client_send_identity(struct client *c) {
     endpoint_wipe(&c->login.pass);
 }
 
-/* Bytes of the lost connection may lie unread in the server, and would be executed after what is
- * written here. */
+/* Bytes of the lost connection may lie unread in the server, and would be executed after the
+ * commands that are written here. */
 static void client_send_fence(struct client *c) {
     if (c->stale.id[0] != '\0' && c->stale.addr[0] != '\0')
         HANDSHAKE(c, STEP_OPTIONAL, BYTES_LITERAL("CLIENT"), BYTES_LITERAL("KILL"),

@@ -54,10 +54,11 @@ struct client_settings {
      * way are never executed after those of the new one */
     bool fence;
     bool identify; /* INFO is asked for the run_id; see client_run_id() */
-    /* subscribes to channels: what comes from them is a push with RESP2 too */
+    /* subscribes to channels: messages from them are pushes with RESP2 too */
     bool subscriber;
     const char *name; /* CLIENT SETNAME; borrowed for the client's life; NULL: "longhaul" */
-    /* what ends other clients for good, but may pass (login refused, TLS), is tried again */
+    /* trouble that ends other clients for good, but may pass (login refused, TLS), is tried
+     * again */
     bool persistent;
     bool reconnect; /* false: the first loss is the end */
     int64_t connect_timeout_ms;
@@ -93,7 +94,7 @@ struct reply {
     /* the connection ended before the answer, else NULL: then the rest is set */
     const struct err *err;
     struct resp_item item;     /* the first value */
-    struct resp_cursor cursor; /* behind the first value: what an aggregate holds */
+    struct resp_cursor cursor; /* behind the first value: an aggregate's values */
     struct bytes raw;
     struct block *block;
 };
@@ -113,8 +114,8 @@ bool client_is_ready(const struct client *client);
 const char *client_place(const struct client *client);
 const struct address *client_address(const struct client *client);
 
-/* Commands: write one with resp/writer into client_out(), then say who gets its reply. Only while
- * ready; the pair must not be left half done. */
+/* Commands: write one with resp/writer into client_out(), then name the function that gets its
+ * reply. Only while ready; the pair must not be left half done. */
 struct outq *client_out(struct client *client);
 void client_end_command(struct client *client, client_reply_fn *fn, void *ctx, void *arg);
 /* The same for n commands that were written one behind the other: arg is the number of each, from
@@ -167,7 +168,7 @@ bool client_redirect(const struct client *client, const struct resp_item *item,
                      struct redirect *redirect);
 
 /* Turns an error reply into *err: its code from the first word, the client's place, the server's
- * own sentence and what to do about it. */
+ * own sentence and the remedy. */
 void client_reply_error(const struct client *client, const struct resp_item *item, struct err *err);
 
 #endif

@@ -1,5 +1,6 @@
-/* Why the first contact with a server failed: what the port speaks is found out by short probes, so
- * that the error tells the cause and what to do, and not only its symptom ("connection closed"). */
+/* Why the first contact with a server failed: short probes find out which protocol the port speaks,
+ * so that the error tells the cause and the remedy, and not only the symptom ("connection
+ * closed"). */
 #ifndef LONGHAUL_SERVER_CONTACT_H
 #define LONGHAUL_SERVER_CONTACT_H
 

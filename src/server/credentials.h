@@ -1,7 +1,7 @@
 /* How one side lets longhaul in: user, password and TLS identity, shared by the side's connections.
  *
- * What came from files (password, CA certificates, client certificate and key) is read again when a
- * login or a TLS handshake fails, and before the first connection after SIGHUP, so that passwords
+ * A file that was named (password, CA certificates, client certificate and key) is read again when
+ * a login or a TLS handshake fails, and before the first connection after SIGHUP, so that passwords
  * and certificates can be rotated under a running job. A password from the command line, the
  * environment or a prompt stays. Files that cannot be used leave the former contents in force.
  * Every function may be called from any thread.

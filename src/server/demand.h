@@ -10,7 +10,7 @@
 /* Descriptors of a job with so many primaries on each side and so many threads. */
 long long demand_of(int source_primaries, int target_primaries, int threads);
 
-/* Before a job starts: false with ERR_FILES when the limit of open files is lower than what it
+/* Before a job starts: false with ERR_FILES when the limit of open files is lower than the job
  * needs. */
 bool demand_is_met(struct deployment *source, struct deployment *target, int threads,
                    struct err *err);

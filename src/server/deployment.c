@@ -29,7 +29,7 @@ struct deployment {
     struct server_info info;
     struct call_reply info_text;
     bool cluster;
-    struct client *kept;           /* for who wants one to its node next; NULL: none */
+    struct client *kept;           /* for the next call that wants its node; NULL: none */
     struct loop_timer *kept_timer; /* closes it */
     struct address seed;           /* the endpoint itself, or what the sentinels named last */
     unsigned refreshes;
@@ -322,7 +322,8 @@ static bool ask_seed(struct deployment *d, struct err *err) {
                      "the sentinels name a server that is a replica; a failover goes on");
     d->cluster = ok && d->info.cluster;
     struct topology *t = ok ? load_topology(d, client, d->info_text.item.str, err) : NULL;
-    /* What was opened before it was known to be a cluster does not read from replicas. */
+    /* A client that was opened before the server was known to be a cluster does not read from
+     * replicas. */
     if (t != NULL && !d->settings.read_from_replica) deployment_call_close(d, &client);
     client_close(&client);
     if (t != NULL) publish(d, t);

@@ -1,4 +1,4 @@
-/* One side of a job: the endpoint that the user named, and what stands behind it: a server, a
+/* One side of a job: the endpoint that the user named, and the servers behind it: one server, a
  * primary found through Sentinel, or a cluster with its topology.
  *
  * Opened and refreshed by the controlling thread only; deployment_topology() and deployment_epoch()
@@ -31,7 +31,7 @@ struct deployment_settings {
     bool writes;   /* clients write: see client_settings.fence */
 };
 
-/* Connects, logs in, recognises what it is, loads the topology. A wrong flag
+/* Connects, logs in, recognises the kind of server, loads the topology. A wrong flag
  * (endpoint.cluster_wanted on something that is no cluster) is an error. The endpoint is copied.
  * NULL on error. */
 struct deployment *deployment_open(struct loop *loop, const struct endpoint *endpoint,
@@ -59,20 +59,20 @@ uint64_t deployment_epoch(struct deployment *d);
  * the epoch moves. False when nobody could be asked; the old picture stays. */
 bool deployment_refresh(struct deployment *d, struct err *err);
 
-/* Settings of a client to the node at address: login, TLS, timeouts. What they borrow lives as long
- * as the deployment. */
+/* Settings of a client to the node at address: login, TLS, timeouts. Everything that they borrow
+ * lives as long as the deployment. */
 struct client_settings deployment_client_settings(const struct deployment *d,
                                                   const struct address *address);
 
 /* Is it the side that is written to, so that its replies hold no values? */
 bool deployment_is_written(const struct deployment *d);
 
-/* Clients that are opened from now on do not give up because of what may pass; see
+/* Clients that are opened from now on do not give up because of trouble that may pass; see
  * client_settings.persistent. */
 void deployment_set_persistent(struct deployment *d);
 
-/* What clients that are opened from now on name themselves (CLIENT SETNAME); NULL: "longhaul".
- * Borrowed. Before other threads use the deployment. */
+/* The name (CLIENT SETNAME) of clients that are opened from now on; NULL: "longhaul". Borrowed.
+ * Before other threads use the deployment. */
 void deployment_set_client_name(struct deployment *d, const char *name);
 
 /* A client to a node, for calls; NULL on error. */
@@ -82,10 +82,10 @@ struct client *deployment_call_open(struct deployment *d, const struct address *
  * and NULL. */
 struct client *deployment_call_begin(struct deployment *d, const struct address *address);
 bool deployment_call_await(struct deployment *d, struct client **client, struct err *err);
-/* Gives back one that works, in database 0. The last one is kept for DEPLOYMENT_KEPT_MS, and is
- * what the next who wants a client to the same node gets: a far server is spared two round trips.
- * After trouble use client_close(), so that the name is resolved anew. Leaves NULL; NULL is
- * ignored. */
+/* Gives back a client that works, in database 0. The last one is kept for DEPLOYMENT_KEPT_MS, and
+ * the next call that wants a client to the same node gets that one: a far server is spared two
+ * round trips. After trouble use client_close(), so that the name is resolved anew. Leaves NULL;
+ * NULL is ignored. */
 void deployment_call_close(struct deployment *d, struct client **client);
 enum { DEPLOYMENT_KEPT_MS = 5000 };
 int64_t deployment_reply_timeout_ms(const struct deployment *d);

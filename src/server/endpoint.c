@@ -1,12 +1,12 @@
-/* Endpoints: from what the user wrote to where and how to connect.
+/* Endpoints: from the user's text to the addresses and the way of connecting.
  *
  *   redis://user:password@host:port/db?timeout=5s
  *   scheme  userinfo      hosts     path query
  *
  * The text is cut into those parts first (split_uri), then each part is read by its own function. A
- * part that may hold a secret is never quoted in an error: whatever stands before the last '@', and
- * the values of query parameters. An unescaped '/', '?' or '#' in a password would move its rest
- * into another part, so an '@' behind the hosts is refused before any part is looked at.
+ * part that may hold a secret is never quoted in an error: all text before the last '@', and the
+ * values of query parameters. An unescaped '/', '?' or '#' in a password would move its rest into
+ * another part, so an '@' behind the hosts is refused before any part is looked at.
  */
 #include "server/endpoint.h"
 
@@ -126,7 +126,7 @@ static bool parse_port(const struct endpoint *endpoint, struct bytes text, uint1
     bool digits = text.len > 0;
     for (size_t i = 0; i < text.len; i++) digits = digits && isdigit((unsigned char)text.ptr[i]);
     if (!digits || !bytes_to_i64(text, &number) || number < 1 || number > UINT16_MAX)
-        /* What is no number may be the password of a URI whose host was forgotten. */
+        /* A text that is no number may be the password of a URI whose host was forgotten. */
         return digits
                    ? refuse(endpoint, err, "port %s is not a number from 1 to 65535",
                             quote(text, buf))
@@ -424,7 +424,7 @@ static bool find_scheme(const struct endpoint *endpoint, struct bytes name,
         *scheme = &schemes[i];
         if (bytes_equal_nocase(name, schemes[i].name)) return true;
     }
-    /* Where user and password follow, what stands before "://" may be a piece of them. */
+    /* Where user and password follow, the text before "://" may be a piece of them. */
     bool secret = strchr(name.ptr, '@') != NULL;
     return refuse(
         endpoint, err,
@@ -433,7 +433,7 @@ static bool find_scheme(const struct endpoint *endpoint, struct bytes name,
         secret ? "" : " \"", secret ? "" : quote(name, buf), secret ? "" : "\"");
 }
 
-/* Cuts what follows the "://". The userinfo ends at the last '@' before the path. */
+/* Cuts the text behind the "://". The userinfo ends at the last '@' before the path. */
 static bool split_uri(const struct endpoint *endpoint, struct bytes rest, struct parts *parts,
                       struct err *err) {
     size_t authority_len = 0;

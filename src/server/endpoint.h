@@ -69,7 +69,7 @@ bool endpoint_parse(struct endpoint *endpoint, const char *role, const char *tex
 
 void endpoint_copy(struct endpoint *to, const struct endpoint *from);
 
-/* Frees what it holds; secrets are wiped before. */
+/* Frees the contents; secrets are wiped before. */
 void endpoint_fini(struct endpoint *endpoint);
 
 /* Overwrites and frees a secret; leaves NULL. */

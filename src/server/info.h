@@ -1,4 +1,4 @@
-/* What a server says of itself: the fields of INFO, and what longhaul concludes from them. */
+/* A server's answers about itself: the fields of INFO, and longhaul's conclusions from them. */
 #ifndef LONGHAUL_SERVER_INFO_H
 #define LONGHAUL_SERVER_INFO_H
 
@@ -48,7 +48,7 @@ bool server_info_continues(const struct server_info *info, const char *run_id, c
 /* Keys (and keys with expiry) of one database from "dbN:keys=..,expires=..", 0 when it is not
  * there. */
 void info_keyspace(struct bytes info, int db, uint64_t *keys, uint64_t *expires);
-/* The next database that holds keys in what is left of the text; false at the end. */
+/* The next database that holds keys in the rest of the text; false at the end. */
 bool info_next_database(struct bytes *info, int *db);
 /* The databases that hold keys, ascending; returns how many, at most max. */
 int info_databases(struct bytes info, int *dbs, int max);

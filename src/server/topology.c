@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 
-/* What is wrong with a part of CLUSTER SLOTS, in the place of a node's index. */
+/* Faults of a part of CLUSTER SLOTS, in the place of a node's index. */
 enum {
     NODE_MALFORMED = -1,
     NODE_WITHOUT_PORT =
@@ -79,7 +79,7 @@ static struct bytes metadata_host(struct resp_cursor *c, int64_t n) {
     return found;
 }
 
-/* One [host, port, id, metadata] entry; its index, or what is wrong. */
+/* One [host, port, id, metadata] entry; its index, or the fault. */
 static int parse_node(struct topology *t, struct resp_cursor *c, const struct address *from) {
     struct resp_item head, host, port, id = { 0 }, more;
     if (!resp_next(c, &head) || !resp_is_aggregate(&head) || head.num < 2) return NODE_MALFORMED;
@@ -104,7 +104,7 @@ static int parse_node(struct topology *t, struct resp_cursor *c, const struct ad
     return topology_add_node(t, &address, id.str);
 }
 
-/* 0, or what is wrong. A replica without port is one that cannot be read from. */
+/* 0, or the fault. A replica without port is one that cannot be read from. */
 static int parse_range(struct topology *t, struct resp_cursor *c, const struct address *from) {
     struct resp_item head, first, last;
     if (!resp_next(c, &head) || !resp_is_aggregate(&head) || head.num < 3) return NODE_MALFORMED;

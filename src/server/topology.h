@@ -1,5 +1,5 @@
-/* Who owns which slots: an immutable picture of a deployment at one moment, shared between threads
- * by counting.
+/* The nodes and the slots of each: an immutable picture of a deployment at one moment, shared
+ * between threads by counting.
  *
  * A standalone server is a picture with one node that owns every slot, so that nobody above needs
  * to tell the two apart. Source: the CLUSTER SLOTS page (served by every version of Redis and

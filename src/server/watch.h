@@ -23,9 +23,10 @@ struct watch_events {
     void (*on_silent)(void *ctx, const struct err *err);
 };
 
-/* The first sample comes as soon as it is connected. settings are copied, with what they borrow
- * still borrowed; they must have a reply timeout. reconnect is taken to be on, and even what is
- * final for a client is tried again: a password may be mended while the job runs. */
+/* The first sample comes as soon as it is connected. settings are copied, and everything that they
+ * borrow stays borrowed; they must have a reply timeout. reconnect is taken to be on, and even
+ * trouble that is final for a client is tried again: a password may be mended while the job
+ * runs. */
 struct watch *watch_start(struct loop *loop, const struct client_settings *settings,
                           int64_t interval_ms, bool with_commands,
                           const struct watch_events *events, void *ctx);

@@ -38,8 +38,8 @@ struct history_key { /* a key that could not be copied */
     const char *reason;
 };
 
-/* Each calls back with every row, oldest first, or keys in their order. What is passed is good
- * during the call. */
+/* Each calls back with every row, oldest first, or keys in their order. The row is good during the
+ * call. */
 bool history_events(struct history *history,
                     void (*each)(void *ctx, const struct history_event *event), void *ctx,
                     struct err *err);

@@ -1,5 +1,5 @@
-/* The record of a job as one server of the target holds it: how far that server is, whatever the
- * others hold. A call: see server/call.h. */
+/* The record of a job as one server of the target holds it: how far that server alone is. A call:
+ * see server/call.h. */
 #ifndef LONGHAUL_STORE_NODE_RECORD_H
 #define LONGHAUL_STORE_NODE_RECORD_H
 

@@ -14,8 +14,8 @@ enum {
     ROUND_MS = 50,                /* longest wait for events, so that clocks are looked at */
     RETRY_ROUND_MS = 10,          /* the same while keys wait for a retry, or for --rate */
     WATERMARK_ASK_MS = 200,       /* how often a live job's watermark is read */
-    WATERMARK_WAIT_MS = 60000,    /* longest wait for it: the job may be repairing a gap */
-    RATE_SLICES = 10,             /* credit is kept for this part of a second */
+    WATERMARK_WAIT_MS = 60000, /* longest wait of one key for it, if the wall clock is set back */
+    RATE_SLICES = 10,          /* credit is kept for this part of a second */
 };
 
 struct compare_settings compare_settings_default(void) {

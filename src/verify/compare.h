@@ -73,7 +73,7 @@ struct compare_names {
 /* The watermark of a live job between both sides. */
 struct compare_watermark {
     /* every write that the source acknowledged before this moment (wall clock) is on the target; 0:
-     * no such job runs */
+     * no such job runs, or its watermark will not move soon: nothing waits for it */
     int64_t us;
     /* The job copies all keys that are compared: keys that change on both sides are its work. */
     bool explains;

@@ -73,7 +73,7 @@ def following(bed: Bed, source: Server, target: Server) -> Iterator[int]:
     """longhaul in live mode, past its first copy; yields its pid."""
     with tempfile.TemporaryDirectory(dir=bed.directory) as state, tempfile.TemporaryFile() as err:
         process = bed.program.spawn(["replicate", "--mode", "live", "--state-dir", state, "--progress", "none",
-                                     "--quiet", "--compare", "none", source.endpoint, target.endpoint], err, err)
+                                     "--quiet", source.endpoint, target.endpoint], err, err)
         try:
             def live() -> bool:
                 if process.poll() is not None:

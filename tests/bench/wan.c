@@ -1,8 +1,10 @@
 /* A long fat pipe: a TCP proxy with a delay and a rate.
  *
- *   wan PORT TARGET_PORT ROUND_TRIP_MS BITS_PER_SECOND        ports of 127.0.0.1; 0 ms: no delay, 0 bit/s: no limit
+ *   wan PORT TARGET_PORT ROUND_TRIP_MS BITS_PER_SECOND
+ *       ports of 127.0.0.1; 0 ms: no delay, 0 bit/s: no limit
  *
- *   client ──read──▶ [ chunk, due at ][ chunk, due at ] ... ──write──▶ server      and the same the other way
+ *   client ──read──▶ [ chunk, due at ][ chunk, due at ] ... ──write──▶ server
+ *       and the same the other way
  *
  * Each direction is one link that all connections share. What is read from a socket gets its place
  * on the link at once: it leaves when the link is free, takes bytes / rate, and arrives half of the

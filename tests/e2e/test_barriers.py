@@ -12,7 +12,7 @@ from harness import cluster, elasticache, oracle, wait
 from harness.late_names import LateNames
 from harness.live import Live, now_us
 from harness.proxy import Proxy
-from harness.run import TROUBLE
+from harness.run import EQUAL, TROUBLE, longhaul
 from harness.servers import Fleet, Options, Server
 
 NOTIFYING = {"notify-keyspace-events": "AE"}
@@ -125,6 +125,27 @@ def test_a_replica_that_goes_on_from_its_offset_is_no_gap(pair: Pair, target: Se
         live.catch_up()
         oracle.assert_equal(pair.primary, target, at_least=KEYS)
         assert live.terminate().json["live"]["gaps"] == 0
+
+
+@pytest.mark.parametrize("capture", CAPTURES)
+def test_a_job_starts_while_the_replica_is_cut_off(pair: Pair, target: Server, capture: str) -> None:
+    """As right after a failover: the first contact waits for the replica's link as for a side that is down."""
+    with Live(pair.replica, target, "--capture", capture, "--timeout", "1s", start=False) as live:
+        with pair.cut_off(resync=False):
+            pair.primary.admin().set("{t}:1", "new")
+            live.start()
+            wait.until(lambda: "not connected to its primary" in live.stderr(), "the wait to be said")
+            assert live.alive, live.stderr()
+        live.catch_up()
+        oracle.assert_equal(pair.primary, target, at_least=KEYS)
+        live.terminate().expect(EQUAL)
+
+
+def test_a_replica_that_stays_cut_off_is_given_up(pair: Pair, target: Server) -> None:
+    with pair.cut_off(resync=False):
+        result = longhaul("replicate", "--mode", "live", pair.replica.endpoint, target.endpoint, "--capture", NOTIFICATIONS,
+                          "--timeout", "1s", "--connect-timeout", "1s", "--outage-timeout", "4s", timeout=60).expect(TROUBLE)
+        assert "not connected to its primary" in result.error_line and "waiting" in result.stderr
 
 
 @pytest.mark.parametrize("capture", CAPTURES)

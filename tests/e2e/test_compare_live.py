@@ -37,9 +37,10 @@ class Job:
             self._record["scope"] = scope
         target.command("SET", LEASE, "1 test", "PX", 60_000)
 
-    def say(self, watermark: float) -> None:
+    def say(self, watermark: float, **more: Any) -> None:
         """Every write before that moment (of time.time()) is on the target."""
-        record = {**self._record, "watermark_us": int(watermark * 1e6), "updated_us": int(time.time() * 1e6)}
+        times = {"watermark_us": int(watermark * 1e6), "updated_us": int(time.time() * 1e6)}
+        record = {**self._record, **times, **more}
         self._target.command("HSET", self._key, "job", json.dumps(record))
 
 
@@ -79,6 +80,50 @@ def test_without_a_job_the_interval_counts(source: Server, target: Server, key_o
     Job(source, target, key_of_records).say(time.time())
     target.command("DEL", LEASE)
     assert found(compare(source, target, timeout=5)) == [("missing", "key")]
+
+
+HOLD = {"id": "1-1", "place": "source", "cause": "missing", "deletions": 5000, "seen": 5000, "since_us": 1, "why": "test"}
+
+
+@pytest.mark.parametrize("options", MODES, ids=["full", "digest"])
+def test_a_job_that_holds_deletions_is_not_waited_for(source: Server, target: Server, key_of_records: str,
+                                                      options: Tuple[str, ...]) -> None:
+    """Its watermark stands until an operator decides: keys that differ are checked again by time, also
+    by two comparisons at once."""
+    target.command("MSET", "extra", "1", "other", "1")
+    source.command("SET", "other", "2")
+    job = Job(source, target, key_of_records)
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.wait(0.05):
+            job.say(began, phase="held", holds=[HOLD])
+
+    began = time.time()
+    job.say(began, phase="held", holds=[HOLD])
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with Running(compare_args(source, target, *options)) as beside:
+            result = compare(source, target, *options, timeout=30).expect(DIFFERENT)
+            assert sorted(found(result)) == sorted(found(beside.wait())) == [("extra", "extra"), ("value", "other")]
+    finally:
+        stop.set()
+        writer.join()
+    warnings = [line for line in result.stderr.splitlines() if "live job job holds 5,000 deletions" in line]
+    assert len(warnings) == 1 and "longhaul status" in warnings[0]
+
+
+def test_a_job_that_hangs_is_waited_for_once(source: Server, target: Server, key_of_records: str) -> None:
+    """A process that is paused, or dead while its lease runs on, writes no record any more. Waited for anew in each
+    round, it would hold the comparison for all its rounds."""
+    source.command("SET", "key", "1")
+    Job(source, target, key_of_records).say(time.time() - 1)
+    result = compare(source, target, "--interval", "6s", "--verbose", timeout=120).expect(DIFFERENT)
+    assert found(result) == [("missing", "key")]
+    assert result.stderr.count("live job job runs") == 1
+    assert result.stderr.count("live job job has not written its record") == 1
+    assert result.stderr.count("do not wait for its watermark") == 1
 
 
 @pytest.mark.parametrize("options", MODES, ids=["full", "digest"])

@@ -43,7 +43,9 @@ def test_help_shows_what_matters_and_all_of_it_on_demand() -> None:
     assert shown("ping", "--help") == shown("ping", "--help", "all")
     assert shown("--help", "all") >= everything
     assert "some" in longhaul("replicate", "--help=some").expect(USAGE).error_line
-    assert "64  the command line is wrong" in longhaul("replicate", "--help").stdout
+    for command in ("replicate", "compare", "status", "resume", "forget", "doctor", "generate", "ping", "demo"):
+        said = " ".join(longhaul(command, "--help").stdout.split())
+        assert "64 the command line, a LONGHAUL_ variable or the configuration file is wrong; nothing was done" in said
 
 
 @pytest.mark.parametrize("words", [["--help"], ["help"], ["replicate", "--help"], ["version"], ["manual"], ["completion", "zsh"]],

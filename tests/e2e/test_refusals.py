@@ -7,6 +7,7 @@ from typing import List
 import pytest
 
 from harness import cluster, wait
+from harness.live import Live
 from harness.run import EQUAL, TROUBLE, Result, replicate
 from harness.servers import Fleet, Server
 
@@ -88,3 +89,15 @@ def test_a_replica_that_was_detached_may_be_a_target(fleet: Fleet) -> None:
     replica.command("REPLICAOF", "NO", "ONE")
     said = replicate(primary, replica).expect(EQUAL)
     assert "until one of them was promoted" in said.stderr
+
+
+def test_a_job_back_after_the_source_restarted(fleet: Fleet) -> None:
+    """The record names the servers as they are now, so that they are known under any address."""
+    source, target = fleet.server(), fleet.server()
+    with Live(f"localhost:{source.port}", f"localhost:{target.port}", "--job", "forth") as live:
+        live.wait_live()
+        source.restart()
+        live.catch_up()
+        refused(target, source, "live", "is itself the target of job forth")
+        assert not written(source)
+        live.terminate().expect(EQUAL)

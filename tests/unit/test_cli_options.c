@@ -72,6 +72,12 @@ static void test_defaults(void **state) {
     options_fini(&options);
 }
 
+static void test_a_live_job_that_compares_nothing(void **state) {
+    struct options options = parse("replicate a b --mode live --compare none");
+    assert_int_equal(options.compare, OPT_COMPARE_NONE);
+    options_fini(&options);
+}
+
 static void test_replicate(void **state) {
     struct options options = parse(
         "replicate --mode live --threads=4 --batch 50 --pipeline 200 --scan-count 77 --struct a "
@@ -418,6 +424,7 @@ static const struct refused {
       "--source-user: the URI of the source names another user" },
     { "replicate a b --mode live --compare full",
       "--compare: has no effect here: a live job compares only when --idle-timeout ends it" },
+    { "replicate a b --mode live --compare quick", "--compare: has no effect here" },
     { "replicate a b --mode live --quick", "--quick: has no effect here" },
     { "replicate a b --mode live --ttl-tolerance 5s", "--ttl-tolerance: has no effect here" },
     { "replicate a b --mode live --show-diffs", "--show-diffs: has no effect here" },
@@ -678,6 +685,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_replicate),
+        cmocka_unit_test(test_a_live_job_that_compares_nothing),
         cmocka_unit_test(test_scope_is_canonical),
         cmocka_unit_test(test_scope_names_both_databases),
         cmocka_unit_test(test_every_content_option_changes_the_scope),

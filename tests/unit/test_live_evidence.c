@@ -154,8 +154,9 @@ static void from_a_sample(void **state) {
     static const char info[] =
         "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nserver_time_usec:9000000\r\n"
         "uptime_in_seconds:5\r\nrole:master\r\nmaster_replid:def\r\n"
-        "maxmemory_policy:allkeys-lru\r\ntotal_forks:4\r\nrdb_last_save_time:2\r\nrdb_last_bgsave_time_sec:-1\r\n"
-        "aof_last_rewrite_time_sec:-1\r\ntotal_commands_processed:12\r\n"
+        "maxmemory_policy:allkeys-lru\r\ntotal_forks:4\r\nrdb_last_save_time:2\r\n"
+        "rdb_last_bgsave_time_sec:-1\r\naof_last_rewrite_time_sec:-1\r\n"
+        "total_commands_processed:12\r\n"
         "total_connections_received:3\r\ndb0:keys=5,expires=0,avg_ttl=0\r\n"
         "db9:keys=1,expires=0\r\n";
     static const char calls[] =
