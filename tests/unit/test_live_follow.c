@@ -141,6 +141,21 @@ static void idle_times_that_are_spoilt_during_the_scan_are_given_up(void **state
     assert_resync("every key (");
     RIG_CATCH_UP(&rig);
     assert_true(rig_sides_are_equal());
+    assert_int_equal(rig.events[EVENT_RESYNC], 2);
+    rig_stop(&rig);
+}
+
+/* Every sample says that there are no idle times. The scan takes longer than the time between two. */
+static void a_source_that_keeps_frequencies_is_read_whole_and_once(void **state) {
+    redis_do(&source, "CONFIG SET maxmemory-policy allkeys-lfu");
+    scan_slowly();
+    rig.options.only = true;
+    RIG_GO_LIVE(&rig);
+    CUT_AND("SET b 1");
+    RIG_CATCH_UP(&rig);
+    assert_true(rig_sides_are_equal());
+    assert_int_equal(rig.events[EVENT_RESYNC], 1);
+    assert_resync("every key (");
     rig_stop(&rig);
 }
 
@@ -370,6 +385,7 @@ int main(void) {
         RULE(idle_times_are_not_used_where_the_operator_or_the_source_forbids),
         RULE(an_eviction_policy_that_changes_in_the_gap_spoils_idle_times),
         RULE(idle_times_that_are_spoilt_during_the_scan_are_given_up),
+        RULE(a_source_that_keeps_frequencies_is_read_whole_and_once),
         RULE(a_source_that_restarts_with_its_data_is_read_whole),
         RULE(a_source_that_was_a_replica_for_a_moment_is_another_dataset),
         RULE(a_process_that_no_evidence_names_has_its_deletions_counted_first),

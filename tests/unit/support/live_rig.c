@@ -81,9 +81,9 @@ static void rig_open_sights(struct live_rig *r) {
     static const struct sight_events events[2] = { { on_source_changed, on_source_seen },
                                                    { on_target_changed, NULL } };
     for (int i = 0; i < 2; i++) {
-        const struct sight_settings settings = {
-            .pause_ms = 50, .poll_ms = deployment_is_cluster(r->sides[i]) ? 100 : 0
-        };
+        const struct sight_settings settings = { .pause_ms = 50,
+                                                 .poll_ms =
+                                                     deployment_is_cluster(r->sides[i]) ? 100 : 0 };
         r->sights[i] = sight_new(r->sides[i], &settings, &events[i], r);
     }
 }

@@ -96,14 +96,14 @@ void rig_empty_sides(void);
 #define RIG_CATCH_UP(r)                                                                            \
     do {                                                                                           \
         struct moment now = moment_now();                                                          \
-        RIG_UNTIL(r, rig_look(r).proved && rig_look(r).watermark.boot_us > now.boot_us);           \
+        RIG_UNTIL(r, rig_look(r).proved &&rig_look(r).watermark.boot_us > now.boot_us);            \
     } while (0)
 
 /* A live job whose first copy is complete, with evidence. */
 #define RIG_GO_LIVE(r)                                                                             \
     do {                                                                                           \
         rig_start(r);                                                                              \
-        RIG_UNTIL(r, rig_look(r).copied_once && rig_look(r).proved && rig_has_evidence(r));        \
+        RIG_UNTIL(r, rig_look(r).copied_once &&rig_look(r).proved &&rig_has_evidence(r));          \
     } while (0)
 
 #endif
