@@ -1,4 +1,4 @@
-"""doctor: each finding is planted, and has to be found; what is well must not be complained about."""
+"""doctor: each finding is planted, and has to be found; doctor must not complain about a side that is well."""
 from __future__ import annotations
 
 import json
@@ -233,8 +233,8 @@ def test_nothing_is_changed(source: Server, target: Server) -> None:
 
 @pytest.mark.matrix
 def test_newer_and_foreign_versions(matrix: Dict[str, Server]) -> None:
-    """Whether the target takes the source's payloads is what a RESTORE there says, not what doctor thinks. Either way
-    they cross; what the target cannot have is named."""
+    """A RESTORE on the target decides whether the target takes the source's payloads; doctor's opinion does not count.
+    Either way the values cross; keys that the target cannot have are named."""
     for source in matrix.values():
         source.flush()
         source.command("SET", "string", "v")
@@ -257,7 +257,7 @@ def test_newer_and_foreign_versions(matrix: Dict[str, Server]) -> None:
                 assert (words in said) == (has(source.binary) and not has(target.binary)), pair
 
 
-# What --mode live needs
+# The needs of --mode live
 
 def live(result: Result, severity: str, *words: str) -> Dict[str, Any]:
     return one(result, severity, "live", *words)
@@ -299,7 +299,7 @@ def test_live_may_not_subscribe(fleet: Fleet, target: Server, rules: str, rule: 
 
 
 def test_live_advice_about_channels_is_enough(fleet: Fleet, target: Server) -> None:
-    """What the two findings say, given to the user: both are gone."""
+    """The rights that the two findings name, given to the user: both findings are gone."""
     result = of_user(fleet, "~* +@all resetchannels &longhaul:nobody", "source", target)
     finding = live(result, "note", "consumer groups")
     channels = [word for word in finding["advice"].split() if word.startswith("&")]
