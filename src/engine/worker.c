@@ -150,6 +150,17 @@ void name_batch_add(struct name_batch *batch, struct bytes key, uint16_t slot,
     batch->len = need;
 }
 
+bool name_batch_is_empty(const struct name_batch *batch) {
+    return batch->len == 0;
+}
+
+void name_batch_free(struct name_batch **batch) {
+    if (*batch == NULL) return;
+    free((*batch)->data);
+    free(*batch);
+    *batch = NULL;
+}
+
 static void on_names(void *ctx) {
     struct name_batch *batch = ctx;
     for (size_t at = 0; at < batch->len;) {
@@ -162,8 +173,7 @@ static void on_names(void *ctx) {
         at += head.len;
     }
     atomic_fetch_sub_explicit(batch->in_transit, 1, memory_order_release);
-    free(batch->data);
-    free(batch);
+    name_batch_free(&batch);
 }
 
 void worker_name(struct worker *worker, struct name_batch *batch, _Atomic int64_t *in_transit) {

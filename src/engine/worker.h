@@ -38,7 +38,9 @@ struct name_batch;
 struct name_batch *name_batch_new(int db);
 void name_batch_add(struct name_batch *batch, struct bytes key, uint16_t slot,
                     enum key_reason reason);
+bool name_batch_is_empty(const struct name_batch *batch);
 /* Takes the batch over. */
 void worker_name(struct worker *worker, struct name_batch *batch, _Atomic int64_t *in_transit);
+void name_batch_free(struct name_batch **batch);
 
 #endif
