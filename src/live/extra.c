@@ -91,6 +91,10 @@ void extra_clear(struct extra *x) {
     *x = (struct extra){ 0 };
 }
 
+bool extra_is_known(const struct extra *x) {
+    return !x->unknown;
+}
+
 size_t extra_to_bytes(const struct extra *x, char **data) {
     size_t len = 0;
     *data = mem_alloc(x->n * EXTRA_HASH_BYTES + 1);

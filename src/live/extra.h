@@ -24,6 +24,7 @@ uint64_t extra_count(const struct extra *x);
 void extra_clear(struct extra *x);
 /* Nothing is known: every key counts as one, until extra_clear(). */
 void extra_forget(struct extra *x, uint64_t count);
+bool extra_is_known(const struct extra *x);
 
 /* As bytes that another process reads: 8 per key, little endian. The caller frees *data. */
 size_t extra_to_bytes(const struct extra *x, char **data);
