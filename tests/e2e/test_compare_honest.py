@@ -272,7 +272,7 @@ def test_the_filters_are_named(source: Server, target: Server) -> None:
 
 
 def test_milliseconds_of_expiry_do_not_send_values(fleet: Fleet, source: Server) -> None:
-    """Servers before 7.0 tell only the time left. What a copy set from that is some milliseconds off, in all keys."""
+    """Servers before 7.0 tell only the time left. An expiry that a copy set from that is some milliseconds off, in all keys."""
     target = fleet.server(Options(renamed={"pexpiretime": "secret-pexpiretime"}))
     count = 10_000
     load_records(source, count)

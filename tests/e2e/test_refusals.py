@@ -1,4 +1,4 @@
-"""Sides that may not be source and target of a job: refused by a sentence that says what to do, before anything is
+"""Sides that may not be source and target of a job: refused by a sentence that names the remedy, before anything is
 written to either. doctor says the same."""
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_replica_as_the_target(fleet: Fleet, source: Server, mode: str) -> Non
 
 
 def test_a_replica_that_was_detached_may_be_a_target(fleet: Fleet) -> None:
-    """Filled by replication, then of its own: that nothing joins them again is for the operator, who is told."""
+    """Filled by replication, then of its own: longhaul tells the operator to make sure that nothing joins them again."""
     primary = fleet.server()
     primary.admin().set("k", "v")
     replica = replica_of(fleet, primary)

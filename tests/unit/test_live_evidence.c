@@ -146,7 +146,7 @@ static void clocks_that_do_no_harm(void **state) {
     now.asked_wall_us = then.asked_wall_us - 3600 * SECOND;
     assert_true(evidence_judge(&then, &now).idle_usable);
     now = now_value();
-    now.time_us -= 50 * 1000; /* within what two clocks may differ */
+    now.time_us -= 50 * 1000; /* within the difference that two clocks may have */
     assert_true(evidence_judge(&then, &now).idle_usable);
 }
 

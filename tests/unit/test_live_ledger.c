@@ -1,5 +1,5 @@
 /* The ledger: each rule by a test, then random moves against a model that keeps for each slot the
- * list of what is not proved. */
+ * list of its unproved changes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -328,7 +328,7 @@ static void states_have_names(void **state) {
 
 enum { SLOTS = 6, MOVES = 20000 };
 
-/* What is not done yet about one slot. */
+/* The work that is not done yet about one slot. */
 struct model {
     bool open; /* it is not proved */
     int64_t since;

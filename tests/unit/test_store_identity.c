@@ -99,7 +99,7 @@ static void test_another_job(void **state) {
     me.job = "c";
     assert_says(identity_check_job(identity_find_job(&list, &me), &me, &err),
                 "job c copies something else (words)");
-    /* Of an older version: nothing is known of what it copies. */
+    /* Of an older version: its scope is not known. */
     add("d", "s:1", "replid-s", "t:2", "replid-t", NULL, "live");
     me.job = "d";
     assert_says(identity_check_job(identity_find_job(&list, &me), &me, &err), "something else");

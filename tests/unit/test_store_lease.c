@@ -1,6 +1,6 @@
-/* Lease and record on real servers: one holder at a time whatever happens to it or to the server,
- * and a holder that was stopped does not write. All holders of a test hang on one loop, but for
- * the one that is stopped. */
+/* Lease and record on real servers: one holder at a time, through every failure of it and of the
+ * server, and a holder that was stopped does not write. All holders of a test hang on one loop, but
+ * for the one that is stopped. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,7 +42,7 @@ static struct deployment *target;
 static struct record_writer *writer;
 static struct order_reader *orders;
 
-/* What a lease and its orders told. */
+/* The events that a lease and its orders told. */
 struct told {
     int waits, orders, losses;
     char holder[160];
@@ -271,7 +271,7 @@ static void test_standby(void **state) {
     assert_false(lease_acquire(b, NULL, on_wait, &second, &epoch, &err));
     assert_int_equal(err.code, ERR_INTERRUPTED);
     call_set_interrupt(NULL);
-    run_for(2 * LEASE_MS); /* what was interrupted has taken nothing */
+    run_for(2 * LEASE_MS); /* the interrupted call has taken nothing */
     assert_true(lease_may_write(a));
     assert_int_equal(first.losses, 0);
     release(&a);
@@ -430,7 +430,7 @@ static void test_lost(void **state) {
     release(&k);
 }
 
-/* Whoever has it prepares its job for longer than a lease; what happens meanwhile is told once it
+/* The holder prepares its job for longer than a lease; a loss meanwhile is told once the job
  * starts. */
 static void test_before_start(void **state) {
     struct told told = { 0 };
@@ -770,7 +770,7 @@ static void test_cluster(void **state) {
     assert_int_equal(read_watermark(), 10);
     assert_string_equal(redis_do(&other, "EXISTS longhaul:{%s}:state", slot_tag(8193, tag)), ":1");
 
-    /* One of them loses what it had: the oldest counts. */
+    /* One of them loses its record: the oldest counts. */
     release(&k);
     redis_do(&other, "DEL longhaul:{%s}:state", slot_tag(8193, tag));
     assert_int_equal(read_watermark(), 0);
