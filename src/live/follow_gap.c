@@ -136,12 +136,23 @@ bool follow_resumes(struct follow *f, const struct address *primary, const char 
     return false;
 }
 
+/* Slots that are scanned by their use. */
+static struct slot_set node_slots_by_use(const struct follow_node *node) {
+    struct follow *f = node->follow;
+    struct slot_set scanned = ledger_slots_in(f->settings.ledger, LEDGER_FORWARD),
+                    mine = follow_job_slots(node);
+    mine = slot_set_common(&mine, &scanned);
+    for (int s = 0; s < SLOT_COUNT; s++)
+        if (atomic_load(&f->used_since_us[s]) == 0) slot_set_remove(&mine, (uint16_t)s);
+    return mine;
+}
+
+/* Each sample may say so, and for good (an LFU policy): what is scanned whole goes on, or a scan that
+ * takes longer than the time between two samples would never end. */
 void follow_spoil_base(struct follow_node *node, const char *why) {
-    struct ledger *l = node->follow->settings.ledger;
     if (!node->has_base) return;
     node->base_spoilt = true;
-    struct slot_set scanned = ledger_slots_in(l, LEDGER_FORWARD), mine = follow_job_slots(node);
-    mine = slot_set_common(&mine, &scanned);
+    struct slot_set mine = node_slots_by_use(node);
     struct ledger_gap gap = {
         .since = MOMENT_NONE, .forward = true, .whole = true, .place = node->place, .why = why
     };
