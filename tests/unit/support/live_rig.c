@@ -176,6 +176,7 @@ void rig_round(struct live_rig *r) {
 }
 
 void rig_stop(struct live_rig *r) {
+    if (r->live == NULL) return;
     struct giveup *giveup = engine_plan(r->engine)->giveup;
     live_stop(r->live);
     engine_sum_stats(r->engine, &r->stats);
