@@ -41,6 +41,8 @@ struct feed {
     struct barrier barrier;
     int *dbs;
     size_t n_dbs, dbs_cap;
+    uint64_t calls[SAMPLE_CALLS]; /* counters, asked for by the barrier that is under way */
+    bool calls_told;
     struct bytes *keys; /* of one push */
     size_t keys_cap;
 };
@@ -164,6 +166,12 @@ static void on_keyspace(void *ctx, void *arg, const struct reply *reply) {
     }
 }
 
+static void on_calls(void *ctx, void *arg, const struct reply *reply) {
+    struct feed *f = ctx;
+    if (reply->err != NULL || !resp_is_string(&reply->item)) return;
+    f->calls_told = sample_count_calls(f->calls, reply->item.str);
+}
+
 /* The replica's client of its primary is asked for by its id, which is cheap however many clients
  * there are; by its type where that finds none. */
 static void on_feeder(void *ctx, void *arg, const struct reply *reply) {
@@ -215,7 +223,10 @@ static void feed_proved(struct feed *f, int64_t since_us) {
         f->flush_unproved = false;
         f->events.on_flush(f->ctx);
     }
-    if (!f->closed) f->events.on_barrier(f->ctx, since_us, f->dbs, f->n_dbs);
+    if (f->closed) return;
+    struct feed_seen seen = { f->dbs, f->n_dbs, f->calls_told ? f->calls : NULL };
+    if (f->settings.resp2 && f->flags != NULL) seen.calls = flags_calls(f->flags);
+    f->events.on_barrier(f->ctx, since_us, &seen);
 }
 
 static void feed_ask(struct feed *f);
@@ -270,12 +281,17 @@ static void on_role(void *ctx, void *arg, const struct reply *reply) {
 
 static void feed_ask(struct feed *f) {
     static const struct bytes keyspace[] = { BYTES_LITERAL("INFO"), BYTES_LITERAL("keyspace") };
+    static const struct bytes calls[] = { BYTES_LITERAL("INFO"), BYTES_LITERAL("commandstats") };
     if (!client_is_ready(f->client)) return;
     bool by_role = (!f->settings.resp2 && !f->role_refused) || f->primary != NULL;
     bool confirming = f->barrier.state == BARRIER_CONFIRMING;
     if (confirming && f->info.replica && !f->feeder_refused) ask_feeder(f);
     if (confirming && f->settings.ask_databases && !f->settings.resp2)
         client_command(f->client, on_keyspace, f, NULL, 2, keyspace);
+    if (confirming && !f->settings.resp2) {
+        f->calls_told = false;
+        client_command(f->client, on_calls, f, NULL, 2, calls);
+    }
     client_command(f->client, on_role, f, by_role ? f : NULL, 1, by_role ? role_words : ping_words);
 }
 

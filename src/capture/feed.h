@@ -18,6 +18,9 @@
  * A barrier is a ROLE on the same connection, answered, and a second one behind it: then every
  * change that the process had acknowledged before the first was sent has been named, and the
  * process had still its role. barrier.h says why one is not enough, and how a replica is treated.
+ * Between the two the server is asked for its counters of commands: some change data and are
+ * announced by no feed. They are counted before they are acknowledged, so that counters which have
+ * not changed prove that there was none.
  *
  * The socket is always read; the callbacks must not block. One thread.
  */
@@ -34,6 +37,7 @@
 #include "server/client.h"
 #include "server/deployment.h"
 #include "server/info.h"
+#include "server/sample.h"
 
 struct feed;
 
@@ -47,7 +51,7 @@ struct feed;
 
 enum feed_kind { FEED_TRACKING, FEED_NOTIFICATIONS };
 
-enum { FEED_BARRIER_MS = 5, FEED_ANY_DB = -1 };
+enum { FEED_BARRIER_MS = 10, FEED_ANY_DB = -1 };
 
 struct feed_settings {
     struct client_settings client; /* protocol is chosen by the feed */
@@ -57,6 +61,16 @@ struct feed_settings {
     /* where the process listened to is a replica: its primary; else NULL. Copied. */
     const struct client_settings *primary;
     struct deployment *source; /* see flags_settings; may be NULL */
+};
+
+/* The state of the server behind the changes that a barrier speaks of. The views are good during the
+ * call. */
+struct feed_seen {
+    const int *dbs; /* that hold keys; with ask_databases, else none */
+    size_t n_dbs;
+    /* SAMPLE_CALLS counters of commands, which tell of those that no feed announces; NULL: the
+     * server hides them */
+    const uint64_t *calls;
 };
 
 struct feed_events {
@@ -71,9 +85,8 @@ struct feed_events {
     void (*on_keys)(void *ctx, int db, const struct bytes *keys, size_t n);
     /* One database or all were emptied, on a primary that kept its role. Tracking only. */
     void (*on_flush)(void *ctx);
-    /* Every change acknowledged before since_us (monotonic) has been named. dbs: the databases that
-     * hold keys, with ask_databases, else none. */
-    void (*on_barrier)(void *ctx, int64_t since_us, const int *dbs, size_t n_dbs);
+    /* Every change acknowledged before since_us (monotonic) has been named. */
+    void (*on_barrier)(void *ctx, int64_t since_us, const struct feed_seen *seen);
     /* Continuity is lost; the feed comes back by itself unless final. */
     void (*on_lost)(void *ctx, const struct err *err, bool final);
 };

@@ -56,6 +56,8 @@ struct flags {
     /* CONFIG GET */
     bool suffices, counted;
     uint64_t sets, gets; /* calls of CONFIG SET and CONFIG GET at the last check */
+    uint64_t calls[SAMPLE_CALLS];
+    bool calls_told;
 
     /* longhaul's own key: bits by the row in own_writes */
     uint32_t wanted, heard;
@@ -141,6 +143,7 @@ static void on_counters(void *ctx, void *arg, const struct reply *reply) {
             "different for a moment");
         return;
     }
+    f->calls_told = resp_is_string(&reply->item) && sample_count_calls(f->calls, reply->item.str);
     f->proved_us = f->sent_us;
 }
 
@@ -288,7 +291,7 @@ void flags_step(struct flags *f) {
 void flags_reset(struct flags *f, const char *run_id) {
     snprintf(f->run_id, sizeof(f->run_id), "%s", run_id);
     f->generation++;
-    f->under_way = f->config_refused = f->counted = false;
+    f->under_way = f->config_refused = f->counted = f->calls_told = false;
     f->due_ms = 0;
     f->proved_us = FLAGS_NEVER;
     f->key[0] = '\0';
@@ -296,6 +299,10 @@ void flags_reset(struct flags *f, const char *run_id) {
 
 int64_t flags_proved_us(const struct flags *f) {
     return f->proved_us;
+}
+
+const uint64_t *flags_calls(const struct flags *f) {
+    return f->calls_told && !f->config_refused ? f->calls : NULL;
 }
 
 struct flags *flags_new(struct loop *loop, const struct flags_settings *settings, flags_fn *on_bad,

@@ -21,6 +21,7 @@
 #include "net/loop.h"
 #include "server/client.h"
 #include "server/deployment.h"
+#include "server/sample.h"
 
 struct flags;
 
@@ -58,6 +59,9 @@ bool flags_take_event(struct flags *flags, struct bytes key, struct bytes event)
 void flags_passed(struct flags *flags, int64_t since_us);
 /* When the last check was sent that found all well; FLAGS_NEVER: none since flags_reset(). */
 int64_t flags_proved_us(const struct flags *flags);
+
+/* The counters of commands (SAMPLE_CALLS) as the last check found them; NULL: unknown. */
+const uint64_t *flags_calls(const struct flags *flags);
 
 /* Does this value of notify-keyspace-events tell of every change? E, and every class of commands
  * ('A' stands for all). */

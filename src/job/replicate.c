@@ -217,10 +217,12 @@ static void job_copy_functions_again(struct job *job) {
     struct replicate_result *r = job->result;
     struct err err;
     if (live_takes_function_change(job->live)) job->functions_wanted = true;
-    if (!job->functions_wanted || job->settings->no_functions) return;
-    if (clock_mono_ms() < job->functions_ms) return;
-    job->functions_wanted = !functions_copy(job->source, job->target, r->giveup, &r->functions,
-                                            &r->functions_refused, &err);
+    if (job->settings->no_functions) job->functions_wanted = false;
+    if (job->functions_wanted && clock_mono_ms() < job->functions_ms) return;
+    job->functions_wanted =
+        job->functions_wanted && !functions_copy(job->source, job->target, r->giveup, &r->functions,
+                                                 &r->functions_refused, &err);
+    if (!job->functions_wanted) live_end_function_change(job->live);
     if (!job->functions_wanted) return;
     job->functions_ms = clock_mono_ms() + JOB_FUNCTIONS_MS;
     log_debug(err.place, "functions: %s", err.text);

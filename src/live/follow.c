@@ -9,116 +9,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/coverage.h"
+#include "live/follow_calls.h"
 #include "live/follow_gap.h"
 #include "live/follow_priv.h"
 
-enum {
-    FOLLOW_SAMPLE_MS = 1000,           /* between two samples of a server, at most */
-    FOLLOW_SILENT_REST_MS = 10 * 1000, /* without silent commands for so long, the resync begins */
-    FOLLOW_SILENT_MOST_MS = 600 * 1000 /* or after this time */
-};
-
-static struct moment sample_moment(const struct evidence *e) {
-    return (struct moment){ e->asked_boot_us, e->asked_wall_us };
-}
-
-/* ---- commands that no capture announces ---- */
-
-static void on_check_groups(void *ctx) {
-    lane_check_groups(ctx);
-}
-
-static void node_poll_groups(struct follow_node *node) {
-    struct engine *e = node->follow->settings.engine;
-    node->groups_ms = clock_mono_ms();
-    for (int i = 0; i < engine_lanes(e); i++)
-        loop_post(engine_lane_loop(e, i), on_check_groups, engine_lane(e, i));
-}
-
-/* The last sample may have been taken behind the order already, the anchor never was. */
-static bool node_held_keys(const struct follow_node *node, const struct evidence *before, int db) {
-    return evidence_keys(before, db) > 0 ||
-           (node->has_anchor && evidence_keys(&node->anchor, db) > 0);
-}
-
-/* Databases that held keys and are empty now: an order, as long as the process may give one. */
-static void node_note_orders(struct follow_node *node, const struct evidence *before,
-                             const struct evidence *now) {
-    struct follow *f = node->follow;
-    const struct follow_databases *list = atomic_load(&f->dbs);
-    if (before == NULL || !node->deletions_allowed) return;
-    for (size_t i = 0; i < list->n; i++) {
-        int db = list->dbs[i];
-        if (!node_held_keys(node, before, db) || evidence_keys(now, db) > 0) continue;
-        f->orders = mem_array(f->orders, f->n_orders + 1, sizeof(*f->orders));
-        f->orders[f->n_orders++] = (struct follow_order){ db, follow_slots(node) };
-        event_raise(f->settings.events, EVENT_FLUSHED, node->place,
-                    "database %d was emptied on the source; its copied keys are deleted", db);
-    }
-}
-
-static void node_swapped(struct follow_node *node, const struct evidence *before,
-                         const struct evidence *now) {
-    struct slot_set slots = follow_job_slots(node);
-    struct ledger_gap gap = { .since = sample_moment(before),
-                              .forward = true,
-                              .whole = true,
-                              .sweep = true,
-                              .place = node->place,
-                              .why = "databases were swapped (SWAPDB)" };
-    event_raise(node->follow->settings.events, EVENT_SWAPPED, node->place,
-                "SWAPDB was called on the source: resync of every key");
-    follow_node_open_gap(node, &slots, &gap, NULL);
-    node_note_orders(node, before, now);
-}
-
-static void node_flushed_unannounced(struct follow_node *node, const struct evidence *before,
-                                     const struct evidence *now) {
-    struct slot_set slots = follow_job_slots(node);
-    struct ledger_gap gap = { .since = sample_moment(before),
-                              .sweep = true,
-                              .place = node->place,
-                              .why = "FLUSHDB or FLUSHALL was called" };
-    follow_node_open_gap(node, &slots, &gap, NULL);
-    node_note_orders(node, before, now);
-}
-
-static void node_silent_commands(struct follow_node *node, const struct evidence *before) {
-    struct slot_set slots = follow_job_slots(node);
-    int64_t now_ms = clock_mono_ms();
-    struct ledger_gap gap = { .since = sample_moment(before),
-                              .forward = true,
-                              .whole = true,
-                              .place = node->place,
-                              .why = "commands of modules that announce no change were called" };
-    if (node->silent_since_ms == 0) {
-        node->silent_since_ms = now_ms;
-        event_raise(node->follow->settings.events, EVENT_SILENT, node->place,
-                    "commands of modules that announce no change (CMS.INCRBY, TDIGEST.ADD, "
-                    "TOPK.ADD) were called: resync of every key once they rest");
-    }
-    int64_t most_ms = node->silent_since_ms + FOLLOW_SILENT_MOST_MS;
-    node->scan_after_ms = now_ms + FOLLOW_SILENT_REST_MS;
-    if (node->scan_after_ms > most_ms) node->scan_after_ms = most_ms;
-    follow_node_open_gap(node, &slots, &gap, NULL);
-}
-
-/* before: the sample before, of the same process; NULL: none. */
-static void node_take_calls(struct follow_node *node, const struct server_sample *sample,
-                            const struct server_sample *before) {
-    struct follow *f = node->follow;
-    bool known = before != NULL && before->calls_known && sample->calls_known;
-    bool due = known || clock_mono_ms() - node->groups_ms >= f->settings.poll_ms;
-#define CALLED(which) (!known || before->calls[which] != sample->calls[which])
-    if (due && CALLED(SAMPLE_GROUPS)) node_poll_groups(node);
-    if (CALLED(SAMPLE_FUNCTIONS)) f->functions_changed = true;
-    if (known && CALLED(SAMPLE_SILENT) && node->has_latest) {
-        node_silent_commands(node, &node->latest);
-    } else if (clock_mono_ms() >= node->scan_after_ms) {
-        node->silent_since_ms = 0;
-    }
-#undef CALLED
-}
+enum { FOLLOW_SAMPLE_MS = 1000 }; /* between two samples of a server, at most */
 
 /* ---- samples ---- */
 
@@ -131,11 +26,11 @@ static void node_judge_sample(struct follow_node *node, const struct evidence *n
     if (before == NULL || !v.same_process) return;
     if (v.times_spoilt) follow_spoil_base(node, v.why);
     if (before->swaps >= 0 && now->swaps >= 0 && before->swaps != now->swaps)
-        node_swapped(node, before, now);
+        follow_node_swapped(node, before, now);
     if (unannounced && before->flushes >= 0 && now->flushes >= 0 && before->flushes != now->flushes)
-        node_flushed_unannounced(node, before, now);
+        follow_node_emptied(node, before, now);
     if (node->flush_waits && now->asked_boot_us >= node->ask_after_us)
-        node_note_orders(node, before, now);
+        follow_node_note_orders(node, before, now);
 }
 
 static void node_take_sample(struct follow_node *node, const struct server_sample *sample,
@@ -143,9 +38,10 @@ static void node_take_sample(struct follow_node *node, const struct server_sampl
     struct evidence now;
     evidence_of_sample(&now, sample, node->follow->boot_id);
     node_judge_sample(node, &now);
-    node_take_calls(node, sample, before);
+    follow_node_take_calls(node, sample, before);
     follow_note_evidence(node, &now);
     evidence_fini(&now);
+    follow_node_settle(node, sample);
     if (sample->asked_boot_us < node->ask_after_us) return;
     node->ready = true;
     node->flush_waits = false;
@@ -217,7 +113,8 @@ static struct follow_node *node_new(struct follow *f, const struct address *prim
     node->reader = *reader;
     address_format(reader, node->place, sizeof(node->place));
     node->worker = engine_next_worker(f->settings.engine);
-    node->heard = node->passed = MOMENT_NEVER;
+    node->heard = node->passed = node->confirmed = node->settled = node->confirmed_before =
+        MOMENT_NEVER;
     node->deletions_allowed = true;
     if (first) {
         node_recall(node);
@@ -456,6 +353,7 @@ static void node_step(struct follow_node *node) {
     pthread_mutex_lock(&f->lock);
     if (established > lost && node->lost == lost && node->flushes == flushes) node->muted = false;
     pthread_mutex_unlock(&f->lock);
+    follow_node_hurry_sample(node);
     follow_promote_evidence(node);
     follow_begin_scan(node);
     follow_drop_base(node);
@@ -549,12 +447,6 @@ double follow_busiest_share(const struct follow *f) {
     for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node)
         if (n->listed && n->load.share > share) share = n->load.share;
     return share;
-}
-
-bool follow_takes_function_change(struct follow *f) {
-    bool changed = f->functions_changed;
-    f->functions_changed = false;
-    return changed;
 }
 
 int64_t follow_used_since_us(const struct follow *f, uint16_t slot) {

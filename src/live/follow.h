@@ -85,8 +85,10 @@ bool follow_all_passed(struct follow *f, struct moment moment);
 int64_t follow_changed_us(const struct follow *f);
 /* How busy the busiest server's main thread is; 1: all the time. */
 double follow_busiest_share(const struct follow *f);
-/* FUNCTION LOAD and its like were called since the last question. */
+/* FUNCTION LOAD and its like were called since the last question. The watermark stays before them
+ * until follow_end_function_change(): libraries are copied, as far as they were asked for. */
 bool follow_takes_function_change(struct follow *f);
+void follow_end_function_change(struct follow *f);
 /* Of the slot's owner; 0: unknown. Any thread. */
 int64_t follow_used_since_us(const struct follow *f, uint16_t slot);
 

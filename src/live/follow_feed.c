@@ -108,6 +108,7 @@ static void on_established(void *ctx, const struct server_info *info) {
     pthread_mutex_lock(&f->lock);
     node->info = *info;
     node->established_at = moment_now();
+    node->calls_known = false;
     node->established++;
     pthread_mutex_unlock(&f->lock);
     engine_wake(f->settings.engine);
@@ -133,11 +134,13 @@ static struct barrier *node_free_barrier(struct follow_node *node) {
     return NULL;
 }
 
-static bool node_takes_barrier(struct follow_node *node, struct moment sent) {
+/* *sent becomes older where commands that no capture announces are not followed yet. */
+static bool node_takes_barrier(struct follow_node *node, struct moment *sent) {
     struct follow *f = node->follow;
     pthread_mutex_lock(&f->lock);
-    bool counts = !node->muted;
-    if (counts) node->heard = sent;
+    if (node->unsettled) *sent = moment_older(*sent, node->settled);
+    bool counts = !node->muted && sent->boot_us > node->heard.boot_us;
+    if (counts) node->heard = *sent;
     pthread_mutex_unlock(&f->lock);
     return counts;
 }
@@ -175,20 +178,54 @@ static struct moment node_moment_at(struct follow_node *node, int64_t since_us) 
     return at;
 }
 
+/* ---- counters of commands that no capture announces: see follow_calls.h ---- */
+
+static bool node_calls_differ(const struct follow_node *node, const uint64_t *calls,
+                              enum sample_calls which) {
+    return !node->calls_known || node->calls[which] != calls[which];
+}
+
+static void node_note_calls(struct follow_node *node, struct moment sent, const uint64_t *calls) {
+    struct follow *f = node->follow;
+    bool groups = false, others = false;
+    if (calls != NULL) {
+        bool flushes = f->settings.capture.kind == FEED_NOTIFICATIONS;
+        groups = node_calls_differ(node, calls, SAMPLE_GROUPS);
+        others = node_calls_differ(node, calls, SAMPLE_SWAPDB) ||
+                 node_calls_differ(node, calls, SAMPLE_FUNCTIONS) ||
+                 node_calls_differ(node, calls, SAMPLE_SILENT) ||
+                 (flushes && node_calls_differ(node, calls, SAMPLE_FLUSH));
+        memcpy(node->calls, calls, sizeof(node->calls));
+    }
+    node->calls_known = calls != NULL;
+    pthread_mutex_lock(&f->lock);
+    node->confirmed = sent;
+    node->counts = calls != NULL;
+    if (calls == NULL) node->unsettled = false;
+    if (groups || others) {
+        node->unsettled = true;
+        node->noticed_us = clock_boot_us();
+        node->noticed_others = node->noticed_others || others;
+    }
+    pthread_mutex_unlock(&f->lock);
+    if (others) engine_wake(f->settings.engine);
+}
+
 /* Names of a database that nobody knew were not given, so that a barrier proves nothing before the
  * database is taken up. */
-static void on_barrier(void *ctx, int64_t since_us, const int *dbs, size_t n_dbs) {
+static void on_barrier(void *ctx, int64_t since_us, const struct feed_seen *seen) {
     struct follow_node *node = ctx;
     struct follow *f = node->follow;
     struct moment sent = node_moment_at(node, since_us);
     bool news = false;
-    for (size_t i = 0; i < n_dbs; i++) {
-        if (follow_knows_database(f, dbs[i])) continue;
-        follow_found_database(f, dbs[i]);
+    node_note_calls(node, sent, seen->calls);
+    for (size_t i = 0; i < seen->n_dbs; i++) {
+        if (follow_knows_database(f, seen->dbs[i])) continue;
+        follow_found_database(f, seen->dbs[i]);
         news = true;
     }
     if (news || atomic_load(&f->any_new_dbs)) return;
-    if (node_takes_barrier(node, sent)) node_send_marks(node, sent);
+    if (node_takes_barrier(node, &sent)) node_send_marks(node, sent);
 }
 
 /* ---- life ---- */

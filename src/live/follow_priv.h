@@ -1,4 +1,5 @@
-/* Between follow.c and follow_gap.c (control thread) and follow_feed.c (the feeds' threads). */
+/* Between follow.c, follow_calls.c and follow_gap.c (control thread) and follow_feed.c (the feeds'
+ * threads). */
 #ifndef LONGHAUL_LIVE_FOLLOW_PRIV_H
 #define LONGHAUL_LIVE_FOLLOW_PRIV_H
 
@@ -45,12 +46,20 @@ struct follow_node {
     struct feed *feed; /* worker's thread, as the stamps */
     struct follow_stamp stamps[FOLLOW_STAMPS];
     unsigned next_stamp;
+    uint64_t calls[SAMPLE_CALLS]; /* as the last barrier found them; worker's thread */
+    bool calls_known;
     struct barrier barriers[FOLLOW_BARRIERS];
 
     /* Under the follow's lock. */
-    bool muted;           /* a loss or a flush is not dealt with yet: no barrier counts */
-    struct moment heard;  /* of the last barrier that was answered */
-    struct moment passed; /* of the last barrier that all lanes have reached */
+    bool muted;              /* a loss or a flush is not dealt with yet: no barrier counts */
+    struct moment heard;     /* proved by the last barrier that was answered, as far as it counts */
+    struct moment confirmed; /* of the last barrier that was answered, announced changes alone */
+    struct moment settled;   /* commands from before it that no capture announces are followed */
+    bool unsettled;          /* some may have been called since */
+    bool counts;             /* the server shows its counters to the feed */
+    int64_t noticed_us;      /* counters were found changed, clock_boot_us() */
+    bool noticed_others;     /* others than those of consumer groups; no sample was asked for yet */
+    struct moment passed;    /* of the last barrier that all lanes have reached */
     struct server_info info;
     uint64_t established, lost, flushes, waits;
     struct moment established_at;
@@ -69,9 +78,11 @@ struct follow_node {
     char run_id[RUN_ID_MAX], replid[RUN_ID_MAX];
     bool unknown_process; /* nobody knows it: no evidence names it */
     bool deletions_allowed;
-    struct moment appeared;  /* when it became one whose deletions are not allowed */
-    int64_t groups_ms;       /* streams were polled, where commands are not counted */
-    int64_t scan_after_ms;   /* not before */
+    struct moment appeared;         /* when it became one whose deletions are not allowed */
+    int64_t groups_ms;              /* streams were polled */
+    int64_t hurried_ms, hurried_us; /* a sample was asked for because of changed counters */
+    struct moment confirmed_before; /* `confirmed` at the last sample */
+    int64_t scan_after_ms;          /* not before */
     int64_t silent_since_ms; /* when commands that announce nothing were first seen; 0: never */
     struct gather_load load;
 
@@ -104,6 +115,7 @@ struct follow {
     struct follow_order *orders;
     size_t n_orders;
     bool functions_changed;
+    bool functions_open; /* and are not copied yet */
     _Atomic int64_t changed_us;
 
     struct { /* of a former run */

@@ -12,6 +12,7 @@
 #include "engine/coverage.h"
 
 enum {
+    LIVE_PULSE_MS = 5,               /* between two looks at the watermark */
     LIVE_DRAIN_MS = 30 * 1000,       /* how long a stopped job waits for its last watermark */
     LIVE_CLOCK_JUMP_US = 1000 * 1000 /* a jump of this machine's clock that is worth an event */
 };
@@ -141,7 +142,7 @@ static void on_pulse(void *ctx) {
     struct live *live = ctx;
     live_check_clock(live);
     live_compute_watermark(live);
-    loop_timer_start(live->pulse, FEED_BARRIER_MS);
+    loop_timer_start(live->pulse, LIVE_PULSE_MS);
 }
 
 /* ---- gaps ---- */
@@ -316,7 +317,7 @@ void live_start(struct live *live, uint64_t target_keys) {
     }
     live_find_streams(live);
     live->pulse = loop_timer_new(engine_loop(live->engine), on_pulse, live);
-    loop_timer_start(live->pulse, FEED_BARRIER_MS);
+    loop_timer_start(live->pulse, LIVE_PULSE_MS);
 }
 
 /* ---- rounds ---- */
@@ -424,6 +425,10 @@ void live_each_target(const struct live *live,
 
 bool live_takes_function_change(struct live *live) {
     return follow_takes_function_change(live->follow);
+}
+
+void live_end_function_change(struct live *live) {
+    follow_end_function_change(live->follow);
 }
 
 struct extra *live_extra(struct live *live) {

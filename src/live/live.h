@@ -123,5 +123,6 @@ void live_each_target(const struct live *live,
                       void (*fn)(void *ctx, const char *run_id, const char *replid), void *ctx);
 /* FUNCTION LOAD and its like were called on the source since the last question. */
 bool live_takes_function_change(struct live *live);
+void live_end_function_change(struct live *live);
 
 #endif

@@ -98,7 +98,7 @@ static void listener_on_keys(void *ctx, int db, const struct bytes *keys, size_t
 
 static void listener_on_flush(void *ctx) {}
 
-static void listener_on_barrier(void *ctx, int64_t since_us, const int *dbs, size_t n_dbs) {}
+static void listener_on_barrier(void *ctx, int64_t since_us, const struct feed_seen *seen) {}
 
 static void listener_on_lost(void *ctx, const struct err *err, bool final) {
     struct listener *l = ctx;

@@ -187,23 +187,33 @@ int info_replicas(struct bytes info, uint64_t *lowest_offset) {
     return online;
 }
 
-bool info_counts_calls(struct bytes info) {
+bool info_next_calls(struct bytes *info, struct bytes *command, uint64_t *calls) {
     struct bytes name, value;
-    while (next_field(&info, &name, &value))
-        if (bytes_has_prefix(name, "cmdstat_")) return true;
+    while (next_field(info, &name, &value)) {
+        if (!bytes_has_prefix(name, "cmdstat_")) continue;
+        *command = bytes_of(name.ptr + 8, name.len - 8);
+        *calls = pair_number(value, "calls");
+        return true;
+    }
     return false;
 }
 
-uint64_t info_calls(struct bytes info, const char *command) {
-    struct bytes name, value;
-    uint64_t calls = 0;
+bool info_counts_calls(struct bytes info) {
+    struct bytes counted;
+    uint64_t n;
+    return info_next_calls(&info, &counted, &n);
+}
+
+bool info_is_command(struct bytes counted, const char *command) {
     size_t len = strlen(command);
-    while (next_field(&info, &name, &value)) {
-        if (!bytes_has_prefix(name, "cmdstat_")) continue;
-        struct bytes counted = bytes_of(name.ptr + 8, name.len - 8);
-        if (bytes_has_prefix(counted, command) && (counted.len == len || counted.ptr[len] == '|'))
-            calls += pair_number(value, "calls");
-    }
+    return bytes_has_prefix(counted, command) && (counted.len == len || counted.ptr[len] == '|');
+}
+
+uint64_t info_calls(struct bytes info, const char *command) {
+    struct bytes counted;
+    uint64_t calls = 0, n;
+    while (info_next_calls(&info, &counted, &n))
+        if (info_is_command(counted, command)) calls += n;
     return calls;
 }
 

@@ -73,6 +73,10 @@ int info_replicas(struct bytes info, uint64_t *lowest_offset);
  * ("cmdstat_xgroup|create:calls=.."); "xgroup|create" is that one alone. */
 bool info_counts_calls(struct bytes info);
 uint64_t info_calls(struct bytes info, const char *command);
+/* The next command or subcommand that is counted. False: there is none left. */
+bool info_next_calls(struct bytes *info, struct bytes *command, uint64_t *calls);
+/* Whether a counted name is this command or one of its subcommands. */
+bool info_is_command(struct bytes counted, const char *command);
 
 /* "redis 7.0.15", "valkey 8.1.1". */
 const char *server_info_name(const struct server_info *info, char *buf, unsigned long size);

@@ -2,6 +2,7 @@
 #include "server/sample.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 
@@ -82,10 +83,22 @@ void sample_take_info(struct server_sample *s, struct bytes info) {
     info_number(info, "evicted_keys", &s->evicted_keys);
 }
 
+bool sample_count_calls(uint64_t calls[SAMPLE_CALLS], struct bytes text) {
+    struct bytes counted;
+    uint64_t n;
+    bool any = false;
+    memset(calls, 0, SAMPLE_CALLS * sizeof(calls[0]));
+    while (info_next_calls(&text, &counted, &n)) {
+        any = true;
+        for (size_t i = 0; i < sizeof(sample_counted) / sizeof(sample_counted[0]); i++)
+            if (info_is_command(counted, sample_counted[i].command))
+                calls[sample_counted[i].calls] += n;
+    }
+    return any;
+}
+
 void sample_take_calls(struct server_sample *s, struct bytes text) {
-    s->calls_known = info_counts_calls(text);
-    for (size_t i = 0; i < sizeof(sample_counted) / sizeof(sample_counted[0]); i++)
-        s->calls[sample_counted[i].calls] += info_calls(text, sample_counted[i].command);
+    s->calls_known = sample_count_calls(s->calls, text);
     if (s->info.redis_version < SERVER_VERSION(7, 0, 0))
         s->calls[SAMPLE_CONFIG] = info_calls(text, "config");
 }

@@ -60,6 +60,8 @@ struct server_sample {
 /* Fills everything but the clocks and the calls. Owned members are allocated: sample_fini(). */
 void sample_take_info(struct server_sample *sample, struct bytes info);
 void sample_take_calls(struct server_sample *sample, struct bytes commandstats);
+/* The counters alone. False: nothing is counted, or an ACL or a renaming hides the counters. */
+bool sample_count_calls(uint64_t calls[SAMPLE_CALLS], struct bytes commandstats);
 /* TIME's two numbers; only where INFO does not tell (server_time_usec, 7.0). */
 void sample_take_time(struct server_sample *sample, int64_t seconds, int64_t microseconds);
 /* How many keys a database holds. */

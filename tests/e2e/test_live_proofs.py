@@ -15,8 +15,10 @@ from typing import Callable, Dict, Iterator, List, Tuple, TypeVar
 import pytest
 
 from harness import oracle, wait
+from harness.changes import what_differs
 from harness.clock import busy_env
 from harness.faults import Killer
+from harness.held_samples import HeldSamples
 from harness.live import Live, now_us
 from harness.proxy import Proxy
 from harness.run import EQUAL, is_sanitized
@@ -187,6 +189,67 @@ def test_watermark_is_true(fleet: Fleet, target: Server, tmp_path: Path, capture
             marks.append(mark_us)
             live.start()
     assert marks == sorted(marks) and checked > 1000, (marks, checked)
+
+
+SWAP, FLUSH, ACK = ("SWAPDB", 0, 1), ("FLUSHALL",), ("XACK", "stream", "group", "1-1")
+SCRIPT = "return redis.call(unpack(ARGV))"
+LIBRARY = "#!lua name=run\nredis.register_function('run', function(keys, args) return redis.call(unpack(args)) end)"
+
+
+def run_plainly(source: Server, command: Tuple[object, ...]) -> None:
+    source.command(*command)  # type: ignore[arg-type]
+
+
+def run_in_a_transaction(source: Server, command: Tuple[object, ...]) -> None:
+    with source.wire() as wire:
+        wire.batch([("MULTI",), command, ("EXEC",)])
+
+
+def run_in_a_script(source: Server, command: Tuple[object, ...]) -> None:
+    source.command("EVAL", SCRIPT, 0, *command)
+
+
+def run_in_a_function(source: Server, command: Tuple[object, ...]) -> None:
+    source.command("FCALL", "run", 0, *command)
+
+
+@pytest.mark.parametrize("capture, command, run", [
+    ("tracking", SWAP, run_plainly), ("tracking", SWAP, run_in_a_transaction), ("tracking", SWAP, run_in_a_script),
+    ("tracking", SWAP, run_in_a_function), ("tracking", FLUSH, run_plainly), ("tracking", ACK, run_plainly),
+    ("tracking", ACK, run_in_a_transaction), ("tracking", ACK, run_in_a_function),
+    ("tracking", ("XSETID", "stream", "9-9"), run_plainly), ("notifications", SWAP, run_plainly),
+    ("notifications", FLUSH, run_plainly), ("notifications", FLUSH, run_in_a_transaction),
+    ("notifications", FLUSH, run_in_a_script), ("notifications", ACK, run_in_a_script)],
+    ids=lambda value: value if isinstance(value, str) else getattr(value, "__name__", None) or str(value[0]).lower())
+def test_watermark_waits_for_changes_that_are_not_announced(fleet: Fleet, target: Server, capture: str,
+                                                            command: Tuple[object, ...],
+                                                            run: Callable[[Server, Tuple[object, ...]], None]) -> None:
+    """While nothing but counters tells of the change, the watermark stays before it; afterwards it arrives."""
+    source = fleet.server(Options(config={"notify-keyspace-events": "AE"} if capture == "notifications" else {}))
+    if run is run_in_a_function and source.binary.version < (7, 0, 0):
+        pytest.skip("no functions")
+    if run is run_in_a_function:
+        source.command("FUNCTION LOAD", LIBRARY)
+    for db in (0, 1):
+        source.command("SET", "key", f"of database {db}", db=db)
+    source.command("XADD", "stream", "1-1", "f", "v")
+    source.command("XGROUP CREATE", "stream", "group", 0)
+    source.command("XREADGROUP", "GROUP", "group", "reader", "STREAMS", "stream", ">")
+    with HeldSamples(source.port) as proxy, Live(proxy.endpoint, target, "--capture", capture, "--databases", "all",
+                                                 "--max-delete", 100) as live:
+        live.wait_live()
+        live.catch_up()
+        with proxy.holding():
+            held = proxy.held
+            wait.until(lambda: proxy.held > held, "a sample to be held")
+            run(source, command)
+            acknowledged_us = now_us()
+            before = live.status()["updated_us"]
+            said = live.wait_status(lambda job: job["updated_us"] > before + 1_500_000, "the record to be written again")
+            assert said["watermark_us"] <= acknowledged_us or not what_differs(source, target), said
+        live.catch_up()
+        assert not what_differs(source, target)
+        live.terminate().expect(EQUAL)
 
 
 def test_watermark_does_not_outrun_a_silent_target(source: Server, target: Server) -> None:

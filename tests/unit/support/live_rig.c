@@ -172,6 +172,8 @@ void rig_round(struct live_rig *r) {
     }
     r->stepped = live_step(r->live, r->stopping, &r->ended, &r->err);
     if (!r->stepped && !r->stopping) fail_msg("%s", r->err.text);
+    r->function_changes += live_takes_function_change(r->live);
+    if (!r->functions_wait) live_end_function_change(r->live);
     loop_run_once(loop, ENGINE_ROUND_MS);
 }
 

@@ -40,7 +40,8 @@ struct live_rig {
     /* The hooks' answers and what they heard. */
     _Atomic bool may_write;
     bool saves_fail;
-    unsigned saves, allowed, silences, records_read;
+    unsigned saves, allowed, silences, records_read, function_changes;
+    bool functions_wait; /* libraries are not copied, as to a target that does not answer */
     bool record_unreadable;
     struct target_record record; /* that the target's servers hold */
     char allowed_run_id[RUN_ID_MAX];
