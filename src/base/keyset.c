@@ -347,6 +347,14 @@ struct key_entry *keyset_peek(struct keyset *set) {
     return set->head;
 }
 
+void keyset_each_in_flight(struct keyset *set, void (*fn)(void *ctx, const struct key_entry *entry),
+                           void *ctx) {
+    for (size_t i = 0; i < set->n_cells; i++) {
+        const struct key_entry *e = set->cells[i].entry;
+        if (e != NULL && e->state != KEY_QUEUED) fn(ctx, e);
+    }
+}
+
 struct key_entry *keyset_take(struct keyset *set) {
     struct key_entry *e = set->head;
     if (e == NULL) return NULL;

@@ -107,6 +107,10 @@ struct key_entry *keyset_peek(struct keyset *set);
 /* Takes the head of the queue into flight; NULL when none waits. */
 struct key_entry *keyset_take(struct keyset *set);
 
+/* Every entry in flight, in no order. fn may name it again, and leaves all others alone. */
+void keyset_each_in_flight(struct keyset *set, void (*fn)(void *ctx, const struct key_entry *entry),
+                           void *ctx);
+
 /* Ends a flight. Acknowledged and not dirty: the key is clean, the entry freed, false is returned.
  * Dirty, it is queued again with the reason and the epoch of its second naming (attempts, flags,
  * extra and data are zero) and true is returned. *entry is NULL afterwards in both cases. */

@@ -170,8 +170,18 @@ void lane_note_type(struct lane *lane, const struct key_entry *entry) {
     }
 }
 
+/* A key that is being copied may be a stream that the lane does not know yet, read before its groups
+ * changed. Types are known once the value was sent, else they look like strings. */
+static void lane_check_in_flight(void *ctx, const struct key_entry *e) {
+    struct lane *lane = ctx;
+    bool may_be_stream = key_type(e) == VALUE_STRING || key_type(e) == VALUE_STREAM;
+    bool copied = e->reason != REASON_DELETE && e->reason != REASON_IF_MISSING;
+    if (may_be_stream && copied) lane_name(lane, e->db, key_entry_bytes(e), e->slot, REASON_GROUPS);
+}
+
 void lane_check_groups(struct lane *lane) {
     if (lane->flight.streams == NULL) return;
+    keyset_each_in_flight(lane->keys, lane_check_in_flight, lane);
     for (struct key_entry *e = streams_first(lane->flight.streams); e != NULL; e = e->next)
         lane_name(lane, e->db, key_entry_bytes(e), e->slot, REASON_GROUPS);
 }

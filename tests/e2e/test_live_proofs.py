@@ -252,6 +252,28 @@ def test_watermark_waits_for_changes_that_are_not_announced(fleet: Fleet, target
         live.terminate().expect(EQUAL)
 
 
+def test_a_stream_on_its_way_to_the_target_does_not_hide_its_groups(source: Server, target: Server) -> None:
+    """It was read before its group was used, and written afterwards."""
+    def calls(command: str) -> int:
+        return int(source.admin().info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0))
+
+    with Proxy.before(target) as before_target, Live(source, before_target.endpoint, watched=target) as live:
+        live.wait_live()
+        live.catch_up()
+        before_target.silence()
+        reads = calls("dump")
+        with source.wire() as wire:
+            wire.batch([("MULTI",), ("XADD", "stream", "1-1", "f", "v"), ("XGROUP", "CREATE", "stream", "group", 0),
+                        ("EXEC",)])
+        wait.until(lambda: calls("dump") > reads, "the stream to be read")
+        source.command("XREADGROUP", "GROUP", "group", "reader", "STREAMS", "stream", ">")
+        samples = calls("time")
+        wait.until(lambda: calls("time") > samples + 1, "two samples")
+        before_target.speak()
+        live.catch_up()
+        assert not what_differs(source, target)
+
+
 def test_watermark_does_not_outrun_a_silent_target(source: Server, target: Server) -> None:
     """While the target does not answer, and while the source does not, the watermark stands still."""
     with Proxy.before(source) as before_source, Live(before_source.endpoint, target, "--timeout", "1s", *POLL) as live:

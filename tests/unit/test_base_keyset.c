@@ -444,6 +444,35 @@ static void entries_stay_where_they_are(void **state) {
     keyset_free(&set);
 }
 
+struct named_again {
+    struct keyset *set;
+    int n;
+};
+
+static void name_again(void *ctx, const struct key_entry *entry) {
+    struct named_again *again = ctx;
+    again->n++;
+    keyset_name(again->set, entry->db, key_entry_bytes(entry), entry->slot, REASON_GROUPS);
+}
+
+static void keys_in_flight_may_be_named_again(void **state) {
+    struct named_again again = { .set = keyset_new() };
+    name(again.set, "one");
+    name(again.set, "two");
+    name(again.set, "queued");
+    struct key_entry *one = keyset_take(again.set), *two = keyset_take(again.set);
+    name(again.set, "two");
+    keyset_each_in_flight(again.set, name_again, &again);
+    assert_int_equal(again.n, 2);
+    assert_int_equal(keyset_peek(again.set)->reason, REASON_CHANGED); /* the queued one */
+    assert_true(keyset_done(again.set, &one) && keyset_done(again.set, &two));
+    assert_sizes(again.set, 3, 0);
+    keyset_take(again.set);
+    assert_int_equal(keyset_take(again.set)->reason, REASON_GROUPS);
+    assert_int_equal(keyset_take(again.set)->reason, REASON_CHANGED);
+    keyset_free(&again.set);
+}
+
 int main(void) {
     srand(3);
     const struct CMUnitTest tests[] = {
@@ -461,6 +490,7 @@ int main(void) {
         cmocka_unit_test(random_moves_follow_the_model),
         cmocka_unit_test(a_burst_gives_its_memory_back),
         cmocka_unit_test(entries_stay_where_they_are),
+        cmocka_unit_test(keys_in_flight_may_be_named_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
