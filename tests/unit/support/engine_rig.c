@@ -52,10 +52,42 @@ void engine_rig_new(struct engine_rig *rig) {
     plan->may_write = may_write;
 }
 
+struct trust {
+    struct lane *lane;
+    const struct address *address;
+    const char *run_id;
+    _Atomic int *left;
+};
+
+static void on_trust(void *ctx) {
+    const struct trust *trust = ctx;
+    lane_trust(trust->lane, trust->address, trust->run_id, true);
+    (*trust->left)--;
+}
+
+static void trust_node(struct engine_rig *rig, const struct address *address) {
+    struct server_info info;
+    struct err err;
+    struct trust trusts[ENGINE_LANES_MAX];
+    int lanes = engine_lanes(rig->engine);
+    _Atomic int left = lanes;
+    if (!deployment_node_info(rig->sides[0], address, &info, NULL, &err)) fail_msg("%s", err.text);
+    for (int i = 0; i < lanes; i++) {
+        trusts[i] = (struct trust){ engine_lane(rig->engine, i), address, info.run_id, &left };
+        loop_post(engine_lane_loop(rig->engine, i), on_trust, &trusts[i]);
+    }
+    RUN_UNTIL(left == 0);
+}
+
 void engine_rig_begin(struct engine_rig *rig) {
     struct err err;
     if (!engine_start(rig->engine, &err)) fail_msg("%s", err.text);
     engine_begin(rig->engine);
+    if (!rig->settings.live) return;
+    struct topology *t = deployment_topology(rig->sides[0]);
+    for (int i = 0; i < t->n_nodes; i++)
+        if (topology_is_primary(t, i)) trust_node(rig, &t->nodes[i].address);
+    topology_unref(&t);
 }
 
 void engine_rig_end(struct engine_rig *rig) {

@@ -30,6 +30,7 @@ struct engine_rig {
 /* Empties both sides where they are standalone, opens them, makes an engine for database 0. Its plan
  * may be changed then. */
 void engine_rig_new(struct engine_rig *rig);
+/* Starts the threads. The lanes of a live engine trust the source's processes. */
 void engine_rig_begin(struct engine_rig *rig);
 /* The engine and the sides are freed; a descriptor that stays open fails the test. */
 void engine_rig_end(struct engine_rig *rig);
