@@ -318,8 +318,8 @@ static void a_live_pass_tells_the_cursor_behind_the_names_it_gave(void **state) 
     RUN_UNTIL(engine_scanned(t->rig.engine) >= ENGINE_QUEUE_HIGH);
     run_for(QUIET_MS);
     topology = deployment_topology(t->rig.sides[0]);
-    assert_true(deployment_node_info(t->rig.sides[0], &topology->nodes[0].address, &info, NULL,
-                                     &err));
+    assert_true(
+        deployment_node_info(t->rig.sides[0], &topology->nodes[0].address, &info, NULL, &err));
     topology_unref(&topology);
     struct seen_pass seen = see(t);
     assert_int_equal(seen.n, 1);
