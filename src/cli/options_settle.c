@@ -183,7 +183,8 @@ static bool settle_live(const struct options *options, struct err *err) {
     if (options->mode != OPT_MODE_SCAN) return check_live(options, err);
     for (size_t i = 0; i < option_count; i++) {
         const struct option *option = &option_table[i];
-        if (option->section != OPTION_SECTION_LIVE || !option_belongs_to(option, options->command) ||
+        if (option->section != OPTION_SECTION_LIVE ||
+            !option_belongs_to(option, options->command) ||
             options_origin(options, option->name) != ORIGIN_COMMAND_LINE)
             continue;
         snprintf(place, sizeof(place), "--%s", option->name);

@@ -144,7 +144,9 @@ void engine_drain(struct engine *e) {
     }
 }
 
+/* Passes end on their workers' threads, where their connections are. */
 void engine_stop(struct engine *e) {
+    for (int kind = 0; kind < COVERAGE_KINDS; kind++) coverage_abort(&e->coverages[kind]);
     for (int i = 0; i < e->n_workers; i++) worker_stop(e->workers[i]);
     for (int i = 0; i < e->n_workers; i++) worker_free(&e->workers[i]);
     e->n_workers = 0;
@@ -282,26 +284,13 @@ bool engine_is_full(struct engine *e) {
 
 /* ---- marks ---- */
 
-struct posted_mark {
-    struct lane *lane;
-    struct lane_mark *mark;
-};
-
-static void on_posted_mark(void *ctx) {
-    struct posted_mark *posted = ctx;
-    lane_put_mark(posted->lane, posted->mark);
-    free(posted);
-}
-
 void engine_put_mark(struct engine *e, struct worker *here, int i, struct lane_mark *mark) {
     struct worker *worker = e->workers[i];
     if (worker == here) {
         lane_put_mark(worker_lane(worker), mark);
-        return;
+    } else {
+        worker_put_mark(worker, mark);
     }
-    struct posted_mark *posted = mem_alloc(sizeof(*posted));
-    *posted = (struct posted_mark){ worker_lane(worker), mark };
-    loop_post(worker_loop(worker), on_posted_mark, posted);
 }
 
 static void on_mark_reached(struct lane_mark *mark) {

@@ -13,12 +13,16 @@ enum { PASS_PAUSE_MS = 1 };
 
 /* ---- on the worker's thread ---- */
 
+static void pass_end_scan(struct pass *pass) {
+    atomic_fetch_add(&pass->engine->scan_reconnects, scan_reconnects(pass->scan));
+    scan_free(&pass->scan);
+}
+
 static void pass_ended(struct pass *pass, enum scan_end end, const struct err *err) {
     struct engine *e = pass->engine;
     pass->end = end;
     if (err != NULL) pass->err = *err;
-    if (pass->scan != NULL) atomic_fetch_add(&e->scan_reconnects, scan_reconnects(pass->scan));
-    scan_free(&pass->scan);
+    pass_end_scan(pass);
     loop_timer_free(&pass->pause);
     pthread_mutex_lock(&e->lock);
     pass->next_ended = e->ended;
@@ -34,7 +38,7 @@ static void on_scan_end(void *ctx, enum scan_end end, const struct err *err) {
     bool sweep = pass->coverage->kind == COVERAGE_SWEEP;
     if (end == SCAN_COMPLETE && sweep && pass->type + 1 < pass->engine->plan.filter->n_types) {
         pass->type++; /* SCAN takes one type at a time */
-        scan_free(&pass->scan);
+        pass_end_scan(pass);
         pass_start_scan(pass);
         return;
     }

@@ -10,7 +10,7 @@
 struct worker {
     pthread_t thread;
     struct loop *loop;
-    struct lane *lane;          /* NULL once the thread has ended */
+    struct lane *lane;          /* NULL when the worker is being freed */
     _Atomic int64_t *beginning; /* to be lowered when the lane has begun */
     bool stopped;
 };
@@ -20,6 +20,11 @@ struct packed_name {
     uint32_t len;
     uint16_t slot;
     uint8_t reason;
+};
+
+struct posted_mark {
+    struct worker *worker;
+    struct lane_mark *mark;
 };
 
 struct name_batch {
@@ -33,8 +38,6 @@ struct name_batch {
 static void *worker_main(void *arg) {
     struct worker *w = arg;
     loop_run(w->loop);
-    lane_free(&w->lane);
-    loop_run_once(w->loop, 0); /* runs the work that closing deferred */
     return NULL;
 }
 
@@ -72,6 +75,8 @@ void worker_free(struct worker **worker) {
     *worker = NULL;
     if (w == NULL) return;
     worker_stop(w);
+    lane_free(&w->lane);
+    loop_run_once(w->loop, 0); /* runs the work that closing deferred, and drops late posts */
     loop_free(&w->loop);
     free(w);
 }
@@ -97,19 +102,33 @@ void worker_begin(struct worker *worker, _Atomic int64_t *in_transit) {
 }
 
 static void on_update(void *ctx) {
-    lane_update(ctx);
+    struct worker *w = ctx;
+    if (w->lane != NULL) lane_update(w->lane);
 }
 
 void worker_update(struct worker *worker) {
-    loop_post(worker->loop, on_update, worker->lane);
+    loop_post(worker->loop, on_update, worker);
 }
 
 static void on_stop_lane(void *ctx) {
-    lane_stop(ctx);
+    struct worker *w = ctx;
+    if (w->lane != NULL) lane_stop(w->lane);
 }
 
 void worker_stop_lane(struct worker *worker) {
-    loop_post(worker->loop, on_stop_lane, worker->lane);
+    loop_post(worker->loop, on_stop_lane, worker);
+}
+
+static void on_posted_mark(void *ctx) {
+    struct posted_mark *posted = ctx;
+    if (posted->worker->lane != NULL) lane_put_mark(posted->worker->lane, posted->mark);
+    free(posted);
+}
+
+void worker_put_mark(struct worker *worker, struct lane_mark *mark) {
+    struct posted_mark *posted = mem_alloc(sizeof(*posted));
+    *posted = (struct posted_mark){ worker, mark };
+    loop_post(worker->loop, on_posted_mark, posted);
 }
 
 struct name_batch *name_batch_new(int db) {

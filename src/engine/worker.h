@@ -12,11 +12,11 @@ struct worker;
 
 /* Starts the thread. plan is borrowed. NULL on error. */
 struct worker *worker_start(const struct copy_plan *plan, int index, struct err *err);
-/* Ends the thread and waits for it; its lane is freed. Others may still post to it, which does
+/* Ends the thread and waits for it. Others may still look at its lane, and post to it, which does
  * nothing. */
 void worker_stop(struct worker *worker);
-/* When no other thread knows it any more: workers that name keys to each other are all stopped
- * first. Leaves NULL. */
+/* Frees its lane too. When no other thread knows it any more: workers that name keys to each other are
+ * all stopped first. Leaves NULL. */
 void worker_free(struct worker **worker);
 
 struct loop *worker_loop(struct worker *worker);
@@ -29,6 +29,8 @@ void worker_begin(struct worker *worker, _Atomic int64_t *in_transit);
 void worker_update(struct worker *worker);
 /* Runs lane_stop() on the worker's thread, soon. */
 void worker_stop_lane(struct worker *worker);
+/* Runs lane_put_mark() on the worker's thread, soon, behind all names that were posted before. */
+void worker_put_mark(struct worker *worker, struct lane_mark *mark);
 
 /* Names keys to the worker's lane from another thread. Names are copied; `in_transit` is raised
  * before and lowered when they have arrived. */

@@ -325,5 +325,5 @@ uint64_t target_evicted(const struct target *t) {
 void target_each(const struct target *t,
                  void (*fn)(void *ctx, const char *run_id, const char *replid), void *ctx) {
     for (const struct target_node *n = t->nodes; n != NULL; n = n->next)
-        if (n->known) fn(ctx, n->run_id, n->replid);
+        fn(ctx, n->run_id, n->replid);
 }

@@ -49,7 +49,7 @@ bool target_is_silent(const struct target *t);
 struct moment target_limit(const struct target *t);
 /* Keys that the target has evicted since the job was started. */
 uint64_t target_evicted(const struct target *t);
-/* run_id, replid of each primary as they are known. */
+/* run_id, replid of each primary; empty while they are not known. */
 void target_each(const struct target *t,
                  void (*fn)(void *ctx, const char *run_id, const char *replid), void *ctx);
 

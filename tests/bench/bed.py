@@ -1,4 +1,4 @@
-"""What the rows measure on: servers of their own with data loaded from files, the WAN proxy, and the two ways of copying.
+"""The bed of the rows: servers of their own with data loaded from files, the WAN proxy, and the two ways of copying.
 
 The servers are those of the end-to-end tests (harness/servers.py): on free ports of loopback, in a temporary directory,
 ended by their pid, and by the kernel should this process die.

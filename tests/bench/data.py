@@ -121,7 +121,7 @@ def _payloads(kind: Kind, count: int) -> Iterator[bytes]:
 
 
 def load(port: int, kind: Kind, count: int) -> None:
-    """Fills the empty server on this port. Replies are switched off, so the count at the end is what proves it."""
+    """Fills the empty server on this port. Replies are switched off, so the count at the end proves that all came."""
     with socket.create_connection(("127.0.0.1", port), 60) as plain:
         plain.sendall(bulk(b"CLIENT", b"REPLY", b"OFF"))
         for payload in _payloads(kind, count):

@@ -1,8 +1,8 @@
-"""The rows of live replication: the write rate that is followed, the lag at half of it, and what it costs the source.
+"""The rows of live replication: the write rate that is followed, the lag at half of it, and the cost for the source.
 
 A rate is followed when the lag stays bounded: over the last half of the time its median is below LAG_BOUND_MS, and not
-much above that of the half before. What the source takes alone is measured in turns with the same while longhaul, or a
-native replica, is attached.
+much above that of the half before. The rate that the source takes alone is measured in turns with the rate while longhaul,
+or a native replica, is attached.
 """
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def _followed(bed: Bed, kind: data.Kind, source: Server, target: Server) -> Iter
 
 
 def _highest(bed: Bed, source: Server, target: Server, alone: float) -> Optional[float]:
-    """Bisects between nothing and what the source takes alone."""
+    """Bisects between nothing and the rate that the source takes alone."""
     low, high = 0.0, alone
     for _ in range(2 if bed.quick else 5):
         rate = (low + high) / 2

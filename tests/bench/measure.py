@@ -1,4 +1,4 @@
-"""What a run costs: wall time, processor time of each process, peak memory; medians and ratios of rounds."""
+"""The cost of a run: wall time, processor time of each process, peak memory; medians and ratios of rounds."""
 from __future__ import annotations
 
 import os
@@ -38,7 +38,7 @@ def peak_bytes(pid: int) -> int:
 
 @dataclass
 class Sample:
-    """One run: seconds by the clock, seconds of processors by role, bytes at the peak, and what else it said."""
+    """One run: seconds by the clock, seconds of processors by role, bytes at the peak, and the rest of its output."""
     wall: float
     cpu: Dict[str, float] = field(default_factory=dict)
     peak: int = 0
@@ -65,7 +65,7 @@ class Failed(RuntimeError):
 
 @dataclass
 class Program:
-    """longhaul, or what stands in for it."""
+    """longhaul, or its stand-in."""
     path: str
 
     def spawn(self, args: Sequence[str], out: object, err: object) -> subprocess.Popen[bytes]:
@@ -75,7 +75,7 @@ class Program:
 
     def run(self, args: Sequence[str], timeout: float = 900, **pids: Sequence[int]) -> Sample:
         """To its end, with success. Its own processor time is the kernel's account of the process; its memory is looked
-        at while it runs, since the account would include what this process had."""
+        at while it runs, since the account would include the memory that this process had."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             meter = Meter(**pids)
             began = time.monotonic()

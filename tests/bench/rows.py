@@ -15,7 +15,7 @@ DISKLESS = "repl-diskless-load on-empty-db"
 
 @dataclass
 class Row:
-    """name, and ratio = median(over) / median(under). `over` and `under` say what they are; `values` holds further
+    """name, and ratio = median(over) / median(under). `over` and `under` describe the two; `values` holds further
     numbers by name; skipped says why there is no number."""
     name: str
     over: str = ""
@@ -55,7 +55,7 @@ def _per_key_us(seconds: Sequence[float], keys: int) -> float:
     return round(median(seconds) * 1e6 / keys, 3)
 
 
-# Snapshot against the servers' own full synchronisation, and what each costs
+# Snapshot against the servers' own full synchronisation, and the cost of each
 
 def snapshot(bed: Bed) -> Iterator[Row]:
     for kind in data.KINDS.values():

@@ -6,12 +6,12 @@
  *   client ──read──▶ [ chunk, due at ][ chunk, due at ] ... ──write──▶ server
  *       and the same the other way
  *
- * Each direction is one link that all connections share. What is read from a socket gets its place
- * on the link at once: it leaves when the link is free, takes bytes / rate, and arrives half of the
- * round trip later. When the link is booked for LINK_AHEAD_US, nothing more is read, so that the
- * rest waits in the sender's own socket as it would before a slow router. What is on the way has no
- * bound of its own: rate times delay bounds it, and with no rate what the sender's window holds. It
- * prints "ready" and ends with its standard input.
+ * Each direction is one link that all connections share. Bytes that are read from a socket get
+ * their place on the link at once: a chunk leaves when the link is free, takes bytes / rate, and
+ * arrives half of the round trip later. When the link is booked for LINK_AHEAD_US, nothing more is
+ * read, so that the rest waits in the sender's own socket as it would before a slow router. The
+ * bytes on the way have no bound of their own: rate times delay bounds them, and with no rate the
+ * sender's window does. The program prints "ready" and ends with its standard input.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -33,7 +33,7 @@ enum {
     CHUNKS_SPARE_MAX = 256,
     SOCKET_BUFFER_BYTES = 4 * 1024 * 1024,
     LINK_AHEAD_US = 5000,
-    JOIN_US = 200, /* what comes so soon behind other bytes arrives with them */
+    JOIN_US = 200, /* bytes that come so soon behind others arrive with them */
     /* with a delay it looks no more often: a network card gathers packets too, and costs no
      * processor */
     REST_US = 200,
@@ -49,7 +49,7 @@ struct chunk {
 
 /* All bytes of one direction pass here one after the other. */
 struct link {
-    int64_t free_us; /* when what is booked has left */
+    int64_t free_us; /* when the last booked chunk has left */
 };
 
 /* One direction of one connection. */
@@ -133,8 +133,8 @@ static void way_drop_head(struct way *w) {
 static void tune(int fd) {
     int one = 1, bytes = SOCKET_BUFFER_BYTES;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    /* Root may have more than the system's limit, which is small for a long pipe; others get what
-     * there is. */
+    /* Root may have more than the system's limit, which is small for a long pipe; others get the
+     * system's limit. */
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) != 0)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)) != 0)
@@ -261,7 +261,8 @@ static void pair_free(struct pair **at) {
     free(p);
 }
 
-/* Writes what is due, and returns when something is due next: INT64_MAX when nothing is on its way.
+/* Writes the chunks that are due, and returns the time when the next one is due: INT64_MAX when
+ * nothing is on its way.
  */
 static int64_t move_all(int64_t now) {
     int64_t next = INT64_MAX;

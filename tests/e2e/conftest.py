@@ -116,7 +116,7 @@ def target(deployments: Deployments) -> Server:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """A failed test shows what the servers logged last."""
+    """A failed test shows the last lines of the servers' logs."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
     if report.when == "call" and report.failed:

@@ -1,5 +1,5 @@
-"""What a barrier proves, by the order in which a server may answer, by what happens to a replica that is read, and by what
-happens to the flags of notifications."""
+"""The proof of a barrier: by the order in which a server may answer, by changes of a replica that is read, and by changes
+of the flags of notifications."""
 from __future__ import annotations
 
 from contextlib import contextmanager
@@ -101,7 +101,7 @@ def reading(pair: Pair, target: Server, capture: str, *args: object) -> Live:
 
 @pytest.mark.parametrize("capture", CAPTURES)
 def test_a_replica_is_resynchronised(pair: Pair, target: Server, capture: str) -> None:
-    """What it loads is not announced: a gap, and nothing of it is an order to delete."""
+    """The dataset that it loads is not announced: a gap opens, and nothing of it is an order to delete."""
     with reading(pair, target, capture) as live:
         live.wait_live()
         with pair.cut_off(resync=True):

@@ -1,4 +1,4 @@
-"""Bounds: a key is read whole only when it cannot be large, whatever the server's estimate of its size; and a key or a
+"""Bounds: a key is read whole only when it cannot be large, for any estimate of its size by the server; and a key or a
 database that the target does not bear holds nobody else up."""
 from __future__ import annotations
 

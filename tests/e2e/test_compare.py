@@ -105,7 +105,7 @@ def test_pairings(deployments: Deployments, profile: str, shapes: Tuple[str, str
 @pytest.mark.parametrize("older, newer", [("redis-6.0", "redis-8.0"), ("redis-6.0", "valkey-9.1"),
                                           ("valkey-8.0", "valkey-9.1"), ("redis-6.0", "valkey-8.1")])
 def test_versions_do_not_matter(matrix: Dict[str, Server], older: str, newer: str) -> None:
-    """Encodings, and what a version prints, differ; what a client reads does not."""
+    """Encodings, and the output format of a version, differ; the values that a client reads do not."""
     source, target = matrix[older], matrix[newer]
     source.flush()
     target.flush()
@@ -118,7 +118,7 @@ def test_versions_do_not_matter(matrix: Dict[str, Server], older: str, newer: st
 
 @pytest.mark.matrix
 def test_vector_sets(matrix: Dict[str, Server]) -> None:
-    """Their graph is made by chance; members, vectors and attributes are what counts."""
+    """Their graph is made by chance; members, vectors and attributes count."""
     server = matrix["redis-8.0"]
     server.flush()
     for i in range(500):
@@ -234,7 +234,7 @@ def test_large_values_take_no_memory(source: Server, target: Server) -> None:
 
 def test_rare_large_strings(source: Server, target: Server) -> None:
     """A few huge strings among many small ones: they are compared in parts. longhaul holds none
-    whole; what a server holds, test_copy_bounded.c tells."""
+    whole; test_copy_bounded.c tells how much a server holds."""
     data.load(source, data.plain(97, 30_000))
     for index in range(6):
         large.fill(source, "string", b"huge:%d" % index, 40_000)

@@ -1,5 +1,6 @@
-"""`longhaul compare` beside something that copies all the time: what is found then, and what is written down. The test
-itself is the copying job where it must decide what is on the target when: its record lies there as a live job's does."""
+"""`longhaul compare` beside something that copies all the time: the differences that it finds, and its record. The test
+itself is the copying job where it must decide which keys are on the target when: its record lies there as a live job's
+does."""
 from __future__ import annotations
 
 import json
@@ -26,7 +27,7 @@ def state_key() -> str:
 
 
 class Job:
-    """What a live job keeps on the target."""
+    """The records that a live job keeps on the target."""
 
     def __init__(self, source: Server, target: Server, key: str, scope: str = "") -> None:
         self._target, self._key = target, key
@@ -52,7 +53,7 @@ def key_of_records() -> str:
 @pytest.mark.parametrize("options", MODES, ids=["full", "digest"])
 def test_keys_that_differ_wait_for_the_watermark(source: Server, target: Server, key_of_records: str,
                                                  options: Tuple[str, ...]) -> None:
-    """However short the interval: what is on its way is no difference, what the job has passed by is one."""
+    """However short the interval: a change on its way is no difference, a change that the job has passed by is one."""
     for side in (source, target):
         side.command("MSET", "same", "1", "late", "older", "stuck", "older")
     target.command("CONFIG", "RESETSTAT")

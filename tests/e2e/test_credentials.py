@@ -70,7 +70,7 @@ def test_a_password_file_is_read_again_when_the_login_is_refused(locked: Server,
 
 
 def test_the_file_may_follow_later(locked: Server, target: Server, password_file: Path) -> None:
-    """The server has the new password first: the job waits, and says for what."""
+    """The server has the new password first: the job waits, and logs the refused login."""
     with Live(locked.endpoint, target, "--source-pass-file", password_file) as live:
         live.wait_live()
         rotate(locked, NEW)

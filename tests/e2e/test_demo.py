@@ -55,7 +55,7 @@ def test_the_shown_command_lines_can_be_typed(tmp_path: Path) -> None:
         assert [words[1] for words in commands] == ["replicate", "status", "replicate", "compare", "compare"]
         assert commands[0] == commands[2] and commands[0][-1] == "&"
         sides = [redis.Redis(port=int(endpoint.rpartition(":")[2])) for endpoint in commands[0][2:4]]
-        # What was removed on the source at the end is still on the target.
+        # Keys that were removed on the source at the end are still on the target.
         own = len(sides[1].keys("longhaul:{*"))
         assert own > 0 and sides[0].dbsize() > 500 and sides[1].get("demo:new") is None
         assert longhaul(*commands[3][1:]).status == DIFFERENT

@@ -156,7 +156,7 @@ def test_keys_of_others_under_the_name_of_an_unwanted_key_stay(busy_source: Serv
 
 
 def test_compare_says_what_a_filter_leaves_out(busy_source: Server, target: Server) -> None:
-    """By the same function: what the copy leaves out is no difference."""
+    """By the same function: a key that the copy leaves out is no difference."""
     for key in (b"app:1", b"oth:1"):
         busy_source.command("SET", key, OURS)
     target.command("SET", b"app:1", OURS)

@@ -1,4 +1,4 @@
-"""The first contact with a side, and with the machine: each trouble is told as what it is, with the advice that mends it."""
+"""The first contact with a side, and with the machine: each trouble is told by its cause, with the advice that mends it."""
 from __future__ import annotations
 
 import os
@@ -28,7 +28,7 @@ def limited(limit: str, *args: object) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.parametrize("files", [8, 12, 24, 40])
 def test_too_few_files_are_an_error_of_longhaul(source: Server, target: Server, files: int) -> None:
-    """No library ends the process, and the line says what to raise."""
+    """No library ends the process, and the line says which limit to raise."""
     data.load(source, data.plain(701, 10))
     result = limited(f"-n {files}", "replicate", source.endpoint, target.endpoint, "--threads", 4)
     assert result.returncode == 2, result.stderr
@@ -112,7 +112,7 @@ def test_a_hostile_server_costs_an_error_only(target: Server, command: str, star
     assert result.peak_kib < 400 * 1024, result.peak_kib
 
 
-# What a port says to a stranger
+# The answers of a port to a stranger
 
 COMMANDS = ["ping", "replicate", "compare", "status", "doctor"]
 

@@ -1,4 +1,4 @@
-"""generate: what was asked for is there, the same for the same seed, whatever happens to the connections."""
+"""generate: the keys that were asked for are there, the same for the same seed, even if connections break."""
 from __future__ import annotations
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Two processes of one job never write at once, whatever becomes of the lease: it is evicted, lost by a step of the
+"""Two processes of one job never write at once, through every loss of the lease: it is evicted, lost by a step of the
 target's clock, deleted, lost by a failover to a replica that lacks it, or its slot is half moved for a long time. And an
 order that was given while another one waits is not lost."""
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""What a live job is told of: every way in which data change (harness/changes.py) reaches the target, by either kind of
-capture, on every version of the servers.
+"""Capture: every way in which data change (harness/changes.py) reaches the target, by either kind of capture, on every
+version of the servers.
 
 A row of the table is done while longhaul is stopped (SIGSTOP), so that it is seen to make a difference first. Jobs that
-look only once a minute show that capture tells of a change; what only looking finds is left to those that look often.
+poll only once a minute show that capture tells of a change; changes that only a poll finds are left to jobs that poll
+often.
 """
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from test_matrix import VERSIONS
 CAPTURES = [TRACKING, NOTIFICATIONS]
 NOTIFYING = {"notify-keyspace-events": "KEA"}
 SELDOM, OFTEN = "60s", "250ms"
-# Every change of a test may be most of what there is: the guard has tests of its own.
+# Every change of a test may be most of the data: the guard has tests of its own.
 ARGS = ("--databases", "all", "--max-delete", 100)
 
 
@@ -184,10 +185,10 @@ def test_only_the_database_that_is_named(fleet: Fleet, target: Server, capture: 
         oracle.assert_equal(source, target, at_least=0)
 
 
-# What the source must have
+# Settings that the source must have
 
 def notifications_refused(source: Server, target: Server, *args: object) -> str:
-    """What is said when notifications do not come."""
+    """The error when notifications do not come."""
     with Running([*replicate_args(source, target, "--mode", "live", "--capture", NOTIFICATIONS), *map(str, args)]) as run:
         return run.wait(20).expect(TROUBLE).error_line
 
@@ -225,7 +226,8 @@ def test_elasticache(deployments: Deployments, shape: str) -> None:
 
 
 def test_auto_takes_what_there_is(fleet: Fleet, target: Server) -> None:
-    """Tracking refused by an ACL leaves notifications; neither is an error that says what to switch on."""
+    """Where an ACL refuses tracking, notifications are left; where neither works, the error says which setting to switch
+    on."""
     refusing = "on nopass ~* &* +@all -client|tracking"
     source = fleet.server(Options(config=dict(NOTIFYING), default_user=refusing))
     with Live(source, target, "--poll", OFTEN) as live:

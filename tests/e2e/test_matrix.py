@@ -1,7 +1,7 @@
 """Every version to every version, every encoding: this run must see the table in docs/compatibility.md.
 
 Each source is filled once with harness/encodings.py and copied to a server of every version, newer, older and of the other
-family. The target's own read commands must show what the source's show; where both sides have the same version, their
+family. The target's own read commands must show the same as the source's; where both sides have the same version, their
 digests must agree too. A key that the target cannot have is listed with that reason, and the value that the target had under its
 name stays.
 

@@ -1,4 +1,4 @@
-"""Options that change how a copy runs and what it says."""
+"""Options that change how a copy runs and which lines it prints."""
 from __future__ import annotations
 
 import re

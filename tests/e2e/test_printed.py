@@ -1,4 +1,4 @@
-"""What prints itself from the tables of options and commands."""
+"""The texts that are printed from the tables of options and commands."""
 from __future__ import annotations
 
 import re

@@ -1,4 +1,4 @@
-"""Sides that may not be source and target of a job: refused by a sentence that says what to do, before anything is
+"""Sides that may not be source and target of a job: refused by a sentence that names the remedy, before anything is
 written to either. doctor says the same."""
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import List
 import pytest
 
 from harness import cluster, wait
+from harness.live import Live
 from harness.run import EQUAL, TROUBLE, Result, replicate
 from harness.servers import Fleet, Server
 
@@ -81,10 +82,22 @@ def test_a_replica_as_the_target(fleet: Fleet, source: Server, mode: str) -> Non
 
 
 def test_a_replica_that_was_detached_may_be_a_target(fleet: Fleet) -> None:
-    """Filled by replication, then of its own: that nothing joins them again is for the operator, who is told."""
+    """Filled by replication, then of its own: longhaul tells the operator to make sure that nothing joins them again."""
     primary = fleet.server()
     primary.admin().set("k", "v")
     replica = replica_of(fleet, primary)
     replica.command("REPLICAOF", "NO", "ONE")
     said = replicate(primary, replica).expect(EQUAL)
     assert "until one of them was promoted" in said.stderr
+
+
+def test_a_job_back_after_the_source_restarted(fleet: Fleet) -> None:
+    """The record names the servers as they are now, so that they are known under any address."""
+    source, target = fleet.server(), fleet.server()
+    with Live(f"localhost:{source.port}", f"localhost:{target.port}", "--job", "forth") as live:
+        live.wait_live()
+        source.restart()
+        live.catch_up()
+        refused(target, source, "live", "is itself the target of job forth")
+        assert not written(source)
+        live.terminate().expect(EQUAL)

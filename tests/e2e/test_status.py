@@ -1,4 +1,4 @@
-"""status and resume: what they read from a target's records, and what they say without a job."""
+"""status and resume: they read a target's records, and say so where there is no job."""
 from __future__ import annotations
 
 import json

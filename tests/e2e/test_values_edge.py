@@ -1,4 +1,4 @@
-"""Values at the edge of what servers hold: arrive by payloads, by commands, in pieces and by short commands alike."""
+"""Values at the edge of the servers' bounds: arrive by payloads, by commands, in pieces and by short commands alike."""
 from __future__ import annotations
 
 from typing import Any, List
@@ -125,7 +125,7 @@ def test_names_without_a_byte(source: Server, target: Server, way: str) -> None:
 
 @pytest.mark.parametrize("options", [[], ["--big-key", "1"]], ids=" ".join)
 def test_negative_zero_beside_merged_members(source: Server, target: Server, options: List[str]) -> None:
-    """--merge adds to what is there, and leaves no trace of how the sign is kept."""
+    """--merge adds to the members that are there, and leaves no trace of how the sign is kept."""
     source.command("ZADD", "z", 0, "x" * 100)
     source.command("ZADD", "z", "-0.0", "m")
     source.command("ZREM", "z", "x" * 100)

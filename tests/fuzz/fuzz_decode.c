@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What was handed on, in order. */
+/* The pieces that were handed on, in order. */
 struct seen {
     uint64_t elements, sum;
 };

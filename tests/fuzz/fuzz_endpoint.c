@@ -1,4 +1,5 @@
-/* Any text as an endpoint: no crash, no leak, and what was accepted is complete and can be copied.
+/* Any text as an endpoint: no crash, no leak, and an endpoint that was accepted is complete and can
+ * be copied.
  */
 #include <stdlib.h>
 #include <string.h>

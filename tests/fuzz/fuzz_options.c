@@ -1,5 +1,5 @@
-/* Any command line: arguments are what stands between NULs in the input. No crash, no leak, and an
- * error where it is not accepted. Options that open files are left out. */
+/* Any command line: NULs part the arguments in the input. No crash, no leak, and an error where the
+ * line is not accepted. Options that open files are left out. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* Any text as a job's record: no crash, every text of it is terminated, and what was understood
- * survives a round trip. */
+/* Any text as a job's record: no crash, every text of the record is terminated, and a record that
+ * was understood survives a round trip. */
 #include <stdlib.h>
 #include <string.h>
 

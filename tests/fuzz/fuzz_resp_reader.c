@@ -1,5 +1,5 @@
-/* Any bytes as a reply: framing never reads past them and gives the same however they are cut; what
- * was framed can be walked, and the walk ends where the frame does. */
+/* Any bytes as a reply: framing never reads past them and gives the same however they are cut; a
+ * framed reply can be walked, and the walk ends where the frame does. */
 #include <stdlib.h>
 #include <string.h>
 

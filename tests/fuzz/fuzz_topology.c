@@ -1,4 +1,4 @@
-/* Any reply as CLUSTER SLOTS, any text as CLUSTER NODES: what is accepted is a picture that holds
+/* Any reply as CLUSTER SLOTS, any text as CLUSTER NODES: an accepted one is a picture that holds
  * together. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* Globs: a table of what the server does with each oddity, random patterns against a plain
- * recursive matcher, and the patterns that make such a matcher exponential. */
+/* Globs: a table of the server's answer to each oddity, random patterns against a plain recursive
+ * matcher, and the patterns that make such a matcher exponential. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -89,7 +89,7 @@ static void binary(void **state) {
     assert_false(glob_match(bytes_of("ab", 1), BYTES_LITERAL("ab")));
 }
 
-/* What the server does, said again in the plainest way: one alternative after the other. */
+/* The server's rule, said again in the plainest way: one alternative after the other. */
 static bool class_by_hand(struct bytes *p, char c) {
     bool found = false, negated = p->len > 0 && p->ptr[0] == '^';
     size_t i = negated;

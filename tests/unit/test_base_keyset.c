@@ -1,5 +1,5 @@
 /* The dirty set: each move of its state machine, then a million random moves against a model that
- * is nothing but arrays, then the bound on what it keeps in memory after a burst. */
+ * is nothing but arrays, then the bound on its memory after a burst. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -159,7 +159,7 @@ static void two_reasons_make_a_copy(void **state) {
     assert_int_equal(keyset_peek(set)->reason, REASON_IF_USED);
     struct key_entry *same = keyset_take(set), *other = keyset_take(set);
     assert_int_equal(other->reason, REASON_BOTH_SIDES);
-    /* In flight: what is named now is another obligation. */
+    /* In flight: a name that comes now is another obligation. */
     name_as(set, "same", REASON_IF_MISSING);
     assert_int_equal(same->reason, REASON_IF_USED);
     assert_true(keyset_done(set, &same));

@@ -1,5 +1,5 @@
-/* The output queue: any mixture of copied, reserved and referred pieces comes out in order,
- * whatever the portions in which it is consumed, and every block is given back. */
+/* The output queue: any mixture of copied, reserved and referred pieces comes out in order, in
+ * portions of any size, and every block is given back. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,6 @@
 /* Slots: the check value of the CRC, a bitwise CRC beside the table, hash tags, and sets of slots.
- * The slots of "foo", "hello" and "somekey" are what CLUSTER KEYSLOT of redis 7.0.15 answers. */
+ * The slots of "foo", "hello" and "somekey" are those that CLUSTER KEYSLOT of redis 7.0.15
+ * answers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

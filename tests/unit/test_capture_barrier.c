@@ -1,5 +1,5 @@
-/* What replies to ROLE prove. A server with I/O threads is modelled: names of writes wait for the
- * next broadcast, replies do not. */
+/* The proofs that replies to ROLE give. A server with I/O threads is modelled: names of writes wait
+ * for the next broadcast, replies do not. */
 #include "capture/barrier.h"
 
 #include <setjmp.h>

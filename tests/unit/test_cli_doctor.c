@@ -1,5 +1,5 @@
-/* cli/doctor: what errors say about a command, and what is concluded from facts without asking
- * anybody. */
+/* cli/doctor: the sentence of an error about a command, and the findings that are concluded from
+ * facts without asking anybody. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -209,8 +209,8 @@ static void test_same_process_on_both_sides(void **state) {
     assert_int_equal(count(&p, DOCTOR_PROBLEM, "same"), 0);
 }
 
-/* What is said of --mode live of a side; the texts of all findings of that severity, one after the
- * other. */
+/* The findings about --mode live of a side: the texts of all findings of that severity, one after
+ * the other. */
 static int live(const struct doctor_side *side, enum doctor_severity severity, const char *words) {
     struct doctor_findings findings = { 0 };
     doctor_judge_live(&findings, side);

@@ -1,4 +1,4 @@
-/* Names of keys in a file: what bytes_escape() writes is read back as it was. */
+/* Names of keys in a file: a name that bytes_escape() wrote is read back as it was. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* Command lines, environment and configuration file: what they mean, and what is said of wrong
- * ones. */
+/* Command lines, environment and configuration file: their meaning, and the error of each wrong
+ * one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -175,7 +175,7 @@ static void test_scope_names_both_databases(void **state) {
     options_fini(&options);
 }
 
-/* Each option that decides what is on the target changes the scope; no other option does. */
+/* Each option that decides the content of the target changes the scope; no other option does. */
 static void test_every_content_option_changes_the_scope(void **state) {
     static const char *const values[] = {
         [OPTION_NUMBER] = "7",   [OPTION_COUNT] = "17", [OPTION_SIZE] = "2MB",
@@ -524,7 +524,7 @@ static void test_env(void **state) {
     assert_string_equal(options.key_include.items[0], "y*");
     options_fini(&options);
 
-    /* What stands in the URI stands on the command line, and wins. */
+    /* A password in the URI stands on the command line, and wins. */
     assert_true(parse_env(&options, "replicate redis://u:fromuri@a b", env, &err));
     struct endpoint endpoint;
     assert_true(options_endpoint(&options, OPT_SOURCE, &endpoint, &err));

@@ -1,4 +1,5 @@
-/* copy/accept: how a dumped value travels to a target of which it is known what its RESTORE takes.
+/* copy/accept: how a dumped value travels to a target, where it is known which values its RESTORE
+ * takes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -62,7 +63,7 @@ static void untried_encodings_are_given_to_whom_takes_their_version(void **state
     assert_int_equal(how(&accept, TO_COME, 14, &version), ACCEPT_COMMANDS);
 }
 
-/* Servers that would exit get none, whatever the version says. */
+/* Servers that would exit get none, of any version. */
 static void modules_only_reach_those_that_refuse_unknown_ones(void **state) {
     struct accept accept = old_target(false);
     unsigned version;

@@ -1,4 +1,4 @@
-/* What a lane learns of its data: how it reads the next keys. */
+/* A lane learns from its data how to read the next keys. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -263,7 +263,8 @@ static void looking_for_what_is_gone_writes_nothing(void **state) {
     rig_stop(&r);
 }
 
-/* Only what capture announced, or the guard allowed, is deleted; all else is told first. */
+/* Only a key that capture announced, or that the guard allowed, is deleted; every other one is told
+ * first. */
 static void concluded_deletions_are_told_and_not_made(void **state) {
     static const enum key_reason concluded[] = { REASON_RESYNC, REASON_IF_USED, REASON_IF_MISSING,
                                                  REASON_GROUPS };
@@ -295,7 +296,7 @@ static void concluded_deletions_are_told_and_not_made(void **state) {
             assert_false(target_has("stale"));
         }
         assert_int_equal(r.gone, 5);
-        /* It is back on the source: what was allowed to be deleted is copied. */
+        /* The key is back on the source: its deletion was allowed, and it is copied. */
         redis_do(&source, "SET stale back");
         serve(&r, "stale", REASON_DELETE);
         assert_true(target_has("stale"));
@@ -323,7 +324,7 @@ static void groups_are_compared(void **state) {
     name_as(&r, "plain", REASON_CHANGED);
     serve(&r, "s", REASON_CHANGED);
     assert_int_equal(STAT(&r, copied), 2);
-    poll_groups(&r); /* what they were like when they were copied nobody knows */
+    poll_groups(&r); /* nobody knows their state at the time of the copy */
     assert_int_equal(STAT(&r, copied), 4);
     poll_groups(&r);
     assert_int_equal(STAT(&r, copied), 4);
@@ -443,8 +444,8 @@ static void nothing_is_written_without_the_lease(void **state) {
     rig_stop(&r);
 }
 
-/* The lease is lost at every possible moment of a structured copy; what was begun with MULTI is
- * ended. */
+/* The lease is lost at every possible moment of a structured copy; a transaction that was begun
+ * with MULTI is ended. */
 static void the_lease_is_lost_anywhere(void **state) {
     for (int allowed = 2; allowed < 40; allowed++) {
         struct rig r = { 0 };
@@ -501,8 +502,8 @@ static void deletions_wait_for_trust(void **state) {
         assert_true(slot_set_has(&losses.deferred, slot_of_key(BYTES_LITERAL("k"))));
         assert_int_equal(slot_set_count(&losses.dropped), 0);
         RUN_UNTIL(mark.n == 1);
-        /* Another process is to be read: the connection is made anew, and what it finds is as
-         * doubtful. */
+        /* Another process is to be read: the connection is made anew, and the keys that it finds
+         * missing are as doubtful. */
         trust(&r, "0123456789");
         RUN_UNTIL(STAT(&r, reconnects) == 2);
         serve(&r, "k", REASON_CHANGED);
@@ -620,7 +621,7 @@ static void a_full_target_gets_its_deletions(void **state) {
     rig_stop(&r);
 }
 
-/* ---- what a killed job left ---- */
+/* ---- the traces of a killed job ---- */
 
 static const char *leftover(const char *key) {
     static char name[64];

@@ -12,7 +12,7 @@
 enum { BUDGET = 16 * 1024 * 1024 };
 
 /* Rounds through a pipe that takes `rate` keys a second at most: a window's worth each, the queue
- * before the pipe delaying what is more than it holds. Returns the window after them. */
+ * before the pipe delays all that is more than the pipe holds. Returns the window after them. */
 static size_t run_pipe(struct window *w, int64_t round_trip_us, double rate, int rounds) {
     int64_t now_us = w->looked_at_us > 0 ? w->looked_at_us : 1000;
     int key;
@@ -65,7 +65,8 @@ static void test_reset_begins_anew(void **state) {
     assert_in_range(run_pipe(&w, 1000, 400000, 50), WINDOW_KEYS_BASE, WINDOW_KEYS_BASE + 2000);
 }
 
-/* Through 80 ms the first window holds what the pipe takes in a round trip; nothing is waited for.
+/* Through 80 ms the first window holds as much as the pipe takes in a round trip; nothing is waited
+ * for.
  */
 static void test_far_handshake_opens_the_window(void **state) {
     struct window w;
@@ -120,7 +121,7 @@ static void test_sizes_must_be_known(void **state) {
     /* No path is expected to carry so many large values. */
     assert_in_range(window_now(&w, WINDOW_VALUES_KNOWN, 60000), WINDOW_KEYS_BASE,
                     WINDOW_KEYS_BASE + 200);
-    /* What was measured needs no such care: the lane's bytes bound it. */
+    /* A measured size needs no such care: the lane's bytes bound it. */
     run_pipe(&w, 80000, 400000, 8);
     assert_int_equal(window_now(&w, 0, 60000), w.keys);
 }

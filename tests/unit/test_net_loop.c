@@ -111,7 +111,7 @@ static void undefer_while_running(void **state) {
     assert_string_equal(order, "y");
 }
 
-/* Whatever was deferred before the round may have been what the caller waits for. */
+/* The caller may be waiting for work that was deferred before the round. */
 static void deferred_work_does_not_wait(void **state) {
     int64_t start_ms = clock_mono_ms();
     loop_defer(loop, note, (void *)"a");
@@ -155,7 +155,7 @@ static void posts_from_threads(void **state) {
     assert_int_equal(count, POSTERS * POSTS);
 }
 
-/* What is deferred before goes first, and it is once only. */
+/* Work that is deferred before the sleep goes first, and the loop sleeps once only. */
 static void rests_before_it_waits(void **state) {
     loop_rest(loop, 60 * 1000 * 1000);
     loop_defer(loop, note, (void *)"d");
@@ -195,7 +195,7 @@ static void freed_with_work_left(void **state) {
     loop_post(loop, note, (void *)"p");
     loop_defer(loop, note, (void *)"d");
     loop_free(&loop);
-    /* What is posted is dropped; what is deferred gives memory back and therefore runs. */
+    /* Posted work is dropped; deferred work gives memory back and therefore runs. */
     assert_string_equal(order, "d");
 }
 

@@ -1,5 +1,5 @@
-/* Values as commands: the words, how batches are cut, what is lost. That servers make equal values
- * of them is the matter of test_rdb_roundtrip. */
+/* Values as commands: the words, the cut of batches, the losses. That servers make equal values of
+ * them is the matter of test_rdb_roundtrip. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

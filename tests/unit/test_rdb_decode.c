@@ -1,5 +1,5 @@
-/* Decoding: every value of every server gives what the server's own commands said it holds; cut or
- * damaged ones are refused with a place; the encodings that no server here writes come from
+/* Decoding: every value of every server gives the content that the server's own commands told; cut
+ * or damaged ones are refused with a place; the encodings that no server here writes come from
  * payloads put together by hand. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -46,7 +46,7 @@ static void values_of_servers(void **state) {
     rdb_values_each(check_value, &steps);
 }
 
-/* A payload that is cut anywhere is refused: its length says so, if not what is missing. */
+/* A payload that is cut anywhere is refused: by its length, or by the missing bytes. */
 static void cut(void *ctx, const char *server, const char *name, struct bytes payload,
                 json_t *expected) {
     static const struct value_sink none = { 0 };

@@ -2,7 +2,7 @@
  * commands, dumped there and decoded again, it is the same; and where that server takes the dumped
  * value itself, DEBUG DIGEST-VALUE agrees.
  *
- * What the server can do is asked of it, so that any redis-server in PATH serves. */
+ * The test asks the server for its abilities, so that any redis-server in PATH serves. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -141,7 +141,7 @@ static bool write_value(struct peer *peer, struct bytes key, struct bytes payloa
     return ok;
 }
 
-/* ---- what cannot be the same ---- */
+/* ---- values that cannot be the same ---- */
 
 static void forget_expiry(json_t *hash) {
     const char *field;

@@ -1,4 +1,4 @@
-/* The reader: every type of RESP2 and RESP3, whole and split at every byte; what is malformed is
+/* The reader: every type of RESP2 and RESP3, whole and split at every byte; a malformed reply is
  * refused at the same place however it arrives; nothing is read past the input (each input lies at
  * the end of its own allocation, for the sanitizer to watch). */
 #include <setjmp.h>
@@ -53,7 +53,7 @@ static void assert_framed(const char *text, size_t len) {
         assert_int_equal(frame_tight(&framer, text, len, &err), RESP_FRAMED);
         assert_int_equal(framer.pos, len);
     }
-    /* What follows is the next reply and is not looked at. */
+    /* The bytes behind it are the next reply and are not looked at. */
     char *longer = mem_printf("%s", "");
     longer = mem_realloc(longer, len + 3);
     memcpy(longer, text, len);

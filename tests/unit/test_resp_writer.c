@@ -1,5 +1,4 @@
-/* The writer: what it writes is what the protocol asks for, byte for byte, and what the reader
- * understands. */
+/* The writer: its output is the protocol's, byte for byte, and the reader understands it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* Addresses: what fits, how they are compared and shown, and the "host:port" of MOVED and ASK. */
+/* Addresses: which texts fit, how addresses are compared and shown, and the "host:port" of MOVED
+ * and ASK. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* The pipelined client against a real server: every callback exactly once and in order whatever
- * happens to the connection, coming back after a loss, what is final, and values that are large. */
+/* The pipelined client against a real server: every callback exactly once and in order even if the
+ * connection breaks, coming back after a loss, errors that are final, and large values. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -107,8 +107,8 @@ static void send_echoes(struct heard *h, int n) {
     }
 }
 
-/* A command that is answered by nothing but the end of the connection: what is before it may all
- * have been answered. */
+/* A command that only the end of the connection answers: all commands before it may have been
+ * answered. */
 static void send_blocked(struct heard *h) {
     const struct bytes words[] = { BYTES_LITERAL("BLPOP"), BYTES_LITERAL("nobody pushes here"),
                                    BYTES_LITERAL("0") };
@@ -263,7 +263,7 @@ static void closed_in_callbacks(void **state) {
     err_set(&reason, ERR_CLOSED, "test", "broken");
     client_break(d.client, &reason);
     kill(server.pid, SIGCONT);
-    assert_int_equal(d.failed, 0); /* not through the stack of whoever breaks */
+    assert_int_equal(d.failed, 0); /* not on the stack of the caller that breaks */
     loop_settle(loop);
     assert_true(d.client == NULL && d.down == 0);
     assert_all_called(&d);
@@ -565,7 +565,7 @@ static void on_kept(void *ctx, void *arg, const struct reply *reply) {
     l->done++;
 }
 
-/* Who keeps a reply's block keeps its bytes, however much arrives behind it. */
+/* A user that keeps a reply's block keeps its bytes, however much arrives behind it. */
 static void kept_replies(void **state) {
     struct heard h = { 0 };
     struct large l = { 0 };
@@ -792,7 +792,8 @@ static int kills_counted(void) {
     return atoi(line + 1);
 }
 
-/* What a lost connection had under way must not be executed after the commands of the next one. */
+/* Commands that a lost connection had under way must not be executed after those of the next
+ * one. */
 static void stale_connection_is_killed(void **state) {
     struct heard h = { 0 };
     struct client_settings s = to_server();

@@ -24,7 +24,7 @@ enum { PATIENCE_MS = 60000, COMMANDS = 200 };
 enum place { IN_REPLY, IN_FAILED, IN_READY, IN_DOWN, IN_PUSH, IN_DEFERRED, IN_TIMER, PLACES };
 enum deed { BREAK, CLOSE, BREAK_AND_CLOSE, CLOSE_BY_KILL, DEEDS };
 
-/* What the owner did and heard; outlives the owner. */
+/* The deeds of the owner and the events that it heard; outlives the owner. */
 struct seen {
     int sent, answered, failed, downs, depth;
     bool done, freed, nested, out_of_order;
@@ -162,7 +162,7 @@ static void end_in(enum place place, enum deed deed) {
     o->timer = loop_timer_new(loop, on_timer, o);
     o->client = client_open(loop, &s, &events, o);
     RUN_UNTIL(seen.done && seen.answered + seen.failed == seen.sent);
-    /* What was only broken is there again, and works. */
+    /* A client that was only broken is there again, and works. */
     if (!seen.freed) RUN_UNTIL(client_is_ready(o->client));
     if (!seen.freed) owner_close(o);
     RUN_UNTIL(seen.freed);

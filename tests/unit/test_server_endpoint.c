@@ -1,5 +1,5 @@
-/* Endpoints: accepted forms with what they mean, and refused ones with what the error says and does
- * not say. */
+/* Endpoints: accepted forms with their meaning, and refused ones with the words that the error must
+ * have and those that it must not have. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* The picture of a cluster: CLUSTER SLOTS as each version and ElastiCache answer it, answers that
- * must be refused, and what the rest of the program asks the picture. */
+ * must be refused, and the questions of the rest of the program to the picture. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

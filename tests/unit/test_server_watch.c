@@ -1,4 +1,4 @@
-/* Looking at a real server: what a look finds, what a second one can tell, one report per outage,
+/* Looking at a real server: the findings of one look, and of a second one, one report per outage,
  * and freeing from within its callbacks. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +19,7 @@
 
 enum { PATIENCE_MS = 30000, OFTEN_MS = 20, NEVER_MS = 3600 * 1000, REPLY_MS = 300 };
 
-/* One watch and what was heard of it. */
+/* One watch and the events that it told. */
 struct heard {
     struct watch *watch;
     int looks, silences, firsts; /* firsts: looks with nothing before */
@@ -111,7 +111,7 @@ static void at_intervals(void **state) {
     watch_free(&h.watch);
 }
 
-/* How a counter moves by what a command does. */
+/* The counter moves by the command's count. */
 static void assert_counts(struct heard *h, enum sample_calls which, uint64_t n,
                           const char *command) {
     look_anew(h);
@@ -211,7 +211,7 @@ static void another_process(void **state) {
     watch_free(&h.watch);
 }
 
-/* A server that is away from the start, and what a client holds to be final. */
+/* A server that is away from the start, and an error that a client holds to be final. */
 static void never_there(void **state) {
     struct heard h = { 0 };
     struct client_settings s = to(&server);

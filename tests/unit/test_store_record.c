@@ -1,4 +1,4 @@
-/* A job's record as JSON and back, what is refused, and longhaul's own keys. */
+/* A job's record as JSON and back, refused records, and longhaul's own keys. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -189,7 +189,7 @@ static void test_too_large(void **state) {
     free(text);
 }
 
-/* JSON has no text but Unicode; an escaped text is cut to what the field holds. */
+/* JSON has no text but Unicode; an escaped text is cut to fit in its field. */
 static void test_not_utf8(void **state) {
     struct job_record a, b = { 0 };
     fill(&a);
@@ -202,7 +202,7 @@ static void test_not_utf8(void **state) {
     record_fini(&b);
 }
 
-/* What a terminal would take for a command is never in a record that was read. */
+/* A text that a terminal would take for a command is never in a record that was read. */
 static void test_control_characters(void **state) {
     struct job_record a, b = { 0 };
     fill(&a);

@@ -130,8 +130,8 @@ static void test_locked(void **state) {
     assert_false(locked);
 }
 
-/* The child writes until it is killed; whatever it was doing, the next one finds a record and the
- * lock free. */
+/* The child writes until it is killed, at any moment; the next one finds a record and the lock
+ * free. */
 static void test_killed(void **state) {
     int ready[2];
     assert_int_equal(pipe(ready), 0);
@@ -244,7 +244,7 @@ static void test_not_writable(void **state) {
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-/* A limit on the size of files stands in for a full disk; what was there stays good. */
+/* A limit on the size of files stands in for a full disk; the earlier state stays good. */
 static void test_full_disk(void **state) {
     pid_t pid = fork();
     if (pid == 0) {
@@ -312,7 +312,7 @@ static int mode_of(const char *name) {
     return stat(path, &st) == 0 ? (int)(st.st_mode & 07777) : -1;
 }
 
-/* Parents are made; all is for the user alone, whatever the umask. */
+/* Parents are made; all is for the user alone, with any umask. */
 static void test_made_private(void **state) {
     bool found;
     static const mode_t masks[] = { 0, 0277 };

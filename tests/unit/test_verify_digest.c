@@ -1,4 +1,4 @@
-/* Digests of values, and what makes two values equal. */
+/* Digests of values, and the equality of two values. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

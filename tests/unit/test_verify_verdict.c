@@ -1,4 +1,4 @@
-/* Verdicts: what the replies about a key mean, for every step, without servers. */
+/* Verdicts: the meaning of the replies about a key, for every step, without servers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -318,7 +318,7 @@ static void sums_decide(void **state) {
     assert_differs(check, DIFFERENCE_TTL);
 }
 
-/* ---- what becomes of a difference ---- */
+/* ---- the end of a difference ---- */
 
 /* The next check of a key; each side reads this value. */
 static enum outcome check_again(struct bench *b, const char *source, const char *target) {

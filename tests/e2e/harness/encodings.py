@@ -5,7 +5,7 @@ the boundaries of the packed forms (lengths and integers at which a header grows
     packed    thresholds so high that everything is packed into one piece
     spread    thresholds so low that nothing is
 
-Names say what a key is: "packed hash large", "list of lengths". Its last word in brackets marks keys that not every server can
+Names describe the key: "packed hash large", "list of lengths". The last words in brackets mark keys that not every server can
 have: [field expiry], [vector set]. Half of the keys expire.
 """
 from __future__ import annotations

@@ -117,7 +117,7 @@ class Running:
             self._reap()
 
     def outlives_its_test(self) -> "Running":
-        """Several tests share this run: whoever made it ends it and asserts that problems() are none."""
+        """Several tests share this run: the fixture that made it ends it and asserts that problems() are none."""
         BEGUN.remove(self)
         return self
 

@@ -1,4 +1,5 @@
-/* What the tests of one file share: a loop, and one real server or two sides of a copy. */
+/* The things that the tests of one file share: a loop, and one real server or two sides of a
+ * copy. */
 #ifndef LONGHAUL_TESTS_FIXTURE_H
 #define LONGHAUL_TESTS_FIXTURE_H
 
@@ -22,8 +23,8 @@ int fixture_stop_sides(void **state);
 /* Opens both servers; the caller frees the deployments. */
 void fixture_open_sides(struct deployment *sides[2]);
 
-/* A plan for one lane between the sides, with what redis 7.0 can except DUMP; no callbacks. The
- * caller frees plan.giveup. */
+/* A plan for one lane between the sides, with every feature of redis 7.0 except DUMP; no callbacks.
+ * The caller frees plan.giveup. */
 struct copy_plan fixture_plan(struct deployment *const sides[2]);
 
 #endif

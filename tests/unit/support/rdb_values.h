@@ -28,7 +28,7 @@ void rdb_values_each(rdb_value_fn *call, void *ctx);
 /* The payload decoded, as {type: value}; NULL with err set. chunk: bytes per decoder_run(). */
 json_t *rdb_value_json(struct bytes payload, size_t chunk, struct err *err);
 
-/* A sink that makes the same of what it is fed; ctx is a json_t object. */
+/* A sink that makes the same of its input; ctx is a json_t object. */
 const struct value_sink *rdb_json_sink(void);
 
 #endif
