@@ -363,8 +363,7 @@ bool follow_deletions_allowed(const struct follow_node *node) {
     return node->deletions_allowed;
 }
 
-void follow_allow_deletions(struct follow *f, struct follow_node *node, struct moment sweep_began) {
-    (void)f;
+void follow_allow_deletions(struct follow_node *node, struct moment sweep_began) {
     if (node->deletions_allowed || node->appeared.boot_us >= sweep_began.boot_us) return;
     node->deletions_allowed = true;
     if (node->hearing) node_tell_lanes(node);

@@ -264,7 +264,7 @@ static void sweep_decide_node(struct sweep *s, struct follow_node *node) {
     }
     sweep_tally(s, follow_run_id(node))->deleted += missing;
     slot_set_unite(&s->deletable, &slots);
-    follow_allow_deletions(s->settings.follow, node, s->began);
+    follow_allow_deletions(node, s->began);
 }
 
 /* Slots of the round that nobody owns any more are left for a later one. */
@@ -450,10 +450,6 @@ bool sweep_census_is_done(const struct sweep *s) {
 
 struct extra *sweep_extra_keys(struct sweep *s) {
     return s->extra;
-}
-
-bool sweep_is_idle(const struct sweep *s) {
-    return s->state == SWEEP_IDLE;
 }
 
 size_t sweep_holds(const struct sweep *s, const struct hold **holds) {

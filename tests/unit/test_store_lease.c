@@ -59,11 +59,9 @@ static void test_acquired(void **state) {
     assert_string_equal(lease_client_name(k), "longhaul:orders:1");
     assert_true(is_value("longhaul:{orders}:lease", "1 host:1:a"));
     assert_true(is_value("longhaul:{orders}:epoch", "1"));
-    assert_int_equal(record_writer_written_us(writer), 0);
     assert_int_equal(rig_read_watermark(), -1);
     rig_put("live", 1234);
-    RUN_UNTIL(record_writer_written_us(writer) == 1234);
-    assert_int_equal(rig_read_watermark(), 1234);
+    RUN_UNTIL(rig_read_watermark() == 1234);
     /* It stays ours for longer than a lease, without a moment in which it is not. */
     for (int64_t until_ms = clock_mono_ms() + 2 * LEASE_MS; clock_mono_ms() < until_ms;) {
         loop_run_once(loop, 10);
@@ -80,7 +78,7 @@ static void test_given_back(void **state) {
     struct lease *k = rig_hold("host:1:a", LONG_LEASE_MS, &told);
     struct job_record *last = mem_zalloc(sizeof(*last));
     rig_put("live", 1);
-    RUN_UNTIL(record_writer_written_us(writer) == 1);
+    RUN_UNTIL(rig_read_watermark() == 1);
     strcpy(last->job, "orders");
     strcpy(last->source, "a:1");
     strcpy(last->target, "b:2");
@@ -167,7 +165,7 @@ static void test_predecessor(void **state) {
     /* Its own are named before they write. */
     rig_start(k, &told);
     rig_put("live", 5);
-    RUN_UNTIL(record_writer_written_us(writer) == 5);
+    RUN_UNTIL(rig_read_watermark() == 5);
     assert_int_equal(told.losses, 0);
     client_close(&former);
     client_close(&later);
@@ -211,8 +209,8 @@ static int be_stopped(int ready) {
     struct lease *k = lease_new(target, 0, "orders", "host:1:stopped", LEASE_MS);
     if (!lease_acquire(k, NULL, NULL, NULL, &epoch, &err)) return 2;
     rig_start(k, &told);
-    rig_put("live", 1);
-    while (record_writer_written_us(writer) != 1) loop_run_once(loop, 10);
+    rig_put_followed("live", 1, "one");
+    while (!record_writer_has_written_order(writer, "one")) loop_run_once(loop, 10);
     bool stopped = false;
     /* before the parent knows, as it stops this process at once */
     int64_t seen_ms = clock_boot_ms();
@@ -245,7 +243,7 @@ static void test_stopped(void **state) {
     assert_string_equal(told.holder, "host:1:stopped");
     rig_start(k, &told);
     rig_put("live", 2);
-    RUN_UNTIL(record_writer_written_us(writer) == 2);
+    RUN_UNTIL(rig_read_watermark() == 2);
     rig_run_for(LEASE_MS); /* so that the child sees that it was stopped for longer than a lease */
     kill(pid, SIGCONT);
     pid_t ended = 0;
@@ -263,7 +261,7 @@ static void test_lost(void **state) {
     struct told told = { 0 };
     struct lease *k = rig_hold("host:1:a", LEASE_MS, &told);
     rig_put("live", 1);
-    RUN_UNTIL(record_writer_written_us(writer) == 1);
+    RUN_UNTIL(rig_read_watermark() == 1);
     redis_do(&server, "SET longhaul:{orders}:lease \"2 host:9:z\"");
     RUN_UNTIL(told.losses == 1);
     assert_string_equal(told.holder, "host:9:z");
@@ -310,7 +308,7 @@ static void test_gone_and_taken_again(void **state) {
     struct told told = { 0 };
     struct lease *k = rig_hold("host:1:a", LEASE_MS, &told);
     rig_put("live", 1);
-    RUN_UNTIL(record_writer_written_us(writer) == 1);
+    RUN_UNTIL(rig_read_watermark() == 1);
     redis_do(&server, "FLUSHALL");
     RUN_UNTIL(lease()[0] != '\0');
     assert_true(is_value("longhaul:{orders}:lease", "1 host:1:a"));
@@ -325,20 +323,22 @@ static void test_gone_and_taken_again(void **state) {
 static void test_target_down(void **state) {
     struct told told = { 0 };
     struct lease *k = rig_hold("host:1:a", LEASE_MS, &told);
-    rig_put("live", 1);
-    RUN_UNTIL(record_writer_written_us(writer) == 1);
+    rig_put_followed("live", 1, "one");
+    RUN_UNTIL(record_writer_has_written_order(writer, "one"));
     kill(server.pid, SIGKILL);
-    RUN_UNTIL(!lease_may_write(k) && record_writer_written_us(writer) == 0);
-    rig_put("live", 2);
+    RUN_UNTIL(!lease_may_write(k) && !record_writer_has_written_order(writer, "one"));
+    rig_put_followed("live", 2, "one");
     rig_run_for(LEASE_MS / 2);
     assert_false(lease_may_write(k));
     redis_restart(&server, NULL);
     RUN_UNTIL(lease_may_write(k));
     rig_run_for(LEASE_MS);
     /* Another process at the address: it is given no record before it is recognised. */
-    assert_int_equal(record_writer_written_us(writer), 0);
+    assert_false(record_writer_has_written_order(writer, "one"));
+    assert_int_equal(rig_read_watermark(), -1);
     rig_allow_all();
-    RUN_UNTIL(lease_may_write(k) && record_writer_written_us(writer) == 2);
+    RUN_UNTIL(lease_may_write(k) && record_writer_has_written_order(writer, "one"));
+    assert_int_equal(rig_read_watermark(), 2);
     assert_true(is_value("longhaul:{orders}:lease", "1 host:1:a"));
     assert_int_equal(told.losses, 0);
     rig_release(&k);
@@ -379,9 +379,9 @@ static void test_out_of_memory(void **state) {
         loop_run_once(loop, 10);
         assert_true(lease_may_write(k));
     }
-    assert_int_equal(record_writer_written_us(writer), 0);
+    assert_int_equal(rig_read_watermark(), -1);
     redis_do(&server, "CONFIG SET maxmemory 0");
-    RUN_UNTIL(record_writer_written_us(writer) == 1);
+    RUN_UNTIL(rig_read_watermark() == 1);
     rig_release(&k);
 }
 

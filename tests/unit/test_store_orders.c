@@ -112,7 +112,7 @@ static void test_read_all(void **state) {
     assert_int_equal(list.n, 0);
     struct lease *k = rig_hold("host:1:a", LEASE_MS, &told);
     rig_put("live", 1);
-    RUN_UNTIL(record_writer_written_us(writer) == 1);
+    RUN_UNTIL(rig_read_watermark() == 1);
     assert_true(role_read(target, &role, &found, &err));
     assert_false(found);
     slot_tag(0, tag);
@@ -215,8 +215,8 @@ static void test_cluster(void **state) {
     struct err err;
     char tag[SLOT_TAG_MAX], id[64];
     struct lease *k = rig_hold("host:1:a", LEASE_MS, &told);
-    rig_put("live", 10);
-    RUN_UNTIL(record_writer_written_us(writer) == 10);
+    rig_put_followed("live", 10, "ten");
+    RUN_UNTIL(record_writer_has_written_order(writer, "ten"));
     assert_int_equal(rig_read_watermark(), 10);
     assert_string_equal(redis_do(&server, "EXISTS longhaul:{%s}:state", slot_tag(0, tag)), ":1");
     assert_string_equal(redis_do(&other, "EXISTS longhaul:{%s}:state", slot_tag(8192, tag)), ":1");
@@ -240,8 +240,8 @@ static void test_cluster(void **state) {
     lease_update_topology(k);
     record_writer_update_topology(writer);
     rig_allow_all();
-    assert_int_equal(record_writer_written_us(writer), 0);
-    RUN_UNTIL(record_writer_written_us(writer) == 10);
+    assert_false(record_writer_has_written_order(writer, "ten"));
+    RUN_UNTIL(record_writer_has_written_order(writer, "ten"));
     assert_int_equal(rig_read_watermark(), 10);
     assert_string_equal(redis_do(&other, "EXISTS longhaul:{%s}:state", slot_tag(8193, tag)), ":1");
 
