@@ -452,8 +452,11 @@ struct extra *sweep_extra_keys(struct sweep *s) {
     return s->extra;
 }
 
-bool sweep_is_idle(const struct sweep *s) {
-    return s->state == SWEEP_IDLE;
+uint64_t sweep_count_extra(struct sweep *s) {
+    pthread_mutex_lock(&s->lock);
+    uint64_t count = extra_count(s->extra);
+    pthread_mutex_unlock(&s->lock);
+    return count;
 }
 
 size_t sweep_holds(const struct sweep *s, const struct hold **holds) {
