@@ -41,14 +41,26 @@ static void on_progress_timer(void *ctx) {
     loop_timer_start(job->progress_timer, JOB_PROGRESS_MS);
 }
 
-static void count_from(void *ctx, struct bytes info) {
-    struct job *job = ctx;
+/* Keys of the databases of the job, on the source or on the target. */
+static uint64_t job_sum_keys(const struct job *job, struct bytes info, bool source) {
     const struct replicate_result *r = job->result;
+    uint64_t sum = 0;
     for (size_t d = 0; d < r->n_dbs; d++) {
         uint64_t keys, expires;
-        info_keyspace(info, r->dbs[d], &keys, &expires);
-        job->keys_total += keys;
+        info_keyspace(info, source || r->target_db < 0 ? r->dbs[d] : r->target_db, &keys, &expires);
+        sum += keys;
     }
+    return sum;
+}
+
+static void count_source_from(void *ctx, struct bytes info) {
+    struct job *job = ctx;
+    job->keys_total += job_sum_keys(job, info, true);
+}
+
+static void count_target_from(void *ctx, struct bytes info) {
+    struct job *job = ctx;
+    job->target_keys += job_sum_keys(job, info, false);
 }
 
 /* Keys of the databases that are copied, by INFO; an estimate for people. A snapshot of one server
@@ -56,19 +68,9 @@ static void count_from(void *ctx, struct bytes info) {
 static void job_count_keys(struct job *job) {
     struct err ignored;
     if (job->live == NULL && !deployment_is_cluster(job->source)) {
-        count_from(job, deployment_info_text(job->source));
+        count_source_from(job, deployment_info_text(job->source));
     } else {
-        deployment_primaries_info(job->source, count_from, job, &ignored);
-    }
-}
-
-static void count_target_from(void *ctx, struct bytes info) {
-    struct job *job = ctx;
-    const struct replicate_result *r = job->result;
-    for (size_t d = 0; d < r->n_dbs; d++) {
-        uint64_t keys, expires;
-        info_keyspace(info, r->target_db >= 0 ? r->target_db : r->dbs[d], &keys, &expires);
-        job->target_keys += keys;
+        deployment_primaries_info(job->source, count_source_from, job, &ignored);
     }
 }
 
@@ -382,12 +384,6 @@ static bool job_prepare(struct job *job, struct err *err) {
 
 /* ---- the copy ---- */
 
-static enum sweep_extra job_extra(const struct live_settings *s) {
-    return s->extra == LIVE_EXTRA_DELETE ? SWEEP_EXTRA_DELETE
-           : s->extra == LIVE_EXTRA_KEEP ? SWEEP_EXTRA_KEEP
-                                         : SWEEP_EXTRA_HOLD;
-}
-
 static bool job_start_live(struct job *job, struct err *err) {
     const struct live_settings *s = job->settings->live;
     struct live_hooks hooks = { .events = &job->events };
@@ -399,7 +395,7 @@ static bool job_start_live(struct job *job, struct err *err) {
                                           .gather_ms = s->gather_ms,
                                           .idle_timeout_ms = s->idle_timeout_ms,
                                           .max_delete_percent = s->max_delete_percent,
-                                          .extra = job_extra(s),
+                                          .extra = s->extra,
                                           .spool_dir = s->state_dir,
                                           .epoch = journal_epoch(job->journal) };
     journal_fill_hooks(job->journal, &hooks);

@@ -138,7 +138,7 @@ static void node_judge_sample(struct follow_node *node, const struct evidence *n
     const struct evidence *before = node->has_latest ? &node->latest : NULL;
     if (before == NULL || strcmp(before->run_id, now->run_id) != 0) return;
     struct verdict v = evidence_judge(before, now);
-    if (!v.same_dataset || v.times_spoilt) follow_spoil_base(node, v.why);
+    if (!v.same_process || v.times_spoilt) follow_spoil_base(node, v.why);
     bool swapped = before->swaps >= 0 && now->swaps >= 0 && before->swaps != now->swaps;
     if (swapped || (v.counters_fell && evidence_may_be_swapped(before, now)))
         node_swapped(node, before, now, swapped);
@@ -373,8 +373,7 @@ bool follow_deletions_allowed(const struct follow_node *node) {
     return node->deletions_allowed;
 }
 
-void follow_allow_deletions(struct follow *f, struct follow_node *node, struct moment sweep_began) {
-    (void)f;
+void follow_allow_deletions(struct follow_node *node, struct moment sweep_began) {
     if (node->deletions_allowed || node->appeared.boot_us >= sweep_began.boot_us) return;
     node->deletions_allowed = true;
     if (node->hearing) node_tell_lanes(node);

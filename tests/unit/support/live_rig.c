@@ -92,8 +92,7 @@ static void rig_open_sights(struct live_rig *r) {
 
 void rig_init(struct live_rig *r) {
     *r = (struct live_rig){ .options = { .capture = { .kind = FEED_TRACKING,
-                                                      .idle_time_allowed = true,
-                                                      .config_get_allowed = true },
+                                                      .idle_time_allowed = true },
                                          .poll_ms = 100,
                                          .max_delete_percent = 10,
                                          .epoch = 7 },
@@ -177,6 +176,7 @@ void rig_round(struct live_rig *r) {
 }
 
 void rig_stop(struct live_rig *r) {
+    if (r->live == NULL) return;
     struct giveup *giveup = engine_plan(r->engine)->giveup;
     live_stop(r->live);
     engine_sum_stats(r->engine, &r->stats);
