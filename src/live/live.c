@@ -423,7 +423,8 @@ void live_each_target(const struct live *live,
 }
 
 bool live_takes_function_change(struct live *live) {
-    return follow_takes_function_change(live->follow);
+    bool changed = follow_takes_function_change(live->follow);
+    return target_takes_lost_functions(live->target) || changed;
 }
 
 struct extra *live_extra(struct live *live) {

@@ -264,7 +264,7 @@ static void sweep_decide_node(struct sweep *s, struct follow_node *node) {
     }
     sweep_tally(s, follow_run_id(node))->deleted += missing;
     slot_set_unite(&s->deletable, &slots);
-    follow_allow_deletions(s->settings.follow, node, s->began);
+    follow_allow_deletions(node, s->began);
 }
 
 /* Slots of the round that nobody owns any more are left for a later one. */

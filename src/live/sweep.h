@@ -22,6 +22,7 @@
 
 struct sweep;
 
+/* --extra: keys of the target that this job never copied and the source does not have. */
 enum sweep_extra { SWEEP_EXTRA_HOLD, SWEEP_EXTRA_DELETE, SWEEP_EXTRA_KEEP };
 
 struct sweep_settings {

@@ -94,8 +94,7 @@ static void rig_open_sights(struct live_rig *r) {
 
 void rig_init(struct live_rig *r) {
     *r = (struct live_rig){ .options = { .capture = { .kind = FEED_TRACKING,
-                                                      .idle_time_allowed = true,
-                                                      .config_get_allowed = true },
+                                                      .idle_time_allowed = true },
                                          .poll_ms = 100,
                                          .max_delete_percent = 10,
                                          .epoch = 7 },
