@@ -463,6 +463,13 @@ struct extra *sweep_extra_keys(struct sweep *s) {
     return s->extra;
 }
 
+uint64_t sweep_count_extra(struct sweep *s) {
+    pthread_mutex_lock(&s->lock);
+    uint64_t count = extra_count(s->extra);
+    pthread_mutex_unlock(&s->lock);
+    return count;
+}
+
 size_t sweep_holds(const struct sweep *s, const struct hold **holds) {
     *holds = s->holds;
     return s->n_holds;
