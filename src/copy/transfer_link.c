@@ -14,10 +14,13 @@ static bool transfer_text_has(struct bytes text, const char *part) {
            memmem(text.ptr, text.len, part, strlen(part)) != NULL;
 }
 
-/* The key, or its group, has changed. WATCH tells that only at the end, so reads meet it before. */
+/* The key, or its group, has changed. WATCH tells that only at the end, so reads meet it before. On
+ * the target the temporary key is gone: evicted, flushed, or lost by a failover. XGROUP has words of
+ * its own for that (redis 7.0.15 src/t_stream.c xgroupCommand()). */
 static bool transfer_means_changed(struct bytes text) {
     return transfer_text_has(text, "WRONGTYPE") || transfer_text_has(text, "NOGROUP") ||
-           transfer_text_has(text, "no such key");
+           transfer_text_has(text, "no such key") ||
+           transfer_text_has(text, "requires the key to exist");
 }
 
 void transfer_refused(struct transfer *t, struct pool_node *node, const struct client *client,
@@ -62,7 +65,7 @@ static void on_transfer_written(void *ctx, void *arg, const struct reply *reply)
             transfer_refused(t, t->target, t->target->client, &reply->item);
         } else {
             flight_node_works(t->flight, t->target);
-            if (step->ends_piece) t->unacked--;
+            if (step->ends_piece) t->pieces.unacked--;
             if (step->fn != NULL) step->fn(t, reply);
         }
     }
@@ -128,7 +131,7 @@ void transfer_written(struct transfer *t, const struct transfer_step *step) {
         }
         return;
     }
-    if (step->ends_piece) t->unacked++;
+    if (step->ends_piece) t->pieces.unacked++;
     t->target_due++;
     client_end_command(t->target->client, on_transfer_written, t, (void *)step);
 }

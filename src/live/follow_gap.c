@@ -1,6 +1,7 @@
 /* See follow_gap.h. */
 #include "live/follow_gap.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -67,6 +68,16 @@ void follow_drop_base(struct follow_node *node) {
     if (!ledger_are_proved(node->follow->settings.ledger, &slots)) return;
     node->has_base = node->base_spoilt = false;
     evidence_fini(&node->base);
+}
+
+void follow_base_free(struct follow_base *base, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        struct evidence *e = (struct evidence *)base[i].evidence;
+        evidence_fini(e);
+        free(e);
+        free((char *)base[i].address);
+    }
+    free(base);
 }
 
 /* ---- gaps ---- */
@@ -136,12 +147,23 @@ bool follow_resumes(struct follow *f, const struct address *primary, const char 
     return false;
 }
 
+/* Slots that are scanned by their use. */
+static struct slot_set node_slots_by_use(const struct follow_node *node) {
+    struct follow *f = node->follow;
+    struct slot_set scanned = ledger_slots_in(f->settings.ledger, LEDGER_FORWARD),
+                    mine = follow_job_slots(node);
+    mine = slot_set_common(&mine, &scanned);
+    for (int s = 0; s < SLOT_COUNT; s++)
+        if (atomic_load(&f->used_since_us[s]) == 0) slot_set_remove(&mine, (uint16_t)s);
+    return mine;
+}
+
+/* Each sample may say so, and for good (an LFU policy): what is scanned whole goes on, or a scan that
+ * takes longer than the time between two samples would never end. */
 void follow_spoil_base(struct follow_node *node, const char *why) {
-    struct ledger *l = node->follow->settings.ledger;
     if (!node->has_base) return;
     node->base_spoilt = true;
-    struct slot_set scanned = ledger_slots_in(l, LEDGER_FORWARD), mine = follow_job_slots(node);
-    mine = slot_set_common(&mine, &scanned);
+    struct slot_set mine = node_slots_by_use(node);
     struct ledger_gap gap = {
         .since = MOMENT_NONE, .forward = true, .whole = true, .place = node->place, .why = why
     };

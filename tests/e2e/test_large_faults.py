@@ -10,6 +10,10 @@ from harness.large import Background, assert_same_stream, temporary_keys
 from harness.run import EQUAL, replicate
 from harness.servers import Server, free_port
 
+LOSE = """
+if redis.call('EXISTS', KEYS[1]) == 0 or #redis.call('XINFO', 'GROUPS', KEYS[1]) == 0 then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
 SIZES = {"string": 3_000, "list": 40_000, "set": 30_000, "hash": 30_000, "zset": 20_000, "stream": 20_000}
 WAYS = {"struct": ["--struct"], "pieces": ["--big-key", "100KB"], "both": ["--struct", "--big-key", "100KB", "--max-args", "100"]}
 
@@ -65,3 +69,25 @@ def test_target_demoted_during_a_copy(source: Server, target: Server, way: str) 
 
     run_with(source, target, WAYS[way], demote)
     assert demotions > 0
+
+
+def test_a_temporary_stream_is_lost_between_its_groups(source: Server, target: Server) -> None:
+    """As by an eviction, a flush or a failover: the key is copied from the beginning, not given up."""
+    large.fill(source, "stream", b"many", 50)
+    with source.wire() as wire:
+        for number in range(200):
+            wire.call("XGROUP", "CREATE", b"many", b"group:%d" % number, "0")
+            wire.call("XREADGROUP", "GROUP", b"group:%d" % number, "reader", "COUNT", 1, "STREAMS", b"many", ">")
+    name, lost = large.temporary_name(b"many"), 0
+
+    def lose() -> None:
+        nonlocal lost
+        if lost < 2 and target.command("EVAL", LOSE, 1, name):
+            lost += 1
+
+    with Background(lose):
+        result = replicate(source, target, "--struct", "--compare", "none", timeout=60)
+    assert lost == 2
+    assert result.expect(EQUAL).json["keys"]["given_up"] == 0
+    assert_same_stream(source, target, b"many")
+    assert temporary_keys(target) == []

@@ -203,10 +203,12 @@ class Server:
 
     def admin(self, db: int = 0) -> redis.Redis:
         """python3-redis as the user with all rights, never over TLS."""
-        if db not in self._client:
-            self._client[db] = redis.Redis(port=self.port, db=db, username=ADMIN_USER, password=ADMIN_PASSWORD,
-                                           client_name="harness", socket_timeout=30)
-        return self._client[db]
+        client = self._client.get(db)
+        if client is None:
+            client = redis.Redis(port=self.port, db=db, username=ADMIN_USER, password=ADMIN_PASSWORD, client_name="harness",
+                                 socket_timeout=30)
+            self._client[db] = client
+        return client
 
     def wire(self, timeout: float = 60.0) -> Wire:
         return Wire(Address(port=self.port, user=ADMIN_USER, password=ADMIN_PASSWORD), timeout)
@@ -330,9 +332,9 @@ class Server:
             return False
 
     def _drop_clients(self) -> None:
-        for client in self._client.values():
-            client.connection_pool.disconnect()
-        self._client.clear()
+        clients, self._client = self._client, {}
+        for client in clients.values():
+            client.connection_pool.disconnect(inuse_connections=False)  # others belong to threads that wait for a reply
 
 
 class Fleet:
