@@ -29,7 +29,7 @@ struct told {
 
 static void permit(const char *permission) {
     redis_do(&source, "ACL SETUSER default %s", permission);
-    redis_do(&other, "ACL SETUSER default %s", permission);
+    redis_do(&other_node, "ACL SETUSER default %s", permission);
 }
 
 static void on_named(void *ctx, int db, uint16_t slot) {
@@ -75,13 +75,13 @@ static struct told *told_begin(bool live, int scan_count, int64_t outage_timeout
     t->rig.settings.threads = 2;
     t->rig.settings.scan_count = scan_count;
     t->rig.settings.outage_timeout_ms = outage_timeout_ms;
-    redis_do(&other, "FLUSHALL");
+    redis_do(&other_node, "FLUSHALL");
     engine_rig_new(&t->rig);
     coverage_set_rules(forward(t), &rules);
     engine_rig_begin(&t->rig);
     engine_rig_settle(&t->rig);
     redis_do(&source, "DEBUG POPULATE %d key 8", KEYS);
-    for (int i = 0; i < OTHER_KEYS; i++) assert_string_equal(set(&other, LAST, i), "+OK");
+    for (int i = 0; i < OTHER_KEYS; i++) assert_string_equal(set(&other_node, LAST, i), "+OK");
     return t;
 }
 
@@ -117,7 +117,7 @@ static void move(const struct redis_process *from, const struct redis_process *t
 
 static void end_move(uint16_t slot) {
     redis_do(&source, "CLUSTER SETSLOT %u STABLE", slot);
-    redis_do(&other, "CLUSTER SETSLOT %u STABLE", slot);
+    redis_do(&other_node, "CLUSTER SETSLOT %u STABLE", slot);
 }
 
 static void each_node_is_scanned_for_its_own_slots(void **state) {
@@ -134,22 +134,22 @@ static void each_node_is_scanned_for_its_own_slots(void **state) {
 static void a_slot_that_gets_another_owner_is_scanned_there_and_no_other_again(void **state) {
     struct told *t = told_begin(false, 100, 0);
     stop_at_gate(t, false);
-    redis_give_slot(&source, &other, t->empty);
-    assert_string_equal(set(&other, t->empty, 0), "+OK");
+    redis_give_slot(&source, &other_node, t->empty);
+    assert_string_equal(set(&other_node, t->empty, 0), "+OK");
     t->gated = false;
     cover(t);
     assert_int_equal(target_keys(), KEYS + OTHER_KEYS + 1);
     assert_int_equal(t->named, KEYS + OTHER_KEYS + 1);
     assert_int_equal(engine_scan_restarts(t->rig.engine), 1);
     engine_rig_end(&t->rig);
-    redis_do(&other, "FLUSHALL");
-    redis_give_slot(&other, &source, t->empty);
+    redis_do(&other_node, "FLUSHALL");
+    redis_give_slot(&other_node, &source, t->empty);
 }
 
 static void a_slot_that_is_being_moved_is_scanned_when_the_move_is_over(void **state) {
     struct told *t = told_begin(false, 100, 0);
     stop_at_gate(t, false);
-    move(&source, &other, t->empty);
+    move(&source, &other_node, t->empty);
     t->gated = false;
     RUN_UNTIL((coverage_step(forward(t)), pending(t) == 1));
     for (int64_t until_ms = clock_mono_ms() + QUIET_MS; clock_mono_ms() < until_ms;) {
@@ -170,7 +170,7 @@ static void a_move_that_does_not_end_is_an_outage(void **state) {
     struct told *t = told_begin(false, 100, 400);
     struct err err = { 0 };
     stop_at_gate(t, false);
-    move(&source, &other, t->empty);
+    move(&source, &other_node, t->empty);
     t->gated = false;
     RUN_UNTIL((coverage_step(forward(t)), engine_has_failed(t->rig.engine, &err)));
     assert_int_equal(err.code, ERR_OUTAGE);
@@ -183,7 +183,7 @@ static void a_move_that_does_not_end_is_an_outage(void **state) {
 /* The move began before the scan, and was undone while it ran. */
 static void a_slot_that_was_being_moved_at_the_start_is_not_proved(void **state) {
     struct told *t = told_begin(false, 100, 0);
-    move(&source, &other, t->empty);
+    move(&source, &other_node, t->empty);
     stop_at_gate(t, false);
     end_move(t->empty);
     t->gated = false;
@@ -222,20 +222,20 @@ static void the_pass_over_a_node_that_left_ends_and_its_slots_are_scanned_elsewh
     struct told *t = told_begin(false, 1, 0);
     struct err err;
     stop_at_gate(t, true);
-    redis_do(&other, "FLUSHALL");
-    redis_give_slot(&other, &source, LAST);
+    redis_do(&other_node, "FLUSHALL");
+    redis_give_slot(&other_node, &source, LAST);
     assert_true(deployment_refresh(t->rig.sides[0], &err));
-    kill(other.pid, SIGSTOP);
+    kill(other_node.pid, SIGSTOP);
     engine_topology_changed(t->rig.engine, true);
     assert_string_equal(set(&source, LAST, OTHER_KEYS), "+OK");
     t->gated = false;
     cover(t);
-    kill(other.pid, SIGCONT);
+    kill(other_node.pid, SIGCONT);
     assert_int_equal(target_keys(), KEYS + 1);
     assert_int_equal(engine_scan_restarts(t->rig.engine), 1);
     engine_rig_end(&t->rig);
     redis_do(&source, "FLUSHALL");
-    redis_give_slot(&source, &other, LAST);
+    redis_give_slot(&source, &other_node, LAST);
 }
 
 /* Such a slot holds no keys that could be read. */
@@ -244,7 +244,7 @@ static void a_slot_without_owner_is_waited_for_by_a_live_job_alone(void **state)
         struct told *t = told_begin(live, 100, 0);
         struct err err;
         redis_do(&source, "CLUSTER DELSLOTS %u", t->empty);
-        redis_do(&other, "CLUSTER DELSLOTS %u", t->empty);
+        redis_do(&other_node, "CLUSTER DELSLOTS %u", t->empty);
         assert_true(deployment_refresh(t->rig.sides[0], &err));
         engine_topology_changed(t->rig.engine, true);
         engine_rig_open(&t->rig, COVERAGE_FORWARD, true);
@@ -253,7 +253,7 @@ static void a_slot_without_owner_is_waited_for_by_a_live_job_alone(void **state)
         assert_false(coverage_is_complete(forward(t)));
         assert_int_equal(pending(t), 1);
         assert_string_equal(redis_do(&source, "CLUSTER ADDSLOTS %u", t->empty), "+OK");
-        redis_do(&other, "CLUSTER SETSLOT %u NODE %s", t->empty, redis_cluster_id(&source));
+        redis_do(&other_node, "CLUSTER SETSLOT %u NODE %s", t->empty, redis_cluster_id(&source));
         assert_true(deployment_refresh(t->rig.sides[0], &err));
         engine_topology_changed(t->rig.engine, true);
         cover(t);

@@ -13,7 +13,7 @@
 #include "base/block.h"
 
 struct loop *loop;
-struct redis_process server, source, target, other;
+struct redis_process server, source, target, other_node;
 
 static int start_loop(void) {
     struct err err;
@@ -56,13 +56,13 @@ int fixture_stop_sides(void **state) {
 }
 
 int fixture_start_cluster_source(void **state) {
-    redis_start_cluster(&source, &other, SLOT_COUNT - 1);
+    redis_start_cluster(&source, &other_node, SLOT_COUNT - 1);
     redis_start(&target, NULL);
     return start_loop();
 }
 
 int fixture_stop_cluster_source(void **state) {
-    redis_stop(&other);
+    redis_stop(&other_node);
     return fixture_stop_sides(state);
 }
 

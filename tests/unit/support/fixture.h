@@ -10,7 +10,7 @@
 
 extern struct loop *loop;
 extern struct redis_process server, source, target;
-extern struct redis_process other; /* the second node of the source, where that is a cluster */
+extern struct redis_process other_node; /* the second node of the source, where that is a cluster */
 
 /* For cmocka_run_group_tests(): one empty server. The end fails the group when a block of input is
  * still held. */
@@ -24,7 +24,7 @@ struct client_settings fixture_client_settings(void);
 int fixture_start_sides(void **state);
 int fixture_stop_sides(void **state);
 
-/* The same, but the source is a cluster of two; `other` has the highest slot alone. */
+/* The same, but the source is a cluster of two; `other_node` has the highest slot alone. */
 int fixture_start_cluster_source(void **state);
 int fixture_stop_cluster_source(void **state);
 
