@@ -219,8 +219,8 @@ static void job_copy_functions_again(struct job *job) {
     if (live_takes_function_change(job->live)) job->functions_wanted = true;
     if (!job->functions_wanted || job->settings->no_functions) return;
     if (clock_mono_ms() < job->functions_ms) return;
-    job->functions_wanted = !functions_copy(job->source, job->target, r->giveup, &r->functions,
-                                            &r->functions_refused, &err);
+    job->functions_wanted = !functions_copy(job->source, job->target, true, r->giveup,
+                                            &r->functions, &r->functions_refused, &err);
     if (!job->functions_wanted) return;
     job->functions_ms = clock_mono_ms() + JOB_FUNCTIONS_MS;
     log_debug(err.place, "functions: %s", err.text);
@@ -272,11 +272,18 @@ static bool job_choose_databases(struct job *job, struct err *err) {
                                err);
 }
 
+/* A live job tries again later, beside the keys, where an operator must act first. */
 static bool job_copy_functions(struct job *job, struct err *err) {
     struct replicate_result *r = job->result;
+    bool live = job->settings->live != NULL;
     if (job->settings->no_functions) return true;
-    return functions_copy(job->source, job->target, r->giveup, &r->functions, &r->functions_refused,
-                          err);
+    if (functions_copy(job->source, job->target, live, r->giveup, &r->functions,
+                       &r->functions_refused, err))
+        return true;
+    if (!live || err_class_of(err->code) != ERR_CLASS_WAIT) return false;
+    log_warn(err->place, "function libraries are copied later: %s", err->text);
+    job->functions_wanted = true;
+    return true;
 }
 
 static bool job_check_sides(struct job *job, struct err *err) {
