@@ -120,7 +120,7 @@ static struct live_settings live_settings_of(struct replicate_run *run) {
                                    .state_dir = o->state_dir,
                                    .name = o->job,
                                    .words = run->words,
-                                   .extra = (enum live_extra)o->extra,
+                                   .extra = (enum sweep_extra)o->extra,
                                    .max_delete_percent = (double)o->max_delete,
                                    .release_deletions = o->release_deletions,
                                    .resync_whole = o->resync == OPT_RESYNC_FULL,

@@ -19,11 +19,9 @@
 #include "copy/stats.h"
 #include "job/facts.h"
 #include "job/others.h"
+#include "live/sweep.h"
 #include "probe/capture.h"
 #include "server/deployment.h"
-
-/* --extra: keys of the target that this job never copied and the source does not have. */
-enum live_extra { LIVE_EXTRA_HOLD, LIVE_EXTRA_DELETE, LIVE_EXTRA_KEEP };
 
 /* The settings of a live job beside those of every job. */
 struct live_settings {
@@ -35,7 +33,7 @@ struct live_settings {
     const char *state_dir; /* NULL: none */
     const char *name;      /* of the job; NULL: made from both ends and the scope */
     const char *words;     /* databases and filters, for people and to tell jobs apart */
-    enum live_extra extra;
+    enum sweep_extra extra;
     double max_delete_percent; /* the deletion guard */
     bool release_deletions;    /* held ones may go on */
     bool resync_whole;         /* never leave a key out because it was idle */

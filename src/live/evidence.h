@@ -58,15 +58,20 @@ uint64_t evidence_keys(const struct evidence *e, int db);
 /* How later evidence relates to earlier one. */
 struct verdict {
     bool same_process; /* the same run_id, started at the same time */
-    bool same_dataset; /* and the same history in the same role */
-    bool idle_usable;  /* a key idle for longer than since since_us has not changed since then */
-    int64_t since_us;  /* by the source's clock */
+    /* By the source's clock: where `why` is NULL, a key idle for longer has not changed since. */
+    int64_t since_us;
     /* Idle times that were noted before `now` mean nothing: the eviction policy or the clock was
      * changed. */
     bool times_spoilt;
-    const char *why; /* in words, where idle times may not be used */
+    /* Counters were reset: calls before that are not known. Of one process only. */
+    bool counters_fell;
+    const char *why; /* in words: idle times may not be used; NULL: they may */
 };
 struct verdict evidence_judge(const struct evidence *then, const struct evidence *now);
+
+/* Could SWAPDB, had it been called and not counted, have changed the job's databases? Not while one
+ * and the same database alone holds keys. */
+bool evidence_may_be_swapped(const struct evidence *then, const struct evidence *now);
 
 /* A new reference. */
 json_t *evidence_to_json(const struct evidence *e);

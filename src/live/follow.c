@@ -57,17 +57,22 @@ static void node_note_orders(struct follow_node *node, const struct evidence *be
     }
 }
 
+/* sure: SWAPDB was counted; else CONFIG RESETSTAT may have hidden it. */
 static void node_swapped(struct follow_node *node, const struct evidence *before,
-                         const struct evidence *now) {
+                         const struct evidence *now, bool sure) {
     struct slot_set slots = follow_job_slots(node);
     struct ledger_gap gap = { .since = sample_moment(before),
                               .forward = true,
                               .whole = true,
                               .sweep = true,
                               .place = node->place,
-                              .why = "databases were swapped (SWAPDB)" };
+                              .why = sure ? "databases were swapped (SWAPDB)"
+                                          : "databases may have been swapped (SWAPDB): the "
+                                            "source's counters were reset" };
     event_raise(node->follow->settings.events, EVENT_SWAPPED, node->place,
-                "SWAPDB was called on the source: resync of every key");
+                sure ? "SWAPDB was called on the source: resync of every key"
+                     : "the source's counters were reset (CONFIG RESETSTAT), so that SWAPDB cannot "
+                       "be excluded: resync of every key");
     follow_node_open_gap(node, &slots, &gap, NULL);
     node_note_orders(node, before, now);
 }
@@ -107,12 +112,15 @@ static void node_silent_commands(struct follow_node *node, const struct evidence
 static void node_take_calls(struct follow_node *node, const struct server_sample *sample,
                             const struct server_sample *before) {
     struct follow *f = node->follow;
-    bool known = before != NULL && before->calls_known && sample->calls_known;
+    bool counted = before != NULL && before->calls_known && sample->calls_known;
+    bool known = counted && !sample_was_reset(before, sample);
     bool due = known || clock_mono_ms() - node->groups_ms >= f->settings.poll_ms;
 #define CALLED(which) (!known || before->calls[which] != sample->calls[which])
-    if (due && CALLED(SAMPLE_GROUPS)) node_poll_groups(node);
+    if ((due || counted) && CALLED(SAMPLE_GROUPS)) node_poll_groups(node);
     if (CALLED(SAMPLE_FUNCTIONS)) f->functions_changed = true;
-    if (known && CALLED(SAMPLE_SILENT) && node->has_latest) {
+    bool silent = counted && CALLED(SAMPLE_SILENT) &&
+                  before->calls[SAMPLE_SILENT] + sample->calls[SAMPLE_SILENT] > 0;
+    if (silent && node->has_latest) {
         node_silent_commands(node, &node->latest);
     } else if (clock_mono_ms() >= node->scan_after_ms) {
         node->silent_since_ms = 0;
@@ -122,18 +130,20 @@ static void node_take_calls(struct follow_node *node, const struct server_sample
 
 /* ---- samples ---- */
 
+/* The sample is of the process that the node is known by. A clock that was set makes it look like a
+ * process that was started at another time: idle times mean nothing then, counters still do. */
 static void node_judge_sample(struct follow_node *node, const struct evidence *now) {
     /* Tracking announces a flush, but for one that nobody listened to. */
     bool unannounced = node->follow->settings.capture.kind == FEED_NOTIFICATIONS || !node->ready;
     const struct evidence *before = node->has_latest ? &node->latest : NULL;
-    struct verdict v = { 0 };
-    if (before != NULL) v = evidence_judge(before, now);
-    if (before == NULL || !v.same_process) return;
-    if (v.times_spoilt) follow_spoil_base(node, v.why);
-    if (before->swaps >= 0 && now->swaps >= 0 && before->swaps != now->swaps)
-        node_swapped(node, before, now);
-    if (unannounced && before->flushes >= 0 && now->flushes >= 0 && before->flushes != now->flushes)
-        node_flushed_unannounced(node, before, now);
+    if (before == NULL || strcmp(before->run_id, now->run_id) != 0) return;
+    struct verdict v = evidence_judge(before, now);
+    if (!v.same_process || v.times_spoilt) follow_spoil_base(node, v.why);
+    bool swapped = before->swaps >= 0 && now->swaps >= 0 && before->swaps != now->swaps;
+    if (swapped || (v.counters_fell && evidence_may_be_swapped(before, now)))
+        node_swapped(node, before, now, swapped);
+    bool flushed = before->flushes >= 0 && now->flushes >= 0 && before->flushes != now->flushes;
+    if (unannounced && (flushed || v.counters_fell)) node_flushed_unannounced(node, before, now);
     if (node->flush_waits && now->asked_boot_us >= node->ask_after_us)
         node_note_orders(node, before, now);
 }
@@ -363,8 +373,7 @@ bool follow_deletions_allowed(const struct follow_node *node) {
     return node->deletions_allowed;
 }
 
-void follow_allow_deletions(struct follow *f, struct follow_node *node, struct moment sweep_began) {
-    (void)f;
+void follow_allow_deletions(struct follow_node *node, struct moment sweep_began) {
     if (node->deletions_allowed || node->appeared.boot_us >= sweep_began.boot_us) return;
     node->deletions_allowed = true;
     if (node->hearing) node_tell_lanes(node);
@@ -417,6 +426,7 @@ static void node_established(struct follow_node *node, const struct server_info 
     node->ask_after_us = clock_boot_us();
     watch_now(node->watch);
     node_tell_lanes(node);
+    f->functions_changed = true; /* samples of the time before were not compared */
     log_debug(node->place, "changes are captured by %s", feed_kind_name(f->settings.capture.kind));
 }
 

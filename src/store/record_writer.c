@@ -33,7 +33,6 @@ struct writer_node {
     /* The number of the text on its way, and of the last one acknowledged on this connection; 0:
      * none. */
     uint64_t sent, written;
-    int64_t sent_us, written_us; /* their watermarks */
 };
 
 struct record_writer {
@@ -45,7 +44,6 @@ struct record_writer {
     struct writer_node **nodes;
     size_t n_nodes;
     char *text; /* NULL: nothing is to be written */
-    int64_t text_us;
     int64_t interval_ms;
     uint64_t number; /* of the text */
     /* Since this text the record names this order. */
@@ -63,7 +61,6 @@ static void writer_take_answer(struct writer_node *node, struct client *client,
     if (!resp_is_error(&reply->item)) {
         node->told = false;
         node->written = node->sent;
-        node->written_us = node->sent_us;
         return;
     }
     client_reply_error(client, &reply->item, &err);
@@ -84,7 +81,6 @@ static void writer_write_node(struct writer_node *node) {
                                    bytes_of_str(w->job), bytes_of_str(w->text) };
     node->writing = true;
     node->sent = w->number;
-    node->sent_us = w->text_us;
     node->due_ms = clock_mono_ms() + w->interval_ms;
     slot_link_send(node->link, on_record_written, node, 4, words);
 }
@@ -112,7 +108,6 @@ static void on_writer_tick(void *ctx) {
 void record_writer_put(struct record_writer *w, const struct job_record *record) {
     free(w->text);
     w->text = record != NULL ? record_to_text(record) : NULL;
-    w->text_us = record != NULL ? record->watermark_us : 0;
     int64_t bytes = w->text != NULL ? (int64_t)(strlen(w->text) * w->n_nodes) : 0;
     w->interval_ms = RECORD_WRITE_MS + bytes / WRITER_BYTES_PER_MS;
     w->number++;
@@ -126,13 +121,6 @@ void record_writer_allow(struct record_writer *w, const struct address *node, co
     for (size_t i = 0; i < w->n_nodes; i++)
         if (address_equal(&w->nodes[i]->address, node))
             snprintf(w->nodes[i]->allowed, sizeof(w->nodes[i]->allowed), "%s", run_id);
-}
-
-int64_t record_writer_written_us(const struct record_writer *w) {
-    int64_t oldest_us = w->n_nodes == 0 ? 0 : INT64_MAX;
-    for (size_t i = 0; i < w->n_nodes; i++)
-        if (w->nodes[i]->written_us < oldest_us) oldest_us = w->nodes[i]->written_us;
-    return oldest_us;
 }
 
 bool record_writer_has_written_order(const struct record_writer *w, const char *order_id) {
@@ -152,7 +140,6 @@ static void on_writer_ready(void *ctx) {
 static void on_writer_down(void *ctx) {
     struct writer_node *node = ctx;
     node->written = 0;
-    node->written_us = 0;
 }
 
 static void writer_node_free(struct writer_node *node) {
@@ -185,7 +172,6 @@ static void writer_set_slot(struct writer_node *node, int slot, struct slot_set 
     if (node->slot >= 0) slot_set_add(left, (uint16_t)node->slot);
     node->slot = slot;
     node->sent = node->written = 0;
-    node->sent_us = node->written_us = 0;
     node->due_ms = 0;
 }
 
