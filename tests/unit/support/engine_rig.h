@@ -27,8 +27,8 @@ struct engine_rig {
         }                                                                                          \
     }
 
-/* Empties both sides where they are standalone, opens them, makes an engine for database 0. Its plan
- * may be changed then. */
+/* Empties both sides where they are standalone, opens them, makes an engine for database 0. Its
+ * plan may be changed then. */
 void engine_rig_new(struct engine_rig *rig);
 /* Starts the threads. The lanes of a live engine trust the source's processes. */
 void engine_rig_begin(struct engine_rig *rig);
@@ -40,8 +40,8 @@ struct copy_stats engine_rig_stats(struct engine_rig *rig);
 /* All slots are to be scanned in all databases. */
 void engine_rig_open(struct engine_rig *rig, enum coverage_kind kind, bool whole);
 
-/* Rounds of a job until nothing is left to scan and every name is served: topologies that the engine
- * wishes are asked for. The test fails when the engine does, or after a minute. */
+/* Rounds of a job until nothing is left to scan and every name is served: topologies that the
+ * engine wishes are asked for. The test fails when the engine does, or after a minute. */
 void engine_rig_cover(struct engine_rig *rig, enum coverage_kind kind);
 /* The same until the engine is idle. */
 void engine_rig_settle(struct engine_rig *rig);
