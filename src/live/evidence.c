@@ -157,10 +157,16 @@ struct verdict evidence_judge(const struct evidence *then, const struct evidence
     bool same_dataset = v.same_process && evidence_same_history(then, now);
     const char *spoilt = same_dataset ? evidence_spoilt(then, now) : NULL;
     v.times_spoilt = spoilt != NULL;
+    v.counters_fell = told && evidence_a_counter_fell(then, now);
     v.why = !same_dataset    ? "the source's process or history is another one"
             : spoilt != NULL ? spoilt
                              : evidence_saved(then, now);
     return v;
+}
+
+bool evidence_may_be_swapped(const struct evidence *then, const struct evidence *now) {
+    if (then->n_dbs == 0 && now->n_dbs == 0) return false;
+    return then->n_dbs != 1 || now->n_dbs != 1 || then->dbs[0].db != now->dbs[0].db;
 }
 
 /* ---- JSON ---- */

@@ -63,9 +63,15 @@ struct verdict {
     /* Idle times that were noted before `now` mean nothing: the eviction policy or the clock was
      * changed. */
     bool times_spoilt;
+    /* Counters were reset: calls before that are not known. Of one process only. */
+    bool counters_fell;
     const char *why; /* in words: idle times may not be used; NULL: they may */
 };
 struct verdict evidence_judge(const struct evidence *then, const struct evidence *now);
+
+/* Could SWAPDB, had it been called and not counted, have changed the job's databases? Not while one
+ * and the same database alone holds keys. */
+bool evidence_may_be_swapped(const struct evidence *then, const struct evidence *now);
 
 /* A new reference. */
 json_t *evidence_to_json(const struct evidence *e);

@@ -17,18 +17,22 @@ enum { FOLLOW_SAMPLE_MS = 1000 }; /* between two samples of a server, at most */
 
 /* ---- samples ---- */
 
-static void node_judge_sample(struct follow_node *node, const struct evidence *now) {
+/* The sample is of the process that the node is known by. A clock that was set makes it look like a
+ * process that was started at another time: idle times mean nothing then, counters still do. reset:
+ * the feed saw counters fall. */
+static void node_judge_sample(struct follow_node *node, const struct evidence *now, bool reset) {
     /* Tracking announces a flush, but for one that nobody listened to. */
     bool unannounced = node->follow->settings.capture.kind == FEED_NOTIFICATIONS || !node->ready;
     const struct evidence *before = node->has_latest ? &node->latest : NULL;
-    struct verdict v = { 0 };
-    if (before != NULL) v = evidence_judge(before, now);
-    if (before == NULL || !v.same_process) return;
-    if (v.times_spoilt) follow_spoil_base(node, v.why);
-    if (before->swaps >= 0 && now->swaps >= 0 && before->swaps != now->swaps)
-        follow_node_swapped(node, before, now);
-    if (unannounced && before->flushes >= 0 && now->flushes >= 0 && before->flushes != now->flushes)
-        follow_node_emptied(node, before, now);
+    if (before == NULL || strcmp(before->run_id, now->run_id) != 0) return;
+    struct verdict v = evidence_judge(before, now);
+    bool fell = v.counters_fell || reset;
+    if (!v.same_process || v.times_spoilt) follow_spoil_base(node, v.why);
+    bool swapped = before->swaps >= 0 && now->swaps >= 0 && before->swaps != now->swaps;
+    if (swapped || (fell && evidence_may_be_swapped(before, now)))
+        follow_node_swapped(node, before, now, swapped);
+    bool flushed = before->flushes >= 0 && now->flushes >= 0 && before->flushes != now->flushes;
+    if (unannounced && (flushed || fell)) follow_node_emptied(node, before, now);
     if (node->flush_waits && now->asked_boot_us >= node->ask_after_us)
         follow_node_note_orders(node, before, now);
 }
@@ -36,9 +40,10 @@ static void node_judge_sample(struct follow_node *node, const struct evidence *n
 static void node_take_sample(struct follow_node *node, const struct server_sample *sample,
                              const struct server_sample *before) {
     struct evidence now;
+    bool reset = follow_node_takes_reset(node, sample);
     evidence_of_sample(&now, sample, node->follow->boot_id);
-    node_judge_sample(node, &now);
-    follow_node_take_calls(node, sample, before);
+    node_judge_sample(node, &now, reset);
+    follow_node_take_calls(node, sample, before, reset);
     follow_note_evidence(node, &now);
     evidence_fini(&now);
     follow_node_settle(node, sample);
@@ -313,6 +318,8 @@ static void node_established(struct follow_node *node, const struct server_info 
     node->ask_after_us = clock_boot_us();
     watch_now(node->watch);
     node_tell_lanes(node);
+    /* samples of the time before were not compared */
+    f->functions_changed = f->functions_open = true;
     log_debug(node->place, "changes are captured by %s", feed_kind_name(f->settings.capture.kind));
 }
 

@@ -66,16 +66,20 @@ void follow_node_note_orders(struct follow_node *node, const struct evidence *be
 }
 
 void follow_node_swapped(struct follow_node *node, const struct evidence *before,
-                         const struct evidence *now) {
+                         const struct evidence *now, bool sure) {
     struct slot_set slots = follow_job_slots(node);
     struct ledger_gap gap = { .since = calls_since(node, before),
                               .forward = true,
                               .whole = true,
                               .sweep = true,
                               .place = node->place,
-                              .why = "databases were swapped (SWAPDB)" };
+                              .why = sure ? "databases were swapped (SWAPDB)"
+                                          : "databases may have been swapped (SWAPDB): the "
+                                            "source's counters were reset" };
     event_raise(node->follow->settings.events, EVENT_SWAPPED, node->place,
-                "SWAPDB was called on the source: resync of every key");
+                sure ? "SWAPDB was called on the source: resync of every key"
+                     : "the source's counters were reset (CONFIG RESETSTAT), so that SWAPDB cannot "
+                       "be excluded: resync of every key");
     follow_node_open_gap(node, &slots, &gap, NULL);
     follow_node_note_orders(node, before, now);
 }
@@ -112,15 +116,18 @@ static void node_silent_commands(struct follow_node *node, const struct evidence
 }
 
 void follow_node_take_calls(struct follow_node *node, const struct server_sample *sample,
-                            const struct server_sample *before) {
+                            const struct server_sample *before, bool reset) {
     struct follow *f = node->follow;
-    bool known = before != NULL && before->calls_known && sample->calls_known;
+    bool counted = before != NULL && before->calls_known && sample->calls_known;
+    bool known = counted && !reset && !sample_was_reset(before, sample);
     bool due = known || clock_mono_ms() - node->groups_ms >= f->settings.poll_ms;
 #define CALLED(which) (!known || before->calls[which] != sample->calls[which])
-    if (due && CALLED(SAMPLE_GROUPS)) node_poll_groups(node);
+    if ((due || counted) && CALLED(SAMPLE_GROUPS)) node_poll_groups(node);
     if (CALLED(SAMPLE_FUNCTIONS)) f->functions_changed = true;
     if (CALLED(SAMPLE_FUNCTIONS) && sample->calls_known) f->functions_open = true;
-    if (known && CALLED(SAMPLE_SILENT) && node->has_latest) {
+    bool silent = counted && CALLED(SAMPLE_SILENT) &&
+                  before->calls[SAMPLE_SILENT] + sample->calls[SAMPLE_SILENT] > 0;
+    if (silent && node->has_latest) {
         node_silent_commands(node, &node->latest);
     } else if (clock_mono_ms() >= node->scan_after_ms) {
         node->silent_since_ms = 0;
@@ -144,6 +151,15 @@ void follow_node_hurry_sample(struct follow_node *node) {
     node->hurried_ms = now_ms;
     node->hurried_us = clock_boot_us();
     watch_now(node->watch);
+}
+
+bool follow_node_takes_reset(struct follow_node *node, const struct server_sample *sample) {
+    struct follow *f = node->follow;
+    pthread_mutex_lock(&f->lock);
+    bool reset = node->reset_us != 0 && node->reset_us < sample->asked_boot_us;
+    if (reset) node->reset_us = 0;
+    pthread_mutex_unlock(&f->lock);
+    return reset;
 }
 
 struct settling {

@@ -18,18 +18,22 @@
 #include "live/follow.h"
 #include "server/sample.h"
 
-/* SWAPDB was called between two samples of one process. */
+/* SWAPDB was called between two samples of one process. sure: it was counted; else CONFIG RESETSTAT
+ * may have hidden it. */
 void follow_node_swapped(struct follow_node *node, const struct evidence *before,
-                         const struct evidence *now);
+                         const struct evidence *now, bool sure);
 /* FLUSHDB or FLUSHALL was, which the capture does not announce. */
 void follow_node_emptied(struct follow_node *node, const struct evidence *before,
                          const struct evidence *now);
 /* Databases that held keys and are empty now: an order, as long as the process may give one. */
 void follow_node_note_orders(struct follow_node *node, const struct evidence *before,
                              const struct evidence *now);
-/* Groups, functions, modules. before: the sample before, of the same process; NULL: none. */
+/* Groups, functions, modules. before: the sample before, of the same process; NULL: none. reset: the
+ * feed saw counters fall in between. */
 void follow_node_take_calls(struct follow_node *node, const struct server_sample *sample,
-                            const struct server_sample *before);
+                            const struct server_sample *before, bool reset);
+/* The feed saw counters fall, and this sample was asked for afterwards. */
+bool follow_node_takes_reset(struct follow_node *node, const struct server_sample *sample);
 
 /* Asks for a sample when the feed has found that counters changed. */
 void follow_node_hurry_sample(struct follow_node *node);

@@ -187,11 +187,13 @@ static bool node_calls_differ(const struct follow_node *node, const uint64_t *ca
 
 static void node_note_calls(struct follow_node *node, struct moment sent, const uint64_t *calls) {
     struct follow *f = node->follow;
-    bool groups = false, others = false;
+    bool groups = false, others = false, reset = false;
     if (calls != NULL) {
+        /* INFO is asked for by each barrier, so that its count falls only when it is reset. */
+        reset = node->calls_known && calls[SAMPLE_INFO] < node->calls[SAMPLE_INFO];
         bool flushes = f->settings.capture.kind == FEED_NOTIFICATIONS;
         groups = node_calls_differ(node, calls, SAMPLE_GROUPS);
-        others = node_calls_differ(node, calls, SAMPLE_SWAPDB) ||
+        others = reset || node_calls_differ(node, calls, SAMPLE_SWAPDB) ||
                  node_calls_differ(node, calls, SAMPLE_FUNCTIONS) ||
                  node_calls_differ(node, calls, SAMPLE_SILENT) ||
                  (flushes && node_calls_differ(node, calls, SAMPLE_FLUSH));
@@ -202,6 +204,7 @@ static void node_note_calls(struct follow_node *node, struct moment sent, const 
     node->confirmed = sent;
     node->counts = calls != NULL;
     if (calls == NULL) node->unsettled = false;
+    if (reset) node->reset_us = clock_boot_us();
     if (groups || others) {
         node->unsettled = true;
         node->noticed_us = clock_boot_us();

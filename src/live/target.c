@@ -24,6 +24,7 @@ struct target_node {
     char place[ADDRESS_HOST_MAX + 32];
     struct watch *watch;
     bool listed, known;
+    bool joined; /* while the job ran: function libraries are not there yet */
     bool silent; /* since the last sample: the next answer may come from another process */
     struct moment
         sure; /* the job's watermark at the last sample, beyond which it does not go meanwhile */
@@ -44,6 +45,7 @@ struct target {
     struct target_node *owner[SLOT_COUNT];
     struct moment watermark; /* of the job */
     uint64_t evicted;
+    bool functions_lost;
 };
 
 static struct slot_set node_slots(const struct target_node *node) {
@@ -147,13 +149,16 @@ static uint64_t target_keys(const struct target *t, const struct server_sample *
 static void node_compare_samples(struct target_node *node, const struct server_sample *sample,
                                  const struct server_sample *before) {
     bool calls = sample->calls_known && before->calls_known;
-    bool flushed = calls && (sample->calls[SAMPLE_FLUSH] > before->calls[SAMPLE_FLUSH] ||
-                             sample->calls[SAMPLE_SWAPDB] > before->calls[SAMPLE_SWAPDB]);
-    bool emptied =
-        !calls && target_keys(node->target, before) > 0 && target_keys(node->target, sample) == 0;
+    bool reset = sample_was_reset(before, sample);
+    const uint64_t none[SAMPLE_CALLS] = { 0 }, *then = reset ? none : before->calls;
+    bool flushed = calls && (sample->calls[SAMPLE_FLUSH] > then[SAMPLE_FLUSH] ||
+                             sample->calls[SAMPLE_SWAPDB] > then[SAMPLE_SWAPDB]);
+    bool emptied = (!calls || reset) && target_keys(node->target, before) > 0 &&
+                   target_keys(node->target, sample) == 0;
+    uint64_t evicted = reset ? 0 : before->evicted_keys;
     if (flushed || emptied) node_flushed(node);
-    if (sample->evicted_keys > before->evicted_keys) {
-        node_evicts(node, sample->evicted_keys - before->evicted_keys);
+    if (sample->evicted_keys > evicted) {
+        node_evicts(node, sample->evicted_keys - evicted);
     } else if (clock_mono_ms() >= node->rested_ms && node->evicts_told) {
         node->evicts_told = false;
     }
@@ -180,6 +185,7 @@ static void on_sample(void *ctx, const struct server_sample *sample,
         return;
     }
     bool same = server_info_continues(&sample->info, node->run_id, node->replid);
+    t->functions_lost = t->functions_lost || (node->known ? !same : node->joined);
     if (node->known && !same) {
         struct slot_set slots = node_slots(node);
         node_lost_slots(node, &slots, false,
@@ -209,11 +215,12 @@ static struct target_node *target_find(struct target *t, const struct address *a
     return NULL;
 }
 
-static struct target_node *node_new(struct target *t, const struct address *address) {
+static struct target_node *node_new(struct target *t, const struct address *address, bool joined) {
     static const struct watch_events events = { on_sample, on_silent };
     struct target_node *node = mem_zalloc(sizeof(*node));
     node->target = t;
     node->address = *address;
+    node->joined = joined;
     address_format(address, node->place, sizeof(node->place));
     node->sure = t->watermark;
     node->next = t->nodes;
@@ -267,7 +274,7 @@ void target_sync(struct target *t, bool first) {
         if (!topology_is_primary(topology, i)) continue;
         struct target_node *node = target_find(t, &topology->nodes[i].address);
         is_new[i] = node == NULL;
-        if (node == NULL) node = node_new(t, &topology->nodes[i].address);
+        if (node == NULL) node = node_new(t, &topology->nodes[i].address, !first);
         node->listed = true;
     }
     if (!first) target_slots_of_fallen(t, topology, is_new);
@@ -316,6 +323,12 @@ struct moment target_limit(const struct target *t) {
     for (const struct target_node *n = t->nodes; n != NULL; n = n->next)
         if (n->silent || n->lost_waits) limit = moment_older(limit, n->sure);
     return limit;
+}
+
+bool target_takes_lost_functions(struct target *t) {
+    bool lost = t->functions_lost;
+    t->functions_lost = false;
+    return lost;
 }
 
 uint64_t target_evicted(const struct target *t) {

@@ -107,6 +107,13 @@ void sample_take_time(struct server_sample *s, int64_t seconds, int64_t microsec
     if (s->time_us == 0) s->time_us = seconds * 1000000 + microseconds;
 }
 
+/* INFO is asked for each sample, so that its count rises. */
+bool sample_was_reset(const struct server_sample *before, const struct server_sample *now) {
+    bool calls = before->calls_known && now->calls_known;
+    return now->total_commands < before->total_commands ||
+           (calls && now->calls[SAMPLE_INFO] <= before->calls[SAMPLE_INFO]);
+}
+
 uint64_t sample_keys(const struct server_sample *s, int db) {
     for (size_t i = 0; i < s->n_dbs; i++)
         if (s->dbs[i].db == db) return s->dbs[i].keys;

@@ -10,7 +10,7 @@ import pytest
 
 from harness import oracle, wait
 from harness.clock import Clock
-from harness.live import Live
+from harness.live import Live, now_us
 from harness.server_faults import policy_for_a_moment, reset_statistics
 from harness.servers import Fleet, Options, Server
 
@@ -128,3 +128,34 @@ def test_keys_that_nobody_accessed_are_left_out(fleet: Fleet, target: Server) ->
         copied = second.json["facts"]["copied"] - first.json["facts"]["copied"]
         assert "keys accessed since the gap began" in live.stderr(), live.stderr()
         assert CHANGED <= copied < KEYS // 2, f"{copied} keys were copied again"
+
+
+@pytest.mark.parametrize("capture", ["tracking", "notifications"])
+def test_a_reset_of_the_counters_hides_no_swap(fleet: Fleet, target: Server, capture: str) -> None:
+    """SWAPDB, which no capture announces, and CONFIG RESETSTAT between two samples."""
+    source = fleet.server(Options(config={"notify-keyspace-events": "AE"}))
+    fill(source)
+    source.admin(1).mset({f"key:{i}": "of database 1" for i in range(0, KEYS, 2)})
+    with Live(source, target, "--databases", "0,1", "--capture", capture) as live:
+        live.wait_live()
+        live.catch_up()
+        with source.wire() as wire:
+            wire.batch([("MULTI",), ("SWAPDB", 0, 1), ("CONFIG", "RESETSTAT"), ("EXEC",)])
+        live.wait_watermark(now_us() + 2_000_000)
+        for db in (0, 1):
+            oracle.assert_equal(source, target, db=db, at_least=KEYS // 2)
+
+
+def test_a_reset_of_the_counters_hides_no_flush_of_the_target(fleet: Fleet, source: Server) -> None:
+    """Another client has flushed it before, then the counter is set back and rises again."""
+    target = fleet.server()
+    for _ in range(3):
+        target.command("FLUSHDB", db=9)
+    fill(source)
+    with Live(source, target) as live:
+        live.wait_live()
+        live.catch_up()
+        with target.wire() as wire:
+            wire.batch([("CONFIG", "RESETSTAT"), ("FLUSHDB",)])
+        live.wait_watermark(now_us() + 2_000_000)
+        oracle.assert_equal(source, target, at_least=KEYS)

@@ -118,11 +118,35 @@ static void counters_that_were_set_back(void **state) {
     DECEIVED((then.flushes = 3, now.flushes = 1), true);
 }
 
+static void counters_that_were_reset_hide_calls(void **state) {
+    struct evidence then = then_value(), now = now_value();
+    assert_false(evidence_judge(&then, &now).counters_fell);
+    now.info_calls = 1;
+    assert_true(evidence_judge(&then, &now).counters_fell);
+    strcpy(now.run_id, "other"); /* another process counts from the beginning */
+    assert_false(evidence_judge(&then, &now).counters_fell);
+}
+
+static void databases_that_a_swap_could_change(void **state) {
+    struct sample_db one[] = { { 0, 5 } }, other[] = { { 1, 5 } }, two[] = { { 0, 5 }, { 1, 2 } };
+    struct evidence then = { .dbs = one, .n_dbs = 1 }, now = then, none = { 0 };
+    assert_false(evidence_may_be_swapped(&then, &now));
+    assert_false(evidence_may_be_swapped(&none, &none));
+    assert_true(evidence_may_be_swapped(&then, &none));
+    assert_true(evidence_may_be_swapped(&then, &(struct evidence){ .dbs = other, .n_dbs = 1 }));
+    now = (struct evidence){ .dbs = two, .n_dbs = 2 };
+    assert_true(evidence_may_be_swapped(&then, &now));
+    assert_true(evidence_may_be_swapped(&now, &now));
+}
+
 static void the_clock_was_set_back_or_is_unknown(void **state) {
     DECEIVED(now.time_us = then.time_us - 1, true);
     DECEIVED(now.time_us -= 20 * SECOND, true); /* it went on, but by less than the observer's */
     DECEIVED(now.time_us = 0, true);
     DECEIVED(then.time_us = 0, true);
+    /* By little, of what OBJECT IDLETIME itself may be wrong by: nothing is left for this. */
+    DECEIVED(now.time_us -= 300 * 1000, true);
+    DECEIVED((now.asked_boot_us += 3600 * SECOND, now.time_us += 3596 * SECOND), true);
     /* On another machine the wall clocks are all there is. */
     DECEIVED((strcpy(now.boot_id, "other"), now.time_us -= 20 * SECOND), true);
     DECEIVED((then.boot_id[0] = now.boot_id[0] = '\0', now.time_us -= 20 * SECOND), true);
@@ -132,6 +156,11 @@ static void clocks_that_do_no_harm(void **state) {
     struct evidence then = then_value(), now = now_value();
     now.time_us += 3600 * SECOND; /* forward: the gap is taken for longer */
     assert_null(evidence_judge(&then, &now).why);
+    then.answered_boot_us += 40 * SECOND; /* the answer was on its way for long, or the question */
+    now = now_value();
+    now.time_us -= 39 * SECOND;
+    assert_null(evidence_judge(&then, &now).why);
+    then = then_value();
     now = now_value();
     now.asked_boot_us = then.asked_boot_us; /* the observer was suspended or paused */
     assert_null(evidence_judge(&then, &now).why);
@@ -250,6 +279,8 @@ int main(void) {
         cmocka_unit_test(saves_in_between),
         cmocka_unit_test(policies),
         cmocka_unit_test(counters_that_were_set_back),
+        cmocka_unit_test(counters_that_were_reset_hide_calls),
+        cmocka_unit_test(databases_that_a_swap_could_change),
         cmocka_unit_test(the_clock_was_set_back_or_is_unknown),
         cmocka_unit_test(clocks_that_do_no_harm),
         cmocka_unit_test(from_a_sample),
