@@ -11,8 +11,8 @@
  *       config_calls, and every counter that fell
  *   the clock was set back: a key that was just written is idle for 194 days
  *       time_us against the observer's clocks
- *   another dataset: a resynchronised replica, a restart, a failover
- *       run_id, started_us, replid, replica, loaded_keys
+ *   another dataset: a resynchronised replica, a restart, a failover, DEBUG RELOAD
+ *       run_id, started_us, replid, replica, loaded_keys, load_expired
  */
 #include "live/evidence.h"
 
@@ -23,6 +23,9 @@
 #include "base/mem.h"
 
 enum {
+    /* Between two samples longhaul itself calls INFO at least that often: for the calls of commands
+     * of the first one, which are counted behind its own answer, and for the second one. */
+    EVIDENCE_OWN_INFO = 2,
     CLOCK_SLACK_US = 200 * 1000, /* by which two clocks may differ over a short time */
     CLOCK_DRIFT_PART = 1000,     /* and over a long one: this part of it */
     START_SLACK_US =
@@ -50,7 +53,8 @@ void evidence_of_sample(struct evidence *e, const struct server_sample *s, const
                             .last_save_s = s->last_save_s,
                             .save_s = s->save_s,
                             .rewrite_s = s->rewrite_s,
-                            .loaded_keys = s->loaded_keys };
+                            .loaded_keys = s->loaded_keys,
+                            .load_expired = s->load_expired };
     bool calls = s->calls_known;
     if (s->time_us > 0 && s->uptime_s >= 0) e->started_us = s->time_us - s->uptime_s * 1000000;
     e->commands = evidence_counter(s->total_commands > 0, s->total_commands);
@@ -60,6 +64,8 @@ void evidence_of_sample(struct evidence *e, const struct server_sample *s, const
     e->config_calls = evidence_counter(calls, s->calls[SAMPLE_CONFIG]);
     e->swaps = evidence_counter(calls, s->calls[SAMPLE_SWAPDB]);
     e->flushes = evidence_counter(calls, s->calls[SAMPLE_FLUSH]);
+    e->resets = evidence_counter(calls, s->resets);
+    e->resets_us = evidence_counter(calls, s->resets_us);
     snprintf(e->run_id, sizeof(e->run_id), "%s", s->info.run_id);
     snprintf(e->replid, sizeof(e->replid), "%s", s->info.replid);
     snprintf(e->policy, sizeof(e->policy), "%s", s->info.maxmemory_policy);
@@ -120,6 +126,25 @@ static bool evidence_a_counter_fell(const struct evidence *then, const struct ev
            evidence_fell(then->role_calls, now->role_calls) ||
            evidence_fell(then->forks, now->forks) || evidence_fell(then->swaps, now->swaps) ||
            evidence_fell(then->flushes, now->flushes);
+}
+
+/* Known both times, and different. */
+static bool evidence_differs(int64_t then, int64_t now) {
+    return then >= 0 && now >= 0 && then != now;
+}
+
+/* A second RESETSTAT soon after a first one makes no counter fall that is near 0; the duration of
+ * its own call is another one, and longhaul's own calls are too few. */
+const char *evidence_break(const struct evidence *then, const struct evidence *now) {
+    bool few = then->info_calls >= 0 && now->info_calls < then->info_calls + EVIDENCE_OWN_INFO;
+    if (evidence_differs(then->resets, now->resets) ||
+        evidence_differs(then->resets_us, now->resets_us))
+        return "its counters were set back (CONFIG RESETSTAT)";
+    if (evidence_a_counter_fell(then, now) || few) return "its counters were set back";
+    if (then->loaded_keys != now->loaded_keys ||
+        evidence_differs(then->load_expired, now->load_expired))
+        return "it loaded its data anew (DEBUG RELOAD)";
+    return NULL;
 }
 
 /* Why idle times mean nothing from then on; NULL where they do. */
@@ -251,6 +276,7 @@ bool evidence_from_json(struct evidence *e, const json_t *json) {
     e->replica = json_is_true(json_object_get(json, "replica"));
     e->has_child = json_is_true(json_object_get(json, "has_child"));
     e->loaded_keys = (uint64_t)loaded;
+    e->load_expired = e->resets = e->resets_us = -1;
     ok = ok && evidence_get_databases(e, json_object_get(json, "dbs"));
     if (!ok) evidence_fini(e);
     return ok;

@@ -11,6 +11,9 @@
  * back meanwhile; a suspended machine makes their interval shorter, which does no harm. Everything
  * that is unknown, that decreased, or that does not agree means: every key is copied.
  *
+ * Between two samples of one process that runs, of the source or of the target, counters show what
+ * happened. evidence_break() says when they cannot.
+ *
  * Pure: no server, no clock, no thread.
  */
 #ifndef LONGHAUL_LIVE_EVIDENCE_H
@@ -39,10 +42,14 @@ struct evidence {
     bool has_child;
     int64_t forks, last_save_s, save_s, rewrite_s; /* -1: unknown, or there was none */
     uint64_t loaded_keys;                          /* by the last load of an RDB file */
+    int64_t load_expired;                          /* left out by it; -1: unknown; not recorded */
 
     /* Counters that only rise, unless CONFIG RESETSTAT sets them to 0. -1: unknown. */
     int64_t commands, connections, info_calls, role_calls;
     int64_t config_calls, swaps, flushes;
+    /* CONFIG RESETSTAT: calls since the last one, itself included, and how long these took. -1:
+     * unknown. Not recorded. */
+    int64_t resets, resets_us;
 
     struct sample_db *dbs; /* databases that hold keys; owned */
     size_t n_dbs;
@@ -67,6 +74,11 @@ struct verdict {
     const char *why; /* in words, where idle times may not be used */
 };
 struct verdict evidence_judge(const struct evidence *then, const struct evidence *now);
+
+/* Why the counters of now do not go on from those of then, though both are of one process that was
+ * not loading: they were set back, or the data was loaded anew. Then whatever is read from counters
+ * (a flush, a swap, an eviction) may have happened in between. NULL: they go on. */
+const char *evidence_break(const struct evidence *then, const struct evidence *now);
 
 /* A new reference. */
 json_t *evidence_to_json(const struct evidence *e);

@@ -83,6 +83,25 @@ static void node_flushed_unannounced(struct follow_node *node, const struct evid
     node_note_orders(node, before, now);
 }
 
+/* Changes that only counters tell may have happened in between. */
+static void node_broke_evidence(struct follow_node *node, const struct evidence *before,
+                                const char *broken) {
+    struct slot_set slots = follow_job_slots(node);
+    struct ledger_gap gap = { .since = sample_moment(before),
+                              .forward = true,
+                              .whole = true,
+                              .sweep = true,
+                              .place = node->place,
+                              .why = "the source's counters were set back, or its data loaded "
+                                     "anew" };
+    event_raise(node->follow->settings.events, EVENT_GAP, node->place,
+                "what the source did meanwhile cannot be known, as %s: gap open, resync of every "
+                "key",
+                broken);
+    node->follow->functions_changed = true;
+    follow_node_open_gap(node, &slots, &gap, NULL);
+}
+
 static void node_silent_commands(struct follow_node *node, const struct evidence *before) {
     struct slot_set slots = follow_job_slots(node);
     int64_t now_ms = clock_mono_ms();
@@ -122,6 +141,26 @@ static void node_take_calls(struct follow_node *node, const struct server_sample
 
 /* ---- samples ---- */
 
+/* A flush was announced, and the server counts its commands: was it FLUSHDB, FLUSHALL or SWAPDB?
+ * Else its data was loaded anew. The last sample may have been taken behind the command already. */
+static bool node_flush_was_called(const struct follow_node *node, const struct evidence *before,
+                                  const struct evidence *now) {
+    const struct evidence *then = node->has_anchor ? &node->anchor : before;
+    bool counted = then->flushes >= 0 && now->flushes >= 0;
+    return !counted || then->flushes != now->flushes || then->swaps != now->swaps;
+}
+
+static void node_judge_flush(struct follow_node *node, const struct evidence *before,
+                             const struct evidence *now, const char *broken) {
+    if (broken != NULL) return; /* the cause is not known: the sweep counts the deletions */
+    if (node_flush_was_called(node, before, now)) {
+        node_note_orders(node, before, now);
+    } else {
+        node_broke_evidence(node, before,
+                            "it announced a flush and counted none (DEBUG RELOAD, DEBUG LOADAOF)");
+    }
+}
+
 static void node_judge_sample(struct follow_node *node, const struct evidence *now) {
     /* Tracking announces a flush, but for one that nobody listened to. */
     bool unannounced = node->follow->settings.capture.kind == FEED_NOTIFICATIONS || !node->ready;
@@ -129,13 +168,15 @@ static void node_judge_sample(struct follow_node *node, const struct evidence *n
     struct verdict v = { 0 };
     if (before != NULL) v = evidence_judge(before, now);
     if (before == NULL || !v.same_process) return;
+    const char *broken = evidence_break(before, now);
     if (v.times_spoilt) follow_spoil_base(node, v.why);
+    if (broken != NULL) node_broke_evidence(node, before, broken);
     if (before->swaps >= 0 && now->swaps >= 0 && before->swaps != now->swaps)
         node_swapped(node, before, now);
     if (unannounced && before->flushes >= 0 && now->flushes >= 0 && before->flushes != now->flushes)
         node_flushed_unannounced(node, before, now);
     if (node->flush_waits && now->asked_boot_us >= node->ask_after_us)
-        node_note_orders(node, before, now);
+        node_judge_flush(node, before, now, broken);
 }
 
 static void node_take_sample(struct follow_node *node, const struct server_sample *sample,

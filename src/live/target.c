@@ -13,6 +13,7 @@
 
 enum {
     TARGET_SAMPLE_MS = 500,
+    TARGET_TOLD_MAX = 200,
     TARGET_READ_MS = 250,            /* between two tries to read a node's record */
     TARGET_REST_MS = 10 * 1000,      /* without evictions for so long, the resync begins */
     TARGET_REST_MAX_MS = 1800 * 1000 /* doubled each time evictions come back */
@@ -28,6 +29,8 @@ struct target_node {
     struct moment
         sure; /* the job's watermark at the last sample, beyond which it does not go meanwhile */
     char run_id[RUN_ID_MAX], replid[RUN_ID_MAX];
+    struct evidence latest; /* of the process that is known */
+    bool has_latest;
     bool lost_waits; /* its record is to be read, and a gap to be opened */
     bool lost_whole; /* everything; its record does not count */
     struct slot_set lost;
@@ -124,14 +127,26 @@ static void node_evicts(struct target_node *node, uint64_t n) {
     follow_delay_scan(t->settings.follow, &slots, node->rested_ms);
 }
 
-static void node_flushed(struct target_node *node) {
+/* told: the event's sentence. why: of the gap. */
+static void node_may_lack_keys(struct target_node *node, const char *told, const char *why) {
     struct target *t = node->target;
     struct slot_set slots = node_slots(node);
     event_raise(t->settings.events, EVENT_TARGET_LOST, node->place,
-                "another client called FLUSHDB, FLUSHALL or SWAPDB on the target: gap open, resync "
-                "of every key");
-    target_open_gap(t, &slots, node->sure, true, NULL, node->place,
-                    "another client flushed or swapped databases of the target");
+                "%s: gap open, resync of every key", told);
+    target_open_gap(t, &slots, node->sure, true, NULL, node->place, why);
+}
+
+static void node_flushed(struct target_node *node) {
+    node_may_lack_keys(node,
+                       "another client called FLUSHDB, FLUSHALL or SWAPDB on the target",
+                       "another client flushed or swapped databases of the target");
+}
+
+/* A flush, a swap or evictions may be behind it. */
+static void node_broke_evidence(struct target_node *node, const char *broken) {
+    char told[TARGET_TOLD_MAX];
+    snprintf(told, sizeof(told), "what the target lost meanwhile cannot be known, as %s", broken);
+    node_may_lack_keys(node, told, "the target's counters were set back, or its data loaded anew");
 }
 
 static uint64_t target_keys(const struct target *t, const struct server_sample *sample) {
@@ -145,13 +160,17 @@ static uint64_t target_keys(const struct target *t, const struct server_sample *
 }
 
 static void node_compare_samples(struct target_node *node, const struct server_sample *sample,
-                                 const struct server_sample *before) {
+                                 const struct server_sample *before, const char *broken) {
     bool calls = sample->calls_known && before->calls_known;
     bool flushed = calls && (sample->calls[SAMPLE_FLUSH] > before->calls[SAMPLE_FLUSH] ||
                              sample->calls[SAMPLE_SWAPDB] > before->calls[SAMPLE_SWAPDB]);
     bool emptied =
         !calls && target_keys(node->target, before) > 0 && target_keys(node->target, sample) == 0;
-    if (flushed || emptied) node_flushed(node);
+    if (flushed || emptied) {
+        node_flushed(node);
+    } else if (broken != NULL) {
+        node_broke_evidence(node, broken);
+    }
     if (sample->evicted_keys > before->evicted_keys) {
         node_evicts(node, sample->evicted_keys - before->evicted_keys);
     } else if (clock_mono_ms() >= node->rested_ms && node->evicts_told) {
@@ -171,6 +190,19 @@ static void node_take_identity(struct target_node *node, const struct server_inf
                                             node->run_id);
 }
 
+/* Why the counters do not go on from those of the sample before; NULL: they do. */
+static const char *node_note_evidence(struct target_node *node,
+                                      const struct server_sample *sample) {
+    struct evidence now;
+    evidence_of_sample(&now, sample, "");
+    bool same = node->has_latest && strcmp(node->latest.run_id, now.run_id) == 0;
+    const char *broken = same ? evidence_break(&node->latest, &now) : NULL;
+    evidence_fini(&node->latest);
+    node->latest = now;
+    node->has_latest = true;
+    return broken;
+}
+
 static void on_sample(void *ctx, const struct server_sample *sample,
                       const struct server_sample *before) {
     struct target_node *node = ctx;
@@ -180,12 +212,13 @@ static void on_sample(void *ctx, const struct server_sample *sample,
         return;
     }
     bool same = server_info_continues(&sample->info, node->run_id, node->replid);
+    const char *broken = node_note_evidence(node, sample);
     if (node->known && !same) {
         struct slot_set slots = node_slots(node);
         node_lost_slots(node, &slots, false,
                         "the target's server is another process, or has another history");
     } else if (before != NULL) {
-        node_compare_samples(node, sample, before);
+        node_compare_samples(node, sample, before, broken);
     }
     node_take_identity(node, &sample->info);
     node->silent = false;
@@ -232,6 +265,7 @@ static void node_end(struct target *t, struct target_node *node) {
         break;
     }
     watch_free(&node->watch);
+    evidence_fini(&node->latest);
     free(node);
 }
 
@@ -303,6 +337,13 @@ void target_step(struct target *t, struct moment watermark) {
     t->watermark = watermark;
     for (struct target_node *n = t->nodes; n != NULL; n = n->next)
         if (n->lost_waits && n->listed && clock_mono_ms() >= n->read_ms) node_open_lost(n);
+}
+
+void target_lacks_keys(struct target *t, uint16_t slot) {
+    struct target_node *node = t->owner[slot];
+    if (node == NULL || node->lost_waits) return;
+    node_may_lack_keys(node, "the job's lease or record is gone from the target",
+                       "the job's lease or record was gone from the target");
 }
 
 bool target_is_silent(const struct target *t) {

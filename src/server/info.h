@@ -73,6 +73,8 @@ int info_replicas(struct bytes info, uint64_t *lowest_offset);
  * ("cmdstat_xgroup|create:calls=.."); "xgroup|create" is that one alone. */
 bool info_counts_calls(struct bytes info);
 uint64_t info_calls(struct bytes info, const char *command);
+/* How long these calls took together, in microseconds. */
+uint64_t info_calls_us(struct bytes info, const char *command);
 
 /* "redis 7.0.15", "valkey 8.1.1". */
 const char *server_info_name(const struct server_info *info, char *buf, unsigned long size);

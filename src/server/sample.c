@@ -73,6 +73,7 @@ void sample_take_info(struct server_sample *s, struct bytes info) {
     s->save_s = sample_number(info, "rdb_last_bgsave_time_sec");
     s->rewrite_s = sample_number(info, "aof_last_rewrite_time_sec");
     info_number(info, "rdb_last_load_keys_loaded", &s->loaded_keys);
+    s->load_expired = sample_number(info, "rdb_last_load_keys_expired");
     s->syncing = sample_number(info, "master_sync_in_progress") == 1;
     info_number(info, "master_repl_offset", &s->offset);
     s->cpu_us = info_cpu_us(info);
@@ -88,6 +89,8 @@ void sample_take_calls(struct server_sample *s, struct bytes text) {
         s->calls[sample_counted[i].calls] += info_calls(text, sample_counted[i].command);
     if (s->info.redis_version < SERVER_VERSION(7, 0, 0))
         s->calls[SAMPLE_CONFIG] = info_calls(text, "config");
+    s->resets = info_calls(text, "config|resetstat");
+    s->resets_us = info_calls_us(text, "config|resetstat");
 }
 
 void sample_take_time(struct server_sample *s, int64_t seconds, int64_t microseconds) {

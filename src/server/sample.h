@@ -49,12 +49,15 @@ struct server_sample {
     int64_t save_s;       /* how long the last save took; -1: there was none */
     int64_t rewrite_s;    /* how long the last rewrite of the append-only file took; likewise */
     uint64_t loaded_keys; /* rdb_last_load_keys_loaded, 7.0 */
+    int64_t load_expired; /* rdb_last_load_keys_expired, 7.0; -1: not told */
     bool syncing;         /* a replica that is being synchronised */
     uint64_t offset;      /* master_repl_offset */
     int64_t cpu_us;       /* of its main thread, or of the process; -1: not told */
     uint64_t total_commands, total_connections, expired_keys, evicted_keys;
     bool calls_known; /* false too where an ACL or a renaming keeps the counters from us */
     uint64_t calls[SAMPLE_CALLS];
+    /* Calls of CONFIG RESETSTAT since the last one, itself included, and their duration: 7.0. */
+    uint64_t resets, resets_us;
 };
 
 /* Fills everything but the clocks and the calls. Owned members are allocated: sample_fini(). */
