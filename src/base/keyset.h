@@ -1,7 +1,7 @@
 /* The dirty set of a lane: which keys wait to be copied, which are being copied, which changed
  * meanwhile.
  *
- * Keys are (database, bytes). A key that is clean is not in the set. States and moves (DESIGN 3):
+ * Keys are (database, bytes). A key that is clean is not in the set. States and moves:
  *
  *      keyset_name()        keyset_take()            keyset_done()
  *   clean ───────▶ queued ───────────────▶ in flight ─────────────▶ clean (entry is freed)

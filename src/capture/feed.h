@@ -64,7 +64,8 @@ struct feed_events {
      */
     void (*on_established)(void *ctx, const struct server_info *info);
     /* Not established yet, or not again, because the server is not fit to be listened to; the feed
-     * goes on trying. ERR_UNSUPPORTED: an operator must act; any other code may pass. May be NULL. */
+     * goes on trying. ERR_UNSUPPORTED: an operator must act; any other code may pass. May be
+     * NULL. */
     void (*on_waiting)(void *ctx, const struct err *err);
     /* db is FEED_ANY_DB for tracking. The views are good during the call. */
     void (*on_keys)(void *ctx, int db, const struct bytes *keys, size_t n);

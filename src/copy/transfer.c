@@ -34,13 +34,13 @@ const struct transfer_kind *transfer_kind_of(struct bytes type) {
 
 /* Drops the data of an attempt. */
 static void transfer_reset(struct transfer *t) {
-    t->bytes = t->elements = 0;
-    t->offset = t->length = 0;
+    /* The size of an element is known better after each attempt. */
+    t->pieces = (struct pieces){ .element_bytes = t->pieces.element_bytes, .cursor = "0" };
+    t->bytes = 0;
+    t->length = 0;
     t->expiry_ms = -1;
-    t->page_asked = t->expects_length = t->keeps_sign = false;
-    t->unacked = 0;
-    snprintf(t->cursor, sizeof(t->cursor), "0");
-    block_unref(&t->value_block);
+    t->expects_length = t->keeps_sign = false;
+    block_unref(&t->value.block);
     field_times_fini(&t->times);
     stream_copy_fini(&t->stream);
     places_reset(&t->places);

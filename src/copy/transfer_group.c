@@ -175,7 +175,7 @@ static void on_group_pending(struct transfer *t, const struct reply *reply) {
     } else {
         group_write_pending(t, reply->cursor, n);
     }
-    t->page_asked = false;
+    t->pieces.page_asked = false;
     s->in_group = group_advance_pending(s, reply->cursor, n);
     transfer_continue(t);
 }
@@ -192,7 +192,7 @@ static void group_ask_pending(struct transfer *t) {
     static const struct transfer_step clock = { on_group_clock, false },
                                       pending = { on_group_pending, false };
     char count[24], from[STREAM_ID_TEXT_MAX];
-    t->page_asked = true;
+    t->pieces.page_asked = true;
     TRANSFER_READ(t, &clock, BYTES_LITERAL("TIME"));
     TRANSFER_READ(t, &pending, BYTES_LITERAL("XPENDING"), t->key, transfer_group_name(t),
                   stream_id_text(t->stream.pending_next, from), BYTES_LITERAL("+"),

@@ -65,7 +65,7 @@ static void on_transfer_written(void *ctx, void *arg, const struct reply *reply)
             transfer_refused(t, t->target, t->target->client, &reply->item);
         } else {
             flight_node_works(t->flight, t->target);
-            if (step->ends_piece) t->unacked--;
+            if (step->ends_piece) t->pieces.unacked--;
             if (step->fn != NULL) step->fn(t, reply);
         }
     }
@@ -131,7 +131,7 @@ void transfer_written(struct transfer *t, const struct transfer_step *step) {
         }
         return;
     }
-    if (step->ends_piece) t->unacked++;
+    if (step->ends_piece) t->pieces.unacked++;
     t->target_due++;
     client_end_command(t->target->client, on_transfer_written, t, (void *)step);
 }

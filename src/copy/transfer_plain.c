@@ -71,8 +71,8 @@ static void plain_send_set(struct transfer *t) {
     resp_write_head(out, 3);
     resp_write_literal(out, "SET");
     resp_write_arg(out, t->to);
-    resp_write_arg_ref(out, t->value_block, t->value.str);
-    t->bytes += t->value.str.len;
+    resp_write_arg_ref(out, t->value.block, t->value.item.str);
+    t->bytes += t->value.item.str.len;
     transfer_written(t, &transfer_step_none);
 }
 
@@ -84,7 +84,7 @@ static void plain_write_whole(struct transfer *t) {
     if (string) {
         plain_send_set(t);
     } else {
-        plain_write(t, t->value_elements, (size_t)t->value.num, t->value_block,
+        plain_write(t, t->value.elements, (size_t)t->value.item.num, t->value.block,
                     &transfer_step_none);
     }
     transfer_write_expiry(t);
@@ -101,11 +101,12 @@ static void on_plain_whole_times(struct transfer *t, const struct reply *reply) 
 }
 
 static void plain_take_whole(struct transfer *t) {
-    bool nothing = t->kind->value == VALUE_STRING ? !resp_is_string(&t->value) : t->value.num <= 0;
+    bool nothing =
+        t->kind->value == VALUE_STRING ? !resp_is_string(&t->value.item) : t->value.item.num <= 0;
     if (nothing || t->expiry_ms == -2) {
         transfer_missing(t);
     } else if (field_times_wanted(t)) {
-        field_times_ask(t, t->value_elements, (size_t)t->value.num / 2, t->value_block,
+        field_times_ask(t, t->value.elements, (size_t)t->value.item.num / 2, t->value.block,
                         on_plain_whole_times);
     } else {
         plain_write_whole(t);
@@ -113,9 +114,9 @@ static void plain_take_whole(struct transfer *t) {
 }
 
 static void on_plain_whole(struct transfer *t, const struct reply *reply) {
-    t->value = reply->item;
-    t->value_elements = reply->cursor;
-    t->value_block = block_ref(reply->block);
+    t->value.item = reply->item;
+    t->value.elements = reply->cursor;
+    t->value.block = block_ref(reply->block);
 }
 
 static void on_plain_whole_expiry(struct transfer *t, const struct reply *reply) {
@@ -152,7 +153,8 @@ static void plain_read_whole(struct transfer *t) {
 /* ---- pages ---- */
 
 static size_t plain_page_elements(const struct transfer *t) {
-    double elements = t->element_bytes <= 0 ? PIECE_ELEMENTS_START : PIECE_BYTES / t->element_bytes;
+    double elements =
+        t->pieces.element_bytes <= 0 ? PIECE_ELEMENTS_START : PIECE_BYTES / t->pieces.element_bytes;
     return elements > PIECE_ELEMENTS_MAX ? PIECE_ELEMENTS_MAX : elements < 1 ? 1 : (size_t)elements;
 }
 
@@ -160,13 +162,14 @@ static size_t plain_page_elements(const struct transfer *t) {
 static void plain_learn_element(struct transfer *t, uint64_t bytes, size_t elements) {
     if (elements == 0) return;
     double seen = (double)bytes / (double)elements;
-    t->element_bytes = seen > t->element_bytes ? seen : t->element_bytes * 0.9 + seen * 0.1;
+    t->pieces.element_bytes =
+        seen > t->pieces.element_bytes ? seen : t->pieces.element_bytes * 0.9 + seen * 0.1;
 }
 
 static void plain_page_done(struct transfer *t, uint64_t bytes_before, size_t elements) {
     plain_learn_element(t, t->bytes - bytes_before, elements);
-    t->elements += elements;
-    t->page_asked = false;
+    t->pieces.elements += elements;
+    t->pieces.page_asked = false;
     transfer_continue(t);
 }
 
@@ -198,28 +201,28 @@ static void on_plain_scan_page(struct transfer *t, const struct reply *reply) {
     struct resp_cursor c = reply->cursor;
     struct resp_item cursor, elements;
     if (!resp_next(&c, &cursor) || !resp_next(&c, &elements) ||
-        cursor.str.len >= sizeof(t->cursor) || elements.num < 0) {
+        cursor.str.len >= sizeof(t->pieces.cursor) || elements.num < 0) {
         transfer_malformed(t, t->kind->page);
         return;
     }
-    memcpy(t->cursor, cursor.str.ptr, cursor.str.len);
-    t->cursor[cursor.str.len] = '\0';
+    memcpy(t->pieces.cursor, cursor.str.ptr, cursor.str.len);
+    t->pieces.cursor[cursor.str.len] = '\0';
     if (bytes_equal_str(cursor.str, "0")) transfer_move(t, TRANSFER_LAST_READ);
     plain_take_elements(t, c, (size_t)elements.num, reply->block);
 }
 
 static void on_plain_list_page(struct transfer *t, const struct reply *reply) {
     int64_t n = reply->item.num > 0 ? reply->item.num : 0;
-    t->offset += n;
-    if (n == 0 || t->offset >= t->length) transfer_move(t, TRANSFER_LAST_READ);
+    t->pieces.offset += n;
+    if (n == 0 || t->pieces.offset >= t->length) transfer_move(t, TRANSFER_LAST_READ);
     plain_take_elements(t, reply->cursor, (size_t)n, reply->block);
 }
 
 static void on_plain_string_page(struct transfer *t, const struct reply *reply) {
-    t->offset += (int64_t)reply->item.str.len;
-    if (reply->item.str.len < PIECE_STRING_BYTES || t->offset >= t->length)
+    t->pieces.offset += (int64_t)reply->item.str.len;
+    if (reply->item.str.len < PIECE_STRING_BYTES || t->pieces.offset >= t->length)
         transfer_move(t, TRANSFER_LAST_READ);
-    if (t->offset == 0) {
+    if (t->pieces.offset == 0) {
         /* Nothing to append would leave no key. */
         TRANSFER_SEND(t, &transfer_step_none, BYTES_LITERAL("SET"), t->to, BYTES_LITERAL(""));
         plain_page_done(t, t->bytes, 1);
@@ -235,16 +238,17 @@ static void plain_read_page(struct transfer *t) {
                                       string = { on_plain_string_page, false };
     struct bytes command = bytes_of_str(t->kind->page);
     char from[24], to[24];
-    t->page_asked = true;
+    t->pieces.page_asked = true;
     if (t->kind->scans) {
-        TRANSFER_READ(t, &scan, command, t->key, bytes_of_str(t->cursor), BYTES_LITERAL("COUNT"),
-                      transfer_number((int64_t)plain_page_elements(t), to));
+        TRANSFER_READ(t, &scan, command, t->key, bytes_of_str(t->pieces.cursor),
+                      BYTES_LITERAL("COUNT"), transfer_number((int64_t)plain_page_elements(t), to));
         return;
     }
     bool is_string = t->kind->value == VALUE_STRING;
     int64_t n = is_string ? PIECE_STRING_BYTES : (int64_t)plain_page_elements(t);
-    TRANSFER_READ(t, is_string ? &string : &list, command, t->key, transfer_number(t->offset, from),
-                  transfer_number(t->offset + n - 1, to));
+    TRANSFER_READ(t, is_string ? &string : &list, command, t->key,
+                  transfer_number(t->pieces.offset, from),
+                  transfer_number(t->pieces.offset + n - 1, to));
 }
 
 /* ---- the end of a watched key ---- */
@@ -262,7 +266,7 @@ static void on_plain_seal(struct transfer *t, const struct reply *reply) {
         transfer_take_clock(t, &c);
     if (t->expiry_ms == -2) {
         transfer_again(t);
-    } else if (t->elements == 0) {
+    } else if (t->pieces.elements == 0) {
         transfer_missing(t);
     } else {
         t->length = length.num;
@@ -280,10 +284,10 @@ static void plain_seal(struct transfer *t) {
 }
 
 void plain_continue(struct transfer *t) {
-    if (!t->large || t->page_asked) return;
+    if (!t->large || t->pieces.page_asked) return;
     if (t->state == TRANSFER_LAST_READ) {
         plain_seal(t);
-    } else if (t->state == TRANSFER_READING && t->unacked < PIECES_UNACKED_MAX) {
+    } else if (t->state == TRANSFER_READING && t->pieces.unacked < PIECES_UNACKED_MAX) {
         plain_read_page(t);
     }
 }
@@ -315,7 +319,7 @@ static void on_plain_length(struct transfer *t, const struct reply *reply) {
         transfer_enlarge(t);
     } else {
         if (t->length > 0 && t->measured)
-            t->element_bytes = (double)t->measured_bytes / (double)t->length;
+            t->pieces.element_bytes = (double)t->measured_bytes / (double)t->length;
         transfer_move(t, TRANSFER_READING);
         plain_continue(t);
     }

@@ -81,6 +81,23 @@ struct transfer_step {
     bool ends_piece;      /* its reply means that the target has a whole piece */
 };
 
+/* A small value, until its expiry is known. */
+struct small_value {
+    struct block *block;
+    struct resp_item item;
+    struct resp_cursor elements;
+};
+
+/* A value on its way in pieces. */
+struct pieces {
+    uint64_t elements; /* read so far */
+    double element_bytes;
+    int64_t offset;
+    char cursor[24];
+    bool page_asked;
+    unsigned unacked;
+};
+
 /* Expiry of the fields of one piece of a hash. */
 struct field_times {
     struct block *block; /* holds the piece */
@@ -151,18 +168,11 @@ struct transfer {
     struct outq scratch; /* takes words that must not be sent */
 
     uint64_t bytes; /* read so far */
-    uint64_t elements;
-    double element_bytes;
-    int64_t offset, length, expiry_ms, server_ms;
-    char cursor[24];
-    bool page_asked;
+    int64_t length, expiry_ms, server_ms;
     bool expects_length; /* the temporary key's length is compared before it is put in place */
     bool keeps_sign;     /* the sorted set is a skiplist, see rdb/score.h */
-    unsigned unacked;    /* pieces */
-    /* a small value, until its expiry is known */
-    struct block *value_block;
-    struct resp_item value;
-    struct resp_cursor value_elements;
+    struct small_value value;
+    struct pieces pieces;
     struct field_times times;
     struct stream_copy stream;
     struct places places;

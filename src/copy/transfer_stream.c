@@ -65,14 +65,15 @@ static void stream_write_entries(struct transfer *t, struct resp_cursor c, size_
     s->next = s->last;
     s->no_next = !stream_id_advance(&s->next);
     double seen = (double)(t->bytes - before) / (double)n;
-    t->element_bytes = seen > t->element_bytes ? seen : t->element_bytes * 0.9 + seen * 0.1;
+    t->pieces.element_bytes =
+        seen > t->pieces.element_bytes ? seen : t->pieces.element_bytes * 0.9 + seen * 0.1;
 }
 
 static size_t stream_entries_of_page(const struct transfer *t) {
     bool small = !t->large && t->measured;
-    double n = t->element_bytes > 0 ? PIECE_BYTES / t->element_bytes
-               : small              ? PIECE_ELEMENTS_MAX
-                                    : PIECE_ELEMENTS_START;
+    double n = t->pieces.element_bytes > 0 ? PIECE_BYTES / t->pieces.element_bytes
+               : small                     ? PIECE_ELEMENTS_MAX
+                                           : PIECE_ELEMENTS_START;
     return n > PIECE_ELEMENTS_MAX ? PIECE_ELEMENTS_MAX : n < 1 ? 1 : (size_t)n;
 }
 
@@ -88,7 +89,7 @@ static void stream_ask_entries(struct transfer *t, const struct transfer_step *s
 
 static void on_stream_page(struct transfer *t, const struct reply *reply) {
     size_t n = reply->item.num > 0 ? (size_t)reply->item.num : 0;
-    t->page_asked = false;
+    t->pieces.page_asked = false;
     if (n < t->stream.page) transfer_move(t, TRANSFER_LAST_READ);
     stream_write_entries(t, reply->cursor, n, reply->block);
     transfer_continue(t);
@@ -212,7 +213,7 @@ static void on_stream_tail(struct transfer *t, const struct reply *reply) {
     whole = whole && resp_skip(&expiry) && resp_next(&info, &info_head) &&
             resp_next(&entries, &entries_head) && resp_next(&groups, &groups_head) &&
             resp_next(&expiry, &number);
-    t->page_asked = false;
+    t->pieces.page_asked = false;
     if (!whole || !resp_is_aggregate(&info_head) || resp_is_error(&entries_head) ||
         !resp_is_aggregate(&groups_head)) {
         transfer_again(t); /* the key is missing, or of another type */
@@ -236,7 +237,7 @@ static void on_stream_tail(struct transfer *t, const struct reply *reply) {
 static void stream_read_tail(struct transfer *t) {
     static const struct transfer_step step = { on_stream_tail, false };
     transfer_move(t, TRANSFER_SEALING);
-    t->page_asked = true;
+    t->pieces.page_asked = true;
     TRANSFER_READ(t, &transfer_step_none, BYTES_LITERAL("MULTI"));
     TRANSFER_READ(t, &transfer_step_none, BYTES_LITERAL("XINFO"), BYTES_LITERAL("STREAM"), t->key);
     stream_ask_entries(t, &transfer_step_none);
@@ -261,7 +262,7 @@ static void stream_remove_placeholders(struct transfer *t) {
 
 /* All groups are copied: placeholders are removed, and the copy can be put in place. */
 static void stream_groups_copied(struct transfer *t) {
-    if (t->unacked > 0) return; /* the replies tell whether pending entries were lost */
+    if (t->pieces.unacked > 0) return; /* the replies tell whether pending entries were lost */
     if (transfer_lost_pending(t) > 0 && !t->places.wanted) {
         t->places.wanted = true;
         transfer_again_for(t, "pending entries were lost");
@@ -275,7 +276,7 @@ static void stream_groups_copied(struct transfer *t) {
 }
 
 static void on_stream_expected_groups(struct transfer *t, const struct reply *reply) {
-    t->page_asked = false;
+    t->pieces.page_asked = false;
     groups_set(t, reply->block, reply->cursor,
                resp_is_aggregate(&reply->item) ? reply->item.num : 0);
     transfer_continue(t);
@@ -284,7 +285,7 @@ static void on_stream_expected_groups(struct transfer *t, const struct reply *re
 static void stream_read_expected_groups(struct transfer *t) {
     static const struct transfer_step step = { on_stream_expected_groups, false };
     transfer_move(t, TRANSFER_EXPECTING);
-    t->page_asked = true;
+    t->pieces.page_asked = true;
     TRANSFER_READ(t, &step, BYTES_LITERAL("XINFO"), BYTES_LITERAL("GROUPS"), t->key);
 }
 
@@ -304,12 +305,12 @@ static void stream_all_expected(struct transfer *t) {
 
 static void stream_read_page(struct transfer *t) {
     static const struct transfer_step step = { on_stream_page, false };
-    t->page_asked = true;
+    t->pieces.page_asked = true;
     stream_ask_entries(t, &step);
 }
 
 void stream_continue(struct transfer *t) {
-    if (t->page_asked || t->unacked >= PIECES_UNACKED_MAX) return;
+    if (t->pieces.page_asked || t->pieces.unacked >= PIECES_UNACKED_MAX) return;
     switch (t->state) {
     case TRANSFER_EXPECTING:
         if (!groups_continue(t)) stream_all_expected(t);

@@ -285,7 +285,8 @@ static void judge_record(struct doctor_findings *f, const struct doctor_side *si
         "under longhaul:tmp:{...}",
         how_bad(side, DOCTOR_CHECK_RECORD, why));
     advise_rules(f, side, DOCTOR_CHECK_RECORD,
-                 "~longhaul:* with the commands +hset +hget +hvals +hdel +set +get +del +pexpire");
+                 "~longhaul:* with the commands +hset +hget +hgetall +hexists +hdel +set +get +del "
+                 "+pexpire +lindex +lrem");
 }
 
 void doctor_judge_live(struct doctor_findings *f, const struct doctor_side *side) {

@@ -193,9 +193,9 @@ static void probe_transaction(struct live_probe *p, const char *own) {
 /* Commands of store/lease.h, record_writer.h and orders.h. */
 static void probe_record(struct live_probe *p, const char *own) {
     static const char *const asked[] = {
-        "HSET %s:state job x y", "HGETALL %s:state",  "HEXISTS %s:state job", "HDEL %s:state job",
-        "SET %s:lease 1 XX",     "GET %s:lease",      "PEXPIRE %s:lease 1",   "DEL %s:lease",
-        "LINDEX %s:order 0",     "LREM %s:order 1 x",
+        "HSET %s:state job x y", "HGET %s:state job", "HGETALL %s:state",  "HEXISTS %s:state job",
+        "HDEL %s:state job",     "SET %s:lease 1 XX", "GET %s:lease",      "PEXPIRE %s:lease 1",
+        "DEL %s:lease",          "LINDEX %s:order 0", "LREM %s:order 1 x",
     };
     char text[128];
     for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {

@@ -274,31 +274,60 @@ static void sweep_decide_missing(struct sweep *s) {
     s->n_released = 0;
 }
 
-static void sweep_decide_census(struct sweep *s) {
-    char count[32];
-    s->census_wanted = false;
-    uint64_t n = extra_count(s->extra);
-    units_format_number(n, count, sizeof(count));
-    if (n == 0) return;
+/* By order of --extra delete, but within the guard: a source that came back empty, or the wrong one,
+ * would otherwise empty the target. */
+static bool sweep_may_delete_extra(const struct sweep *s, uint64_t extra, uint64_t seen) {
+    return s->settings.extra == SWEEP_EXTRA_DELETE &&
+           (extra <= SWEEP_FEW ||
+            (double)extra * 100 <= s->settings.max_delete_percent * (double)seen);
+}
+
+static void sweep_hold_extra(struct sweep *s, uint64_t extra, uint64_t seen) {
+    char count[32], of[32];
+    struct hold hold = { .cause = HOLD_EXTRA,
+                         .slots = s->slots,
+                         .deletions = extra,
+                         .seen = seen,
+                         .since = moment_now() };
+    snprintf(hold.place, sizeof(hold.place), "target");
+    sweep_add_hold(s, &hold);
+    units_format_number(extra, count, sizeof(count));
+    units_format_number(seen, of, sizeof(of));
     if (s->settings.extra == SWEEP_EXTRA_DELETE) {
+        event_raise(s->settings.events, EVENT_EXTRA, "target",
+                    "HELD (hold %s): %s of %s keys of the target are not on the source, more than "
+                    "--max-delete allows --extra delete; they stay. If they are to go: longhaul "
+                    "resume TARGET; if the source is the wrong one or came back empty: stop now",
+                    s->holds[s->n_holds - 1].id, count, of);
+        return;
+    }
+    event_raise(s->settings.events, EVENT_EXTRA, "target",
+                "HELD (hold %s): the target has %s keys that the source does not have and this "
+                "job never copied; they stay. If they are to go: longhaul resume TARGET; if "
+                "they are to stay: --extra keep; if the end points are swapped: stop now",
+                s->holds[s->n_holds - 1].id, count);
+}
+
+static void sweep_tell_extra(struct sweep *s, uint64_t n, const char *fate) {
+    char count[32];
+    event_raise(s->settings.events, EVENT_EXTRA, "target",
+                "%s keys that the source does not have %s",
+                units_format_number(n, count, sizeof(count)), fate);
+}
+
+static void sweep_decide_census(struct sweep *s) {
+    uint64_t n = extra_count(s->extra), missing, seen;
+    s->census_wanted = false;
+    sweep_count(s, &s->slots, &missing, &seen);
+    if (n == 0) return;
+    if (sweep_may_delete_extra(s, n, seen)) {
         s->deletable = s->slots;
         extra_clear(s->extra);
-        event_raise(s->settings.events, EVENT_EXTRA, "target",
-                    "%s keys that the source does not have are deleted (--extra delete)", count);
+        sweep_tell_extra(s, n, "are deleted (--extra delete)");
     } else if (s->settings.extra == SWEEP_EXTRA_KEEP) {
-        event_raise(s->settings.events, EVENT_EXTRA, "target",
-                    "%s keys that the source does not have stay (--extra keep)", count);
+        sweep_tell_extra(s, n, "stay (--extra keep)");
     } else {
-        struct hold hold = {
-            .cause = HOLD_EXTRA, .slots = s->slots, .deletions = n, .since = moment_now()
-        };
-        snprintf(hold.place, sizeof(hold.place), "target");
-        sweep_add_hold(s, &hold);
-        event_raise(s->settings.events, EVENT_EXTRA, "target",
-                    "HELD (hold %s): the target has %s keys that the source does not have and this "
-                    "job never copied; they stay. If they are to go: longhaul resume TARGET; if "
-                    "they are to stay: --extra keep; if the end points are swapped: stop now",
-                    s->holds[s->n_holds - 1].id, count);
+        sweep_hold_extra(s, n, seen);
     }
 }
 
@@ -433,8 +462,16 @@ size_t sweep_holds(const struct sweep *s, const struct hold **holds) {
 }
 
 void sweep_restore_hold(struct sweep *s, const struct hold *hold) {
-    sweep_add_hold(s, hold);
-    if (hold->cause == HOLD_MISSING) ledger_hold(s->settings.ledger, &hold->slots, hold->since);
+    bool extra = hold->cause == HOLD_EXTRA;
+    if (extra && s->settings.extra == SWEEP_EXTRA_KEEP) {
+        sweep_tell_extra(s, hold->deletions, "stay (--extra keep)");
+    } else if (extra && sweep_may_delete_extra(s, hold->deletions, hold->seen)) {
+        sweep_tell_extra(s, hold->deletions, "are deleted (--extra delete)");
+        s->extra_released = true;
+    } else {
+        sweep_add_hold(s, hold);
+        if (!extra) ledger_hold(s->settings.ledger, &hold->slots, hold->since);
+    }
 }
 
 bool sweep_release(struct sweep *s, const char *id) {

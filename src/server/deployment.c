@@ -216,10 +216,11 @@ bool deployment_primaries_info(struct deployment *d, void (*fn)(void *ctx, struc
 
 /* The replicas of a standalone primary, from "slaveN:ip=..,port=..,state=online,...". */
 static void add_info_replicas(struct topology *t, struct bytes info) {
-    for (int i = 0; i < 64; i++) {
-        char name[16];
+    for (int i = 0;; i++) {
+        char name[24];
         snprintf(name, sizeof(name), "slave%d", i);
         struct bytes rest = info_field(info, name), ip = bytes_of("", 0), state = ip;
+        if (rest.len == 0) return; /* their numbers have no holes */
         int64_t port = 0;
         while (rest.len > 0) {
             struct bytes value = bytes_split(&rest, ','), key = bytes_split(&value, '=');

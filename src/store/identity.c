@@ -110,20 +110,29 @@ bool identity_check_job(const struct stored_job *found, const struct job_identit
 
 /* ---- other jobs ---- */
 
+/* Nothing is left to decide or to copy: no deletion waits for an operator, no gap is open. */
+static bool job_is_settled(const struct stored_job *job) {
+    return !job->lease_held && job->record.n_holds == 0 && job->record.n_gaps == 0;
+}
+
 static bool job_is_over(const struct stored_job *job) {
-    return !job->lease_held && strcmp(job->record.phase, "ended") == 0;
+    return job_is_settled(job) && strcmp(job->record.phase, "ended") == 0;
 }
 
 static const char *job_state(const struct stored_job *job) {
-    return job->lease_held ? "runs" : "is not finished";
+    return job->lease_held           ? "runs"
+           : job->record.n_holds > 0 ? "holds deletions"
+           : job->record.n_gaps > 0  ? "has an open gap"
+                                     : "is not finished";
 }
 
-/* A job that was stopped in order writes nothing until it is started again, and then it is refused
- * beside a job that runs. From another source, its operator must say first that it is over. */
+/* A job that was stopped in order with everything settled writes nothing until it is started again,
+ * and then it is refused beside a job that runs. From another source, its operator must say first
+ * that it is over. */
 static bool job_is_at_rest(const struct stored_job *job, const struct job_identity *me) {
     const struct job_record *r = &job->record;
     return job_is_over(job) ||
-           (!job->lease_held && strcmp(r->phase, "stopped") == 0 &&
+           (job_is_settled(job) && strcmp(r->phase, "stopped") == 0 &&
             is_same_side(r->source, &r->source_ids, me->source, me->source_ids));
 }
 

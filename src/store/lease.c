@@ -44,6 +44,16 @@ enum lease_state {
     LEASE_LOST
 };
 
+/* The findings of a look at the lease and its epoch. */
+struct lease_look {
+    char seen[LEASE_VALUE_MAX], told[LEASE_VALUE_MAX];
+    bool saw_holder; /* since lease_acquire() */
+    bool must_wait;
+    uint64_t known_epoch;
+    char dead_owner[LEASE_OWNER_MAX];
+    uint64_t dead_epoch;
+};
+
 struct lease {
     struct deployment *target;
     struct loop *loop;
@@ -66,13 +76,7 @@ struct lease {
     int64_t right_until_ms;      /* by the clock alone */
     _Atomic int64_t until_ms;    /* the right to write; INT64_MIN: none */
 
-    /* Looking. */
-    char seen[LEASE_VALUE_MAX], told[LEASE_VALUE_MAX];
-    bool saw_holder; /* since lease_acquire() */
-    bool must_wait;
-    uint64_t known_epoch;
-    char dead_owner[LEASE_OWNER_MAX];
-    uint64_t dead_epoch;
+    struct lease_look look;
 
     /* Waiting. */
     int64_t wait_until_ms;
@@ -143,8 +147,8 @@ static void lease_begin_wait(struct lease *l) {
     int64_t now_ms = clock_boot_ms();
     l->state = LEASE_WAITING;
     l->swept_ms = 0;
-    l->wait_until_ms = l->must_wait ? now_ms + l->wait_ms : now_ms;
-    if (l->must_wait)
+    l->wait_until_ms = l->look.must_wait ? now_ms + l->wait_ms : now_ms;
+    if (l->look.must_wait)
         log_warn("target",
                  "job %s: a former holder may still have the right to write; nothing is written for"
                  " %" PRId64 " ms, until that right has ended",
@@ -156,7 +160,7 @@ static void lease_begin_hold(struct lease *l) {
     if (l->acquired) log_info("target", "job %s: the lease is held again", l->job);
     l->state = LEASE_HELD;
     l->acquired = true;
-    l->must_wait = false;
+    l->look.must_wait = false;
     l->told_late = false;
 }
 
@@ -253,7 +257,7 @@ static void on_taken(void *ctx, struct lease_change *change) {
 }
 
 static void lease_take(struct lease *l, const char *expected) {
-    if (!l->acquired) lease_set_epoch(l, l->known_epoch + 1);
+    if (!l->acquired) lease_set_epoch(l, l->look.known_epoch + 1);
     l->state = LEASE_TAKING;
     lease_send_change(l, expected, l->value, on_taken);
 }
@@ -332,7 +336,7 @@ static void on_swept_before_taking(void *ctx, const struct former_result *result
         l->state = LEASE_LOOKING;
         return;
     }
-    l->must_wait = l->must_wait || had_holder;
+    l->look.must_wait = l->look.must_wait || had_holder;
     lease_take(l, "");
 }
 
@@ -355,8 +359,8 @@ static void lease_sweep(struct lease *l,
 
 /* No lease: was there a holder that may believe to have it still? */
 static void lease_look_at_absence(struct lease *l) {
-    bool dead = l->dead_epoch > 0 && l->known_epoch == l->dead_epoch && !l->acquired;
-    l->must_wait = !dead && (l->acquired || l->saw_holder || l->known_epoch > 0);
+    bool dead = l->look.dead_epoch > 0 && l->look.known_epoch == l->look.dead_epoch && !l->acquired;
+    l->look.must_wait = !dead && (l->acquired || l->look.saw_holder || l->look.known_epoch > 0);
     if (dead) {
         lease_take(l, "");
         return;
@@ -368,31 +372,33 @@ static void lease_look_at_absence(struct lease *l) {
 
 /* Our right has ended by the clock. */
 static void lease_look_as_former(struct lease *l) {
-    if (l->known_epoch > l->epoch || (l->seen[0] != '\0' && strcmp(l->seen, l->value) != 0)) {
-        lease_lose(l, lease_is_given_back(l->seen) ? "" : lease_owner_of(l->seen));
-    } else if (l->seen[0] == '\0') {
+    if (l->look.known_epoch > l->epoch ||
+        (l->look.seen[0] != '\0' && strcmp(l->look.seen, l->value) != 0)) {
+        lease_lose(l, lease_is_given_back(l->look.seen) ? "" : lease_owner_of(l->look.seen));
+    } else if (l->look.seen[0] == '\0') {
         lease_look_at_absence(l);
     } else {
-        l->must_wait = true;
+        l->look.must_wait = true;
         lease_begin_wait(l);
     }
 }
 
 static void lease_look_as_newcomer(struct lease *l) {
-    const char *holder = lease_owner_of(l->seen);
-    bool is_dead = l->dead_owner[0] != '\0' && strcmp(holder, l->dead_owner) == 0;
-    if (l->seen[0] == '\0') {
+    const char *holder = lease_owner_of(l->look.seen);
+    bool is_dead = l->look.dead_owner[0] != '\0' && strcmp(holder, l->look.dead_owner) == 0;
+    if (l->look.seen[0] == '\0') {
         lease_look_at_absence(l);
-    } else if (lease_is_given_back(l->seen) || is_dead) {
-        l->must_wait = false;
-        lease_take(l, l->seen);
-    } else if (l->epoch > 0 && strcmp(l->seen, l->value) == 0) { /* the answer was lost */
+    } else if (lease_is_given_back(l->look.seen) || is_dead) {
+        l->look.must_wait = false;
+        lease_take(l, l->look.seen);
+    } else if (l->epoch > 0 && strcmp(l->look.seen, l->value) == 0) { /* the answer was lost */
         l->state = LEASE_TAKING;
         lease_write_epoch(l);
     } else {
-        l->saw_holder = true;
-        if (l->on_wait != NULL && strcmp(l->told, l->seen) != 0) l->on_wait(l->wait_ctx, holder);
-        snprintf(l->told, sizeof(l->told), "%s", l->seen);
+        l->look.saw_holder = true;
+        if (l->on_wait != NULL && strcmp(l->look.told, l->look.seen) != 0)
+            l->on_wait(l->wait_ctx, holder);
+        snprintf(l->look.told, sizeof(l->look.told), "%s", l->look.seen);
         lease_look_again(l, lease_min(LEASE_LOOK_MS, l->lease_ms / 4));
     }
 }
@@ -405,8 +411,9 @@ static void on_epoch_seen(void *ctx, struct client *client, const struct reply *
         lease_step_failed(l, &err);
         return;
     }
-    l->known_epoch = epoch_of_reply(reply);
-    if (lease_epoch_of(l->seen) > l->known_epoch) l->known_epoch = lease_epoch_of(l->seen);
+    l->look.known_epoch = epoch_of_reply(reply);
+    if (lease_epoch_of(l->look.seen) > l->look.known_epoch)
+        l->look.known_epoch = lease_epoch_of(l->look.seen);
     if (!slot_link_is_ready(l->link) || l->state != LEASE_LOOKING) return;
     if (l->acquired) {
         lease_look_as_former(l);
@@ -423,9 +430,9 @@ static void on_lease_seen(void *ctx, struct client *client, const struct reply *
         lease_step_failed(l, &err);
         return;
     }
-    l->seen[0] = '\0';
+    l->look.seen[0] = '\0';
     if (resp_is_string(&reply->item))
-        snprintf(l->seen, sizeof(l->seen), "%.*s",
+        snprintf(l->look.seen, sizeof(l->look.seen), "%.*s",
                  (int)lease_min((int64_t)reply->item.str.len, LEASE_VALUE_MAX - 1),
                  reply->item.str.ptr);
     if (slot_link_is_ready(l->link)) lease_read_epoch(l, on_epoch_seen);
@@ -586,7 +593,7 @@ static bool lease_wait_a_round(struct lease *l, int64_t *refresh_ms, struct err 
     loop_run_once(l->loop, LEASE_SLICE_MS);
     if (l->state == LEASE_LOST) { /* in the moment in which it was taken */
         l->acquired = false;
-        l->saw_holder = true;
+        l->look.saw_holder = true;
         lease_look_again(l, 0);
         loop_timer_start(l->timer, 0);
     }
@@ -607,9 +614,9 @@ bool lease_acquire(struct lease *l, const struct lease_former *former,
                    struct err *err) {
     int64_t refresh_ms = clock_mono_ms() + LEASE_REFRESH_MS;
     if (former != NULL) {
-        snprintf(l->dead_owner, sizeof(l->dead_owner), "%s",
+        snprintf(l->look.dead_owner, sizeof(l->look.dead_owner), "%s",
                  former->dead_owner != NULL ? former->dead_owner : "");
-        l->dead_epoch = l->dead_owner[0] != '\0' ? former->dead_epoch : 0;
+        l->look.dead_epoch = l->look.dead_owner[0] != '\0' ? former->dead_epoch : 0;
         if (former->lease_ms > l->wait_ms) l->wait_ms = former->lease_ms;
     }
     l->on_wait = on_wait;

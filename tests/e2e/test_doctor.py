@@ -10,6 +10,7 @@ from conftest import Deployments
 from harness import cluster, data, wait
 from harness.encodings import has_field_expiry, has_vector_sets
 from harness.faults import Stranger
+from harness.live import Live
 from harness.run import EQUAL, TROUBLE, Result, longhaul
 from harness.servers import Fleet, Options, Server
 
@@ -398,4 +399,21 @@ def test_live_own_keys(fleet: Fleet, source: Server) -> None:
     result = of_user(fleet, "~app:* ~longhaul:* &* +@all", "target", source)
     assert not found(result, "warning", "live")
     one(result, "warning", "acl", "not access every key")
-    live(of_user(fleet, "~* &* +@all -hset", "target", source), "warning", "record", "hset")
+    rules = "+hset +hget +hgetall +hexists +hdel +set +get +del +pexpire +lindex +lrem"
+    for rule in rules.replace(" +set ", " ").split():  # without SET nothing can be copied at all
+        finding = live(of_user(fleet, f"~* &* +@all -{rule[1:]}", "target", source), "warning", "record", rule[1:])
+        assert rules in finding["advice"]
+
+
+def test_live_runs_with_the_advised_commands(fleet: Fleet, source: Server) -> None:
+    """Of hashes, lists and strings no other commands than those of the advice, and those that write values."""
+    advised = "+hset +hget +hgetall +hexists +hdel +set +get +del +pexpire +lindex +lrem"
+    rules = f"~* &* +@all -@hash -@list -@string -pexpire {advised} +mset"
+    target = fleet.server(Options(users={"app": f"on >secret {rules}"}))
+    source.command("SET", "a", "1")
+    with Live(source, target, "--target-user", "app", "--target-pass", "secret") as job:
+        job.wait_live()
+        source.command("SET", "a", "2")
+        job.catch_up()
+        assert target.command("GET", "a") == b"2"
+        job.terminate().expect(EQUAL)

@@ -11,7 +11,7 @@ import pytest
 from harness import oracle
 from harness.live import Live, jobs
 from harness.run import EQUAL, TROUBLE, Running, replicate_args
-from harness.servers import Server
+from harness.servers import Fleet, Server
 
 LONG = "x" * 300
 
@@ -61,6 +61,25 @@ def test_a_job_that_was_killed_keeps_others_away(source: Server, target: Server)
         said = other.wait().expect(TROUBLE)
     assert "job killed from" in said.error_line and "longhaul forget --job killed" in said.error_line
     assert target.command("EXISTS", "key:2") == 0
+
+
+@pytest.mark.parametrize("other", [("--no-ttl",), ("--databases", "0,1"), ("--job", "another")], ids=["ttl", "databases", "name"])
+def test_a_job_that_holds_deletions_keeps_others_away(fleet: Fleet, other: Tuple[str, ...]) -> None:
+    """Its source came back empty. A start with other options would know nothing of the guard's decision."""
+    source, target = fleet.server(), fleet.server()
+    load(source)
+    with Live(source, target, "--extra", "delete") as live:
+        live.wait_live()
+        live.catch_up()
+        source.kill9()
+        source.revive()  # without its data
+        live.wait_status(lambda job: job["holds"], "the hold")
+        live.terminate()
+    with Running(replicate_args(source, target, "--mode", "live", "--extra", "delete", *other)) as start:
+        said = start.wait().expect(TROUBLE)
+    assert "holds deletions" in said.error_line and "longhaul forget" in said.error_line
+    assert len(jobs(target)[0]["holds"]) == 1
+    assert target.command("EXISTS", *[f"key:{i}" for i in range(200)]) == 200
 
 
 def test_a_state_directory_of_another_job(source: Server, target: Server, tmp_path: Path) -> None:

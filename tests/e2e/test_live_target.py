@@ -2,6 +2,8 @@
 the watermark false, so the watermark stops and a resync follows. Keys that the job never copied stay."""
 from __future__ import annotations
 
+import pytest
+
 from harness import oracle, wait
 from harness.live import Live
 from harness.run import longhaul
@@ -97,6 +99,41 @@ def test_extra_keys_may_be_deleted(fleet: Fleet) -> None:
     with Live(source, target, "--extra", "delete") as live:
         live.wait_live()
         oracle.assert_equal(source, target, at_least=KEYS)
+
+
+@pytest.mark.parametrize("decision, left", [("keep", THEIRS), ("delete", 0)])
+def test_a_later_start_decides_about_held_extra_keys(fleet: Fleet, decision: str, left: int) -> None:
+    source, target = fleet.server(), fleet.server()
+    fill(target, "mine", THEIRS)
+    fill(source)
+    with Live(source, target, "--lease", "2s") as live:
+        live.wait_status(lambda job: job["holds"], "the hold")
+        live.catch_up()
+        live.terminate()
+        live.args = (*live.args, "--extra", decision)
+        live.start()
+        live.wait_status(lambda job: not job["holds"], "the decision")
+        live.catch_up()
+        wait.until(lambda: theirs_left(target) == left, "the deletions", 30)
+        assert longhaul("status", target.endpoint, timeout=60).status == 0
+
+
+def test_the_guard_counts_extra_keys_that_are_to_be_deleted(fleet: Fleet) -> None:
+    """A source that has come back empty, and a new job with --extra delete: nothing goes until an operator says so."""
+    source, target = fleet.server(), fleet.server()
+    fill(target, "mine", 3000)
+    fill(source, n=10)
+    with Live(source, target, "--extra", "delete", "--lease", "2s") as live:
+        hold = live.wait_status(lambda job: job["holds"], "the hold")["holds"][0]
+        assert hold["deletions"] == 3000 and hold["seen"] >= 3000
+        live.kill9()
+        live.start()
+        live.wait_status(lambda job: job["phase"] == "held", "the hold after a restart")
+        assert target.command("EXISTS", *[f"mine:{i}" for i in range(3000)]) == 3000
+        live.release().expect(0)
+        wait.until(lambda: target.command("EXISTS", *[f"mine:{i}" for i in range(3000)]) == 0, "the deletions", 60)
+        live.catch_up()
+        oracle.assert_equal(source, target, at_least=10)
 
 
 def test_a_flush_of_another_database_releases_no_hold(fleet: Fleet) -> None:

@@ -96,6 +96,7 @@ def test_replicas_are_read_where_wanted(fleet: Fleet, target: object) -> None:
     keys = data.load(source, data.mixed(18, 600, kinds=data.without_streams()))
     for primary in source.primaries():
         source.wait_replicated(primary)
+    source.wait_replicas_shown(1)
     for node in source.nodes:
         node.command("CONFIG", "RESETSTAT")
     replicate(source, target, "--source-read-from", "replica").expect(EQUAL)

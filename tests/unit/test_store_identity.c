@@ -177,8 +177,20 @@ static void test_superseded(void **state) {
     snprintf(list.jobs[0].record.phase, sizeof(list.jobs[0].record.phase), "live"); /* was killed */
     assert_false(identity_is_superseded(&list.jobs[0], NULL, &me));
     assert_says(identity_check_conflict(&list, NULL, &me, &err), "is not finished");
+    snprintf(list.jobs[0].record.phase, sizeof(list.jobs[0].record.phase), "stopped");
+    record_add_hold(&list.jobs[0].record);
+    assert_false(identity_is_superseded(&list.jobs[0], NULL, &me));
+    assert_says(identity_check_conflict(&list, NULL, &me, &err), "holds deletions");
+    record_clear_holds(&list.jobs[0].record);
+    record_add_gap(&list.jobs[0].record);
+    assert_false(identity_is_superseded(&list.jobs[0], NULL, &me));
+    assert_says(identity_check_conflict(&list, NULL, &me, &err), "has an open gap");
+    record_clear_gaps(&list.jobs[0].record);
     add("elsewhere", "x:1", "", "t:2", "", SCOPE_ALL, "ended");
     assert_true(identity_is_superseded(&list.jobs[1], NULL, &me));
+    record_add_hold(&list.jobs[1].record);
+    assert_false(identity_is_superseded(&list.jobs[1], NULL, &me));
+    record_clear_holds(&list.jobs[1].record);
     snprintf(list.jobs[1].record.phase, sizeof(list.jobs[1].record.phase), "stopped");
     assert_false(identity_is_superseded(&list.jobs[1], NULL, &me));
 }

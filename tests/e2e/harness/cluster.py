@@ -173,6 +173,13 @@ class Cluster:
             return bool(replicas) and all(r["offset"] >= info["master_repl_offset"] for r in replicas)
         wait.until(in_step, "the replicas to have all writes", 20)
 
+    def wait_replicas_shown(self, of_each: int) -> None:
+        """Until CLUSTER SLOTS of every node names the replicas: one whose offset a node has not been told is left out
+        (redis 7.0.15 src/cluster.c isReplicaAvailable())."""
+        def shown() -> bool:
+            return all(len(row) - 3 >= of_each for node in self.alive() for row in node.command("CLUSTER SLOTS"))
+        wait.until(shown, "every node to name the replicas", 20)
+
     def kill_primary(self, primary: Server) -> Server:
         """kill -9; the replica is elected by the others."""
         replica = self.replica_of(primary)
