@@ -137,8 +137,7 @@ static void node_may_lack_keys(struct target_node *node, const char *told, const
 }
 
 static void node_flushed(struct target_node *node) {
-    node_may_lack_keys(node,
-                       "another client called FLUSHDB, FLUSHALL or SWAPDB on the target",
+    node_may_lack_keys(node, "another client called FLUSHDB, FLUSHALL or SWAPDB on the target",
                        "another client flushed or swapped databases of the target");
 }
 

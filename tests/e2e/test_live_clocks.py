@@ -11,7 +11,7 @@ import pytest
 from harness import oracle, wait
 from harness.clock import Clock
 from harness.live import Live
-from harness.server_faults import policy_for_a_moment, reset_statistics
+from harness.server_faults import call_unseen, policy_for_a_moment, reset_statistics
 from harness.servers import Fleet, Options, Server
 
 KEYS = 2000
@@ -128,3 +128,34 @@ def test_keys_that_nobody_accessed_are_left_out(fleet: Fleet, target: Server) ->
         copied = second.json["facts"]["copied"] - first.json["facts"]["copied"]
         assert "keys accessed since the gap began" in live.stderr(), live.stderr()
         assert CHANGED <= copied < KEYS // 2, f"{copied} keys were copied again"
+
+
+def test_a_swap_that_no_counter_tells(fleet: Fleet, target: Server) -> None:
+    """CONFIG RESETSTAT follows at once, three times: all counters are near 0 by then."""
+    source = fleet.server()
+    fill(source)
+    source.admin(1).mset({f"key:{i}": "other" for i in range(KEYS)})
+    with Live(source, target, "--databases", "all") as live:
+        live.wait_live()
+        for turn in range(1, 4):
+            live.catch_up()
+            call_unseen(source, "SWAPDB", 0, 1)
+            wait.until(lambda: live.stderr().count("what the source did meanwhile cannot be known") >= turn, "the gap", 30)
+            live.catch_up()
+            for db in (0, 1):
+                oracle.assert_equal(source, target, db=db, at_least=KEYS)
+
+
+@pytest.mark.parametrize("capture", ["tracking", "notifications"])
+def test_a_source_that_loads_older_data_within_its_process(fleet: Fleet, target: Server, capture: str) -> None:
+    source = fleet.server(Options(config={"notify-keyspace-events": "AE"}))
+    source.admin().mset({f"key:{i}": "old" for i in range(KEYS)})
+    with Live(source, target, "--capture", capture) as live:
+        live.wait_live()
+        source.command("SAVE")
+        change(source)
+        live.catch_up()
+        source.command("DEBUG", "RELOAD", "NOSAVE")
+        wait.until(lambda: "what the source did meanwhile cannot be known" in live.stderr(), "the gap", 30)
+        live.catch_up()
+        oracle.assert_equal(source, target, at_least=KEYS)

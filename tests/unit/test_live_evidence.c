@@ -119,6 +119,42 @@ static void counters_that_were_set_back(void **state) {
     DECEIVED((then.flushes = 3, now.flushes = 1), true);
 }
 
+#define BROKEN(change)                                                                             \
+    do {                                                                                           \
+        struct evidence then = then_value(), now = now_value();                                    \
+        change;                                                                                    \
+        assert_non_null(evidence_break(&then, &now));                                              \
+    } while (0)
+
+static void counters_that_do_not_go_on(void **state) {
+    BROKEN(now.commands = 5);
+    BROKEN(now.connections = 1);
+    BROKEN(now.forks = 1);
+    BROKEN((then.swaps = 3, now.swaps = 1));
+    BROKEN((then.flushes = 3, now.flushes = -1)); /* they are hidden now */
+    BROKEN((then.resets = 0, now.resets = 1));
+    BROKEN((then.resets_us = 40, now.resets_us = 41)); /* the second RESETSTAT */
+    BROKEN(now.info_calls = then.info_calls + 1);      /* longhaul's own calls are not all there */
+    BROKEN(now.loaded_keys = 7);
+    BROKEN((then.load_expired = 0, now.load_expired = 2));
+}
+
+/* A record says nothing of some, a server of none. */
+static void counters_that_are_not_told_break_nothing(void **state) {
+    struct evidence then = then_value(), now = now_value();
+    assert_null(evidence_break(&then, &now));
+    then.resets = then.resets_us = then.load_expired = -1;
+    now.resets = 1;
+    now.resets_us = 50;
+    assert_null(evidence_break(&then, &now));
+    then.commands = then.connections = then.info_calls = then.role_calls = then.forks = -1;
+    then.swaps = then.flushes = -1;
+    assert_null(evidence_break(&then, &now));
+    now.commands = now.connections = now.info_calls = now.role_calls = now.forks = -1;
+    now.swaps = now.flushes = -1;
+    assert_null(evidence_break(&then, &now));
+}
+
 static void the_clock_was_set_back_or_is_unknown(void **state) {
     DECEIVED(now.time_us = then.time_us - 1, true);
     DECEIVED(now.time_us -= 20 * SECOND, true); /* it went on, but by less than the observer's */
@@ -251,6 +287,8 @@ int main(void) {
         cmocka_unit_test(saves_in_between),
         cmocka_unit_test(policies),
         cmocka_unit_test(counters_that_were_set_back),
+        cmocka_unit_test(counters_that_do_not_go_on),
+        cmocka_unit_test(counters_that_are_not_told_break_nothing),
         cmocka_unit_test(the_clock_was_set_back_or_is_unknown),
         cmocka_unit_test(clocks_that_do_no_harm),
         cmocka_unit_test(from_a_sample),
