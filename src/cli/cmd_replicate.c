@@ -113,7 +113,7 @@ static struct live_settings live_settings_of(struct replicate_run *run) {
                                    .words = run->words,
                                    .scope = run->scope,
                                    .beside = o->beside,
-                                   .extra = (enum live_extra)o->extra,
+                                   .extra = (enum sweep_extra)o->extra,
                                    .max_delete_percent = (double)o->max_delete,
                                    .release_deletions = o->release_deletions,
                                    .resync_whole = o->resync == OPT_RESYNC_FULL,

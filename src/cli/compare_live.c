@@ -40,9 +40,16 @@ struct compare_live *compare_live_new(struct deployment *target,
 
 /* ---- does the job copy the keys that are compared? ---- */
 
-/* Members of a scope that leave keys out. */
-static const char *const scope_filters[] = { "key-exclude", "key-include", "key-pattern",
-                                             "key-type",    "mem-limit",   "slots" };
+/* Members of a scope that leave out no key and change no value: every other one must be the same in
+ * the comparison. So an option that comes later is never taken for harmless by mistake. */
+static bool scope_member_is_harmless(const char *name) {
+    static const char *const harmless[] = { "databases",        "mode",
+                                            "no-functions",     "preserve-idle",
+                                            "target_databases", "type" };
+    for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++)
+        if (strcmp(name, harmless[i]) == 0) return true;
+    return false;
+}
 
 static bool scope_covers_databases(const json_t *job, const json_t *compared) {
     const char *copied = json_string_value(json_object_get(job, "databases"));
@@ -51,10 +58,11 @@ static bool scope_covers_databases(const json_t *job, const json_t *compared) {
     return strcmp(copied, "all") == 0 || strcmp(copied, wanted) == 0;
 }
 
-static bool scope_covers(const json_t *job, const json_t *compared) {
-    for (size_t i = 0; i < sizeof(scope_filters) / sizeof(scope_filters[0]); i++) {
-        const json_t *filter = json_object_get(job, scope_filters[i]);
-        if (filter != NULL && !json_equal(filter, json_object_get(compared, scope_filters[i])))
+static bool scope_covers(json_t *job, const json_t *compared) {
+    const char *name;
+    json_t *value;
+    json_object_foreach(job, name, value) {
+        if (!scope_member_is_harmless(name) && !json_equal(value, json_object_get(compared, name)))
             return false;
     }
     return scope_covers_databases(job, compared);

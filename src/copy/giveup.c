@@ -56,6 +56,23 @@ void giveup_add(struct giveup *g, int db, struct bytes key, const struct err *wh
         log_warn("given up", "further keys are counted and listed at the end");
 }
 
+void giveup_add_once(struct giveup *g, int db, struct bytes key, const struct err *why) {
+    char name[GIVEUP_KEY_MAX], reason[ERR_PLACE_MAX + ERR_TEXT_MAX];
+    bool listed = false;
+    bytes_escape(key, name, sizeof(name));
+    err_format(why, reason, sizeof(reason));
+    pthread_mutex_lock(&g->lock);
+    for (size_t i = 0; i < g->n && !listed; i++) {
+        struct giveup_key *k = &g->keys[i];
+        listed = k->db == db && strcmp(k->key, name) == 0;
+        if (!listed) continue;
+        free(k->reason);
+        k->reason = mem_strdup(reason);
+    }
+    pthread_mutex_unlock(&g->lock);
+    if (!listed) giveup_add(g, db, key, why);
+}
+
 size_t giveup_kept(const struct giveup *g) {
     return g->n;
 }

@@ -25,8 +25,7 @@
 
 enum {
     JOURNAL_PUBLISH_MS = 250, /* between two records handed to the writer */
-    JOURNAL_STATE_MS = 2000,  /* between two records written into the state directory */
-    OWNER_MAX = 128
+    JOURNAL_STATE_MS = 2000   /* between two records written into the state directory */
 };
 
 struct superseded {
@@ -43,8 +42,8 @@ struct journal {
     struct job_record record;      /* as it was found, then as it was put last */
     struct superseded *superseded; /* jobs whose records end when this job begins to write */
     size_t n_superseded;
-    bool resumed, started, state_trouble, source_silent;
-    char owner[OWNER_MAX];
+    bool resumed, started, state_trouble;
+    char owner[RECORD_OWNER_MAX];
     uint64_t epoch;
     int64_t copied_before, deleted_before, given_up_before;
     int64_t published_ms, stated_ms;
@@ -81,13 +80,13 @@ static void on_event(void *ctx, enum event_id id, const char *place, const char 
 
 /* ---- the identity of the job ---- */
 
-static void make_owner_name(char owner[OWNER_MAX]) {
+static void make_owner_name(char owner[RECORD_OWNER_MAX]) {
     char host[64] = "?";
     uint32_t chance = 0;
     gethostname(host, sizeof(host) - 1);
     if (getrandom(&chance, sizeof(chance), GRND_NONBLOCK) != (ssize_t)sizeof(chance))
         chance = (uint32_t)clock_wall_us();
-    snprintf(owner, OWNER_MAX, "%s:%d:%08" PRIx32, host, (int)getpid(), chance);
+    snprintf(owner, RECORD_OWNER_MAX, "%s:%d:%08" PRIx32, host, (int)getpid(), chance);
 }
 
 static void journal_describe(struct journal *j, struct job_record *r) {
@@ -236,16 +235,6 @@ static struct follow_base *take_base(const struct job_record *r, size_t *n) {
     return base;
 }
 
-static void free_base(struct follow_base *base, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        struct evidence *e = (struct evidence *)base[i].evidence;
-        evidence_fini(e);
-        free(e);
-        free((char *)base[i].address);
-    }
-    free(base);
-}
-
 /* The recorded moment by the clock that goes on while this machine sleeps, where it is the same
  * machine that recorded it; else by the wall clocks. Evidence is from before the watermark. */
 static struct moment moment_of_record(int64_t wall_us, const struct follow_base *base, size_t n) {
@@ -312,7 +301,7 @@ static bool journal_take_lease(struct journal *j, const char *job, const char *d
 
 static bool journal_open_as(struct journal *j, struct job_record *me, struct err *err) {
     const struct live_settings *s = j->job->settings->live;
-    char dead_owner[OWNER_MAX] = "";
+    char dead_owner[RECORD_OWNER_MAX] = "";
     bool found = false;
     if (!journal_find_job(j, me, err)) return false;
     if (s->state_dir != NULL) {
@@ -442,7 +431,7 @@ static bool on_read_target_record(void *ctx, const struct address *node,
 }
 
 static void on_release_target_record(void *ctx, struct target_record *record) {
-    free_base(record->base, record->n_base);
+    follow_base_free(record->base, record->n_base);
     record->base = NULL;
     record->n_base = 0;
 }
@@ -474,29 +463,35 @@ void journal_fill_hooks(struct journal *j, struct live_hooks *hooks) {
 
 /* ---- the record ---- */
 
-static void add_node(void *ctx, const struct follow_view *view) {
-    struct job_record *r = ctx;
-    if (view->evidence == NULL) return;
+/* As a record tells times: 0: none. */
+static int64_t recorded_us(struct moment at) {
+    return moment_is_never(at) ? 0 : at.wall_us;
+}
+
+static struct record_node *add_node(struct job_record *r, const char *address, const char *run_id,
+                                    const char *replid, const struct evidence *evidence) {
     struct record_node *to = record_add_node(r);
-    snprintf(to->address, sizeof(to->address), "%s", view->address);
-    snprintf(to->run_id, sizeof(to->run_id), "%s", view->run_id);
-    snprintf(to->replid, sizeof(to->replid), "%s", view->replid);
-    to->watermark_us = moment_is_never(view->passed) ? 0 : view->passed.wall_us;
-    to->evidence = evidence_to_json(view->evidence);
+    snprintf(to->address, sizeof(to->address), "%s", address);
+    snprintf(to->run_id, sizeof(to->run_id), "%s", run_id);
+    snprintf(to->replid, sizeof(to->replid), "%s", replid);
+    to->evidence = evidence_to_json(evidence);
+    return to;
+}
+
+static void add_live_node(void *ctx, const struct follow_view *view) {
+    if (view->evidence == NULL) return;
+    add_node(ctx, view->address, view->run_id, view->replid, view->evidence)->watermark_us =
+        recorded_us(view->passed);
 }
 
 /* Of a first copy: the evidence that belongs to its checkpoint. */
 static void fill_checkpoint(struct job_record *r, const struct checkpoint_view *c) {
-    r->checkpoint_us = moment_is_never(c->at) ? 0 : c->at.wall_us;
+    r->checkpoint_us = recorded_us(c->at);
     record_clear_cursors(r);
     record_clear_nodes(r);
     for (size_t i = 0; i < c->n_base; i++) {
         const struct evidence *e = c->base[i].evidence;
-        struct record_node *to = record_add_node(r);
-        snprintf(to->address, sizeof(to->address), "%s", c->base[i].address);
-        snprintf(to->run_id, sizeof(to->run_id), "%s", e->run_id);
-        snprintf(to->replid, sizeof(to->replid), "%s", e->replid);
-        to->evidence = evidence_to_json(e);
+        add_node(r, c->base[i].address, e->run_id, e->replid, e);
     }
     for (size_t i = 0; i < c->n_cursors; i++) {
         const struct checkpoint_cursor *from = &c->cursors[i];
@@ -525,7 +520,7 @@ static void fill_proof(struct journal *j, const struct live_state *s) {
     r->checkpoint_us = 0;
     record_clear_cursors(r);
     record_clear_nodes(r);
-    live_each_node(j->job->live, add_node, r);
+    live_each_node(j->job->live, add_live_node, r);
     r->watermark_us = s->watermark.wall_us;
     r->source_time_us = s->source_time_us;
 }
@@ -536,7 +531,7 @@ static void fill_gaps(struct journal *j) {
     record_clear_gaps(r);
     for (size_t i = 0; live_explain_gap(j->job->live, i, &view); i++) {
         struct record_gap *gap = record_add_gap(r);
-        gap->since_us = moment_is_never(view.since) ? 0 : view.since.wall_us;
+        gap->since_us = recorded_us(view.since);
         gap->slots = view.slots;
         snprintf(gap->place, sizeof(gap->place), "%s", view.place);
         snprintf(gap->why, sizeof(gap->why), "%s", view.why);
@@ -600,16 +595,20 @@ static void fill_trouble(struct journal *j) {
     }
 }
 
-void journal_fill(struct journal *j) {
-    struct live_state s = live_look(j->job->live);
-    j->phase = phase_of(&s);
+static void fill_record(struct journal *j, const struct live_state *s) {
+    j->phase = phase_of(s);
     snprintf(j->record.phase, sizeof(j->record.phase), "%s", phase_word(j->phase));
     fill_counts(j);
     side_ids_refresh(j->job, &j->record);
-    fill_proof(j, &s);
+    fill_proof(j, s);
     fill_gaps(j);
-    fill_holds(j, &s);
+    fill_holds(j, s);
     fill_trouble(j);
+}
+
+void journal_fill(struct journal *j) {
+    struct live_state s = live_look(j->job->live);
+    fill_record(j, &s);
 }
 
 /* ---- orders ---- */
@@ -683,7 +682,7 @@ static void journal_publish(struct journal *j) {
     if (phase_of(&s) != j->phase) j->published_ms = 0;
     if (now_ms - j->published_ms < JOURNAL_PUBLISH_MS) return;
     j->published_ms = now_ms;
-    journal_fill(j);
+    fill_record(j, &s);
     record_writer_put(j->writer, s.target_silent ? NULL : &j->record);
     if (j->state == NULL || now_ms - j->stated_ms < JOURNAL_STATE_MS) return;
     j->stated_ms = now_ms;
@@ -740,7 +739,7 @@ void journal_free(struct journal **journal) {
     lease_free(&j->lease);
     j->job->events.observers = NULL;
     state_close(&j->state);
-    free_base(j->memory.base, j->memory.n_base);
+    follow_base_free(j->memory.base, j->memory.n_base);
     free(j->memory.cursors);
     free(j->memory.holds);
     free(j->superseded);

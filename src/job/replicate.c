@@ -41,14 +41,26 @@ static void on_progress_timer(void *ctx) {
     loop_timer_start(job->progress_timer, JOB_PROGRESS_MS);
 }
 
-static void count_from(void *ctx, struct bytes info) {
-    struct job *job = ctx;
+/* Keys of the databases of the job, on the source or on the target. */
+static uint64_t job_sum_keys(const struct job *job, struct bytes info, bool source) {
     const struct replicate_result *r = job->result;
+    uint64_t sum = 0;
     for (size_t d = 0; d < r->n_dbs; d++) {
         uint64_t keys, expires;
-        info_keyspace(info, r->dbs[d], &keys, &expires);
-        job->keys_total += keys;
+        info_keyspace(info, source || r->target_db < 0 ? r->dbs[d] : r->target_db, &keys, &expires);
+        sum += keys;
     }
+    return sum;
+}
+
+static void count_source_from(void *ctx, struct bytes info) {
+    struct job *job = ctx;
+    job->keys_total += job_sum_keys(job, info, true);
+}
+
+static void count_target_from(void *ctx, struct bytes info) {
+    struct job *job = ctx;
+    job->target_keys += job_sum_keys(job, info, false);
 }
 
 /* Keys of the databases that are copied, by INFO; an estimate for people. A snapshot of one server
@@ -56,19 +68,9 @@ static void count_from(void *ctx, struct bytes info) {
 static void job_count_keys(struct job *job) {
     struct err ignored;
     if (job->live == NULL && !deployment_is_cluster(job->source)) {
-        count_from(job, deployment_info_text(job->source));
+        count_source_from(job, deployment_info_text(job->source));
     } else {
-        deployment_primaries_info(job->source, count_from, job, &ignored);
-    }
-}
-
-static void count_target_from(void *ctx, struct bytes info) {
-    struct job *job = ctx;
-    const struct replicate_result *r = job->result;
-    for (size_t d = 0; d < r->n_dbs; d++) {
-        uint64_t keys, expires;
-        info_keyspace(info, r->target_db >= 0 ? r->target_db : r->dbs[d], &keys, &expires);
-        job->target_keys += keys;
+        deployment_primaries_info(job->source, count_source_from, job, &ignored);
     }
 }
 
@@ -217,8 +219,8 @@ static void job_copy_functions_again(struct job *job) {
     if (live_takes_function_change(job->live)) job->functions_wanted = true;
     if (!job->functions_wanted || job->settings->no_functions) return;
     if (clock_mono_ms() < job->functions_ms) return;
-    job->functions_wanted = !functions_copy(job->source, job->target, r->giveup, &r->functions,
-                                            &r->functions_refused, &err);
+    job->functions_wanted = !functions_copy(job->source, job->target, true, r->giveup,
+                                            &r->functions, &r->functions_refused, &err);
     if (!job->functions_wanted) return;
     job->functions_ms = clock_mono_ms() + JOB_FUNCTIONS_MS;
     log_debug(err.place, "functions: %s", err.text);
@@ -270,11 +272,18 @@ static bool job_choose_databases(struct job *job, struct err *err) {
                                err);
 }
 
+/* A live job tries again later, beside the keys, where an operator must act first. */
 static bool job_copy_functions(struct job *job, struct err *err) {
     struct replicate_result *r = job->result;
+    bool live = job->settings->live != NULL;
     if (job->settings->no_functions) return true;
-    return functions_copy(job->source, job->target, r->giveup, &r->functions, &r->functions_refused,
-                          err);
+    if (functions_copy(job->source, job->target, live, r->giveup, &r->functions,
+                       &r->functions_refused, err))
+        return true;
+    if (!live || err_class_of(err->code) != ERR_CLASS_WAIT) return false;
+    log_warn(err->place, "function libraries are copied later: %s", err->text);
+    job->functions_wanted = true;
+    return true;
 }
 
 static bool job_check_sides(struct job *job, struct err *err) {
@@ -375,12 +384,6 @@ static bool job_prepare(struct job *job, struct err *err) {
 
 /* ---- the copy ---- */
 
-static enum sweep_extra job_extra(const struct live_settings *s) {
-    return s->extra == LIVE_EXTRA_DELETE ? SWEEP_EXTRA_DELETE
-           : s->extra == LIVE_EXTRA_KEEP ? SWEEP_EXTRA_KEEP
-                                         : SWEEP_EXTRA_HOLD;
-}
-
 static bool job_start_live(struct job *job, struct err *err) {
     const struct live_settings *s = job->settings->live;
     struct live_hooks hooks = { .events = &job->events };
@@ -392,7 +395,7 @@ static bool job_start_live(struct job *job, struct err *err) {
                                           .gather_ms = s->gather_ms,
                                           .idle_timeout_ms = s->idle_timeout_ms,
                                           .max_delete_percent = s->max_delete_percent,
-                                          .extra = job_extra(s),
+                                          .extra = s->extra,
                                           .spool_dir = s->state_dir,
                                           .epoch = journal_epoch(job->journal) };
     journal_fill_hooks(job->journal, &hooks);

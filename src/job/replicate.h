@@ -18,11 +18,9 @@
 #include "copy/settings.h"
 #include "copy/stats.h"
 #include "job/facts.h"
+#include "live/sweep.h"
 #include "probe/capture.h"
 #include "server/deployment.h"
-
-/* --extra: keys of the target that this job never copied and the source does not have. */
-enum live_extra { LIVE_EXTRA_HOLD, LIVE_EXTRA_DELETE, LIVE_EXTRA_KEEP };
 
 /* The settings of a live job beside those of every job. */
 struct live_settings {
@@ -39,7 +37,7 @@ struct live_settings {
      * source, target and scope are the same job. */
     const char *scope;
     const char *beside; /* --beside: a job that may write to the same keys; NULL: none */
-    enum live_extra extra;
+    enum sweep_extra extra;
     double max_delete_percent; /* the deletion guard */
     bool release_deletions;    /* held ones may go on */
     bool resync_whole;         /* never leave a key out because it was idle */

@@ -40,13 +40,7 @@ static uint64_t slots_hash(const struct slot_set *slots) {
 /* ---- noting ---- */
 
 static void note_fini(struct checkpoint_note *note) {
-    for (size_t i = 0; i < note->n_base; i++) {
-        struct evidence *e = (struct evidence *)note->base[i].evidence;
-        evidence_fini(e);
-        free(e);
-        free((char *)note->base[i].address);
-    }
-    free(note->base);
+    follow_base_free(note->base, note->n_base);
     free(note->cursors);
     *note = (struct checkpoint_note){ .at = MOMENT_NEVER };
 }

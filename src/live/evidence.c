@@ -49,6 +49,7 @@ void evidence_of_sample(struct evidence *e, const struct server_sample *s, const
                             .answered_boot_us = s->answered_boot_us,
                             .asked_wall_us = s->asked_wall_us,
                             .has_child = s->has_child,
+                            .has_modules = s->has_modules,
                             .forks = evidence_counter(s->forks_known, s->forks),
                             .last_save_s = s->last_save_s,
                             .save_s = s->save_s,
@@ -135,16 +136,19 @@ static bool evidence_differs(int64_t then, int64_t now) {
 
 /* A second RESETSTAT soon after a first one makes no counter fall that is near 0; the duration of
  * its own call is another one, and longhaul's own calls are too few. */
-const char *evidence_break(const struct evidence *then, const struct evidence *now) {
-    bool few = then->info_calls >= 0 && now->info_calls < then->info_calls + EVIDENCE_OWN_INFO;
-    if (evidence_differs(then->resets, now->resets) ||
-        evidence_differs(then->resets_us, now->resets_us))
-        return "its counters were set back (CONFIG RESETSTAT)";
-    if (evidence_a_counter_fell(then, now) || few) return "its counters were set back";
+static bool evidence_was_reset(const struct evidence *then, const struct evidence *now) {
+    bool few = then->info_calls > 0 && now->info_calls < then->info_calls + EVIDENCE_OWN_INFO;
+    return few || evidence_a_counter_fell(then, now) ||
+           evidence_differs(then->resets, now->resets) ||
+           evidence_differs(then->resets_us, now->resets_us);
+}
+
+enum evidence_counters evidence_counters(const struct evidence *then, const struct evidence *now) {
+    if (strcmp(then->run_id, now->run_id) != 0) return COUNTERS_GO_ON;
     if (then->loaded_keys != now->loaded_keys ||
         evidence_differs(then->load_expired, now->load_expired))
-        return "it loaded its data anew (DEBUG RELOAD)";
-    return NULL;
+        return COUNTERS_RELOADED;
+    return evidence_was_reset(then, now) ? COUNTERS_RESET : COUNTERS_GO_ON;
 }
 
 /* Why idle times mean nothing from then on; NULL where they do. */
@@ -179,14 +183,19 @@ struct verdict evidence_judge(const struct evidence *then, const struct evidence
     struct verdict v = { .since_us = then->time_us };
     bool told = then->run_id[0] != '\0' && strcmp(then->run_id, now->run_id) == 0;
     v.same_process = told && evidence_same_start(then, now);
-    v.same_dataset = v.same_process && evidence_same_history(then, now);
-    const char *spoilt = v.same_dataset ? evidence_spoilt(then, now) : NULL;
+    bool same_dataset = v.same_process && evidence_same_history(then, now);
+    const char *spoilt = same_dataset ? evidence_spoilt(then, now) : NULL;
     v.times_spoilt = spoilt != NULL;
-    v.why = !v.same_dataset  ? "the source's process or history is another one"
+    v.why = !same_dataset    ? "the source's process or history is another one"
             : spoilt != NULL ? spoilt
                              : evidence_saved(then, now);
-    v.idle_usable = v.why == NULL;
     return v;
+}
+
+bool evidence_may_be_swapped(const struct evidence *then, const struct evidence *now) {
+    if (now->has_modules) return true;
+    if (then->n_dbs == 0 && now->n_dbs == 0) return false;
+    return then->n_dbs != 1 || now->n_dbs != 1 || then->dbs[0].db != now->dbs[0].db;
 }
 
 /* ---- JSON ---- */

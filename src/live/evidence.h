@@ -12,7 +12,7 @@
  * that is unknown, that decreased, or that does not agree means: every key is copied.
  *
  * Between two samples of one process that runs, of the source or of the target, counters show what
- * happened. evidence_break() says when they cannot.
+ * happened, while evidence_counters() says that they go on.
  *
  * Pure: no server, no clock, no thread.
  */
@@ -40,6 +40,7 @@ struct evidence {
 
     char policy[EVIDENCE_POLICY_MAX]; /* maxmemory-policy; empty: unknown */
     bool has_child;
+    bool has_modules; /* not recorded */
     int64_t forks, last_save_s, save_s, rewrite_s; /* -1: unknown, or there was none */
     uint64_t loaded_keys;                          /* by the last load of an RDB file */
     int64_t load_expired;                          /* left out by it; -1: unknown; not recorded */
@@ -65,20 +66,28 @@ uint64_t evidence_keys(const struct evidence *e, int db);
 /* How later evidence relates to earlier one. */
 struct verdict {
     bool same_process; /* the same run_id, started at the same time */
-    bool same_dataset; /* and the same history in the same role */
-    bool idle_usable;  /* a key idle for longer than since since_us has not changed since then */
-    int64_t since_us;  /* by the source's clock */
+    /* By the source's clock: where `why` is NULL, a key idle for longer has not changed since. */
+    int64_t since_us;
     /* Idle times that were noted before `now` mean nothing: the eviction policy or the clock was
      * changed. */
     bool times_spoilt;
-    const char *why; /* in words, where idle times may not be used */
+    const char *why; /* in words: idle times may not be used; NULL: they may */
 };
 struct verdict evidence_judge(const struct evidence *then, const struct evidence *now);
 
-/* Why the counters of now do not go on from those of then, though both are of one process that was
- * not loading: they were set back, or the data was loaded anew. Then whatever is read from counters
- * (a flush, a swap, an eviction) may have happened in between. NULL: they go on. */
-const char *evidence_break(const struct evidence *then, const struct evidence *now);
+/* Do the counters of now go on from those of then, of the same process, which was loading neither
+ * time? Else anything that is read from counters (a flush, a swap, an eviction) may have happened unseen. */
+enum evidence_counters {
+    COUNTERS_GO_ON,
+    COUNTERS_RESET,   /* set back: CONFIG RESETSTAT */
+    COUNTERS_RELOADED /* the data was loaded anew: DEBUG RELOAD */
+};
+enum evidence_counters evidence_counters(const struct evidence *then, const struct evidence *now);
+
+/* Could commands that only counters tell, had they been called and not counted, have changed the
+ * job's databases? SWAPDB not while one and the same database alone holds keys, other commands only
+ * where modules are loaded. */
+bool evidence_may_be_swapped(const struct evidence *then, const struct evidence *now);
 
 /* A new reference. */
 json_t *evidence_to_json(const struct evidence *e);

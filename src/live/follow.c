@@ -57,17 +57,22 @@ static void node_note_orders(struct follow_node *node, const struct evidence *be
     }
 }
 
+/* sure: SWAPDB was counted; else CONFIG RESETSTAT may have hidden it. */
 static void node_swapped(struct follow_node *node, const struct evidence *before,
-                         const struct evidence *now) {
+                         const struct evidence *now, bool sure) {
     struct slot_set slots = follow_job_slots(node);
     struct ledger_gap gap = { .since = sample_moment(before),
                               .forward = true,
                               .whole = true,
                               .sweep = true,
                               .place = node->place,
-                              .why = "databases were swapped (SWAPDB)" };
+                              .why = sure ? "databases were swapped (SWAPDB)"
+                                          : "databases may have been swapped (SWAPDB): the "
+                                            "source's counters were reset" };
     event_raise(node->follow->settings.events, EVENT_SWAPPED, node->place,
-                "SWAPDB was called on the source: resync of every key");
+                sure ? "SWAPDB was called on the source: resync of every key"
+                     : "the source's counters were reset (CONFIG RESETSTAT), so that SWAPDB cannot "
+                       "be excluded: resync of every key");
     follow_node_open_gap(node, &slots, &gap, NULL);
     node_note_orders(node, before, now);
 }
@@ -83,21 +88,18 @@ static void node_flushed_unannounced(struct follow_node *node, const struct evid
     node_note_orders(node, before, now);
 }
 
-/* Changes that only counters tell may have happened in between. */
-static void node_broke_evidence(struct follow_node *node, const struct evidence *before,
-                                const char *broken) {
+/* As by DEBUG RELOAD NOSAVE: any key may have an older value. */
+static void node_reloaded(struct follow_node *node, const struct evidence *before) {
     struct slot_set slots = follow_job_slots(node);
     struct ledger_gap gap = { .since = sample_moment(before),
                               .forward = true,
                               .whole = true,
                               .sweep = true,
                               .place = node->place,
-                              .why = "the source's counters were set back, or its data loaded "
-                                     "anew" };
+                              .why = "the source loaded its data anew" };
     event_raise(node->follow->settings.events, EVENT_GAP, node->place,
-                "what the source did meanwhile cannot be known, as %s: gap open, resync of every "
-                "key",
-                broken);
+                "the source loaded its data anew without a restart (DEBUG RELOAD, DEBUG LOADAOF): "
+                "gap open, resync of every key");
     node->follow->functions_changed = true;
     follow_node_open_gap(node, &slots, &gap, NULL);
 }
@@ -122,16 +124,19 @@ static void node_silent_commands(struct follow_node *node, const struct evidence
     follow_node_open_gap(node, &slots, &gap, NULL);
 }
 
-/* before: the sample before, of the same process; NULL: none. */
+/* before: the sample before, of the same process; NULL: none. go_on: its counters do. */
 static void node_take_calls(struct follow_node *node, const struct server_sample *sample,
-                            const struct server_sample *before) {
+                            const struct server_sample *before, bool go_on) {
     struct follow *f = node->follow;
-    bool known = before != NULL && before->calls_known && sample->calls_known;
+    bool counted = before != NULL && before->calls_known && sample->calls_known;
+    bool known = counted && go_on;
     bool due = known || clock_mono_ms() - node->groups_ms >= f->settings.poll_ms;
 #define CALLED(which) (!known || before->calls[which] != sample->calls[which])
-    if (due && CALLED(SAMPLE_GROUPS)) node_poll_groups(node);
+    if ((due || counted) && CALLED(SAMPLE_GROUPS)) node_poll_groups(node);
     if (CALLED(SAMPLE_FUNCTIONS)) f->functions_changed = true;
-    if (known && CALLED(SAMPLE_SILENT) && node->has_latest) {
+    bool silent = counted && CALLED(SAMPLE_SILENT) &&
+                  before->calls[SAMPLE_SILENT] + sample->calls[SAMPLE_SILENT] > 0;
+    if (silent && node->has_latest) {
         node_silent_commands(node, &node->latest);
     } else if (clock_mono_ms() >= node->scan_after_ms) {
         node->silent_since_ms = 0;
@@ -142,49 +147,53 @@ static void node_take_calls(struct follow_node *node, const struct server_sample
 /* ---- samples ---- */
 
 /* A flush was announced, and the server counts its commands: was it FLUSHDB, FLUSHALL or SWAPDB?
- * Else its data was loaded anew. The last sample may have been taken behind the command already. */
+ * Else the data was loaded anew. The last sample may have been taken behind the command already. */
 static bool node_flush_was_called(const struct follow_node *node, const struct evidence *before,
                                   const struct evidence *now) {
     const struct evidence *then = node->has_anchor ? &node->anchor : before;
     bool counted = then->flushes >= 0 && now->flushes >= 0;
-    return !counted || then->flushes != now->flushes || then->swaps != now->swaps;
+    return !counted || then->flushes != now->flushes || then->swaps != now->swaps ||
+           evidence_counters(then, now) == COUNTERS_RESET;
 }
 
 static void node_judge_flush(struct follow_node *node, const struct evidence *before,
-                             const struct evidence *now, const char *broken) {
-    if (broken != NULL) return; /* the cause is not known: the sweep counts the deletions */
+                             const struct evidence *now) {
     if (node_flush_was_called(node, before, now)) {
         node_note_orders(node, before, now);
     } else {
-        node_broke_evidence(node, before,
-                            "it announced a flush and counted none (DEBUG RELOAD, DEBUG LOADAOF)");
+        node_reloaded(node, before);
     }
 }
 
-static void node_judge_sample(struct follow_node *node, const struct evidence *now) {
+/* The sample is of the process that the node is known by. A clock that was set makes it look like a
+ * process that was started at another time: idle times mean nothing then, counters still do. */
+static enum evidence_counters node_judge_sample(struct follow_node *node,
+                                                const struct evidence *now) {
     /* Tracking announces a flush, but for one that nobody listened to. */
     bool unannounced = node->follow->settings.capture.kind == FEED_NOTIFICATIONS || !node->ready;
     const struct evidence *before = node->has_latest ? &node->latest : NULL;
-    struct verdict v = { 0 };
-    if (before != NULL) v = evidence_judge(before, now);
-    if (before == NULL || !v.same_process) return;
-    const char *broken = evidence_break(before, now);
-    if (v.times_spoilt) follow_spoil_base(node, v.why);
-    if (broken != NULL) node_broke_evidence(node, before, broken);
-    if (before->swaps >= 0 && now->swaps >= 0 && before->swaps != now->swaps)
-        node_swapped(node, before, now);
-    if (unannounced && before->flushes >= 0 && now->flushes >= 0 && before->flushes != now->flushes)
-        node_flushed_unannounced(node, before, now);
-    if (node->flush_waits && now->asked_boot_us >= node->ask_after_us)
-        node_judge_flush(node, before, now, broken);
+    if (before == NULL || strcmp(before->run_id, now->run_id) != 0) return COUNTERS_GO_ON;
+    struct verdict v = evidence_judge(before, now);
+    enum evidence_counters counters = evidence_counters(before, now);
+    bool reset = counters == COUNTERS_RESET, reloaded = counters == COUNTERS_RELOADED;
+    if (!v.same_process || v.times_spoilt) follow_spoil_base(node, v.why);
+    bool swapped = before->swaps >= 0 && now->swaps >= 0 && before->swaps != now->swaps;
+    if (reloaded) node_reloaded(node, before);
+    if (swapped || (reset && evidence_may_be_swapped(before, now)))
+        node_swapped(node, before, now, swapped);
+    bool flushed = before->flushes >= 0 && now->flushes >= 0 && before->flushes != now->flushes;
+    if (unannounced && (flushed || reset)) node_flushed_unannounced(node, before, now);
+    if (node->flush_waits && !reloaded && now->asked_boot_us >= node->ask_after_us)
+        node_judge_flush(node, before, now);
+    return counters;
 }
 
 static void node_take_sample(struct follow_node *node, const struct server_sample *sample,
                              const struct server_sample *before) {
     struct evidence now;
     evidence_of_sample(&now, sample, node->follow->boot_id);
-    node_judge_sample(node, &now);
-    node_take_calls(node, sample, before);
+    enum evidence_counters counters = node_judge_sample(node, &now);
+    node_take_calls(node, sample, before, counters == COUNTERS_GO_ON);
     follow_note_evidence(node, &now);
     evidence_fini(&now);
     if (sample->asked_boot_us < node->ask_after_us) return;
@@ -404,8 +413,7 @@ bool follow_deletions_allowed(const struct follow_node *node) {
     return node->deletions_allowed;
 }
 
-void follow_allow_deletions(struct follow *f, struct follow_node *node, struct moment sweep_began) {
-    (void)f;
+void follow_allow_deletions(struct follow_node *node, struct moment sweep_began) {
     if (node->deletions_allowed || node->appeared.boot_us >= sweep_began.boot_us) return;
     node->deletions_allowed = true;
     if (node->hearing) node_tell_lanes(node);
@@ -458,6 +466,7 @@ static void node_established(struct follow_node *node, const struct server_info 
     node->ask_after_us = clock_boot_us();
     watch_now(node->watch);
     node_tell_lanes(node);
+    f->functions_changed = true; /* samples of the time before were not compared */
     log_debug(node->place, "changes are captured by %s", feed_kind_name(f->settings.capture.kind));
 }
 

@@ -63,6 +63,8 @@ struct follow_base {
     const char *address;
     const struct evidence *evidence;
 };
+/* Of a list that owns addresses and evidence. */
+void follow_base_free(struct follow_base *base, size_t n);
 void follow_open_gap(struct follow *f, const struct slot_set *slots, const struct ledger_gap *gap,
                      const struct follow_base *base, size_t n_base);
 /* The nodes of these slots are not scanned before clock_mono_ms() says until_ms. */
@@ -106,7 +108,7 @@ const char *follow_run_id(const struct follow_node *node);
 /* Deletions of a process that is unknown are made once a sweep that began after its appearance had
  * nothing to hold. */
 bool follow_deletions_allowed(const struct follow_node *node);
-void follow_allow_deletions(struct follow *f, struct follow_node *node, struct moment sweep_began);
+void follow_allow_deletions(struct follow_node *node, struct moment sweep_began);
 
 /* ---- for the record ---- */
 

@@ -1,6 +1,7 @@
 /* See follow_gap.h. */
 #include "live/follow_gap.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -67,6 +68,16 @@ void follow_drop_base(struct follow_node *node) {
     if (!ledger_are_proved(node->follow->settings.ledger, &slots)) return;
     node->has_base = node->base_spoilt = false;
     evidence_fini(&node->base);
+}
+
+void follow_base_free(struct follow_base *base, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        struct evidence *e = (struct evidence *)base[i].evidence;
+        evidence_fini(e);
+        free(e);
+        free((char *)base[i].address);
+    }
+    free(base);
 }
 
 /* ---- gaps ---- */

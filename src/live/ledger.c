@@ -228,13 +228,6 @@ void ledger_release(struct ledger *l, const struct slot_set *slots) {
     }
 }
 
-struct slot_set ledger_held(const struct ledger *l) {
-    struct slot_set held = { 0 };
-    for (int i = 0; i < SLOT_COUNT && l->unproved > 0; i++)
-        if (l->slots[i].held) slot_set_add(&held, (uint16_t)i);
-    return held;
-}
-
 /* ---- proof ---- */
 
 bool ledger_prove(struct ledger *l, struct moment passed) {
@@ -333,9 +326,4 @@ bool ledger_explain(const struct ledger *l, size_t i, struct ledger_view *view) 
         found = true;
     }
     return found;
-}
-
-const char *ledger_state_name(enum ledger_state state) {
-    static const char *const names[] = { "proved", "open", "forward", "sweep", "held" };
-    return names[state];
 }

@@ -72,7 +72,6 @@ void ledger_end_sweep(struct ledger *l, const struct slot_set *slots, struct mom
 void ledger_hold(struct ledger *l, const struct slot_set *slots, struct moment since);
 /* Held no more; a sweep follows. */
 void ledger_release(struct ledger *l, const struct slot_set *slots);
-struct slot_set ledger_held(const struct ledger *l);
 
 /* A barrier of every node, sent at this moment, has passed: the slots that were settled before are
  * proved. True when no other slot was left to prove. */
@@ -100,6 +99,5 @@ struct ledger_view {
     const char *place, *why; /* good until the ledger changes */
 };
 bool ledger_explain(const struct ledger *l, size_t i, struct ledger_view *view);
-const char *ledger_state_name(enum ledger_state state);
 
 #endif

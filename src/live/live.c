@@ -403,7 +403,7 @@ struct live_state live_look(struct live *live) {
                             .gather_ms = atomic_load(&live->gather_ms),
                             .gaps_opened = live->gaps_opened,
                             .target_evicted = target_evicted(live->target),
-                            .extra_keys = extra_count(sweep_extra_keys(live->sweep)),
+                            .extra_keys = sweep_count_extra(live->sweep),
                             .lag = lag_look(live->lag, clock_boot_us()),
                             .checkpoint = checkpoint_look(live->checkpoint) };
     s.n_holds = sweep_holds(live->sweep, &s.holds);
@@ -427,7 +427,8 @@ void live_each_target(const struct live *live,
 }
 
 bool live_takes_function_change(struct live *live) {
-    return follow_takes_function_change(live->follow);
+    bool changed = follow_takes_function_change(live->follow);
+    return target_takes_lost_functions(live->target) || changed;
 }
 
 struct extra *live_extra(struct live *live) {

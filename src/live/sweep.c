@@ -264,7 +264,7 @@ static void sweep_decide_node(struct sweep *s, struct follow_node *node) {
     }
     sweep_tally(s, follow_run_id(node))->deleted += missing;
     slot_set_unite(&s->deletable, &slots);
-    follow_allow_deletions(s->settings.follow, node, s->began);
+    follow_allow_deletions(node, s->began);
 }
 
 /* Slots of the round that nobody owns any more are left for a later one. */
@@ -452,8 +452,11 @@ struct extra *sweep_extra_keys(struct sweep *s) {
     return s->extra;
 }
 
-bool sweep_is_idle(const struct sweep *s) {
-    return s->state == SWEEP_IDLE;
+uint64_t sweep_count_extra(struct sweep *s) {
+    pthread_mutex_lock(&s->lock);
+    uint64_t count = extra_count(s->extra);
+    pthread_mutex_unlock(&s->lock);
+    return count;
 }
 
 size_t sweep_holds(const struct sweep *s, const struct hold **holds) {

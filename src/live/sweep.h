@@ -22,6 +22,7 @@
 
 struct sweep;
 
+/* --extra: keys of the target that this job never copied and the source does not have. */
 enum sweep_extra { SWEEP_EXTRA_HOLD, SWEEP_EXTRA_DELETE, SWEEP_EXTRA_KEEP };
 
 struct sweep_settings {
@@ -40,13 +41,14 @@ struct sweep *sweep_new(const struct sweep_settings *settings);
 void sweep_free(struct sweep **sweep);
 
 void sweep_step(struct sweep *s);
-bool sweep_is_idle(const struct sweep *s);
 /* Census: before anything is copied, the keys of the target that the source does not have are
  * remembered as not the job's. sweep_census_is_done() once it is over, or was not begun. */
 void sweep_begin_census(struct sweep *s, const struct slot_set *slots);
 bool sweep_census_is_done(const struct sweep *s);
 /* Keys of the target that are not the job's. Control thread, while no round runs. */
 struct extra *sweep_extra_keys(struct sweep *s);
+/* How many there are; also while a round runs. */
+uint64_t sweep_count_extra(struct sweep *s);
 
 /* A lane found that the source's process does not have this key. Any thread. False: the key could
  * not be kept. */

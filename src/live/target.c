@@ -13,7 +13,6 @@
 
 enum {
     TARGET_SAMPLE_MS = 500,
-    TARGET_TOLD_MAX = 200,
     TARGET_READ_MS = 250,            /* between two tries to read a node's record */
     TARGET_REST_MS = 10 * 1000,      /* without evictions for so long, the resync begins */
     TARGET_REST_MAX_MS = 1800 * 1000 /* doubled each time evictions come back */
@@ -25,6 +24,7 @@ struct target_node {
     char place[ADDRESS_HOST_MAX + 32];
     struct watch *watch;
     bool listed, known;
+    bool joined; /* while the job ran: function libraries are not there yet */
     bool silent; /* since the last sample: the next answer may come from another process */
     struct moment
         sure; /* the job's watermark at the last sample, beyond which it does not go meanwhile */
@@ -47,6 +47,7 @@ struct target {
     struct target_node *owner[SLOT_COUNT];
     struct moment watermark; /* of the job */
     uint64_t evicted;
+    bool functions_lost;
 };
 
 static struct slot_set node_slots(const struct target_node *node) {
@@ -141,11 +142,17 @@ static void node_flushed(struct target_node *node) {
                        "another client flushed or swapped databases of the target");
 }
 
-/* A flush, a swap or evictions may be behind it. */
-static void node_broke_evidence(struct target_node *node, const char *broken) {
-    char told[TARGET_TOLD_MAX];
-    snprintf(told, sizeof(told), "what the target lost meanwhile cannot be known, as %s", broken);
-    node_may_lack_keys(node, told, "the target's counters were set back, or its data loaded anew");
+static void node_lost_count(struct target_node *node, enum evidence_counters counters) {
+    if (counters == COUNTERS_RELOADED) {
+        node->target->functions_lost = true;
+        node_may_lack_keys(node, "the target loaded its data anew without a restart (DEBUG RELOAD)",
+                           "the target loaded its data anew");
+    } else {
+        node_may_lack_keys(node,
+                           "the target's counters were reset (CONFIG RESETSTAT), so that a flush, "
+                           "SWAPDB and evictions cannot be excluded",
+                           "the target's counters were reset");
+    }
 }
 
 static uint64_t target_keys(const struct target *t, const struct server_sample *sample) {
@@ -159,19 +166,22 @@ static uint64_t target_keys(const struct target *t, const struct server_sample *
 }
 
 static void node_compare_samples(struct target_node *node, const struct server_sample *sample,
-                                 const struct server_sample *before, const char *broken) {
-    bool calls = sample->calls_known && before->calls_known;
-    bool flushed = calls && (sample->calls[SAMPLE_FLUSH] > before->calls[SAMPLE_FLUSH] ||
-                             sample->calls[SAMPLE_SWAPDB] > before->calls[SAMPLE_SWAPDB]);
+                                 const struct server_sample *before,
+                                 enum evidence_counters counters) {
+    bool calls = sample->calls_known && before->calls_known, reset = counters == COUNTERS_RESET;
+    const uint64_t none[SAMPLE_CALLS] = { 0 }, *then = reset ? none : before->calls;
+    bool flushed = calls && (sample->calls[SAMPLE_FLUSH] > then[SAMPLE_FLUSH] ||
+                             sample->calls[SAMPLE_SWAPDB] > then[SAMPLE_SWAPDB]);
     bool emptied =
         !calls && target_keys(node->target, before) > 0 && target_keys(node->target, sample) == 0;
+    uint64_t evicted = reset ? 0 : before->evicted_keys;
     if (flushed || emptied) {
         node_flushed(node);
-    } else if (broken != NULL) {
-        node_broke_evidence(node, broken);
+    } else if (counters != COUNTERS_GO_ON) {
+        node_lost_count(node, counters);
     }
-    if (sample->evicted_keys > before->evicted_keys) {
-        node_evicts(node, sample->evicted_keys - before->evicted_keys);
+    if (sample->evicted_keys > evicted) {
+        node_evicts(node, sample->evicted_keys - evicted);
     } else if (clock_mono_ms() >= node->rested_ms && node->evicts_told) {
         node->evicts_told = false;
     }
@@ -189,17 +199,18 @@ static void node_take_identity(struct target_node *node, const struct server_inf
                                             node->run_id);
 }
 
-/* Why the counters do not go on from those of the sample before; NULL: they do. */
-static const char *node_note_evidence(struct target_node *node,
-                                      const struct server_sample *sample) {
+/* Do the counters go on from those of the sample before? */
+static enum evidence_counters node_note_evidence(struct target_node *node,
+                                                 const struct server_sample *sample) {
     struct evidence now;
     evidence_of_sample(&now, sample, "");
     bool same = node->has_latest && strcmp(node->latest.run_id, now.run_id) == 0;
-    const char *broken = same ? evidence_break(&node->latest, &now) : NULL;
+    enum evidence_counters counters =
+        same ? evidence_counters(&node->latest, &now) : COUNTERS_GO_ON;
     evidence_fini(&node->latest);
     node->latest = now;
     node->has_latest = true;
-    return broken;
+    return counters;
 }
 
 static void on_sample(void *ctx, const struct server_sample *sample,
@@ -211,13 +222,14 @@ static void on_sample(void *ctx, const struct server_sample *sample,
         return;
     }
     bool same = server_info_continues(&sample->info, node->run_id, node->replid);
-    const char *broken = node_note_evidence(node, sample);
+    enum evidence_counters counters = node_note_evidence(node, sample);
+    t->functions_lost = t->functions_lost || (node->known ? !same : node->joined);
     if (node->known && !same) {
         struct slot_set slots = node_slots(node);
         node_lost_slots(node, &slots, false,
                         "the target's server is another process, or has another history");
     } else if (before != NULL) {
-        node_compare_samples(node, sample, before, broken);
+        node_compare_samples(node, sample, before, counters);
     }
     node_take_identity(node, &sample->info);
     node->silent = false;
@@ -241,11 +253,12 @@ static struct target_node *target_find(struct target *t, const struct address *a
     return NULL;
 }
 
-static struct target_node *node_new(struct target *t, const struct address *address) {
+static struct target_node *node_new(struct target *t, const struct address *address, bool joined) {
     static const struct watch_events events = { on_sample, on_silent };
     struct target_node *node = mem_zalloc(sizeof(*node));
     node->target = t;
     node->address = *address;
+    node->joined = joined;
     address_format(address, node->place, sizeof(node->place));
     node->sure = t->watermark;
     node->next = t->nodes;
@@ -300,7 +313,7 @@ void target_sync(struct target *t, bool first) {
         if (!topology_is_primary(topology, i)) continue;
         struct target_node *node = target_find(t, &topology->nodes[i].address);
         is_new[i] = node == NULL;
-        if (node == NULL) node = node_new(t, &topology->nodes[i].address);
+        if (node == NULL) node = node_new(t, &topology->nodes[i].address, !first);
         node->listed = true;
     }
     if (!first) target_slots_of_fallen(t, topology, is_new);
@@ -356,6 +369,12 @@ struct moment target_limit(const struct target *t) {
     for (const struct target_node *n = t->nodes; n != NULL; n = n->next)
         if (n->silent || n->lost_waits) limit = moment_older(limit, n->sure);
     return limit;
+}
+
+bool target_takes_lost_functions(struct target *t) {
+    bool lost = t->functions_lost;
+    t->functions_lost = false;
+    return lost;
 }
 
 uint64_t target_evicted(const struct target *t) {

@@ -49,6 +49,8 @@ void target_lacks_keys(struct target *t, uint16_t slot);
 bool target_is_silent(const struct target *t);
 /* The watermark goes no further; MOMENT_NONE: as far as it likes. */
 struct moment target_limit(const struct target *t);
+/* A primary may lack function libraries: it is another process, or a new one. Once per cause. */
+bool target_takes_lost_functions(struct target *t);
 /* Keys that the target has evicted since the job was started. */
 uint64_t target_evicted(const struct target *t);
 /* run_id, replid of each primary; empty while they are not known. */

@@ -164,8 +164,6 @@ static bool ask_rights(const struct capture_probe *p, int i, struct err *err) {
     own_key(p->topology, i, key);
     snprintf(command, sizeof(command), "OBJECT IDLETIME %s", key);
     a->idle_time_allowed = a->idle_time_allowed && capture_is_allowed(p, client, command);
-    a->config_get_allowed =
-        a->config_get_allowed && capture_is_allowed(p, client, "CONFIG GET notify-keyspace-events");
     client_close(&client);
     return true;
 }
@@ -197,7 +195,6 @@ bool capture_choose(struct deployment *source, enum capture_wish wish,
     *answers = (struct capture_answers){
         .kind = wish == CAPTURE_NOTIFICATIONS ? FEED_NOTIFICATIONS : FEED_TRACKING,
         .idle_time_allowed = true,
-        .config_get_allowed = true,
     };
     bool ok = ask_primaries(&p, ask_tracking, err) &&
               (answers->kind == FEED_TRACKING || ask_primaries(&p, ask_notifications, err)) &&

@@ -17,7 +17,6 @@ struct capture_answers {
     enum feed_kind kind;
     bool resp2; /* the source has no HELLO */
     bool idle_time_allowed;
-    bool config_get_allowed;
 };
 
 /* Tracking where the wish allows it and the source has it, else notifications. Notifications that

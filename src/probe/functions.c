@@ -17,6 +17,7 @@ struct library {
 /* The target's primaries, all of which get every library. */
 struct loading {
     struct deployment *target;
+    bool again; /* a refusal that may pass is trouble */
     struct client **clients;
     struct call **calls; /* LIBRARIES_AT_ONCE of each client */
     int n;
@@ -40,9 +41,10 @@ static bool library_fields(struct resp_cursor *c, struct bytes *name, struct byt
 
 /* ---- the target ---- */
 
-static bool loading_open(struct loading *l, struct deployment *target, struct err *err) {
+static bool loading_open(struct loading *l, struct deployment *target, bool again,
+                         struct err *err) {
     struct topology *t = deployment_topology(target);
-    *l = (struct loading){ .target = target };
+    *l = (struct loading){ .target = target, .again = again };
     l->clients = mem_zalloc((size_t)t->n_primaries * sizeof(*l->clients));
     l->calls = mem_zalloc((size_t)t->n_primaries * LIBRARIES_AT_ONCE * sizeof(*l->calls));
     for (int i = 0; i < t->n_nodes; i++)
@@ -73,11 +75,13 @@ static bool take_loaded(struct loading *l, size_t library, bool *ok, struct err 
         struct call_reply reply;
         struct call **call = &l->calls[i * LIBRARIES_AT_ONCE + (int)library];
         if (!call_finish(deployment_loop(l->target), call, timeout_ms, &reply, err)) return false;
-        if (resp_is_error(&reply.item)) {
-            client_reply_error(l->clients[i], &reply.item, refusal);
-            *ok = false;
-        }
+        bool refused = resp_is_error(&reply.item);
+        if (refused) client_reply_error(l->clients[i], &reply.item, refusal);
         call_reply_fini(&reply);
+        *ok = *ok && !refused;
+        if (!refused || !l->again || err_class_of(refusal->code) == ERR_CLASS_KEY) continue;
+        *err = *refusal;
+        return false;
     }
     return true;
 }
@@ -86,7 +90,7 @@ static void give_up(struct giveup *giveup, struct bytes name, const struct err *
     char label[128];
     snprintf(label, sizeof(label), "function library %.*s", (int)(name.len < 90 ? name.len : 90),
              name.ptr);
-    giveup_add(giveup, 0, bytes_of_str(label), refusal);
+    giveup_add_once(giveup, 0, bytes_of_str(label), refusal);
 }
 
 /* At most LIBRARIES_AT_ONCE, in one round trip. */
@@ -110,10 +114,11 @@ static bool load_some(struct loading *l, const struct library *libraries, size_t
     return true;
 }
 
-static bool copy_listed(struct deployment *target, struct call_reply *list, struct giveup *giveup,
-                        uint64_t *copied, uint64_t *refused, struct err *err) {
+static bool copy_listed(struct deployment *target, bool again, struct call_reply *list,
+                        struct giveup *giveup, uint64_t *copied, uint64_t *refused,
+                        struct err *err) {
     struct loading loading;
-    bool ok = loading_open(&loading, target, err), more = true;
+    bool ok = loading_open(&loading, target, again, err), more = true;
     for (int64_t left = list->item.num; left > 0 && ok && more;) {
         struct library some[LIBRARIES_AT_ONCE];
         size_t n = 0;
@@ -127,8 +132,8 @@ static bool copy_listed(struct deployment *target, struct call_reply *list, stru
     return ok;
 }
 
-bool functions_copy(struct deployment *source, struct deployment *target, struct giveup *giveup,
-                    uint64_t *copied, uint64_t *refused, struct err *err) {
+bool functions_copy(struct deployment *source, struct deployment *target, bool again,
+                    struct giveup *giveup, uint64_t *copied, uint64_t *refused, struct err *err) {
     *copied = *refused = 0;
     struct topology *t = deployment_topology(source);
     int first = 0;
@@ -148,7 +153,7 @@ bool functions_copy(struct deployment *source, struct deployment *target, struct
     client_close(&client);
     if (!ok) return false;
     if (resp_is_aggregate(&list.item) && list.item.num > 0)
-        ok = copy_listed(target, &list, giveup, copied, refused, err);
+        ok = copy_listed(target, again, &list, giveup, copied, refused, err);
     call_reply_fini(&list);
     return ok;
 }

@@ -17,8 +17,9 @@
 
 /* Copies the libraries of one primary of the source to every primary of the target. A source
  * without functions (before 7.0, or refused there) has none to copy. A library that the target
- * refuses is recorded in giveup and counted in *refused. False on trouble with a connection. */
-bool functions_copy(struct deployment *source, struct deployment *target, struct giveup *giveup,
-                    uint64_t *copied, uint64_t *refused, struct err *err);
+ * refuses is recorded once in giveup and counted in *refused. again: the caller tries again later,
+ * so a refusal that may pass (READONLY, OOM) is none. False on trouble. */
+bool functions_copy(struct deployment *source, struct deployment *target, bool again,
+                    struct giveup *giveup, uint64_t *copied, uint64_t *refused, struct err *err);
 
 #endif

@@ -187,6 +187,13 @@ int info_replicas(struct bytes info, uint64_t *lowest_offset) {
     return online;
 }
 
+bool info_has_modules(struct bytes info) {
+    struct bytes name, value;
+    while (next_field(&info, &name, &value))
+        if (bytes_equal_str(name, "module")) return true;
+    return false;
+}
+
 bool info_counts_calls(struct bytes info) {
     struct bytes name, value;
     while (next_field(&info, &name, &value))

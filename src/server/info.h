@@ -64,6 +64,9 @@ int64_t info_cpu_us(struct bytes info);
 /* A save, a rewrite of the append-only file, or a module's child process is running. */
 bool info_has_child(struct bytes info);
 
+/* Some module is loaded. */
+bool info_has_modules(struct bytes info);
+
 /* How many replicas are online, from "slaveN:..,state=online,offset=..", and the lowest offset that
  * they have acknowledged (0 when there is none, or when one tells none). */
 int info_replicas(struct bytes info, uint64_t *lowest_offset);

@@ -69,6 +69,7 @@ void sample_take_info(struct server_sample *s, struct bytes info) {
     s->uptime_s = sample_number(info, "uptime_in_seconds");
     s->forks_known = info_number(info, "total_forks", &s->forks);
     s->has_child = info_has_child(info);
+    s->has_modules = info_has_modules(info);
     s->last_save_s = sample_number(info, "rdb_last_save_time");
     s->save_s = sample_number(info, "rdb_last_bgsave_time_sec");
     s->rewrite_s = sample_number(info, "aof_last_rewrite_time_sec");

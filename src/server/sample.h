@@ -45,6 +45,7 @@ struct server_sample {
     bool forks_known;
     uint64_t forks;       /* total_forks, 6.2 */
     bool has_child;       /* a save or rewrite is running */
+    bool has_modules;     /* whose commands may announce nothing */
     int64_t last_save_s;  /* rdb_last_save_time; -1: not told */
     int64_t save_s;       /* how long the last save took; -1: there was none */
     int64_t rewrite_s;    /* how long the last rewrite of the append-only file took; likewise */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "store/state_priv.h"
 
 enum { HISTORY_BUSY_MS = 2000 };
 
@@ -18,11 +19,6 @@ struct history {
     sqlite3 *db;
     char *path;
 };
-
-static bool history_fail(const struct history *h, struct err *err) {
-    return err_set(err, ERR_IO, h->path, "%s",
-                   h->db != NULL ? sqlite3_errmsg(h->db) : "no memory for a database");
-}
 
 static bool history_connect(struct history *h, const char *name, int flags) {
     sqlite3_close(h->db);
@@ -33,30 +29,16 @@ static bool history_connect(struct history *h, const char *name, int flags) {
     return sqlite3_exec(h->db, "SELECT 1 FROM audit LIMIT 1", NULL, NULL, NULL) == SQLITE_OK;
 }
 
-/* "file:PATH?immutable=1", where '?', '#' and '%' of the path are escaped. */
-static char *history_immutable_uri(const char *path) {
-    char *uri = mem_alloc(3 * strlen(path) + 32), *at = uri + sprintf(uri, "file:");
-    for (; *path != '\0'; path++) {
-        if (strchr("?#%", *path) != NULL) {
-            at += sprintf(at, "%%%02X", (unsigned char)*path);
-        } else {
-            *at++ = *path;
-        }
-    }
-    strcpy(at, "?immutable=1");
-    return uri;
-}
-
 struct history *history_open(const char *dir, struct err *err) {
     struct history *h = mem_zalloc(sizeof(*h));
-    h->path = mem_printf("%s/longhaul.db", dir);
-    char *uri = history_immutable_uri(h->path);
+    h->path = mem_printf("%s/" STATE_DATABASE, dir);
+    char *uri = state_immutable_uri(h->path);
     bool good = access(h->path, R_OK) == 0;
     if (!good) {
         err_set_errno(err, ERR_IO, h->path, errno, "cannot be read");
     } else {
         good = history_connect(h, h->path, 0) || history_connect(h, uri, SQLITE_OPEN_URI) ||
-               history_fail(h, err);
+               state_sql_failed(h->db, h->path, err);
     }
     free(uri);
     if (!good) history_close(&h);
@@ -76,10 +58,11 @@ static bool history_query(struct history *h, const char *sql,
                           void (*row)(sqlite3_stmt *stmt, const void *each, void *ctx),
                           const void *each, void *ctx, struct err *err) {
     sqlite3_stmt *stmt = NULL;
-    if (sqlite3_prepare_v2(h->db, sql, -1, &stmt, NULL) != SQLITE_OK) return history_fail(h, err);
+    if (sqlite3_prepare_v2(h->db, sql, -1, &stmt, NULL) != SQLITE_OK)
+        return state_sql_failed(h->db, h->path, err);
     int step;
     while ((step = sqlite3_step(stmt)) == SQLITE_ROW) row(stmt, each, ctx);
-    bool good = step == SQLITE_DONE || history_fail(h, err);
+    bool good = step == SQLITE_DONE || state_sql_failed(h->db, h->path, err);
     sqlite3_finalize(stmt);
     return good;
 }

@@ -11,30 +11,15 @@
 
 /* ---- scopes ---- */
 
-/* "0-99,200". False: not of this form. */
-static bool slots_from_text(const char *text, struct slot_set *slots) {
-    struct bytes rest = bytes_of_str(text);
-    *slots = (struct slot_set){ 0 };
-    while (rest.len > 0) {
-        struct bytes last = bytes_split(&rest, ','), first = bytes_split(&last, '-');
-        int64_t from, to;
-        if (!bytes_to_i64(first, &from)) return false;
-        to = from;
-        if (last.len > 0 && !bytes_to_i64(last, &to)) return false;
-        if (from < 0 || to < from || to >= SLOT_COUNT) return false;
-        for (int64_t slot = from; slot <= to; slot++) slot_set_add(slots, (uint16_t)slot);
-    }
-    return true;
-}
-
 static bool slots_overlap(const json_t *a, const json_t *b) {
-    struct slot_set x, y;
+    struct slot_set x = { 0 }, y = { 0 };
+    struct err err;
     if (!json_is_string(a) || !json_is_string(b)) return true;
-    if (!slots_from_text(json_string_value(a), &x) || !slots_from_text(json_string_value(b), &y))
+    if (!slot_set_parse(&x, json_string_value(a), "slots", &err) ||
+        !slot_set_parse(&y, json_string_value(b), "slots", &err))
         return true;
-    for (int slot = 0; slot < SLOT_COUNT; slot++)
-        if (slot_set_has(&x, (uint16_t)slot) && slot_set_has(&y, (uint16_t)slot)) return true;
-    return false;
+    struct slot_set both = slot_set_common(&x, &y);
+    return slot_set_count(&both) > 0;
 }
 
 static bool databases_overlap(const json_t *a, const json_t *b) {

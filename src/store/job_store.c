@@ -276,7 +276,7 @@ bool job_store_read(struct deployment *target, int db, const char *job, struct j
 }
 
 static bool store_read_holder(struct deployment *target, int db, const char *job,
-                              char holder[LEASE_OWNER_MAX], struct err *err) {
+                              char holder[RECORD_OWNER_MAX], struct err *err) {
     char key[STORE_KEY_MAX], value[LEASE_VALUE_MAX] = "";
     struct call_reply reply;
     const struct bytes words[] = { BYTES_LITERAL("GET"),
@@ -285,7 +285,7 @@ static bool store_read_holder(struct deployment *target, int db, const char *job
     if (resp_is_string(&reply.item) && reply.item.str.len < sizeof(value))
         memcpy(value, reply.item.str.ptr, reply.item.str.len);
     call_reply_fini(&reply);
-    snprintf(holder, LEASE_OWNER_MAX, "%s",
+    snprintf(holder, RECORD_OWNER_MAX, "%s",
              lease_is_given_back(value) ? "" : lease_owner_of(value));
     return true;
 }
@@ -351,7 +351,7 @@ static bool store_forget_records(struct deployment *target, int db, const char *
 
 /* The record goes last: should something fail before, the job can be forgotten again. */
 bool job_store_forget(struct deployment *target, int db, const char *job, struct err *err) {
-    char holder[LEASE_OWNER_MAX];
+    char holder[RECORD_OWNER_MAX];
     if (!store_read_holder(target, db, job, holder, err)) return false;
     if (holder[0] != '\0')
         return err_set(err, ERR_LEASE, deployment_role(target),

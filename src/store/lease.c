@@ -33,7 +33,7 @@ enum {
     LEASE_REFRESH_MS = 1000, /* between two refreshes of the topology, while it is acquired */
     LEASE_RENEW_PART = 3,    /* of the lease */
     LEASE_MARGIN_PART = 10,  /* of the lease */
-    LEASE_NAME_MAX = RECORD_JOB_MAX + LEASE_OWNER_MAX + 40
+    LEASE_NAME_MAX = RECORD_JOB_MAX + RECORD_OWNER_MAX + 40
 };
 
 enum lease_state {
@@ -50,7 +50,7 @@ struct lease_look {
     bool saw_holder; /* since lease_acquire() */
     bool must_wait;
     uint64_t known_epoch;
-    char dead_owner[LEASE_OWNER_MAX];
+    char dead_owner[RECORD_OWNER_MAX];
     uint64_t dead_epoch;
 };
 
@@ -58,7 +58,7 @@ struct lease {
     struct deployment *target;
     struct loop *loop;
     int db;
-    char job[RECORD_JOB_MAX], owner[LEASE_OWNER_MAX], name[LEASE_NAME_MAX];
+    char job[RECORD_JOB_MAX], owner[RECORD_OWNER_MAX], name[LEASE_NAME_MAX];
     char standby_name[LEASE_NAME_MAX]; /* of the link while nothing may be written */
     char lease_key[STORE_KEY_MAX], epoch_key[STORE_KEY_MAX];
     struct slot_link *link;

@@ -30,7 +30,7 @@
 
 struct lease;
 
-enum { LEASE_DEFAULT_MS = 10 * 1000, LEASE_OWNER_MAX = 128 };
+enum { LEASE_DEFAULT_MS = 10 * 1000 };
 
 /* The last holder, as far as it is known before the lease is taken. */
 struct lease_former {

@@ -4,9 +4,10 @@
 
 #include "store/keys_priv.h"
 #include "store/lease.h"
+#include "store/record.h"
 #include "store/slot_link_priv.h"
 
-enum { LEASE_VALUE_MAX = LEASE_OWNER_MAX + 24 };
+enum { LEASE_VALUE_MAX = RECORD_OWNER_MAX + 24 };
 
 /* Behind the epoch of a lease that was given back. */
 #define LEASE_NOBODY "-"

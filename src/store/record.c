@@ -480,7 +480,7 @@ static bool reader_get_list(const struct record_reader *r, struct job_record *re
     return true;
 }
 
-bool record_from_json(struct job_record *record, const json_t *json, struct err *err) {
+static bool record_from_json(struct job_record *record, const json_t *json, struct err *err) {
     const struct record_reader r = { json, "", err };
     record_fini(record);
     if (!json_is_object(json)) return err_set(err, ERR_PROTOCOL, "record", "is no JSON object");

@@ -18,6 +18,7 @@
 
 enum {
     RECORD_JOB_MAX = 65,
+    RECORD_OWNER_MAX = 128,
     RECORD_LABEL_MAX = 320,
     RECORD_RUN_ID_MAX = 48,
     RECORD_TEXT_MAX = 256,
@@ -88,7 +89,7 @@ struct job_record {
     struct record_ids source_ids, target_ids;
     /* "copying", "live", "resync", "held", "draining", "stopped", "ended" */
     char phase[32];
-    char owner[128]; /* host and process that wrote the record */
+    char owner[RECORD_OWNER_MAX]; /* host and process that wrote the record */
     /* Mode liveonly: a first copy was never made, so a watermark proves nothing of older keys. */
     bool only;
     bool copied_once; /* the first full copy was complete */
@@ -154,12 +155,11 @@ void record_set_scope(struct job_record *record, const char *scope);
 
 /* A new reference. Text that is not UTF-8 is escaped. */
 json_t *record_to_json(const struct job_record *record);
+/* The same as text, which the caller frees. */
+char *record_to_text(const struct job_record *record);
 /* The former content of `record` is released. False, naming the wrong field, leaves the record
  * empty; unknown fields are ignored. Control characters become '?', so that no record can steer a
  * terminal. */
-bool record_from_json(struct job_record *record, const json_t *json, struct err *err);
-/* The same as text; the caller frees the text of record_to_text(). */
-char *record_to_text(const struct job_record *record);
 bool record_from_text(struct job_record *record, struct bytes text, struct err *err);
 
 /* The job's name where the user gives none: 16 hexadecimal digits made from the endpoints and from

@@ -34,7 +34,6 @@ struct writer_node {
     /* The number of the text on its way, and of the last one acknowledged on this connection; 0:
      * none. */
     uint64_t sent, written;
-    int64_t sent_us, written_us; /* their watermarks */
 };
 
 struct record_writer {
@@ -46,7 +45,6 @@ struct record_writer {
     struct writer_node **nodes;
     size_t n_nodes;
     char *text; /* NULL: nothing is to be written */
-    int64_t text_us;
     int64_t interval_ms;
     uint64_t number; /* of the text */
     /* Since this text the record names this order. */
@@ -64,7 +62,6 @@ static void writer_take_written(struct writer_node *node, const struct reply *re
     bool gone = node->holds && reply->item.type == RESP_INTEGER && reply->item.num > 0;
     node->told = false;
     node->written = node->sent;
-    node->written_us = node->sent_us;
     node->holds = node->sent > 0;
     if (gone && w->on_gone != NULL) w->on_gone(w->gone_ctx, (uint16_t)node->slot);
 }
@@ -96,7 +93,6 @@ static void writer_write_node(struct writer_node *node) {
                                    bytes_of_str(w->job), bytes_of_str(w->text) };
     node->writing = true;
     node->sent = w->number;
-    node->sent_us = w->text_us;
     node->due_ms = clock_mono_ms() + w->interval_ms;
     slot_link_send(node->link, on_record_written, node, 4, words);
 }
@@ -124,7 +120,6 @@ static void on_writer_tick(void *ctx) {
 void record_writer_put(struct record_writer *w, const struct job_record *record) {
     free(w->text);
     w->text = record != NULL ? record_to_text(record) : NULL;
-    w->text_us = record != NULL ? record->watermark_us : 0;
     int64_t bytes = w->text != NULL ? (int64_t)(strlen(w->text) * w->n_nodes) : 0;
     w->interval_ms = RECORD_WRITE_MS + bytes / WRITER_BYTES_PER_MS;
     w->number++;
@@ -149,13 +144,6 @@ void record_writer_watch_gone(struct record_writer *w, void (*on_gone)(void *ctx
     w->gone_ctx = ctx;
 }
 
-int64_t record_writer_written_us(const struct record_writer *w) {
-    int64_t oldest_us = w->n_nodes == 0 ? 0 : INT64_MAX;
-    for (size_t i = 0; i < w->n_nodes; i++)
-        if (w->nodes[i]->written_us < oldest_us) oldest_us = w->nodes[i]->written_us;
-    return oldest_us;
-}
-
 bool record_writer_has_written_order(const struct record_writer *w, const char *order_id) {
     bool all = w->n_nodes > 0 && strcmp(w->order, order_id) == 0;
     for (size_t i = 0; i < w->n_nodes; i++) all = all && w->nodes[i]->written >= w->order_number;
@@ -173,7 +161,6 @@ static void on_writer_ready(void *ctx) {
 static void on_writer_down(void *ctx) {
     struct writer_node *node = ctx;
     node->written = 0;
-    node->written_us = 0;
 }
 
 static void writer_node_free(struct writer_node *node) {
@@ -207,7 +194,6 @@ static void writer_set_slot(struct writer_node *node, int slot, struct slot_set 
     node->slot = slot;
     node->holds = false;
     node->sent = node->written = 0;
-    node->sent_us = node->written_us = 0;
     node->due_ms = 0;
 }
 

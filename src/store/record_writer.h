@@ -33,10 +33,8 @@ void record_writer_update_topology(struct record_writer *writer);
  * not be given a newer one. */
 void record_writer_allow(struct record_writer *writer, const struct address *node,
                          const char *run_id);
-/* The watermark that every primary of the target has acknowledged; 0: none, or one primary was
- * lost since. */
-int64_t record_writer_written_us(const struct record_writer *writer);
-/* The order_followed that every primary has acknowledged. */
+/* Every primary of the target has acknowledged a record that names this order as followed, and
+ * none was lost since. */
 bool record_writer_has_written_order(const struct record_writer *writer, const char *order_id);
 /* Writes the last record (NULL: none), before the lease is given back; at most timeout_ms. */
 void record_writer_end(struct record_writer *writer, const struct job_record *last,

@@ -16,14 +16,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/state_priv.h"
 
-enum {
-    STATE_VERSION = 1,
-    STATE_BUSY_MS = 5000,
-    STATE_OWNER_MAX = 128,
-    STATE_DIR_MODE = 0700,
-    STATE_FILE_MODE = 0600
-};
+enum { STATE_VERSION = 1, STATE_BUSY_MS = 5000, STATE_DIR_MODE = 0700, STATE_FILE_MODE = 0600 };
 
 struct state {
     sqlite3 *db;
@@ -50,7 +45,7 @@ static const char schema[] =
 
 /* ---- SQL ---- */
 
-static bool sql_failed(sqlite3 *db, const char *path, struct err *err) {
+bool state_sql_failed(sqlite3 *db, const char *path, struct err *err) {
     return err_set(err, ERR_IO, path, "%s",
                    db != NULL ? sqlite3_errmsg(db) : "no memory for a database");
 }
@@ -61,7 +56,7 @@ static sqlite3_stmt *sql_prepare(sqlite3 *db, const char *path, struct err *err,
                                  const char *kinds, va_list ap) {
     sqlite3_stmt *stmt = NULL;
     if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK) {
-        sql_failed(db, path, err);
+        state_sql_failed(db, path, err);
         return NULL;
     }
     for (int i = 1; kinds[i - 1] != '\0'; i++) {
@@ -84,14 +79,14 @@ static bool sql_run(struct state *s, struct err *err, const char *sql, const cha
     sqlite3_stmt *stmt = sql_prepare(s->db, s->path, err, sql, kinds, ap);
     va_end(ap);
     if (stmt == NULL) return false;
-    bool ok = sqlite3_step(stmt) == SQLITE_DONE || sql_failed(s->db, s->path, err);
+    bool ok = sqlite3_step(stmt) == SQLITE_DONE || state_sql_failed(s->db, s->path, err);
     sqlite3_finalize(stmt);
     return ok;
 }
 
 static bool sql_script(struct state *s, const char *sql, struct err *err) {
     return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ||
-           sql_failed(s->db, s->path, err);
+           state_sql_failed(s->db, s->path, err);
 }
 
 /* The first row's first n columns as text, into fresh memory (NULL for NULL); *found says whether
@@ -100,14 +95,15 @@ static bool sql_texts(sqlite3 *db, const char *path, const char *sql, char **tex
                       bool *found, struct err *err) {
     sqlite3_stmt *stmt = NULL;
     *found = false;
-    if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK) return sql_failed(db, path, err);
+    if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK)
+        return state_sql_failed(db, path, err);
     int step = sqlite3_step(stmt);
     *found = step == SQLITE_ROW;
     for (int i = 0; i < n && *found; i++) {
         const char *text = (const char *)sqlite3_column_text(stmt, i);
         texts[i] = text == NULL ? NULL : mem_strdup(text);
     }
-    bool ok = step == SQLITE_ROW || step == SQLITE_DONE || sql_failed(db, path, err);
+    bool ok = step == SQLITE_ROW || step == SQLITE_DONE || state_sql_failed(db, path, err);
     sqlite3_finalize(stmt);
     return ok;
 }
@@ -118,11 +114,11 @@ static char *state_path_in(const char *dir, const char *name) {
     return mem_printf("%s/%s", dir, name);
 }
 
-static void state_read_holder(int fd, char holder[STATE_OWNER_MAX]) {
-    ssize_t n = pread(fd, holder, STATE_OWNER_MAX - 1, 0);
+static void state_read_holder(int fd, char holder[RECORD_OWNER_MAX]) {
+    ssize_t n = pread(fd, holder, RECORD_OWNER_MAX - 1, 0);
     holder[n > 0 ? n : 0] = '\0';
     holder[strcspn(holder, "\n")] = '\0';
-    if (holder[0] == '\0') snprintf(holder, STATE_OWNER_MAX, "another process");
+    if (holder[0] == '\0') snprintf(holder, RECORD_OWNER_MAX, "another process");
 }
 
 static bool state_write_holder(int fd, const char *owner, const char *path, struct err *err) {
@@ -145,7 +141,7 @@ static int state_open_file(const char *path, struct err *err) {
 }
 
 static bool state_lock_fd(struct state *s, const char *dir, const char *path, struct err *err) {
-    char holder[STATE_OWNER_MAX];
+    char holder[RECORD_OWNER_MAX];
     if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0) return true;
     if (errno != EWOULDBLOCK) return err_set_errno(err, ERR_IO, path, errno, "cannot be locked");
     state_read_holder(s->lock_fd, holder);
@@ -221,7 +217,7 @@ static bool state_open_database(struct state *s, struct err *err) {
     snprintf(version, sizeof(version), "PRAGMA user_version=%d", STATE_VERSION);
     if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=
         SQLITE_OK)
-        return sql_failed(s->db, s->path, err);
+        return state_sql_failed(s->db, s->path, err);
     sqlite3_busy_timeout(s->db, STATE_BUSY_MS);
     return state_check_version(s, err) &&
            sql_script(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; BEGIN IMMEDIATE",
@@ -283,7 +279,7 @@ static bool state_take_identity(struct state *s, const struct job_record *identi
                         kept, 5, &found, err) &&
               (!found || state_check_identity(s, kept, record, identity, err));
     if (predecessor != NULL)
-        snprintf(predecessor, STATE_OWNER_MAX, "%s", kept[4] != NULL ? kept[4] : "");
+        snprintf(predecessor, RECORD_OWNER_MAX, "%s", kept[4] != NULL ? kept[4] : "");
     for (int i = 0; i < 5; i++) free(kept[i]);
     if (!ok) return false;
     if (found) return sql_run(s, err, "UPDATE job SET owner=?", "t", identity->owner);
@@ -297,7 +293,7 @@ struct state *state_open(const char *dir, const struct job_record *identity,
                          struct err *err) {
     struct state *s = mem_zalloc(sizeof(*s));
     s->lock_fd = -1;
-    s->path = state_path_in(dir, "longhaul.db");
+    s->path = state_path_in(dir, STATE_DATABASE);
     if (predecessor != NULL) predecessor[0] = '\0';
     bool ok = state_make_directory(dir, err) && state_take_lock(s, dir, identity->owner, err) &&
               state_open_database(s, err) &&
@@ -319,16 +315,14 @@ void state_close(struct state **state) {
 
 /* ---- by others ---- */
 
-/* "file:DIR/longhaul.db?immutable=1": for a directory that may not be written to and that nobody
- * has open. */
-static char *state_immutable_uri(const char *path) {
-    char *uri = mem_alloc(3 * strlen(path) + 32), *at = uri;
-    at += sprintf(at, "file:");
+char *state_immutable_uri(const char *path) {
+    char *uri = mem_alloc(3 * strlen(path) + 32), *at = uri + sprintf(uri, "file:");
     for (; *path != '\0'; path++) {
-        if (strchr("%?#", *path) != NULL)
-            at += sprintf(at, "%%%02X", (unsigned)*path);
-        else
+        if (strchr("?#%", *path) != NULL) {
+            at += sprintf(at, "%%%02X", (unsigned char)*path);
+        } else {
             *at++ = *path;
+        }
     }
     strcpy(at, "?immutable=1");
     return uri;
@@ -338,7 +332,7 @@ static bool state_read_with(const char *name, int flags, const char *path,
                             struct job_record *record, bool *found, struct err *err) {
     sqlite3 *db = NULL;
     bool ok = sqlite3_open_v2(name, &db, SQLITE_OPEN_READONLY | flags, NULL) == SQLITE_OK ||
-              sql_failed(db, path, err);
+              state_sql_failed(db, path, err);
     if (ok) sqlite3_busy_timeout(db, STATE_BUSY_MS);
     ok = ok && state_load_record(db, path, record, found, err);
     sqlite3_close(db);
@@ -346,7 +340,7 @@ static bool state_read_with(const char *name, int flags, const char *path,
 }
 
 bool state_read(const char *dir, struct job_record *record, bool *locked, struct err *err) {
-    char *path = state_path_in(dir, "longhaul.db"), *uri = state_immutable_uri(path);
+    char *path = state_path_in(dir, STATE_DATABASE), *uri = state_immutable_uri(path);
     bool found = false, ok = access(path, R_OK) == 0;
     *locked = state_is_locked(dir);
     if (!ok) {
@@ -364,9 +358,9 @@ bool state_read(const char *dir, struct job_record *record, bool *locked, struct
 /* A directory that another process may have open, for one statement. */
 static bool state_run_on(const char *dir, const char *sql, const char *kinds, const char *first,
                          const char *second, struct err *err) {
-    struct state s = { .lock_fd = -1, .path = state_path_in(dir, "longhaul.db") };
+    struct state s = { .lock_fd = -1, .path = state_path_in(dir, STATE_DATABASE) };
     bool ok = sqlite3_open_v2(s.path, &s.db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK ||
-              sql_failed(s.db, s.path, err);
+              state_sql_failed(s.db, s.path, err);
     if (ok) sqlite3_busy_timeout(s.db, STATE_BUSY_MS);
     ok = ok && sql_run(&s, err, sql, kinds, first, second);
     sqlite3_close(s.db);
@@ -383,7 +377,7 @@ bool state_give_order(const char *dir, const struct order *order, struct err *er
 }
 
 bool state_forget(const char *dir, struct err *err) {
-    struct state s = { .lock_fd = -1, .path = state_path_in(dir, "longhaul.db") };
+    struct state s = { .lock_fd = -1, .path = state_path_in(dir, STATE_DATABASE) };
     bool ok = access(s.path, W_OK) == 0 ||
               err_set_errno(err, ERR_IO, s.path, errno, "cannot be written to");
     ok = ok && state_take_lock(&s, dir, "longhaul forget", err) &&

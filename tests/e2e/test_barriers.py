@@ -114,6 +114,19 @@ def test_a_replica_is_resynchronised(pair: Pair, target: Server, capture: str) -
 
 
 @pytest.mark.parametrize("capture", CAPTURES)
+def test_a_function_that_a_replica_loads_with_its_data(pair: Pair, fleet: Fleet, capture: str) -> None:
+    """No command of the replica counts it."""
+    target = fleet.server()
+    library = "#!lua name=lib\nredis.register_function('f', function() return 1 end)"
+    with reading(pair, target, capture, "--poll", "1s") as live:
+        live.wait_live()
+        with pair.cut_off(resync=True):
+            pair.primary.command("FUNCTION", "LOAD", library)
+        wait.until(lambda: target.command("FUNCTION", "LIST"), "the library to arrive", 30)
+        live.catch_up()
+
+
+@pytest.mark.parametrize("capture", CAPTURES)
 def test_a_replica_that_goes_on_from_its_offset_is_no_gap(pair: Pair, target: Server, capture: str) -> None:
     with reading(pair, target, capture) as live:
         live.wait_live()

@@ -7,7 +7,8 @@ from typing import Dict, List
 import pytest
 
 from conftest import Deployments, Side
-from harness import data, wait
+from harness import cluster, data, wait
+from harness.live import Live
 from harness.run import DIFFERENT, EQUAL, replicate
 from harness.servers import Fleet, Options, Server
 
@@ -125,6 +126,67 @@ def test_functions_between_versions(matrix: Dict[str, Server], names: tuple[str,
     finally:
         for server in (source, target):
             server.command("FUNCTION", "FLUSH")
+
+
+def wait_answer(target: Server, name: str, answer: str) -> None:
+    wait.until(lambda: answer.encode() in libraries(target).get(name.encode(), b""), f"library {name} to arrive", 30)
+
+
+def test_functions_follow_a_live_job(fleet: Fleet) -> None:
+    """Also a change that the counters of commands do not show, since they were reset right before it."""
+    source, target = fleet.server(), fleet.server()
+    with Live(source, target, "--poll", "1s") as live:
+        live.wait_live()
+        source.command("FUNCTION", "LOAD", library("lib", "first"))
+        wait_answer(target, "lib", "first")
+        live.catch_up()
+        with source.wire() as wire:
+            wire.batch([("CONFIG", "RESETSTAT"), ("FUNCTION", "LOAD", "REPLACE", library("lib", "second"))])
+        wait_answer(target, "lib", "second")
+        live.terminate().expect(EQUAL)
+
+
+def test_functions_come_back_to_a_target_that_restarted(fleet: Fleet) -> None:
+    source, target = fleet.server(), fleet.server(Options(config={"save": '""'}))
+    source.command("FUNCTION", "LOAD", library("lib"))
+    with Live(source, target, "--poll", "1s") as live:
+        live.wait_live()
+        target.restart()
+        wait_answer(target, "lib", "1")
+        live.catch_up()
+
+
+def test_functions_reach_a_primary_that_joins(fleet: Fleet) -> None:
+    """A replica that was cut off is promoted: it never had the library."""
+    source, target = fleet.server(), cluster.build(fleet, 3, 1)
+    primary = target.primaries()[0]
+    replica = next(each for each in target.servers() if each not in target.primaries()
+                   and str(primary.port) == str(each.admin().info("replication")["master_port"]))
+    with Live(source, target, "--poll", "1s") as live:
+        live.wait_live()
+        replica.command("CONFIG SET", "masterauth", "wrong")
+        replica.command("CLIENT", "KILL", "TYPE", "master")
+        source.command("FUNCTION", "LOAD", library("lib"))
+        for each in target.primaries():
+            wait_answer(each, "lib", "1")
+        assert libraries(replica) == {}
+        primary.kill9()
+        wait.until(lambda: replica.admin().info("replication")["role"] == "master", "the replica to be promoted", 40)
+        wait_answer(replica, "lib", "1")
+
+
+def test_a_function_that_a_full_target_refuses_comes_later(fleet: Fleet) -> None:
+    """A refusal that may pass gives no library up."""
+    source, target = fleet.server(), fleet.server()
+    with Live(source, target, "--poll", "1s") as live:
+        live.wait_live()
+        target.command("CONFIG SET", "maxmemory", 1)
+        source.command("FUNCTION", "LOAD", library("lib"))
+        wait.until(lambda: "errorstat_OOM" in target.admin().info("errorstats"), "the target to refuse it", 30)
+        target.command("CONFIG SET", "maxmemory", 0)
+        wait_answer(target, "lib", "1")
+        live.catch_up()
+        assert live.terminate().expect(EQUAL).json["given_up"] == []
 
 
 # How much each key is used

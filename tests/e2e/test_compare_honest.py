@@ -139,7 +139,7 @@ def compare_beside_a_job(source: Server, target: Server, scope: str, *options: s
 
 @BY_MODE
 @pytest.mark.parametrize("scope", ['{"databases":"0","mode":"live"}', '{"databases":"all","mode":"live"}',
-                                   '{"databases":"0","mode":"live","no-ttl":true}'])
+                                   '{"databases":"0","mode":"live","no-functions":true,"type":"struct"}'])
 def test_a_live_job_explains_keys_that_change(source: Server, target: Server, options: Tuple[str, ...],
                                               scope: str) -> None:
     """Its watermark has passed every reading, so a key that still differs is on its way."""
@@ -152,7 +152,9 @@ def test_a_live_job_explains_keys_that_change(source: Server, target: Server, op
 
 @pytest.mark.parametrize("scope", ["", '{"databases":"1"}', '{"databases":"0","key-pattern":"moving:*"}',
                                    '{"databases":"0","slots":"0-100"}', '{"databases":"0","key-type":["string"]}',
-                                   '{"databases":"0","mem-limit":1000}', '{"databases":"0","key-exclude":["x"]}'])
+                                   '{"databases":"0","mem-limit":1000}', '{"databases":"0","key-exclude":["x"]}',
+                                   '{"databases":"0","no-ttl":true}', '{"databases":"0","no-stream-id":true}',
+                                   '{"databases":"0","merge":true}', '{"databases":"0","an-option-of-later":1}'])
 def test_a_job_about_other_keys_explains_nothing(source: Server, target: Server, scope: str) -> None:
     result = compare_beside_a_job(source, target, scope).expect(DIFFERENT)
     counts = result.json["compare"]
@@ -160,9 +162,10 @@ def test_a_job_about_other_keys_explains_nothing(source: Server, target: Server,
 
 
 def test_a_job_with_the_same_filter_explains_within_it(source: Server, target: Server) -> None:
-    scope = '{"databases":"0","key-pattern":"moving:*"}'
-    counts = compare_beside_a_job(source, target, scope, "--key-pattern", "moving:*").json["compare"]
-    assert counts["moving"] > 0 and counts["not_proved"] == 0
+    for scope, *options in (('{"databases":"0","key-pattern":"moving:*"}', "--key-pattern", "moving:*"),
+                            ('{"databases":"0","no-ttl":true}', "--no-ttl")):
+        counts = compare_beside_a_job(source, target, scope, *options).json["compare"]
+        assert counts["moving"] > 0 and counts["not_proved"] == 0
 
 
 # ---- a side that loses keys meanwhile ----

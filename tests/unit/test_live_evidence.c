@@ -57,7 +57,7 @@ static struct evidence now_value(void) {
 static void undisturbed_idle_times_are_used_since_the_sources_own_time(void **state) {
     struct evidence then = then_value(), now = now_value();
     struct verdict v = evidence_judge(&then, &now);
-    assert_true(v.same_process && v.same_dataset && v.idle_usable && !v.times_spoilt);
+    assert_true(v.same_process && !v.times_spoilt);
     assert_int_equal(v.since_us, 5000 * SECOND);
     assert_null(v.why);
 }
@@ -67,7 +67,6 @@ static void undisturbed_idle_times_are_used_since_the_sources_own_time(void **st
         struct evidence then = then_value(), now = now_value();                                    \
         change;                                                                                    \
         struct verdict v = evidence_judge(&then, &now);                                            \
-        assert_false(v.idle_usable);                                                               \
         assert_non_null(v.why);                                                                    \
         assert_int_equal(v.times_spoilt, spoilt);                                                  \
     } while (0)
@@ -86,7 +85,7 @@ static void a_primary_may_take_a_new_replid_and_a_start_may_be_unknown(void **st
     struct evidence then = then_value(), now = now_value();
     strcpy(now.replid, "after repl-backlog-ttl");
     now.started_us = 0;
-    assert_true(evidence_judge(&then, &now).idle_usable);
+    assert_null(evidence_judge(&then, &now).why);
 }
 
 static void saves_in_between(void **state) {
@@ -119,40 +118,58 @@ static void counters_that_were_set_back(void **state) {
     DECEIVED((then.flushes = 3, now.flushes = 1), true);
 }
 
-#define BROKEN(change)                                                                             \
+#define COUNTERS(expected, change)                                                                 \
     do {                                                                                           \
         struct evidence then = then_value(), now = now_value();                                    \
         change;                                                                                    \
-        assert_non_null(evidence_break(&then, &now));                                              \
+        assert_int_equal(evidence_counters(&then, &now), expected);                                \
     } while (0)
 
-static void counters_that_do_not_go_on(void **state) {
-    BROKEN(now.commands = 5);
-    BROKEN(now.connections = 1);
-    BROKEN(now.forks = 1);
-    BROKEN((then.swaps = 3, now.swaps = 1));
-    BROKEN((then.flushes = 3, now.flushes = -1)); /* they are hidden now */
-    BROKEN((then.resets = 0, now.resets = 1));
-    BROKEN((then.resets_us = 40, now.resets_us = 41)); /* the second RESETSTAT */
-    BROKEN(now.info_calls = then.info_calls + 1);      /* longhaul's own calls are not all there */
-    BROKEN(now.loaded_keys = 7);
-    BROKEN((then.load_expired = 0, now.load_expired = 2));
+static void counters_that_were_reset_hide_calls(void **state) {
+    COUNTERS(COUNTERS_RESET, now.info_calls = 1);
+    /* Another process counts from the beginning. */
+    COUNTERS(COUNTERS_GO_ON, (now.info_calls = 1, strcpy(now.run_id, "other")));
+    COUNTERS(COUNTERS_RESET, now.commands = 5);
+    COUNTERS(COUNTERS_RESET, now.connections = 1);
+    COUNTERS(COUNTERS_RESET, now.forks = 1);
+    COUNTERS(COUNTERS_RESET, (then.swaps = 3, now.swaps = 1));
+    COUNTERS(COUNTERS_RESET, (then.flushes = 3, now.flushes = -1)); /* they are hidden now */
+    COUNTERS(COUNTERS_RESET, (then.resets = 0, now.resets = 1));
+    COUNTERS(COUNTERS_RESET, (then.resets_us = 40, now.resets_us = 41)); /* the second RESETSTAT */
+    COUNTERS(COUNTERS_RESET,
+             now.info_calls = then.info_calls + 1); /* longhaul's own calls are not all there */
+    COUNTERS(COUNTERS_RELOADED, now.loaded_keys = 7);
+    COUNTERS(COUNTERS_RELOADED, (then.load_expired = 0, now.load_expired = 2));
 }
 
 /* A record says nothing of some, a server of none. */
 static void counters_that_are_not_told_break_nothing(void **state) {
     struct evidence then = then_value(), now = now_value();
-    assert_null(evidence_break(&then, &now));
+    assert_int_equal(evidence_counters(&then, &now), COUNTERS_GO_ON);
     then.resets = then.resets_us = then.load_expired = -1;
     now.resets = 1;
     now.resets_us = 50;
-    assert_null(evidence_break(&then, &now));
+    assert_int_equal(evidence_counters(&then, &now), COUNTERS_GO_ON);
     then.commands = then.connections = then.info_calls = then.role_calls = then.forks = -1;
     then.swaps = then.flushes = -1;
-    assert_null(evidence_break(&then, &now));
+    assert_int_equal(evidence_counters(&then, &now), COUNTERS_GO_ON);
     now.commands = now.connections = now.info_calls = now.role_calls = now.forks = -1;
     now.swaps = now.flushes = -1;
-    assert_null(evidence_break(&then, &now));
+    assert_int_equal(evidence_counters(&then, &now), COUNTERS_GO_ON);
+}
+
+static void databases_that_a_swap_could_change(void **state) {
+    struct sample_db one[] = { { 0, 5 } }, other[] = { { 1, 5 } }, two[] = { { 0, 5 }, { 1, 2 } };
+    struct evidence then = { .dbs = one, .n_dbs = 1 }, now = then, none = { 0 };
+    assert_false(evidence_may_be_swapped(&then, &now));
+    assert_false(evidence_may_be_swapped(&none, &none));
+    assert_true(evidence_may_be_swapped(&then, &none));
+    assert_true(evidence_may_be_swapped(&then, &(struct evidence){ .dbs = other, .n_dbs = 1 }));
+    now = (struct evidence){ .dbs = two, .n_dbs = 2 };
+    assert_true(evidence_may_be_swapped(&then, &now));
+    assert_true(evidence_may_be_swapped(&now, &now));
+    then.has_modules = true; /* as of Redis 8: commands of theirs may announce nothing */
+    assert_true(evidence_may_be_swapped(&then, &then));
 }
 
 static void the_clock_was_set_back_or_is_unknown(void **state) {
@@ -168,22 +185,22 @@ static void the_clock_was_set_back_or_is_unknown(void **state) {
 static void clocks_that_do_no_harm(void **state) {
     struct evidence then = then_value(), now = now_value();
     now.time_us += 3600 * SECOND; /* forward: the gap is taken for longer */
-    assert_true(evidence_judge(&then, &now).idle_usable);
+    assert_null(evidence_judge(&then, &now).why);
     now = now_value();
     now.asked_boot_us = then.asked_boot_us; /* the observer was suspended or paused */
-    assert_true(evidence_judge(&then, &now).idle_usable);
+    assert_null(evidence_judge(&then, &now).why);
     now = now_value();
     now.asked_wall_us -= 7200 * SECOND; /* its wall clock was set; the boot clock counts */
-    assert_true(evidence_judge(&then, &now).idle_usable);
+    assert_null(evidence_judge(&then, &now).why);
     now = now_value();
     strcpy(now.boot_id, "other"); /* a machine whose clock is behind */
     now.asked_wall_us -= 5 * SECOND;
-    assert_true(evidence_judge(&then, &now).idle_usable);
+    assert_null(evidence_judge(&then, &now).why);
     now.asked_wall_us = then.asked_wall_us - 3600 * SECOND;
-    assert_true(evidence_judge(&then, &now).idle_usable);
+    assert_null(evidence_judge(&then, &now).why);
     now = now_value();
     now.time_us -= 50 * 1000; /* within the difference that two clocks may have */
-    assert_true(evidence_judge(&then, &now).idle_usable);
+    assert_null(evidence_judge(&then, &now).why);
 }
 
 static void from_a_sample(void **state) {
@@ -287,8 +304,9 @@ int main(void) {
         cmocka_unit_test(saves_in_between),
         cmocka_unit_test(policies),
         cmocka_unit_test(counters_that_were_set_back),
-        cmocka_unit_test(counters_that_do_not_go_on),
+        cmocka_unit_test(counters_that_were_reset_hide_calls),
         cmocka_unit_test(counters_that_are_not_told_break_nothing),
+        cmocka_unit_test(databases_that_a_swap_could_change),
         cmocka_unit_test(the_clock_was_set_back_or_is_unknown),
         cmocka_unit_test(clocks_that_do_no_harm),
         cmocka_unit_test(from_a_sample),

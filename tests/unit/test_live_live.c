@@ -244,12 +244,18 @@ static void a_job_whose_watermark_is_lost_copies_every_key_again(void **state) {
     rig_forget(&memory);
 }
 
+/* Also of a test that has failed. */
+static int stop(void **state) {
+    rig_stop(&rig);
+    return 0;
+}
+
 static int setup(void **state) {
     log_set_level(LOG_ERROR);
     return fixture_start_sides(state);
 }
 
-#define RULE(name) cmocka_unit_test_setup(name, empty)
+#define RULE(name) cmocka_unit_test_setup_teardown(name, empty, stop)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

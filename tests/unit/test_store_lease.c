@@ -214,11 +214,9 @@ static void test_acquired(void **state) {
     assert_string_equal(lease_client_name(k), "longhaul:orders:1");
     assert_true(is_value("longhaul:{orders}:lease", "1 host:1:a"));
     assert_true(is_value("longhaul:{orders}:epoch", "1"));
-    assert_int_equal(record_writer_written_us(writer), 0);
     assert_int_equal(read_watermark(), -1);
     put("live", 1234);
-    RUN_UNTIL(record_writer_written_us(writer) == 1234);
-    assert_int_equal(read_watermark(), 1234);
+    RUN_UNTIL(read_watermark() == 1234);
     /* It stays ours for longer than a lease, without a moment in which it is not. */
     for (int64_t until_ms = clock_mono_ms() + 2 * LEASE_MS; clock_mono_ms() < until_ms;) {
         loop_run_once(loop, 10);
@@ -235,7 +233,7 @@ static void test_given_back(void **state) {
     struct lease *k = hold("host:1:a", LONG_LEASE_MS, &told);
     struct job_record *last = mem_zalloc(sizeof(*last));
     put("live", 1);
-    RUN_UNTIL(record_writer_written_us(writer) == 1);
+    RUN_UNTIL(read_watermark() == 1);
     strcpy(last->job, "orders");
     strcpy(last->source, "a:1");
     strcpy(last->target, "b:2");
@@ -322,7 +320,7 @@ static void test_predecessor(void **state) {
     /* Its own are named before they write. */
     start(k, &told);
     put("live", 5);
-    RUN_UNTIL(record_writer_written_us(writer) == 5);
+    RUN_UNTIL(read_watermark() == 5);
     assert_int_equal(told.losses, 0);
     client_close(&former);
     client_close(&later);
@@ -366,8 +364,8 @@ static int be_stopped(int ready) {
     struct lease *k = lease_new(target, 0, "orders", "host:1:stopped", LEASE_MS);
     if (!lease_acquire(k, NULL, NULL, NULL, &epoch, &err)) return 2;
     start(k, &told);
-    put("live", 1);
-    while (record_writer_written_us(writer) != 1) loop_run_once(loop, 10);
+    put_followed("live", 1, "one");
+    while (!record_writer_has_written_order(writer, "one")) loop_run_once(loop, 10);
     bool stopped = false;
     /* before the parent knows, as it stops this process at once */
     int64_t seen_ms = clock_boot_ms();
@@ -400,7 +398,7 @@ static void test_stopped(void **state) {
     assert_string_equal(told.holder, "host:1:stopped");
     start(k, &told);
     put("live", 2);
-    RUN_UNTIL(record_writer_written_us(writer) == 2);
+    RUN_UNTIL(read_watermark() == 2);
     run_for(LEASE_MS); /* so that the child sees that it was stopped for longer than a lease */
     kill(pid, SIGCONT);
     pid_t ended = 0;
@@ -418,7 +416,7 @@ static void test_lost(void **state) {
     struct told told = { 0 };
     struct lease *k = hold("host:1:a", LEASE_MS, &told);
     put("live", 1);
-    RUN_UNTIL(record_writer_written_us(writer) == 1);
+    RUN_UNTIL(read_watermark() == 1);
     redis_do(&server, "SET longhaul:{orders}:lease \"2 host:9:z\"");
     RUN_UNTIL(told.losses == 1);
     assert_string_equal(told.holder, "host:9:z");
@@ -471,8 +469,8 @@ static void test_gone_and_taken_again(void **state) {
     struct lease *k = hold("host:1:a", LEASE_MS, &told);
     lease_watch_gone(k, on_gone, &leases_gone);
     record_writer_watch_gone(writer, on_gone, &records_gone);
-    put("live", 1);
-    RUN_UNTIL(record_writer_written_us(writer) == 1);
+    put_followed("live", 1, "one");
+    RUN_UNTIL(record_writer_has_written_order(writer, "one"));
     assert_int_equal(leases_gone + records_gone, 0);
     redis_do(&server, "FLUSHALL");
     RUN_UNTIL(lease()[0] != '\0');
@@ -490,20 +488,22 @@ static void test_gone_and_taken_again(void **state) {
 static void test_target_down(void **state) {
     struct told told = { 0 };
     struct lease *k = hold("host:1:a", LEASE_MS, &told);
-    put("live", 1);
-    RUN_UNTIL(record_writer_written_us(writer) == 1);
+    put_followed("live", 1, "one");
+    RUN_UNTIL(record_writer_has_written_order(writer, "one"));
     kill(server.pid, SIGKILL);
-    RUN_UNTIL(!lease_may_write(k) && record_writer_written_us(writer) == 0);
-    put("live", 2);
+    RUN_UNTIL(!lease_may_write(k) && !record_writer_has_written_order(writer, "one"));
+    put_followed("live", 2, "one");
     run_for(LEASE_MS / 2);
     assert_false(lease_may_write(k));
     redis_restart(&server, NULL);
     RUN_UNTIL(lease_may_write(k));
     run_for(LEASE_MS);
     /* Another process at the address: it is given no record before it is recognised. */
-    assert_int_equal(record_writer_written_us(writer), 0);
+    assert_false(record_writer_has_written_order(writer, "one"));
+    assert_int_equal(read_watermark(), -1);
     allow_all();
-    RUN_UNTIL(lease_may_write(k) && record_writer_written_us(writer) == 2);
+    RUN_UNTIL(lease_may_write(k) && record_writer_has_written_order(writer, "one"));
+    assert_int_equal(read_watermark(), 2);
     assert_true(is_value("longhaul:{orders}:lease", "1 host:1:a"));
     assert_int_equal(told.losses, 0);
     release(&k);
@@ -544,9 +544,9 @@ static void test_out_of_memory(void **state) {
         loop_run_once(loop, 10);
         assert_true(lease_may_write(k));
     }
-    assert_int_equal(record_writer_written_us(writer), 0);
+    assert_int_equal(read_watermark(), -1);
     redis_do(&server, "CONFIG SET maxmemory 0");
-    RUN_UNTIL(record_writer_written_us(writer) == 1);
+    RUN_UNTIL(read_watermark() == 1);
     release(&k);
 }
 
@@ -647,7 +647,7 @@ static void test_read_all(void **state) {
     assert_int_equal(list.n, 0);
     struct lease *k = hold("host:1:a", LEASE_MS, &told);
     put("live", 1);
-    RUN_UNTIL(record_writer_written_us(writer) == 1);
+    RUN_UNTIL(read_watermark() == 1);
     assert_true(role_read(target, &role, &found, &err));
     assert_false(found);
     slot_tag(0, tag);
@@ -750,8 +750,8 @@ static void test_cluster(void **state) {
     struct err err;
     char tag[SLOT_TAG_MAX], id[64];
     struct lease *k = hold("host:1:a", LEASE_MS, &told);
-    put("live", 10);
-    RUN_UNTIL(record_writer_written_us(writer) == 10);
+    put_followed("live", 10, "ten");
+    RUN_UNTIL(record_writer_has_written_order(writer, "ten"));
     assert_int_equal(read_watermark(), 10);
     assert_string_equal(redis_do(&server, "EXISTS longhaul:{%s}:state", slot_tag(0, tag)), ":1");
     assert_string_equal(redis_do(&other, "EXISTS longhaul:{%s}:state", slot_tag(8192, tag)), ":1");
@@ -775,8 +775,8 @@ static void test_cluster(void **state) {
     lease_update_topology(k);
     record_writer_update_topology(writer);
     allow_all();
-    assert_int_equal(record_writer_written_us(writer), 0);
-    RUN_UNTIL(record_writer_written_us(writer) == 10);
+    assert_false(record_writer_has_written_order(writer, "ten"));
+    RUN_UNTIL(record_writer_has_written_order(writer, "ten"));
     assert_int_equal(read_watermark(), 10);
     assert_string_equal(redis_do(&other, "EXISTS longhaul:{%s}:state", slot_tag(8193, tag)), ":1");
 

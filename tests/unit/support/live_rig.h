@@ -48,6 +48,8 @@ struct live_rig {
     /* As it runs. */
     struct deployment *sides[2];
     struct sight *sights[2];
+    unsigned topologies[2]; /* that were another one than before */
+    unsigned seen;          /* answers about the topology of the source */
     struct engine *engine;
     struct copy_stats stats; /* the sum, at the end */
     struct live *live;
@@ -65,7 +67,7 @@ void rig_init(struct live_rig *r);
 void rig_start(struct live_rig *r);
 /* One round of the control thread; a job that fails fails the test, unless it is being stopped. */
 void rig_round(struct live_rig *r);
-/* Ends the live job and the lanes. */
+/* Ends the live job and the lanes, where they run. */
 void rig_stop(struct live_rig *r);
 
 /* What the running job would leave in its record: its watermark, or its checkpoint. */
