@@ -40,7 +40,7 @@ struct evidence {
 
     char policy[EVIDENCE_POLICY_MAX]; /* maxmemory-policy; empty: unknown */
     bool has_child;
-    bool has_modules; /* not recorded */
+    bool has_modules;                              /* not recorded */
     int64_t forks, last_save_s, save_s, rewrite_s; /* -1: unknown, or there was none */
     uint64_t loaded_keys;                          /* by the last load of an RDB file */
     int64_t load_expired;                          /* left out by it; -1: unknown; not recorded */

@@ -32,6 +32,16 @@ int fixture_stop_server(void **state) {
     return block_total_bytes() != 0;
 }
 
+struct client_settings fixture_client_settings(void) {
+    struct client_settings s = { .role = "source",
+                                 .protocol = 2,
+                                 .reconnect = true,
+                                 .connect_timeout_ms = 5000,
+                                 .reply_timeout_ms = 20000 };
+    address_set(&s.address, BYTES_LITERAL("127.0.0.1"), server.port);
+    return s;
+}
+
 int fixture_start_sides(void **state) {
     redis_start(&source, NULL);
     redis_start(&target, NULL);

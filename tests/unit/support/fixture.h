@@ -16,7 +16,10 @@ extern struct redis_process server, source, target;
 int fixture_start_server(void **state);
 int fixture_stop_server(void **state);
 
-/* The same with two empty servers, source and target. */
+/* Settings of a client of that server, which connects again after a loss. */
+struct client_settings fixture_client_settings(void);
+
+/* Like fixture_start_server() with two empty servers, source and target. */
 int fixture_start_sides(void **state);
 int fixture_stop_sides(void **state);
 
