@@ -123,8 +123,8 @@ void live_each_node(struct live *live, void (*fn)(void *ctx, const struct follow
                     void *ctx);
 void live_each_target(const struct live *live,
                       void (*fn)(void *ctx, const char *run_id, const char *replid), void *ctx);
-/* Function libraries are to be copied again: since the last question the source may have changed them, or
- * the target may have lost them. */
+/* Function libraries are to be copied again: since the last question the source may have changed
+ * them, or the target may have lost them. */
 bool live_takes_function_change(struct live *live);
 
 #endif

@@ -1,5 +1,5 @@
-/* What a real target may have lost again: another process, another history, keys that others flush or
- * that the target evicts. How far a server is says the record that it holds itself. */
+/* What a real target may have lost again: another process, another history, keys that others flush
+ * or that the target evicts. How far a server is says the record that it holds itself. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* A live job between two real clusters: slots that move between servers of the source, and a server of
- * the target that takes another one's place. */
+/* A live job between two real clusters: slots that move between servers of the source, and a server
+ * of the target that takes another one's place. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
