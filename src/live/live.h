@@ -94,6 +94,8 @@ void live_release_all(struct live *live);
 void live_topology_seen(struct live *live, struct moment asked);
 /* The topology of a side has changed. */
 void live_topology_changed(struct live *live, bool source);
+/* The job's own key in this slot is gone from the target, which lost other keys with it. */
+void live_target_lost(struct live *live, uint16_t slot);
 /* Feeds end; the lanes still run. */
 void live_stop(struct live *live);
 
@@ -121,8 +123,8 @@ void live_each_node(struct live *live, void (*fn)(void *ctx, const struct follow
                     void *ctx);
 void live_each_target(const struct live *live,
                       void (*fn)(void *ctx, const char *run_id, const char *replid), void *ctx);
-/* Function libraries are to be copied again: since the last question the source may have changed them, or
- * the target may have lost them. */
+/* Function libraries are to be copied again: since the last question the source may have changed
+ * them, or the target may have lost them. */
 bool live_takes_function_change(struct live *live);
 
 #endif

@@ -1,5 +1,5 @@
-/* A live job between two real clusters: slots that move between servers of the source, and a server of
- * the target that takes another one's place. */
+/* A live job between two real clusters: slots that move between servers of the source, and a server
+ * of the target that takes another one's place. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,6 +46,12 @@ static bool cluster_is_well(const struct redis_process *p) {
                                    "{ok=string.match(i,'cluster_state:(%%w+)')..string.match(i,"
                                    "'cluster_known_nodes:(%%d+)')}\" 0");
     return strcmp(text, "+ok2") == 0;
+}
+
+static bool is_in_step(const struct redis_process *replica) {
+    const char *text = redis_do(replica, "EVAL \"return {ok=string.match(redis.call('info',"
+                                         "'replication'),'master_link_status:(%%w+)')}\" 0");
+    return strcmp(text, "+up") == 0;
 }
 
 static uint16_t slot_of(int key) {
@@ -174,8 +180,13 @@ static void a_server_that_takes_the_place_of_a_primary_says_how_far_it_is(void *
 
 static void start_cluster(struct redis_process *primary, struct redis_process *other) {
     /* A primary that has lost its last slot stays one. */
-    static const char *const args[] = { "--cluster-enabled", "yes",
-                                        "--cluster-allow-replica-migration", "no", NULL };
+    static const char *const args[] = { "--cluster-enabled",
+                                        "yes",
+                                        "--cluster-allow-replica-migration",
+                                        "no",
+                                        "--repl-diskless-sync-delay",
+                                        "0",
+                                        NULL };
     redis_start(primary, args);
     redis_start(other, args);
     redis_do(primary, "CLUSTER ADDSLOTSRANGE 0 16383");
@@ -190,13 +201,10 @@ static int setup(void **state) {
     loop = loop_new(&err);
     start_cluster(&source, &joined);
     start_cluster(&target, &standby);
-    RUN_UNTIL(cluster_is_well(&source) && cluster_is_well(&joined) && cluster_is_well(&target) &&
-              cluster_is_well(&standby));
     node_id(&target, id);
     RUN_UNTIL(strcmp(redis_do(&standby, "CLUSTER REPLICATE %s", id), "+OK") == 0);
-    RUN_UNTIL(strcmp(redis_do(&standby, "EVAL \"return {ok=string.match(redis.call('info',"
-                                        "'replication'),'master_link_status:(%%w+)')}\" 0"),
-                     "+up") == 0);
+    RUN_UNTIL(is_in_step(&standby));
+    RUN_UNTIL(cluster_is_well(&source) && cluster_is_well(&joined) && cluster_is_well(&target));
     for (int i = 0; i < KEYS; i++) append(i);
     return 0;
 }

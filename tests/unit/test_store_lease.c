@@ -373,17 +373,27 @@ static void test_lost_meanwhile(void **state) {
     rig_release(&k);
 }
 
+static void on_gone(void *ctx, uint16_t slot) {
+    ++*(int *)ctx;
+}
+
 static void test_gone_and_taken_again(void **state) {
     struct told told = { 0 };
+    int leases_gone = 0, records_gone = 0;
     struct lease *k = rig_hold("host:1:a", LEASE_MS, &told);
-    rig_put("live", 1);
-    RUN_UNTIL(rig_read_watermark() == 1);
+    lease_watch_gone(k, on_gone, &leases_gone);
+    record_writer_watch_gone(writer, on_gone, &records_gone);
+    rig_put_followed("live", 1, "one");
+    RUN_UNTIL(record_writer_has_written_order(writer, "one"));
+    assert_int_equal(leases_gone + records_gone, 0);
     redis_do(&server, "FLUSHALL");
     RUN_UNTIL(lease()[0] != '\0');
     assert_true(is_value("longhaul:{orders}:lease", "1 host:1:a"));
     RUN_UNTIL(is_value("longhaul:{orders}:epoch", "1"));
     RUN_UNTIL(rig_read_watermark() == 1);
     assert_int_equal(told.losses, 0);
+    assert_true(leases_gone > 0);
+    assert_int_equal(records_gone, 1);
     assert_true(lease_may_write(k));
     rig_release(&k);
 }

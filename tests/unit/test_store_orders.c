@@ -1,5 +1,5 @@
-/* Orders, and the records of jobs on real servers: they are followed once, read from every database,
- * and written to each server of a cluster. */
+/* Orders, and the records of jobs on real servers: they are followed once, read from every
+ * database, and written to each server of a cluster. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -13,7 +13,7 @@
 #include "base/block.h"
 
 struct loop *loop;
-struct redis_process server, source, target;
+struct redis_process server, source, target, other_node;
 
 static int start_loop(void) {
     struct err err;
@@ -53,6 +53,17 @@ int fixture_stop_sides(void **state) {
     redis_stop(&source);
     redis_stop(&target);
     return block_total_bytes() != 0;
+}
+
+int fixture_start_cluster_source(void **state) {
+    redis_start_cluster(&source, &other_node, SLOT_COUNT - 1);
+    redis_start(&target, NULL);
+    return start_loop();
+}
+
+int fixture_stop_cluster_source(void **state) {
+    redis_stop(&other_node);
+    return fixture_stop_sides(state);
 }
 
 static struct deployment *open_side(const char *role, const struct redis_process *process,

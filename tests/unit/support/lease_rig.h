@@ -1,5 +1,5 @@
-/* A real server as the target, a loop, and leases of the job "orders" on it, with the record and the
- * orders that go with a lease. All holders of a test hang on one loop. */
+/* A real server as the target, a loop, and leases of the job "orders" on it, with the record and
+ * the orders that go with a lease. All holders of a test hang on one loop. */
 #ifndef LONGHAUL_TESTS_LEASE_RIG_H
 #define LONGHAUL_TESTS_LEASE_RIG_H
 
