@@ -17,33 +17,54 @@ enum { FOLLOW_SAMPLE_MS = 1000 }; /* between two samples of a server, at most */
 
 /* ---- samples ---- */
 
+/* A flush was announced, and the server counts its commands: was it FLUSHDB, FLUSHALL or SWAPDB?
+ * Else the data was loaded anew. The last sample may have been taken behind the command already. */
+static bool node_flush_was_called(const struct follow_node *node, const struct evidence *before,
+                                  const struct evidence *now) {
+    const struct evidence *then = node->has_anchor ? &node->anchor : before;
+    bool counted = then->flushes >= 0 && now->flushes >= 0;
+    return !counted || then->flushes != now->flushes || then->swaps != now->swaps ||
+           evidence_counters(then, now) == COUNTERS_RESET;
+}
+
+static void node_judge_flush(struct follow_node *node, const struct evidence *before,
+                             const struct evidence *now) {
+    if (node_flush_was_called(node, before, now)) {
+        follow_node_note_orders(node, before, now);
+    } else {
+        follow_node_reloaded(node, before);
+    }
+}
+
 /* The sample is of the process that the node is known by. A clock that was set makes it look like a
- * process that was started at another time: idle times mean nothing then, counters still do. reset:
- * the feed saw counters fall. */
-static void node_judge_sample(struct follow_node *node, const struct evidence *now, bool reset) {
+ * process that was started at another time: idle times mean nothing then, counters still do. */
+static enum evidence_counters node_judge_sample(struct follow_node *node,
+                                                const struct evidence *now) {
     /* Tracking announces a flush, but for one that nobody listened to. */
     bool unannounced = node->follow->settings.capture.kind == FEED_NOTIFICATIONS || !node->ready;
     const struct evidence *before = node->has_latest ? &node->latest : NULL;
-    if (before == NULL || strcmp(before->run_id, now->run_id) != 0) return;
+    if (before == NULL || strcmp(before->run_id, now->run_id) != 0) return COUNTERS_GO_ON;
     struct verdict v = evidence_judge(before, now);
-    bool fell = v.counters_fell || reset;
+    enum evidence_counters counters = evidence_counters(before, now);
+    bool reset = counters == COUNTERS_RESET, reloaded = counters == COUNTERS_RELOADED;
     if (!v.same_process || v.times_spoilt) follow_spoil_base(node, v.why);
     bool swapped = before->swaps >= 0 && now->swaps >= 0 && before->swaps != now->swaps;
-    if (swapped || (fell && evidence_may_be_swapped(before, now)))
+    if (reloaded) follow_node_reloaded(node, before);
+    if (swapped || (reset && evidence_may_be_swapped(before, now)))
         follow_node_swapped(node, before, now, swapped);
     bool flushed = before->flushes >= 0 && now->flushes >= 0 && before->flushes != now->flushes;
-    if (unannounced && (flushed || fell)) follow_node_emptied(node, before, now);
-    if (node->flush_waits && now->asked_boot_us >= node->ask_after_us)
-        follow_node_note_orders(node, before, now);
+    if (unannounced && (flushed || reset)) follow_node_emptied(node, before, now);
+    if (node->flush_waits && !reloaded && now->asked_boot_us >= node->ask_after_us)
+        node_judge_flush(node, before, now);
+    return counters;
 }
 
 static void node_take_sample(struct follow_node *node, const struct server_sample *sample,
                              const struct server_sample *before) {
     struct evidence now;
-    bool reset = follow_node_takes_reset(node, sample);
     evidence_of_sample(&now, sample, node->follow->boot_id);
-    node_judge_sample(node, &now, reset);
-    follow_node_take_calls(node, sample, before, reset);
+    enum evidence_counters counters = node_judge_sample(node, &now);
+    follow_node_take_calls(node, sample, before, counters == COUNTERS_GO_ON);
     follow_note_evidence(node, &now);
     evidence_fini(&now);
     follow_node_settle(node, sample);
@@ -284,6 +305,7 @@ static void node_lost(struct follow_node *node, struct moment heard, const struc
     node->hearing = node->ready = false;
     event_raise(node->follow->settings.events, EVENT_GAP, why->place,
                 "change stream lost (%s): gap open, resync when it reconnects", why->text);
+    follow_doubt_evidence(node);
     follow_node_open_gap(node, &slots, &gap, NULL);
 }
 

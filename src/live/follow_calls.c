@@ -95,6 +95,22 @@ void follow_node_emptied(struct follow_node *node, const struct evidence *before
     follow_node_note_orders(node, before, now);
 }
 
+void follow_node_reloaded(struct follow_node *node, const struct evidence *before) {
+    struct follow *f = node->follow;
+    struct slot_set slots = follow_job_slots(node);
+    struct ledger_gap gap = { .since = calls_since(node, before),
+                              .forward = true,
+                              .whole = true,
+                              .sweep = true,
+                              .place = node->place,
+                              .why = "the source loaded its data anew" };
+    event_raise(f->settings.events, EVENT_GAP, node->place,
+                "the source loaded its data anew without a restart (DEBUG RELOAD, DEBUG LOADAOF): "
+                "gap open, resync of every key");
+    f->functions_changed = f->functions_open = true;
+    follow_node_open_gap(node, &slots, &gap, NULL);
+}
+
 static void node_silent_commands(struct follow_node *node, const struct evidence *before) {
     struct slot_set slots = follow_job_slots(node);
     int64_t now_ms = clock_mono_ms();
@@ -116,10 +132,10 @@ static void node_silent_commands(struct follow_node *node, const struct evidence
 }
 
 void follow_node_take_calls(struct follow_node *node, const struct server_sample *sample,
-                            const struct server_sample *before, bool reset) {
+                            const struct server_sample *before, bool go_on) {
     struct follow *f = node->follow;
     bool counted = before != NULL && before->calls_known && sample->calls_known;
-    bool known = counted && !reset && !sample_was_reset(before, sample);
+    bool known = counted && go_on;
     bool due = known || clock_mono_ms() - node->groups_ms >= f->settings.poll_ms;
 #define CALLED(which) (!known || before->calls[which] != sample->calls[which])
     if ((due || counted) && CALLED(SAMPLE_GROUPS)) node_poll_groups(node);
@@ -151,15 +167,6 @@ void follow_node_hurry_sample(struct follow_node *node) {
     node->hurried_ms = now_ms;
     node->hurried_us = clock_boot_us();
     watch_now(node->watch);
-}
-
-bool follow_node_takes_reset(struct follow_node *node, const struct server_sample *sample) {
-    struct follow *f = node->follow;
-    pthread_mutex_lock(&f->lock);
-    bool reset = node->reset_us != 0 && node->reset_us < sample->asked_boot_us;
-    if (reset) node->reset_us = 0;
-    pthread_mutex_unlock(&f->lock);
-    return reset;
 }
 
 struct settling {

@@ -22,18 +22,18 @@
  * may have hidden it. */
 void follow_node_swapped(struct follow_node *node, const struct evidence *before,
                          const struct evidence *now, bool sure);
+/* The process loaded its data anew, as by DEBUG RELOAD NOSAVE: any key may have an older value. */
+void follow_node_reloaded(struct follow_node *node, const struct evidence *before);
 /* FLUSHDB or FLUSHALL was, which the capture does not announce. */
 void follow_node_emptied(struct follow_node *node, const struct evidence *before,
                          const struct evidence *now);
 /* Databases that held keys and are empty now: an order, as long as the process may give one. */
 void follow_node_note_orders(struct follow_node *node, const struct evidence *before,
                              const struct evidence *now);
-/* Groups, functions, modules. before: the sample before, of the same process; NULL: none. reset: the
- * feed saw counters fall in between. */
+/* Groups, functions, modules. before: the sample before, of the same process; NULL: none. go_on: its
+ * counters do. */
 void follow_node_take_calls(struct follow_node *node, const struct server_sample *sample,
-                            const struct server_sample *before, bool reset);
-/* The feed saw counters fall, and this sample was asked for afterwards. */
-bool follow_node_takes_reset(struct follow_node *node, const struct server_sample *sample);
+                            const struct server_sample *before, bool go_on);
 
 /* Asks for a sample when the feed has found that counters changed. */
 void follow_node_hurry_sample(struct follow_node *node);

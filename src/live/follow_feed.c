@@ -196,6 +196,7 @@ static void node_note_calls(struct follow_node *node, struct moment sent, const 
         others = reset || node_calls_differ(node, calls, SAMPLE_SWAPDB) ||
                  node_calls_differ(node, calls, SAMPLE_FUNCTIONS) ||
                  node_calls_differ(node, calls, SAMPLE_SILENT) ||
+                 node_calls_differ(node, calls, SAMPLE_DEBUG) ||
                  (flushes && node_calls_differ(node, calls, SAMPLE_FLUSH));
         memcpy(node->calls, calls, sizeof(node->calls));
     }
@@ -204,7 +205,6 @@ static void node_note_calls(struct follow_node *node, struct moment sent, const 
     node->confirmed = sent;
     node->counts = calls != NULL;
     if (calls == NULL) node->unsettled = false;
-    if (reset) node->reset_us = clock_boot_us();
     if (groups || others) {
         node->unsettled = true;
         node->noticed_us = clock_boot_us();

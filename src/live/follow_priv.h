@@ -58,7 +58,6 @@ struct follow_node {
     bool unsettled;          /* some may have been called since */
     bool counts;             /* the server shows its counters to the feed */
     int64_t noticed_us;      /* counters were found changed, clock_boot_us() */
-    int64_t reset_us;        /* counters fell, and no sample has told of it; 0: they did not */
     bool noticed_others;     /* others than those of consumer groups; no sample was asked for yet */
     struct moment passed;    /* of the last barrier that all lanes have reached */
     struct server_info info;

@@ -187,15 +187,29 @@ int info_replicas(struct bytes info, uint64_t *lowest_offset) {
     return online;
 }
 
-bool info_next_calls(struct bytes *info, struct bytes *command, uint64_t *calls) {
+bool info_has_modules(struct bytes info) {
     struct bytes name, value;
-    while (next_field(info, &name, &value)) {
+    while (next_field(&info, &name, &value))
+        if (bytes_equal_str(name, "module")) return true;
+    return false;
+}
+
+/* The next field of commandstats: the command, and its figures. */
+static bool next_command(struct bytes *info, struct bytes *command, struct bytes *figures) {
+    struct bytes name;
+    while (next_field(info, &name, figures)) {
         if (!bytes_has_prefix(name, "cmdstat_")) continue;
         *command = bytes_of(name.ptr + 8, name.len - 8);
-        *calls = pair_number(value, "calls");
         return true;
     }
     return false;
+}
+
+bool info_next_calls(struct bytes *info, struct bytes *command, uint64_t *calls) {
+    struct bytes figures;
+    if (!next_command(info, command, &figures)) return false;
+    *calls = pair_number(figures, "calls");
+    return true;
 }
 
 bool info_counts_calls(struct bytes info) {
@@ -209,12 +223,21 @@ bool info_is_command(struct bytes counted, const char *command) {
     return bytes_has_prefix(counted, command) && (counted.len == len || counted.ptr[len] == '|');
 }
 
+/* Sums one figure of commandstats over a command and its subcommands. */
+static uint64_t sum_commands(struct bytes info, const char *command, const char *figure) {
+    struct bytes counted, figures;
+    uint64_t sum = 0;
+    while (next_command(&info, &counted, &figures))
+        if (info_is_command(counted, command)) sum += pair_number(figures, figure);
+    return sum;
+}
+
 uint64_t info_calls(struct bytes info, const char *command) {
-    struct bytes counted;
-    uint64_t calls = 0, n;
-    while (info_next_calls(&info, &counted, &n))
-        if (info_is_command(counted, command)) calls += n;
-    return calls;
+    return sum_commands(info, command, "calls");
+}
+
+uint64_t info_calls_us(struct bytes info, const char *command) {
+    return sum_commands(info, command, "usec");
 }
 
 const char *server_info_name(const struct server_info *info, char *buf, unsigned long size) {

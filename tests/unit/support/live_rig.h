@@ -43,7 +43,8 @@ struct live_rig {
     unsigned saves, allowed, silences, records_read, function_changes;
     bool functions_wait; /* libraries are not copied, as to a target that does not answer */
     bool record_unreadable;
-    struct target_record record; /* that the target's servers hold */
+    void (*on_event)(struct live_rig *r, enum event_id id); /* may be NULL */
+    struct target_record record;                            /* that the target's servers hold */
     char allowed_run_id[RUN_ID_MAX];
 
     /* As it runs. */
