@@ -40,6 +40,18 @@ static void key_take_reply_error(struct batch *b, struct fetch_key *key,
     fetch_key_fail(key, &err);
 }
 
+/* True when the reply is good; else the key has failed. */
+static bool key_has_reply(struct batch *b, struct fetch_key *key, const struct reply *reply) {
+    if (reply->err != NULL) {
+        fetch_key_fail(key, reply->err);
+    } else if (resp_is_error(&reply->item)) {
+        key_take_reply_error(b, key, reply);
+    } else {
+        return true;
+    }
+    return false;
+}
+
 static void batch_reply_done(struct batch *b) {
     if (--b->due == 0) fetch_batch_end(b);
 }
@@ -84,13 +96,7 @@ static void on_mget(void *ctx, void *arg, const struct reply *reply) {
 static void on_value(void *ctx, void *arg, const struct reply *reply) {
     struct batch *b = ctx;
     struct fetch_key *key = &b->keys[(uintptr_t)arg];
-    if (reply->err != NULL) {
-        fetch_key_fail(key, reply->err);
-    } else if (resp_is_error(&reply->item)) {
-        key_take_reply_error(b, key, reply);
-    } else {
-        key_take_value(key, &reply->item, reply->block);
-    }
+    if (key_has_reply(b, key, reply)) key_take_value(key, &reply->item, reply->block);
     batch_reply_done(b);
 }
 
@@ -104,14 +110,11 @@ static bool asks_number(const struct batch *b) {
 static void on_number(void *ctx, void *arg, const struct reply *reply) {
     struct batch *b = ctx;
     struct fetch_key *key = &b->keys[(uintptr_t)arg];
-    if (reply->err != NULL) {
-        fetch_key_fail(key, reply->err);
-    } else if (resp_is_error(&reply->item)) {
-        key_take_reply_error(b, key, reply);
-    } else if (reply->item.type == RESP_INTEGER) {
+    bool good = key_has_reply(b, key, reply);
+    if (good && reply->item.type == RESP_INTEGER) {
         key->expiry = reply->item.num;
         if (asks_number(b)) key->result = RESULT_VALUE;
-    } else if (asks_number(b)) {
+    } else if (good && asks_number(b)) {
         key->result = RESULT_NULL;
     }
     batch_reply_done(b);
@@ -121,26 +124,16 @@ static void on_number(void *ctx, void *arg, const struct reply *reply) {
 static void on_refcount(void *ctx, void *arg, const struct reply *reply) {
     struct batch *b = ctx;
     struct fetch_key *key = &b->keys[(uintptr_t)arg];
-    if (reply->err != NULL) {
-        fetch_key_fail(key, reply->err);
-    } else if (resp_is_error(&reply->item)) {
-        key_take_reply_error(b, key, reply);
-    } else {
+    if (key_has_reply(b, key, reply))
         key->shared = reply->item.type != RESP_INTEGER || reply->item.num >= INT32_MAX;
-    }
     batch_reply_done(b);
 }
 
 static void on_groups(void *ctx, void *arg, const struct reply *reply) {
     struct batch *b = ctx;
     struct fetch_key *key = &b->keys[(uintptr_t)arg];
-    if (reply->err != NULL) {
-        fetch_key_fail(key, reply->err);
-    } else if (resp_is_error(&reply->item)) {
-        key_take_reply_error(b, key, reply);
-    } else {
+    if (key_has_reply(b, key, reply))
         key->groups = streams_fingerprint(&reply->item, reply->cursor);
-    }
     batch_reply_done(b);
 }
 

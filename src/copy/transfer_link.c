@@ -15,8 +15,8 @@ static bool transfer_text_has(struct bytes text, const char *part) {
 }
 
 /* The key, or its group, has changed. WATCH tells that only at the end, so reads meet it before. On
- * the target the temporary key is gone: evicted, flushed, or lost by a failover. XGROUP has words of
- * its own for that (redis 7.0.15 src/t_stream.c xgroupCommand()). */
+ * the target the temporary key is gone: evicted, flushed, or lost by a failover. XGROUP has words
+ * of its own for that (redis 7.0.15 src/t_stream.c xgroupCommand()). */
 static bool transfer_means_changed(struct bytes text) {
     return transfer_text_has(text, "WRONGTYPE") || transfer_text_has(text, "NOGROUP") ||
            transfer_text_has(text, "no such key") ||

@@ -135,8 +135,8 @@ static bool coverage_start_pass(struct coverage *c, const struct topology *t, in
     pass->db = db;
     pass->scan_db = c->kind == COVERAGE_SWEEP && target_db >= 0 ? target_db : db;
     pass->whole = slot_set_common(&slots, &c->whole[index]);
-    if (coverage_moving_slots(c, &pass->primary, &moving))
-        slot_set_subtract(&pass->undisturbed, &moving);
+    bool told = coverage_moving_slots(c, &pass->primary, &moving);
+    slot_set_subtract(&pass->undisturbed, told ? &moving : &slots);
     slot_set_subtract(&c->open[index], &slots);
     slot_set_subtract(&c->whole[index], &slots);
     coverage_resume_pass(c, pass, index);
@@ -146,19 +146,17 @@ static bool coverage_start_pass(struct coverage *c, const struct topology *t, in
     return true;
 }
 
-/* Of the slots that are to be scanned: how many are being moved between two nodes. */
+/* Of the slots that are to be scanned: how many are being moved between two nodes. Both of them tell. */
 static unsigned coverage_count_moving(struct coverage *c, const struct topology *t) {
-    unsigned moving = 0;
+    struct slot_set moving = { 0 }, open = { 0 };
     for (int i = 0; i < t->n_nodes; i++) {
         struct slot_set set;
-        if (!topology_is_primary(t, i)) continue;
-        if (!coverage_moving_slots(c, &t->nodes[i].address, &set)) continue;
-        for (size_t d = 0; d < c->dbs_cap; d++) {
-            struct slot_set both = slot_set_common(&set, &c->open[d]);
-            moving += slot_set_count(&both);
-        }
+        if (topology_is_primary(t, i) && coverage_moving_slots(c, &t->nodes[i].address, &set))
+            slot_set_unite(&moving, &set);
     }
-    return moving;
+    for (size_t d = 0; d < c->dbs_cap; d++) slot_set_unite(&open, &c->open[d]);
+    moving = slot_set_common(&moving, &open);
+    return slot_set_count(&moving);
 }
 
 static void coverage_tell_moving(struct coverage *c, unsigned moving) {

@@ -15,8 +15,8 @@ struct worker *worker_start(const struct copy_plan *plan, int index, struct err 
 /* Ends the thread and waits for it. Others may still look at its lane, and post to it, which does
  * nothing. */
 void worker_stop(struct worker *worker);
-/* Frees its lane too. When no other thread knows it any more: workers that name keys to each other are
- * all stopped first. Leaves NULL. */
+/* Frees its lane too. When no other thread knows it any more: workers that name keys to each other
+ * are all stopped first. Leaves NULL. */
 void worker_free(struct worker **worker);
 
 struct loop *worker_loop(struct worker *worker);

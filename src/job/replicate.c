@@ -17,6 +17,7 @@
 #include "probe/preflight.h"
 #include "probe/sides.h"
 #include "server/demand.h"
+#include "store/job_store.h"
 
 enum {
     BATCH_KEYS_AUTO = 100,
@@ -294,8 +295,26 @@ static bool job_check_sides(struct job *job, struct err *err) {
 
 static bool job_check_both(struct job *job, struct err *err) {
     const struct replicate_result *r = job->result;
-    return preflight_check(job->source, job->target, r->dbs, r->n_dbs, r->target_db,
-                           job->settings->copy.dry_run, &job->can, err);
+    bool snapshot = job->settings->live == NULL;
+    struct preflight preflight = { .dbs = r->dbs,
+                                   .n_dbs = r->n_dbs,
+                                   .target_db = r->target_db,
+                                   .dry_run = job->settings->copy.dry_run,
+                                   .record_key = snapshot ? job_store_record_key : NULL };
+    if (!preflight_check(job->source, job->target, &preflight, err)) return false;
+    job->can = preflight.can;
+    job->others_known = preflight.source_has_records || preflight.target_has_records;
+    return true;
+}
+
+/* A live job has done so when it opened its journal. */
+static bool job_check_others(struct job *job, struct err *err) {
+    struct others others = { 0 };
+    bool ok =
+        others_check_snapshot(job->source, job->target, &job->settings->purpose, &others, err) &&
+        others_supersede(&others, job->target, err);
+    others_fini(&others);
+    return ok;
 }
 
 static bool job_choose_capture(struct job *job, struct err *err) {
@@ -373,7 +392,8 @@ static bool job_prepare(struct job *job, struct err *err) {
     if (!job_try_patiently(job, job_choose_databases, err)) return false;
     if (s->live != NULL) {
         if (!job_prepare_live(job, err)) return false;
-    } else if (!job_start_engine(job, err) || !job_try(job, job_check_both, err)) {
+    } else if (!job_start_engine(job, err) || !job_try(job, job_check_both, err) ||
+               (job->others_known && !job_try(job, job_check_others, err))) {
         return false;
     }
     if (s->copy.mem_limit_bytes > 0 && !job->can.source_memory_usage)

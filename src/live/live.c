@@ -399,7 +399,7 @@ struct live_state live_look(struct live *live) {
                             .gather_ms = atomic_load(&live->gather_ms),
                             .gaps_opened = live->gaps_opened,
                             .target_evicted = target_evicted(live->target),
-                            .extra_keys = extra_count(sweep_extra_keys(live->sweep)),
+                            .extra_keys = sweep_count_extra(live->sweep),
                             .lag = lag_look(live->lag, clock_boot_us()),
                             .checkpoint = checkpoint_look(live->checkpoint) };
     s.n_holds = sweep_holds(live->sweep, &s.holds);

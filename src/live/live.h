@@ -126,8 +126,8 @@ void live_each_target(const struct live *live,
 /* False, without a call, while a primary of the target has not answered yet. */
 bool live_each_target_counts(const struct live *live,
                              void (*fn)(void *ctx, const struct target_counts *counts), void *ctx);
-/* Function libraries are to be copied again: since the last question the source may have changed them, or
- * the target may have lost them. */
+/* Function libraries are to be copied again: since the last question the source may have changed
+ * them, or the target may have lost them. */
 bool live_takes_function_change(struct live *live);
 
 #endif

@@ -267,11 +267,22 @@ static void sweep_decide_node(struct sweep *s, struct follow_node *node) {
     follow_allow_deletions(node, s->began);
 }
 
+/* An order counts for the first round that its slots are in: one that came during this round, for
+ * others, waits for the next. */
+static void sweep_drop_released(struct sweep *s) {
+    size_t left = 0;
+    for (size_t i = 0; i < s->n_released; i++) {
+        struct slot_set both = slot_set_common(&s->released[i].slots, &s->slots);
+        if (slot_set_count(&both) == 0) s->released[left++] = s->released[i];
+    }
+    s->n_released = left;
+}
+
 /* Slots of the round that nobody owns any more are left for a later one. */
 static void sweep_decide_missing(struct sweep *s) {
     for (struct follow_node *n = follow_first(s->settings.follow); n != NULL; n = follow_next(n))
         sweep_decide_node(s, n);
-    s->n_released = 0;
+    sweep_drop_released(s);
 }
 
 /* By order of --extra delete, but within the guard: a source that came back empty, or the wrong one,
@@ -450,6 +461,13 @@ bool sweep_census_is_done(const struct sweep *s) {
 
 struct extra *sweep_extra_keys(struct sweep *s) {
     return s->extra;
+}
+
+uint64_t sweep_count_extra(struct sweep *s) {
+    pthread_mutex_lock(&s->lock);
+    uint64_t count = extra_count(s->extra);
+    pthread_mutex_unlock(&s->lock);
+    return count;
 }
 
 size_t sweep_holds(const struct sweep *s, const struct hold **holds) {

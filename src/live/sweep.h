@@ -47,6 +47,8 @@ void sweep_begin_census(struct sweep *s, const struct slot_set *slots);
 bool sweep_census_is_done(const struct sweep *s);
 /* Keys of the target that are not the job's. Control thread, while no round runs. */
 struct extra *sweep_extra_keys(struct sweep *s);
+/* How many there are; also while a round runs. */
+uint64_t sweep_count_extra(struct sweep *s);
 
 /* A lane found that the source's process does not have this key. Any thread. False: the key could
  * not be kept. */

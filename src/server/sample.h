@@ -62,7 +62,8 @@ void sample_take_info(struct server_sample *sample, struct bytes info);
 void sample_take_calls(struct server_sample *sample, struct bytes commandstats);
 /* TIME's two numbers; only where INFO does not tell (server_time_usec, 7.0). */
 void sample_take_time(struct server_sample *sample, int64_t seconds, int64_t microseconds);
-/* CONFIG RESETSTAT was called between two samples of one process: counters say nothing of before it. */
+/* CONFIG RESETSTAT was called between two samples of one process: counters say nothing of before
+ * it. */
 bool sample_was_reset(const struct server_sample *before, const struct server_sample *now);
 /* How many keys a database holds. */
 uint64_t sample_keys(const struct server_sample *sample, int db);

@@ -83,14 +83,17 @@ class Hostile:
                     if not got:
                         return
                     for command in re.split(rb"\*\d+\r\n", got)[1:]:
-                        if b"INFO\r\n" in command and b"CLIENT" not in command:
-                            client.sendall(self._start)
-                            while self._more:
-                                client.sendall(self._more)
-                        else:
-                            client.sendall(b"+OK\r\n")
+                        self._answer(client, command)
             except OSError:
                 pass
+
+    def _answer(self, client: socket.socket, command: bytes) -> None:
+        if b"INFO\r\n" in command and b"CLIENT" not in command:
+            client.sendall(self._start)
+            while self._more:
+                client.sendall(self._more)
+        else:
+            client.sendall(b"+OK\r\n")
 
 
 @pytest.mark.sanitize
@@ -184,20 +187,11 @@ class Fake(Hostile):
         self._answers = answers
         super().__init__(b"", b"")
 
-    def _serve(self, client: socket.socket) -> None:
-        with client:
-            try:
-                while True:
-                    got = client.recv(65536)
-                    if not got:
-                        return
-                    for command in re.split(rb"\*\d+\r\n", got)[1:]:
-                        word = command.split(b"\r\n")[1].upper()
-                        if word not in self._answers:
-                            return
-                        client.sendall(self._answers[word])
-            except OSError:
-                pass
+    def _answer(self, client: socket.socket, command: bytes) -> None:
+        word = command.split(b"\r\n")[1].upper()
+        if word not in self._answers:
+            raise ConnectionError
+        client.sendall(self._answers[word])
 
 
 def info(text: str) -> bytes:

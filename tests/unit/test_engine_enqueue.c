@@ -1,5 +1,5 @@
-/* Names on their way to lanes: each key to the lane of its slot, at once on the lane's own thread and in
- * one batch each elsewhere; and the engine tells when there are enough of them. */
+/* Names on their way to lanes: each key to the lane of its slot, at once on the lane's own thread
+ * and in one batch each elsewhere; and the engine tells when there are enough of them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

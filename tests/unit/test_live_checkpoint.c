@@ -1,5 +1,5 @@
-/* Checkpoints of a first copy between two real servers: what they hold, when none is made, and where
- * the next run goes on. */
+/* Checkpoints of a first copy between two real servers: what they hold, when none is made, and
+ * where the next run goes on. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

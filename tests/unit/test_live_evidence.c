@@ -144,6 +144,9 @@ static void the_clock_was_set_back_or_is_unknown(void **state) {
     DECEIVED(now.time_us -= 20 * SECOND, true); /* it went on, but by less than the observer's */
     DECEIVED(now.time_us = 0, true);
     DECEIVED(then.time_us = 0, true);
+    /* By little, of what OBJECT IDLETIME itself may be wrong by: nothing is left for this. */
+    DECEIVED(now.time_us -= 300 * 1000, true);
+    DECEIVED((now.asked_boot_us += 3600 * SECOND, now.time_us += 3596 * SECOND), true);
     /* On another machine the wall clocks are all there is. */
     DECEIVED((strcpy(now.boot_id, "other"), now.time_us -= 20 * SECOND), true);
     DECEIVED((then.boot_id[0] = now.boot_id[0] = '\0', now.time_us -= 20 * SECOND), true);
@@ -153,6 +156,11 @@ static void clocks_that_do_no_harm(void **state) {
     struct evidence then = then_value(), now = now_value();
     now.time_us += 3600 * SECOND; /* forward: the gap is taken for longer */
     assert_null(evidence_judge(&then, &now).why);
+    then.answered_boot_us += 40 * SECOND; /* the answer was on its way for long, or the question */
+    now = now_value();
+    now.time_us -= 39 * SECOND;
+    assert_null(evidence_judge(&then, &now).why);
+    then = then_value();
     now = now_value();
     now.asked_boot_us = then.asked_boot_us; /* the observer was suspended or paused */
     assert_null(evidence_judge(&then, &now).why);

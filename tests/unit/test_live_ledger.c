@@ -279,9 +279,12 @@ static void a_database_that_came_later_is_proved_for_itself(void **state) {
     ledger_end_database(l, 7, at(400));
     ledger_end_database(l, 7, at(900)); /* settled already */
     ledger_end_database(l, 9, at(400));
+    assert_false(ledger_prove(l, at(400))); /* sent before it was settled */
+    assert_int_equal(ledger_since(l).boot_us, 300);
     assert_false(ledger_prove(l, at(401)));
     assert_int_equal(ledger_since(l).boot_us, 310);
     ledger_end_database(l, 8, at(500));
+    assert_false(ledger_prove(l, at(500)));
     assert_true(ledger_prove(l, at(501)));
     ledger_free(&l);
 }
@@ -333,14 +336,16 @@ struct model {
     int64_t since;
     int scans; /* that must still end; a gap asks for one that begins after it */
     bool scanning, sweep, held, again;
+    bool whole;      /* the scan that must begin reads every key, whatever gap comes beside */
     int64_t settled; /* 0: not */
 };
 
-static void model_gap(struct model *m, int64_t since, bool forward, bool sweep) {
+static void model_gap(struct model *m, int64_t since, bool forward, bool whole, bool sweep) {
     if (!m->open) *m = (struct model){ .open = true, .since = since };
     if (since < m->since) m->since = since;
     m->settled = 0;
     if (forward) m->again = true;
+    m->whole = m->whole || whole;
     m->sweep = m->sweep || sweep;
 }
 
@@ -370,18 +375,20 @@ static void random_moves_follow_the_model(void **state) {
         switch (move) {
         case 0:
             gap.forward = forward;
+            gap.whole = forward && (seed >> 52 & 1);
             gap.sweep = wants_sweep || !forward;
             ledger_open_gap(l, &one, &gap);
-            model_gap(&m[s], gap.since.boot_us, gap.forward, gap.sweep);
+            model_gap(&m[s], gap.since.boot_us, gap.forward, gap.whole, gap.sweep);
             break;
         case 1:
             ledger_begin_scan(l, &one, &whole, &used);
             if (m[s].open && m[s].again) {
+                assert_int_equal(slot_set_count(&whole), m[s].whole);
+                assert_int_equal(slot_set_count(&used), !m[s].whole);
                 m[s].scanning = true;
-                m[s].again = false;
-                assert_int_equal(slot_set_count(&used), 1);
+                m[s].again = m[s].whole = false;
             } else {
-                assert_int_equal(slot_set_count(&used), 0);
+                assert_int_equal(slot_set_count(&whole) + slot_set_count(&used), 0);
             }
             break;
         case 2: /* every scan but of this slot ends */

@@ -267,6 +267,19 @@ static void extra_delete_deletes_them_before_the_first_copy(void **state) {
     rig_stop(&rig);
 }
 
+static void extra_delete_deletes_no_more_than_max_delete_allows(void **state) {
+    redis_do(&source, "SET a 1");
+    redis_do(&target, "DEBUG POPULATE 1200 own 8");
+    rig.options.extra = SWEEP_EXTRA_DELETE;
+    RIG_GO_LIVE(&rig);
+    assert_non_null(strstr(rig.text[EVENT_EXTRA], "more than --max-delete allows --extra delete"));
+    assert_int_equal(first_hold()->deletions, 1200);
+    assert_int_equal(target_size(), 1201);
+    live_release_all(rig.live);
+    RIG_UNTIL(&rig, target_size() == 1);
+    rig_stop(&rig);
+}
+
 static void nothing_is_copied_before_the_own_keys_of_the_target_are_kept(void **state) {
     give_the_target_keys();
     rig.saves_fail = true;
@@ -314,6 +327,29 @@ static void the_next_run_leaves_them_alone_without_another_census(void **state) 
     rig_forget(&memory);
 }
 
+static void a_later_start_decides_about_them(void **state) {
+    static const enum sweep_extra decisions[] = { SWEEP_EXTRA_KEEP, SWEEP_EXTRA_DELETE };
+    struct rig_memory memory;
+    give_the_target_keys();
+    RIG_GO_LIVE(&rig);
+    RIG_CATCH_UP(&rig);
+    rig_remember(&rig, &memory);
+    rig_stop(&rig);
+    assert_int_equal(memory.live.n_holds, 1);
+    for (int i = 0; i < 2; i++) {
+        rig_init(&rig);
+        rig.memory = &memory;
+        rig.options.extra = decisions[i];
+        rig_start(&rig);
+        assert_false(rig_look(&rig).held);
+        RIG_CATCH_UP(&rig);
+        if (i == 0) assert_own_is_there(true);
+        if (i == 1) RIG_UNTIL(&rig, redis_do(&target, "EXISTS own")[1] == '0');
+        rig_stop(&rig);
+    }
+    rig_forget(&memory);
+}
+
 /* Also of a test that has failed. */
 static int stop(void **state) {
     rig_stop(&rig);
@@ -340,8 +376,10 @@ int main(void) {
         RULE(a_key_that_the_job_never_copied_is_held_and_the_job_is_live),
         RULE(extra_keep_leaves_them_without_a_hold),
         RULE(extra_delete_deletes_them_before_the_first_copy),
+        RULE(extra_delete_deletes_no_more_than_max_delete_allows),
         RULE(nothing_is_copied_before_the_own_keys_of_the_target_are_kept),
         RULE(a_job_that_is_stopped_in_its_census_has_copied_nothing),
+        RULE(a_later_start_decides_about_them),
         RULE(the_next_run_leaves_them_alone_without_another_census),
     };
     return cmocka_run_group_tests(tests, setup, fixture_stop_sides);

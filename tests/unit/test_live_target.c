@@ -1,5 +1,5 @@
-/* What a real target may have lost again: another process, another history, keys that others flush or
- * that the target evicts. How far a server is says the record that it holds itself. */
+/* What a real target may have lost again: another process, another history, keys that others flush
+ * or that the target evicts. How far a server is says the record that it holds itself. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -191,6 +191,34 @@ static void a_flush_of_the_target_by_another_client_is_made_good(void **state) {
     rig_stop(&rig);
 }
 
+static void counters_that_were_reset_hide_no_flush(void **state) {
+    redis_do(&source, "MSET a 1 b 1");
+    RIG_GO_LIVE(&rig);
+    RIG_UNTIL(&rig, rig.allowed == 1);
+    redis_do(&target, "FLUSHALL");
+    RIG_UNTIL(&rig, rig.events[EVENT_TARGET_LOST] == 1);
+    RIG_CATCH_UP(&rig);
+    redis_do(&target, "CONFIG RESETSTAT\r\nFLUSHALL\r\nSET a other");
+    RIG_UNTIL(&rig, rig.events[EVENT_TARGET_LOST] == 2);
+    RIG_CATCH_UP(&rig);
+    assert_true(rig_sides_are_equal());
+    rig_stop(&rig);
+}
+
+static void a_target_that_restarts_may_lack_the_libraries_of_functions(void **state) {
+    bool told = false;
+    RIG_GO_LIVE(&rig);
+    RIG_UNTIL(&rig, rig.allowed == 1);
+    RIG_CATCH_UP(&rig);
+    live_takes_function_change(rig.live);
+    RIG_CATCH_UP(&rig);
+    assert_false(live_takes_function_change(rig.live));
+    redis_restart(&target, NULL);
+    RIG_UNTIL(&rig, told = told || live_takes_function_change(rig.live));
+    assert_int_equal(rig.events[EVENT_GAP], 0); /* it was not the source */
+    rig_stop(&rig);
+}
+
 static void swapped_databases_of_the_target_are_made_good(void **state) {
     rig.dbs[1] = 1;
     rig.n_dbs = 2;
@@ -250,6 +278,8 @@ int main(void) {
         RULE(the_same_process_that_was_silent_has_lost_nothing),
         RULE(a_target_that_was_a_replica_for_a_moment_has_another_history),
         RULE(a_flush_of_the_target_by_another_client_is_made_good),
+        RULE(counters_that_were_reset_hide_no_flush),
+        RULE(a_target_that_restarts_may_lack_the_libraries_of_functions),
         RULE(swapped_databases_of_the_target_are_made_good),
         RULE(evicted_keys_open_a_gap_whose_resync_waits),
     };

@@ -17,13 +17,12 @@
 #include "base/mem.h"
 #include "server/call.h"
 #include "server/client.h"
-#include "support/redis_process.h"
+#include "support/fixture.h"
 #include "support/run_until.h"
 
 enum { PATIENCE_MS = 60000, LARGE = 50 * 1024 * 1024 };
 
-static struct redis_process server, tls_server;
-static struct loop *loop;
+static struct redis_process tls_server;
 
 /* One client and all that was heard of it. */
 struct heard {
@@ -61,16 +60,6 @@ static void on_push(void *ctx, struct resp_cursor cursor) {
     struct resp_item item;
     assert_true(resp_next(&cursor, &item) && (item.type == RESP_PUSH || item.type == RESP_ARRAY));
     h->pushes++;
-}
-
-static struct client_settings to_server(void) {
-    struct client_settings s = { .role = "source",
-                                 .protocol = 2,
-                                 .reconnect = true,
-                                 .connect_timeout_ms = 5000,
-                                 .reply_timeout_ms = 20000 };
-    address_set(&s.address, BYTES_LITERAL("127.0.0.1"), server.port);
-    return s;
 }
 
 static void start(struct heard *h, const struct client_settings *settings) {
@@ -122,7 +111,7 @@ static void assert_all_called(const struct heard *h) {
 
 static void pipelined(void **state) {
     struct heard h = { 0 };
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     start(&h, &s);
     RUN_UNTIL(h.ready == 1);
     assert_int_equal(client_down_since_ms(h.client), 0);
@@ -140,7 +129,7 @@ static void pipelined(void **state) {
 
 static void killed_in_between(void **state) {
     struct heard h = { 0 };
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     start(&h, &s);
     RUN_UNTIL(h.ready == 1);
     for (int round = 0; round < 10; round++) {
@@ -164,7 +153,7 @@ static void killed_in_between(void **state) {
 
 static void comes_back(void **state) {
     struct heard h = { 0 };
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     uint16_t port = s.address.port;
     start(&h, &s);
     RUN_UNTIL(h.ready == 1);
@@ -181,7 +170,7 @@ static void comes_back(void **state) {
 
 static void pauses_grow(void **state) {
     struct heard h = { 0 };
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     s.address.port = port_closed();
     start(&h, &s);
     RUN_UNTIL(h.down == 6);
@@ -200,7 +189,7 @@ static void pauses_grow(void **state) {
 
 static void no_answer(void **state) {
     struct heard h = { 0 };
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     s.reply_timeout_ms = 300;
     start(&h, &s);
     RUN_UNTIL(h.ready == 1);
@@ -223,7 +212,7 @@ static void no_answer(void **state) {
 
 static void without_reconnecting(void **state) {
     struct heard h = { .kill_at = 5 };
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     s.reconnect = false;
     start(&h, &s);
     RUN_UNTIL(h.ready == 1);
@@ -237,7 +226,7 @@ static void without_reconnecting(void **state) {
 }
 
 static void closed_in_callbacks(void **state) {
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     struct heard a = { .close_on_ready = true }, b = { .close_at = 3000 },
                  c = { .kill_at = 10, .close_on_down = true };
     struct heard d = { .close_at = 4999 };
@@ -299,7 +288,7 @@ static void logins(void **state) {
                                  ">pw",           "~*",     "+@all",  NULL };
     redis_start(&guarded, args);
     for (int protocol = 2; protocol <= 3; protocol++) {
-        struct client_settings s = to_server();
+        struct client_settings s = fixture_client_settings();
         s.address.port = guarded.port;
         s.protocol = protocol;
         assert_final(&s, ERR_NOAUTH, "--source-pass");
@@ -313,13 +302,13 @@ static void logins(void **state) {
         assert_ready(&s);
     }
     redis_stop(&guarded);
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     s.pass = "needless";
     assert_final(&s, ERR_WRONGPASS, "AUTH refused");
 }
 
 static void databases(void **state) {
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     struct err err;
     struct call_reply reply;
     redis_do(&server, "FLUSHALL");
@@ -345,7 +334,7 @@ static void databases(void **state) {
 }
 
 static void options_the_server_lacks(void **state) {
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     s.no_touch = true; /* 7.2 and newer */
     s.readonly = true; /* refused outside clusters */
     assert_ready(&s);
@@ -357,7 +346,7 @@ static void too_many_clients(void **state) {
     struct redis_process crowded;
     const char *const args[] = { "--maxclients", "1", NULL };
     redis_start(&crowded, args);
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     s.address.port = crowded.port;
     struct heard a = { 0 }, b = { 0 };
     start(&a, &s);
@@ -377,7 +366,7 @@ static void too_many_clients(void **state) {
 /* A script that blocks the server makes it refuse SELECT and the like for a while; that is no
  * reason to give up. */
 static void blocked_by_a_script(void **state) {
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     struct heard script = { 0 }, other = { 0 }, selecting = { 0 };
     redis_do(&server, "CONFIG SET busy-reply-threshold 50");
     start(&script, &s);
@@ -398,48 +387,6 @@ static void blocked_by_a_script(void **state) {
     client_close(&script.client);
     client_close(&selecting.client);
     client_close(&other.client);
-}
-
-/* ---- calls ---- */
-
-static void calls(void **state) {
-    struct client_settings s = to_server();
-    struct err err;
-    struct call_reply reply;
-    s.reconnect = false;
-    struct client *client = call_open(loop, &s, PATIENCE_MS, &err);
-    assert_non_null(client);
-    assert_false(call_ok(loop, client, 1000, &reply, &err, "NOSUCH COMMAND"));
-    assert_int_equal(err.code, ERR_UNKNOWN_COMMAND);
-    const struct bytes words[] = { BYTES_LITERAL("INCR"), BYTES_LITERAL("no number") };
-    assert_true(call_send(loop, client, 1000, &reply, &err, 2, words));
-    call_reply_fini(&reply);
-    volatile bool stop = true;
-    call_set_interrupt(&stop);
-    assert_false(call_ok(loop, client, 1000, &reply, &err, "PING"));
-    assert_int_equal(err.code, ERR_INTERRUPTED);
-    call_set_interrupt(NULL);
-    kill(server.pid, SIGSTOP);
-    assert_false(call_ok(loop, client, 200, &reply, &err, "PING"));
-    assert_int_equal(err.code, ERR_TIMEOUT);
-    kill(server.pid, SIGCONT);
-    /* The answers that came too late are not taken for this one's. */
-    assert_true(call_ok(loop, client, 5000, &reply, &err, "ECHO mine"));
-    assert_true(bytes_equal_str(reply.item.str, "mine"));
-    call_reply_fini(&reply);
-    redis_kill_clients(&server);
-    assert_false(call_ok(loop, client, 5000, &reply, &err, "PING"));
-    assert_int_equal(err.code, ERR_CLOSED);
-    assert_false(call_ok(loop, client, 5000, &reply, &err, "PING"));
-    client_close(&client);
-    s.address.port = port_closed();
-    assert_null(call_open(loop, &s, PATIENCE_MS, &err));
-    assert_int_equal(err.code, ERR_CONNECT);
-    s.reconnect = true;
-    int64_t start_ms = clock_mono_ms();
-    assert_null(call_open(loop, &s, 400, &err));
-    assert_in_range(clock_mono_ms() - start_ms, 390, 3000);
-    assert_int_equal(err.code, ERR_CONNECT);
 }
 
 /* ---- large values ---- */
@@ -498,14 +445,14 @@ static struct tls *shared_tls(void) {
 }
 
 static struct client_settings to_tls_server(struct tls *tls) {
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     address_set(&s.address, BYTES_LITERAL("localhost"), tls_server.tls_port);
     s.tls = tls;
     return s;
 }
 
 static void large_values(void **state) {
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     assert_large_round_trip(&s);
     address_set_unix(&s.address, server.socket);
     assert_large_round_trip(&s);
@@ -513,47 +460,6 @@ static void large_values(void **state) {
     s = to_tls_server(tls);
     assert_large_round_trip(&s);
     tls_free(&tls);
-}
-
-/* A reply whose length nobody announces: 50 MB in 10,000 elements must not be copied again for each
- * of them. */
-static void reply_of_many_values(void **state) {
-    struct client_settings s = to_server();
-    struct err err;
-    struct call_reply reply;
-    redis_do(
-        &server,
-        "EVAL \"for i=1,10000 do redis.call('RPUSH','many',string.rep('x',5000)) end return 1\" 0");
-    struct client *client = call_open(loop, &s, PATIENCE_MS, &err);
-    int64_t start_ms = clock_mono_ms();
-    assert_true(call_ok(loop, client, PATIENCE_MS, &reply, &err, "LRANGE many 0 -1"));
-    assert_true(clock_mono_ms() - start_ms < 10000);
-    assert_int_equal(reply.item.num, 10000);
-    struct resp_item item;
-    for (int i = 0; i < 10000; i++)
-        assert_true(resp_next(&reply.cursor, &item) && item.str.len == 5000);
-    call_reply_fini(&reply);
-    client_close(&client);
-}
-
-/* Where replies have a bound, one that announces more ends the connection before it has come. */
-static void replies_are_bounded(void **state) {
-    struct client_settings s = to_server();
-    struct err err;
-    struct call_reply reply;
-    redis_do(&server, "EVAL \"redis.call('SET','b',string.rep('x',3000000)) "
-                      "redis.call('SET','s','y') return 1\" 0");
-    s.reply_bytes_max = 1000000;
-    s.reconnect = false;
-    struct client *client = call_open(loop, &s, PATIENCE_MS, &err);
-    assert_true(call_ok(loop, client, PATIENCE_MS, &reply, &err, "MGET s s"));
-    call_reply_fini(&reply);
-    uint64_t before = client_bytes_in(client);
-    assert_false(call_ok(loop, client, PATIENCE_MS, &reply, &err, "MGET s b"));
-    assert_int_equal(err.code, ERR_PROTOCOL);
-    assert_non_null(strstr(err.text, "longer than the 1000000 bytes"));
-    assert_true(client_bytes_in(client) - before < 2000000);
-    client_close(&client);
 }
 
 static void on_kept(void *ctx, void *arg, const struct reply *reply) {
@@ -570,7 +476,7 @@ static void kept_replies(void **state) {
     struct heard h = { 0 };
     struct large l = { 0 };
     struct bytes kept;
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     start(&h, &s);
     RUN_UNTIL(h.ready == 1);
     char value[1001];
@@ -590,7 +496,7 @@ static void kept_replies(void **state) {
 
 static void pushes(void **state) {
     struct heard h = { 0 };
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     s.protocol = 3;
     start(&h, &s);
     RUN_UNTIL(h.ready == 1);
@@ -617,7 +523,7 @@ static void on_pong(void *ctx, void *arg, const struct reply *reply) {
 static void subscriber(void **state) {
     for (int protocol = 2; protocol <= 3; protocol++) {
         struct heard h = { 0 };
-        struct client_settings s = to_server();
+        struct client_settings s = fixture_client_settings();
         s.protocol = protocol;
         s.subscriber = true;
         start(&h, &s);
@@ -644,7 +550,7 @@ static void subscriber(void **state) {
 /* Which process it is, known with the connection; and another one after a restart. */
 static void identified(void **state) {
     struct heard h = { 0 }, plain = { 0 };
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     char before[64];
     start(&plain, &s);
     s.identify = true;
@@ -660,22 +566,6 @@ static void identified(void **state) {
     assert_string_not_equal(client_run_id(h.client), before);
     client_close(&h.client);
     client_close(&plain.client);
-}
-
-static void named(void **state) {
-    const char *const names[] = { NULL, "longhaul-feed" };
-    for (int i = 0; i < 2; i++) {
-        struct client_settings s = to_server();
-        struct call_reply reply;
-        struct err err;
-        s.name = names[i];
-        struct client *client = call_open(loop, &s, PATIENCE_MS, &err);
-        assert_non_null(client);
-        assert_true(call_ok(loop, client, PATIENCE_MS, &reply, &err, "CLIENT GETNAME"));
-        assert_true(bytes_equal_str(reply.item.str, i == 0 ? "longhaul" : names[i]));
-        call_reply_fini(&reply);
-        client_close(&client);
-    }
 }
 
 /* ---- threads ---- */
@@ -712,75 +602,9 @@ static void threads_share_tls(void **state) {
     tls_free(&tls);
 }
 
-/* ---- calls that are under way together ---- */
-
-static struct call *start_echo(struct client *client, const char *word) {
-    const struct bytes words[] = { BYTES_LITERAL("ECHO"), bytes_of_str(word) };
-    return call_start(client, 2, words);
-}
-
-static void assert_echo(struct call **call, const char *word) {
-    struct call_reply reply;
-    struct err err;
-    assert_true(call_finish(loop, call, PATIENCE_MS, &reply, &err));
-    assert_null(*call);
-    assert_true(bytes_equal_str(reply.item.str, word));
-    call_reply_fini(&reply);
-}
-
-static void calls_are_finished_in_any_order(void **state) {
-    struct client_settings settings = to_server();
-    struct err err;
-    settings.reconnect = false;
-    struct client *client = call_open(loop, &settings, PATIENCE_MS, &err);
-    struct call *a = start_echo(client, "a"), *b = start_echo(client, "b"),
-                *c = start_echo(client, "c");
-    assert_int_equal(client_pending(client), 3);
-    call_drop(&b);
-    assert_null(b);
-    assert_echo(&c, "c");
-    assert_int_equal(client_pending(client), 0); /* all came in the same round trip */
-    assert_echo(&a, "a");
-    call_drop(&a); /* of nothing */
-    client_close(&client);
-    loop_run_once(loop, 0);
-}
-
-static void calls_fail_with_their_connection(void **state) {
-    struct client_settings settings = to_server();
-    struct call_reply reply;
-    struct err err;
-    settings.reconnect = false;
-    struct client *client = call_open(loop, &settings, PATIENCE_MS, &err);
-    struct call *lost = start_echo(client, "lost"), *dropped = start_echo(client, "dropped");
-    redis_kill_clients(&server);
-    assert_false(call_finish(loop, &lost, PATIENCE_MS, &reply, &err));
-    assert_int_equal(err.code, ERR_CLOSED);
-    call_drop(&dropped);
-    struct call *late = start_echo(client, "late");
-    assert_false(call_finish(loop, &late, PATIENCE_MS, &reply, &err));
-    assert_int_equal(err.code, ERR_CLOSED);
-    client_close(&client);
-    loop_run_once(loop, 0);
-}
-
-static void a_client_knows_how_far_its_server_is(void **state) {
-    struct client_settings settings = to_server();
-    struct err err;
-    struct client *client = client_open(loop, &settings, NULL, NULL);
-    assert_int_equal(client_round_trip_us(client), 0);
-    assert_true(call_await_open(loop, &client, true, PATIENCE_MS, &err));
-    assert_in_range(client_round_trip_us(client), 1, 10 * 1000 * 1000);
-    client_close(&client);
-    loop_run_once(loop, 0);
-}
-
 static int setup(void **state) {
-    struct err err;
-    redis_start(&server, NULL);
     redis_start_tls(&tls_server, false);
-    loop = loop_new(&err);
-    return loop == NULL;
+    return fixture_start_server(state);
 }
 
 /* How often CLIENT KILL was called, as the server counts it. */
@@ -796,7 +620,7 @@ static int kills_counted(void) {
  * one. */
 static void stale_connection_is_killed(void **state) {
     struct heard h = { 0 };
-    struct client_settings s = to_server();
+    struct client_settings s = fixture_client_settings();
     struct err err;
     err_set(&err, ERR_TIMEOUT, "", "test");
     s.fence = true;
@@ -818,69 +642,9 @@ static void stale_connection_is_killed(void **state) {
     client_close(&h.client);
 }
 
-/* ---- redirects ---- */
-
-struct redirected {
-    int redirects, replies;
-    struct redirect last;
-};
-
-static void on_redirect(void *ctx, const struct redirect *redirect) {
-    struct redirected *r = ctx;
-    assert_int_equal(r->redirects, r->replies); /* before the command's own callback */
-    r->redirects++;
-    r->last = *redirect;
-}
-
-static void on_redirected_reply(void *ctx, void *arg, const struct reply *reply) {
-    struct redirected *r = ctx;
-    r->replies++;
-    if (arg != NULL) assert_int_equal(r->redirects, r->replies);
-}
-
-static void ask_for(struct client *client, struct redirected *r, const char *error, bool redirect) {
-    char script[200];
-    snprintf(script, sizeof(script), "return redis.error_reply('%s')", error);
-    const struct bytes words[] = { BYTES_LITERAL("EVAL"), bytes_of_str(script),
-                                   BYTES_LITERAL("0") };
-    *r = (struct redirected){ 0 };
-    client_command(client, on_redirected_reply, r, redirect ? r : NULL, 3, words);
-    RUN_UNTIL(r->replies == 1);
-    assert_int_equal(r->redirects, redirect);
-}
-
-static void redirects_are_data(void **state) {
-    static const struct client_events events = { .on_redirect = on_redirect };
-    struct redirected r = { 0 };
-    struct client_settings s = to_server();
-    struct client *client = client_open(loop, &s, &events, &r);
-    RUN_UNTIL(client_is_ready(client));
-    ask_for(client, &r, "MOVED 3999 10.0.0.7:7001", true);
-    assert_false(r.last.ask);
-    assert_int_equal(r.last.slot, 3999);
-    assert_string_equal(r.last.address.host, "10.0.0.7");
-    assert_int_equal(r.last.address.port, 7001);
-    ask_for(client, &r, "ASK 0 host.example:6379", true);
-    assert_true(r.last.ask);
-    assert_string_equal(r.last.address.host, "host.example");
-    ask_for(client, &r, "MOVED 16383 :7002", true); /* the host that was asked */
-    assert_string_equal(r.last.address.host, "127.0.0.1");
-    ask_for(client, &r, "MOVED 1 fd00::7:7003", true);
-    assert_string_equal(r.last.address.host, "fd00::7");
-    ask_for(client, &r, "MOVED 16384 10.0.0.7:7001", false);
-    ask_for(client, &r, "MOVED -1 10.0.0.7:7001", false);
-    ask_for(client, &r, "MOVED 1 10.0.0.7:70000", false);
-    ask_for(client, &r, "MOVED 1", false);
-    ask_for(client, &r, "MOVED", false);
-    ask_for(client, &r, "ERR MOVED 1 10.0.0.7:7001", false);
-    client_close(&client);
-}
-
 static int teardown(void **state) {
-    loop_free(&loop);
-    redis_stop(&server);
     redis_stop(&tls_server);
-    return block_total_bytes() != 0;
+    return fixture_stop_server(state);
 }
 
 int main(void) {
@@ -897,21 +661,13 @@ int main(void) {
         cmocka_unit_test(options_the_server_lacks),
         cmocka_unit_test(too_many_clients),
         cmocka_unit_test(blocked_by_a_script),
-        cmocka_unit_test(calls),
         cmocka_unit_test(large_values),
-        cmocka_unit_test(reply_of_many_values),
-        cmocka_unit_test(replies_are_bounded),
         cmocka_unit_test(kept_replies),
         cmocka_unit_test(pushes),
         cmocka_unit_test(subscriber),
         cmocka_unit_test(identified),
-        cmocka_unit_test(named),
         cmocka_unit_test(threads_share_tls),
         cmocka_unit_test(stale_connection_is_killed),
-        cmocka_unit_test(redirects_are_data),
-        cmocka_unit_test(calls_are_finished_in_any_order),
-        cmocka_unit_test(calls_fail_with_their_connection),
-        cmocka_unit_test(a_client_knows_how_far_its_server_is),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

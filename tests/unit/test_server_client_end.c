@@ -148,13 +148,9 @@ static void end_in(enum place place, enum deed deed) {
                                                  .on_push = on_push };
     struct seen seen = { 0 };
     struct owner *o = mem_zalloc(sizeof(*o));
-    struct client_settings s = { .role = "source",
-                                 .protocol = 2,
-                                 .subscriber = place == IN_PUSH,
-                                 .reconnect = true,
-                                 .connect_timeout_ms = 20000,
-                                 .reply_timeout_ms = 20000 };
-    address_set(&s.address, BYTES_LITERAL("127.0.0.1"), server.port);
+    struct client_settings s = fixture_client_settings();
+    s.connect_timeout_ms = 20000;
+    s.subscriber = place == IN_PUSH;
     o->seen = &seen;
     o->place = place;
     o->deed = deed;
@@ -183,12 +179,8 @@ static void closed_outside_of_callbacks(void **state) {
                                                  .on_push = on_push };
     struct seen seen = { 0 };
     struct owner *o = mem_zalloc(sizeof(*o));
-    struct client_settings s = { .role = "source",
-                                 .protocol = 2,
-                                 .reconnect = true,
-                                 .connect_timeout_ms = 20000,
-                                 .reply_timeout_ms = 20000 };
-    address_set(&s.address, BYTES_LITERAL("127.0.0.1"), server.port);
+    struct client_settings s = fixture_client_settings();
+    s.connect_timeout_ms = 20000;
     o->seen = &seen;
     o->place = PLACES;
     o->words = mem_zalloc(sizeof(*o->words));

@@ -27,9 +27,10 @@ struct engine_rig {
         }                                                                                          \
     }
 
-/* Empties both sides where they are standalone, opens them, makes an engine for database 0. Its plan
- * may be changed then. */
+/* Empties both sides where they are standalone, opens them, makes an engine for database 0. Its
+ * plan may be changed then. */
 void engine_rig_new(struct engine_rig *rig);
+/* Starts the threads. The lanes of a live engine trust the source's processes. */
 void engine_rig_begin(struct engine_rig *rig);
 /* The engine and the sides are freed; a descriptor that stays open fails the test. */
 void engine_rig_end(struct engine_rig *rig);
@@ -39,10 +40,10 @@ struct copy_stats engine_rig_stats(struct engine_rig *rig);
 /* All slots are to be scanned in all databases. */
 void engine_rig_open(struct engine_rig *rig, enum coverage_kind kind, bool whole);
 
-/* Steps of a coverage, and rounds of the loop, until nothing is left to scan and every name is served;
- * the test fails when the engine does, or after a minute. */
+/* Rounds of a job until nothing is left to scan and every name is served: topologies that the
+ * engine wishes are asked for. The test fails when the engine does, or after a minute. */
 void engine_rig_cover(struct engine_rig *rig, enum coverage_kind kind);
-/* Rounds of the loop until the engine is idle. */
+/* The same until the engine is idle. */
 void engine_rig_settle(struct engine_rig *rig);
 
 #endif

@@ -13,7 +13,7 @@
 #include "base/block.h"
 
 struct loop *loop;
-struct redis_process server, source, target;
+struct redis_process server, source, target, other_node;
 
 static int start_loop(void) {
     struct err err;
@@ -32,6 +32,16 @@ int fixture_stop_server(void **state) {
     return block_total_bytes() != 0;
 }
 
+struct client_settings fixture_client_settings(void) {
+    struct client_settings s = { .role = "source",
+                                 .protocol = 2,
+                                 .reconnect = true,
+                                 .connect_timeout_ms = 5000,
+                                 .reply_timeout_ms = 20000 };
+    address_set(&s.address, BYTES_LITERAL("127.0.0.1"), server.port);
+    return s;
+}
+
 int fixture_start_sides(void **state) {
     redis_start(&source, NULL);
     redis_start(&target, NULL);
@@ -43,6 +53,17 @@ int fixture_stop_sides(void **state) {
     redis_stop(&source);
     redis_stop(&target);
     return block_total_bytes() != 0;
+}
+
+int fixture_start_cluster_source(void **state) {
+    redis_start_cluster(&source, &other_node, SLOT_COUNT - 1);
+    redis_start(&target, NULL);
+    return start_loop();
+}
+
+int fixture_stop_cluster_source(void **state) {
+    redis_stop(&other_node);
+    return fixture_stop_sides(state);
 }
 
 static struct deployment *open_side(const char *role, const struct redis_process *process,

@@ -56,6 +56,7 @@ static bool on_may_write(void *ctx) {
 /* ---- topology ---- */
 
 static void rig_topology_changed(struct live_rig *r, bool of_source) {
+    r->topologies[of_source ? 0 : 1]++;
     engine_topology_changed(r->engine, of_source);
     live_topology_changed(r->live, of_source);
 }
@@ -74,6 +75,7 @@ static void on_source_seen(void *ctx, int64_t asked_us) {
     struct live_rig *r = ctx;
     struct moment now = moment_now();
     int64_t back_us = clock_mono_us() - asked_us;
+    r->seen++;
     live_topology_seen(r->live, (struct moment){ now.boot_us - back_us, now.wall_us - back_us });
 }
 
@@ -120,6 +122,8 @@ static void rig_start_engine(struct live_rig *r) {
     struct copy_plan *plan = engine_plan(r->engine);
     live_fill_plan(plan);
     plan->can = fixture.can;
+    plan->can.source_spans_slots = !deployment_is_cluster(r->sides[0]);
+    plan->can.target_spans_slots = !deployment_is_cluster(r->sides[1]);
     plan->structured = true;
     plan->typed = r->typed;
     plan->batch_keys = fixture.batch_keys;

@@ -48,6 +48,8 @@ struct live_rig {
     /* As it runs. */
     struct deployment *sides[2];
     struct sight *sights[2];
+    unsigned topologies[2]; /* that were another one than before */
+    unsigned seen;          /* answers about the topology of the source */
     struct engine *engine;
     struct copy_stats stats; /* the sum, at the end */
     struct live *live;

@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/slot.h"
+
 enum { ARGS_MAX = 64, START_TRIES = 5, START_WAIT_MS = 10000 };
 
 static void die(const char *what) {
@@ -199,6 +201,66 @@ void redis_stop(struct redis_process *p) {
     char line[128];
     snprintf(line, sizeof(line), "rm -rf %s", p->dir);
     if (system(line) != 0) die("rm");
+}
+
+/* ---- clusters ---- */
+
+/* CLUSTER MYID answers in two lines, of which only the first one is a length. */
+const char *redis_cluster_id(const struct redis_process *p) {
+    static char id[41];
+    char reply[4096];
+    int fd = connect_to(p->port);
+    static const char ask_id[] = "CLUSTER MYID\r\n";
+    size_t used = 0;
+    if (fd < 0 || write(fd, ask_id, sizeof(ask_id) - 1) < 0) die("CLUSTER MYID");
+    while (used < 5 + 40) {
+        ssize_t n = read(fd, reply + used, sizeof(reply) - used);
+        if (n <= 0) die("CLUSTER MYID");
+        used += (size_t)n;
+    }
+    close(fd);
+    memcpy(id, reply + 5, 40); /* behind "$40" and the end of that line */
+    return id;
+}
+
+static bool takes_writes(const struct redis_process *p, uint16_t slot) {
+    char tag[SLOT_TAG_MAX];
+    slot_tag(slot, tag);
+    return strcmp(redis_do(p, "CLUSTER SLOTS"), "*2") == 0 &&
+           strcmp(redis_do(p, "SET {%s} x", tag), "+OK") == 0 &&
+           strcmp(redis_do(p, "DEL {%s}", tag), ":1") == 0;
+}
+
+void redis_start_cluster(struct redis_process *first, struct redis_process *second, int slots) {
+    static const char *const args[] = { "--cluster-enabled",
+                                        "yes",
+                                        "--cluster-node-timeout",
+                                        "5000",
+                                        "--cluster-allow-replica-migration",
+                                        "no",
+                                        "--cluster-require-full-coverage",
+                                        "no",
+                                        NULL };
+    redis_start(first, args);
+    redis_start(second, args);
+    redis_do(first, "CLUSTER ADDSLOTSRANGE 0 %d", slots - 1);
+    redis_do(second, "CLUSTER ADDSLOTSRANGE %d %d", slots, SLOT_COUNT - 1);
+    redis_do(second, "CLUSTER SET-CONFIG-EPOCH 2");
+    redis_do(second, "CLUSTER MEET 127.0.0.1 %u", first->port);
+    for (int waited_ms = 0; waited_ms < START_WAIT_MS; waited_ms += 50) {
+        if (takes_writes(first, 0) && takes_writes(second, SLOT_COUNT - 1)) return;
+        usleep(50000);
+    }
+    die("the cluster does not come up");
+}
+
+void redis_give_slot(const struct redis_process *from, const struct redis_process *to,
+                     uint16_t slot) {
+    const char *id = redis_cluster_id(to);
+    redis_do(to, "CLUSTER BUMPEPOCH");
+    if (strcmp(redis_do(to, "CLUSTER SETSLOT %u NODE %s", slot, id), "+OK") != 0 ||
+        strcmp(redis_do(from, "CLUSTER SETSLOT %u NODE %s", slot, id), "+OK") != 0)
+        die("CLUSTER SETSLOT");
 }
 
 /* ---- certificates ---- */
