@@ -658,9 +658,16 @@ static void on_lease_lost(void *ctx, const char *holder) {
     j->job->lease_lost = true;
 }
 
+static void on_record_gone(void *ctx, uint16_t slot) {
+    struct journal *j = ctx;
+    if (j->started) live_target_lost(j->job->live, slot);
+}
+
 void journal_start(struct journal *j) {
     j->started = true;
     lease_start(j->lease, on_lease_lost, j);
+    lease_watch_gone(j->lease, on_record_gone, j);
+    record_writer_watch_gone(j->writer, on_record_gone, j);
     j->orders = order_reader_new(j->lease, j->record.order_followed, on_order, j);
 }
 

@@ -377,6 +377,10 @@ void live_topology_changed(struct live *live, bool source) {
     }
 }
 
+void live_target_lost(struct live *live, uint16_t slot) {
+    target_lacks_keys(live->target, slot);
+}
+
 /* ---- how it stands ---- */
 
 static void take_source_time(void *ctx, const struct follow_view *view) {

@@ -96,6 +96,8 @@ void live_release_all(struct live *live);
 void live_topology_seen(struct live *live, struct moment asked);
 /* The topology of a side has changed. */
 void live_topology_changed(struct live *live, bool source);
+/* The job's own key in this slot is gone from the target, which lost other keys with it. */
+void live_target_lost(struct live *live, uint16_t slot);
 /* Feeds end; the lanes still run. */
 void live_stop(struct live *live);
 
