@@ -254,14 +254,17 @@ class Breaking(Proxy):
 def test_a_start_survives_each_connection_that_breaks(source: Server, target: Server, side: str) -> None:
     """At the first start and at later ones, on which the number of the connection leads to other questions."""
     data.load(source, data.plain(705, 50))
-    for number in range(1, 13):
+    for number in range(1, 15):
         broken = source if side == "source" else target
         with Breaking(broken.port, number) as proxy:
             ends = (proxy.endpoint, target) if side == "source" else (source, proxy.endpoint)
             with Live(*ends, "--job", "breaks", watched=target) as live:
-                wait.until(lambda: proxy.accepted > number or not live.alive, "the connection to be broken")
                 live.wait_live()
+                used = proxy.accepted
                 live.terminate().expect(EQUAL)
+        if used < number:
+            break  # each connection of a start has been broken once
+    assert number > 3
     oracle.assert_equal(source, target, at_least=50)
 
 
