@@ -436,6 +436,7 @@ static void node_lost(struct follow_node *node, struct moment heard, const struc
     node->hearing = node->ready = false;
     event_raise(node->follow->settings.events, EVENT_GAP, why->place,
                 "change stream lost (%s): gap open, resync when it reconnects", why->text);
+    follow_doubt_evidence(node);
     follow_node_open_gap(node, &slots, &gap, NULL);
 }
 
