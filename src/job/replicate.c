@@ -214,17 +214,22 @@ static bool job_has_failed(struct job *job, struct err *err) {
     return engine_has_failed(job->engine, err) || sight_outage(job->source_sight, err);
 }
 
+static bool job_wants_functions(struct job *job) {
+    if (live_takes_function_change(job->live)) job->functions_wanted = true;
+    return job->functions_wanted && !job->settings->no_functions;
+}
+
+/* Also while a stopped job drains, when the request to stop interrupts no call any more. */
 static void job_copy_functions_again(struct job *job) {
     struct replicate_result *r = job->result;
     struct err err;
-    if (live_takes_function_change(job->live)) job->functions_wanted = true;
-    if (job->settings->no_functions) job->functions_wanted = false;
-    if (job->functions_wanted && clock_mono_ms() < job->functions_ms) return;
-    job->functions_wanted =
-        job->functions_wanted && !functions_copy(job->source, job->target, true, r->giveup,
-                                                 &r->functions, &r->functions_refused, &err);
-    if (!job->functions_wanted) live_end_function_change(job->live);
-    if (!job->functions_wanted) return;
+    if (!job_wants_functions(job) || clock_mono_ms() < job->functions_ms) return;
+    bool stopping = *job->stop;
+    const volatile bool *interrupt = stopping ? call_set_interrupt(NULL) : NULL;
+    job->functions_wanted = !functions_copy(job->source, job->target, true, r->giveup,
+                                            &r->functions, &r->functions_refused, &err);
+    if (stopping) call_set_interrupt(interrupt);
+    if (!job->functions_wanted || err.code == ERR_INTERRUPTED) return;
     job->functions_ms = clock_mono_ms() + JOB_FUNCTIONS_MS;
     log_debug(err.place, "functions: %s", err.text);
 }
@@ -235,10 +240,13 @@ static bool job_run_live(struct job *job, struct err *err) {
         if (job_has_failed(job, err)) return false;
         if (job->lease_lost) return err_set(err, ERR_LEASE, "job", "%s", err_sentence(ERR_LEASE));
         job_step_sights(job);
+        job_copy_functions_again(job);
+        bool functions = job_wants_functions(job);
+        live_hold_end(job->live, functions);
+        if (!functions) live_end_function_change(job->live);
         if (!live_step(job->live, *job->stop, &ended, err)) return false;
-        if (!*job->stop) job_copy_functions_again(job);
         journal_step(job->journal);
-        if (ended) return !job_has_failed(job, err);
+        if (ended && !job_wants_functions(job)) return !job_has_failed(job, err);
         loop_run_once(job->loop, ENGINE_ROUND_MS);
     }
 }
@@ -406,6 +414,15 @@ static bool job_prepare(struct job *job, struct err *err) {
 
 /* ---- the copy ---- */
 
+static bool job_count_target(struct job *job, struct err *err) {
+    job->target_keys = 0;
+    return deployment_primaries_info(job->target, count_target_from, job, err);
+}
+
+static bool job_load_extra(struct job *job, struct err *err) {
+    return journal_load_extra(job->journal, live_extra(job->live), err);
+}
+
 static bool job_start_live(struct job *job, struct err *err) {
     const struct live_settings *s = job->settings->live;
     struct live_hooks hooks = { .events = &job->events };
@@ -421,9 +438,9 @@ static bool job_start_live(struct job *job, struct err *err) {
                                           .spool_dir = s->state_dir,
                                           .epoch = journal_epoch(job->journal) };
     journal_fill_hooks(job->journal, &hooks);
-    if (!deployment_primaries_info(job->target, count_target_from, job, err)) return false;
+    if (!job_try_patiently(job, job_count_target, err)) return false;
     job->live = live_new(job->engine, &options, &hooks, journal_memory(job->journal));
-    if (!journal_load_extra(job->journal, live_extra(job->live), err)) return false;
+    if (!job_try_patiently(job, job_load_extra, err)) return false;
     job_count_keys(job);
     live_start(job->live, job->target_keys);
     journal_start(job->journal);

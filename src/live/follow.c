@@ -64,6 +64,8 @@ static void node_take_sample(struct follow_node *node, const struct server_sampl
     struct evidence now;
     evidence_of_sample(&now, sample, node->follow->boot_id);
     enum evidence_counters counters = node_judge_sample(node, &now);
+    if (node->poll_after_us > 0 && sample->asked_boot_us >= node->poll_after_us)
+        node->groups_ms = node->poll_after_us = 0;
     follow_node_take_calls(node, sample, before, counters == COUNTERS_GO_ON);
     follow_note_evidence(node, &now);
     evidence_fini(&now);
@@ -71,6 +73,8 @@ static void node_take_sample(struct follow_node *node, const struct server_sampl
     if (sample->asked_boot_us < node->ask_after_us) return;
     node->ready = true;
     node->flush_waits = false;
+    node->polled = (struct moment){ sample->asked_boot_us, sample->asked_wall_us };
+    node->given = follow_node_counts(node) ? node->polled : moment_now();
 }
 
 static void on_sample(void *ctx, const struct server_sample *sample,
@@ -141,6 +145,7 @@ static struct follow_node *node_new(struct follow *f, const struct address *prim
     node->worker = engine_next_worker(f->settings.engine);
     node->heard = node->passed = node->confirmed = node->settled = node->confirmed_before =
         MOMENT_NEVER;
+    node->polled = node->given = MOMENT_NEVER;
     node->deletions_allowed = true;
     if (first) {
         node_recall(node);
@@ -450,6 +455,32 @@ bool follow_all_ready(const struct follow *f) {
     for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node)
         if (n->listed && (!n->ready || n->flush_waits)) return false;
     return true;
+}
+
+bool follow_all_hearing(const struct follow *f) {
+    for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node)
+        if (n->listed && !n->hearing) return false;
+    return true;
+}
+
+void follow_poll_now(struct follow *f) {
+    for (struct follow_node *n = f->nodes; n != NULL; n = n->next_node) {
+        n->poll_after_us = clock_boot_us();
+        watch_now(n->watch);
+    }
+}
+
+bool follow_has_polled(const struct follow *f, struct moment since, struct moment *asked,
+                       struct moment *given) {
+    *asked = MOMENT_NONE;
+    *given = MOMENT_NEVER;
+    for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node) {
+        if (!n->listed) continue;
+        if (n->polled.boot_us < since.boot_us) return false;
+        *asked = moment_older(*asked, n->polled);
+        if (n->given.boot_us > given->boot_us) *given = n->given;
+    }
+    return !moment_is_none(*asked);
 }
 
 struct moment follow_passed(struct follow *f) {

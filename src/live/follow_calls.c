@@ -153,6 +153,14 @@ void follow_node_take_calls(struct follow_node *node, const struct server_sample
 
 /* ---- how far all of it is followed ---- */
 
+bool follow_node_counts(const struct follow_node *node) {
+    struct follow *f = node->follow;
+    pthread_mutex_lock(&f->lock);
+    bool counts = node->counts;
+    pthread_mutex_unlock(&f->lock);
+    return counts;
+}
+
 void follow_node_hurry_sample(struct follow_node *node) {
     struct follow *f = node->follow;
     int64_t now_ms = clock_mono_ms();

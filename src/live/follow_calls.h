@@ -35,6 +35,8 @@ void follow_node_note_orders(struct follow_node *node, const struct evidence *be
 void follow_node_take_calls(struct follow_node *node, const struct server_sample *sample,
                             const struct server_sample *before, bool go_on);
 
+/* Counters come with the barriers. */
+bool follow_node_counts(const struct follow_node *node);
 /* Asks for a sample when the feed has found that counters changed. */
 void follow_node_hurry_sample(struct follow_node *node);
 /* Everything that this sample tells of is on its way. */

@@ -83,6 +83,10 @@ struct follow_node {
     int64_t hurried_ms, hurried_us; /* a sample was asked for because of changed counters */
     struct moment confirmed_before; /* `confirmed` at the last sample */
     int64_t scan_after_ms;          /* not before */
+    int64_t poll_after_us; /* a sample asked for later polls all there is; 0: none is wanted */
+    /* The last sample: when it was asked for, and when its finds were with ledger and lanes. Where
+     * barriers bring counters they do not pass a sample before its finds are there. */
+    struct moment polled, given;
     int64_t silent_since_ms; /* when commands that announce nothing were first seen; 0: never */
     struct gather_load load;
 
