@@ -1,5 +1,6 @@
-/* Keys that the target has and the source does not: which are deleted, which deletions are held until
- * an operator releases them, and that keys of the target's own stay. Between two real servers. */
+/* Keys that the target has and the source does not: which are deleted, which deletions are held
+ * until an operator releases them, and that keys of the target's own stay. Between two real
+ * servers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
