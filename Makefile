@@ -10,6 +10,7 @@
 #   make bench              the benchmarks, into build/bench.json; QUICK=1 in two minutes, BENCH_ARGS='--only ROW'
 #   make check              room order, headers, format, tree
 #   make measure            the measures of the code, each with its limit (tools/measure-code --help)
+#   make coverage           the lines that the unit tests run of the files that hold the proof, with their limits
 #   make install            to PREFIX, below DESTDIR
 
 BUILD ?= build
@@ -21,7 +22,7 @@ BENCH_ARGS ?=
 SEEDS ?= 10
 
 .NOTPARALLEL:
-.PHONY: all demo test test-long unit e2e chaos fuzz bench format check measure install clean
+.PHONY: all demo test test-long unit e2e chaos fuzz bench format check measure coverage install clean
 
 all:
 	@tools/bootstrap build
@@ -82,6 +83,10 @@ check:
 measure: all
 	@tools/bootstrap test
 	@tools/measure-code --build $(BUILD)
+
+coverage:
+	@tools/bootstrap build test
+	@tools/measure-coverage $(BUILD)-coverage
 
 install: all
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)

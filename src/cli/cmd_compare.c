@@ -239,7 +239,10 @@ static bool guard_holds(struct compare_run *run) {
 static bool repair_some(struct compare_run *run, uint64_t tags, bool may_delete) {
     const struct options *o = run->options;
     struct repair_result result;
-    struct repair_settings settings = { .keys = run->spool,
+    struct repair_settings settings = { .purpose = { .source = run->source_endpoint.label,
+                                                     .target = run->target_endpoint.label,
+                                                     .scope = run->scope },
+                                        .keys = run->spool,
                                         .tags = tags,
                                         .may_delete = may_delete,
                                         .dbs = run->dbs,

@@ -42,9 +42,21 @@ static int64_t replicate_outage_timeout_ms(const struct options *o) {
     return o->mode == OPT_MODE_SCAN || asked ? o->copy.outage_timeout_ms : 0;
 }
 
+/* A snapshot writes what a live job with its options would write. */
+static char *replicate_scope(const struct replicate_run *run) {
+    struct options options = *run->options;
+    if (options.mode == OPT_MODE_SCAN) options.mode = OPT_MODE_LIVE;
+    return options_scope(&options, run->source_endpoint.db, run->target_endpoint.db);
+}
+
 static struct replicate_settings replicate_settings_of(struct replicate_run *run) {
     const struct options *o = run->options;
-    struct replicate_settings settings = { .copy = o->copy,
+    run->scope = replicate_scope(run);
+    struct replicate_settings settings = { .purpose = { .source = run->source_endpoint.label,
+                                                        .target = run->target_endpoint.label,
+                                                        .scope = run->scope,
+                                                        .beside = o->beside },
+                                           .copy = o->copy,
                                            .filter = &run->filter,
                                            .all_databases = o->databases.all,
                                            .dbs = o->databases.dbs,
@@ -101,18 +113,13 @@ static void replicate_describe(const struct options *o, char *text, size_t size)
 static struct live_settings live_settings_of(struct replicate_run *run) {
     const struct options *o = run->options;
     replicate_describe(o, run->words, sizeof(run->words));
-    run->scope = options_scope(o, run->source_endpoint.db, run->target_endpoint.db);
     return (struct live_settings){ .only = o->mode == OPT_MODE_LIVEONLY,
                                    .capture = (enum capture_wish)o->capture,
                                    .poll_ms = o->poll_ms,
                                    .gather_ms = o->gather_ms,
                                    .state_dir = o->state_dir,
                                    .name = o->job,
-                                   .source = run->source_endpoint.label,
-                                   .target = run->target_endpoint.label,
                                    .words = run->words,
-                                   .scope = run->scope,
-                                   .beside = o->beside,
                                    .extra = (enum sweep_extra)o->extra,
                                    .max_delete_percent = (double)o->max_delete,
                                    .release_deletions = o->release_deletions,

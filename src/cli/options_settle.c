@@ -137,6 +137,8 @@ static bool is_job_name(const char *name) {
 }
 
 static bool check_job(const struct options *options, struct err *err) {
+    if (options->beside != NULL && !is_job_name(options->beside))
+        return err_set(err, ERR_USAGE, "--beside", JOB_NAME_RULE, RECORD_JOB_MAX - 1);
     if (options->job == NULL || is_job_name(options->job)) return true;
     return err_set(err, ERR_USAGE, "--job", JOB_NAME_RULE, RECORD_JOB_MAX - 1);
 }
@@ -146,8 +148,6 @@ static bool check_live(const struct options *options, struct err *err) {
     if (options->copy.dry_run)
         return err_set(err, ERR_USAGE, "--dry-run",
                        "a live job has no end to report at; use --mode scan with it");
-    if (options->beside != NULL && !is_job_name(options->beside))
-        return err_set(err, ERR_USAGE, "--beside", JOB_NAME_RULE, RECORD_JOB_MAX - 1);
     return check_job(options, err);
 }
 
@@ -190,7 +190,7 @@ static bool settle_live(const struct options *options, struct err *err) {
         snprintf(place, sizeof(place), "--%s", option->name);
         return err_set(err, ERR_USAGE, place, "is for following changes; add --mode live");
     }
-    return true;
+    return check_job(options, err);
 }
 
 static bool settle_replicate(struct options *options, struct err *err) {

@@ -160,8 +160,10 @@ void doctor_side_fini(struct doctor_side *side);
 
 /* Reasons to refuse the two sides together; ERR_NONE: none. */
 struct doctor_pair {
-    struct err sides; /* one server, one replication group, one cluster, or too old */
-    struct err role;  /* the target was promoted */
+    struct err sides;   /* one server, one replication group, one cluster, or too old */
+    struct err role;    /* the target was promoted */
+    struct err reverse; /* a job copies from the target into the source */
+    struct err others;  /* a job writes to the target already */
 };
 
 /* Asks both sides the questions of a starting job. Nothing is written. */

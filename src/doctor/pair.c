@@ -1,6 +1,10 @@
 /* Reasons why two sides cannot be source and target; see doctor.h. The same functions refuse
  * the job when it starts. */
 #include "doctor/doctor.h"
+
+#include <stdio.h>
+
+#include "job/others.h"
 #include "probe/sides.h"
 #include "store/role.h"
 
@@ -10,6 +14,20 @@ static void ask_role(struct doctor_pair *pair, struct deployment *target) {
     if (!role_read(target, &role, &found, &pair->role)) return;
     err_clear(&pair->role);
     if (found) role_check_target(&role, deployment_endpoint(target)->label, &pair->role);
+}
+
+/* As a snapshot without filters would. */
+static void ask_others(struct doctor_pair *pair, struct deployment *source,
+                       struct deployment *target) {
+    char scope[64];
+    struct others others = { 0 };
+    const struct job_purpose purpose = { .source = deployment_endpoint(source)->label,
+                                         .target = deployment_endpoint(target)->label,
+                                         .scope = scope };
+    snprintf(scope, sizeof(scope), "{\"target_databases\":[%d]}", deployment_endpoint(target)->db);
+    if (others_check_reverse(source, target, &purpose, &pair->reverse))
+        others_check_snapshot(source, target, &purpose, &others, &pair->others);
+    others_fini(&others);
 }
 
 void doctor_probe_pair(struct doctor_pair *pair, struct loop *loop,
@@ -25,6 +43,7 @@ void doctor_probe_pair(struct doctor_pair *pair, struct loop *loop,
         err_clear(&pair->sides);
         sides_check(source, target, other_database, &pair->sides);
         ask_role(pair, target);
+        ask_others(pair, source, target);
     }
     deployment_free(&source);
     deployment_free(&target);
@@ -41,6 +60,13 @@ void doctor_judge_pair(struct doctor_findings *f, const struct doctor_pair *pair
     if (pair->sides.code != ERR_NONE && !has_topic(f, "same"))
         doctor_findings_add(f, DOCTOR_PROBLEM, "both", "sides", "%s",
                             err_format(&pair->sides, text, sizeof(text)));
+    /* Only what the records say: trouble with a side is told elsewhere. */
+    if (pair->reverse.code == ERR_USAGE)
+        doctor_findings_add(f, DOCTOR_PROBLEM, "source", "jobs", "%s",
+                            err_format(&pair->reverse, text, sizeof(text)));
+    if (pair->others.code == ERR_USAGE)
+        doctor_findings_add(f, DOCTOR_WARNING, "target", "jobs", "%s",
+                            err_format(&pair->others, text, sizeof(text)));
     if (pair->role.code != ERR_NONE)
         doctor_findings_add(f, DOCTOR_PROBLEM, "target", "role", "%s",
                             err_format(&pair->role, text, sizeof(text)));

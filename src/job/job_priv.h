@@ -17,6 +17,7 @@ struct job {
     const struct replicate_settings *settings;
     const volatile bool *stop;
     struct copy_abilities can;
+    bool others_known; /* a side has records of live jobs: they are to be looked at */
     struct replicate_result *result;
     replicate_progress_fn *on_progress;
     void *progress_ctx;

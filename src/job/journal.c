@@ -11,10 +11,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "job/others.h"
 #include "job/side_ids.h"
 #include "probe/sides.h"
 #include "store/extra_store.h"
-#include "store/identity.h"
 #include "store/job_store.h"
 #include "store/lease.h"
 #include "store/node_record.h"
@@ -28,20 +28,14 @@ enum {
     JOURNAL_STATE_MS = 2000   /* between two records written into the state directory */
 };
 
-struct superseded {
-    char job[RECORD_JOB_MAX];
-    int db; /* in which its record lies */
-};
-
 struct journal {
     struct job *job;
     struct state *state; /* NULL: none */
     struct lease *lease;
     struct record_writer *writer;
     struct order_reader *orders;
-    struct job_record record;      /* as it was found, then as it was put last */
-    struct superseded *superseded; /* jobs whose records end when this job begins to write */
-    size_t n_superseded;
+    struct job_record record; /* as it was found, then as it was put last */
+    struct others others;
     bool resumed, started, state_trouble;
     char owner[RECORD_OWNER_MAX];
     uint64_t epoch;
@@ -91,68 +85,39 @@ static void make_owner_name(char owner[RECORD_OWNER_MAX]) {
 
 static void journal_describe(struct journal *j, struct job_record *r) {
     const struct live_settings *s = j->job->settings->live;
-    snprintf(r->source, sizeof(r->source), "%s", s->source);
-    snprintf(r->target, sizeof(r->target), "%s", s->target);
+    const struct job_purpose *purpose = &j->job->settings->purpose;
+    snprintf(r->source, sizeof(r->source), "%s", purpose->source);
+    snprintf(r->target, sizeof(r->target), "%s", purpose->target);
     snprintf(r->settings, sizeof(r->settings), "%s", s->words);
     snprintf(r->owner, sizeof(r->owner), "%s", j->owner);
     r->lease_ms = s->lease_ms;
-    record_set_scope(r, s->scope);
-}
-
-static void journal_note_superseded(struct journal *j, const struct job_list *on_target,
-                                    const struct stored_job *own, const struct job_identity *me) {
-    j->superseded = mem_array(NULL, on_target->n + 1, sizeof(*j->superseded));
-    for (size_t i = 0; i < on_target->n; i++) {
-        const struct stored_job *job = &on_target->jobs[i];
-        if (!identity_is_superseded(job, own, me)) continue;
-        struct superseded *to = &j->superseded[j->n_superseded++];
-        snprintf(to->job, sizeof(to->job), "%s", job->record.job);
-        to->db = job->db;
-    }
+    record_set_scope(r, purpose->scope);
 }
 
 bool journal_supersede(struct journal *j, struct err *err) {
-    for (; j->n_superseded > 0; j->n_superseded--) {
-        const struct superseded *old = &j->superseded[j->n_superseded - 1];
-        log_warn("target",
-                 "job %s is at rest and this job writes its keys: its record is removed,"
-                 " a start with its options makes a full copy",
-                 old->job);
-        if (!job_store_forget(j->job->target, old->db, old->job, err)) return false;
-    }
-    return true;
+    return others_supersede(&j->others, j->job->target, err);
 }
 
 /* The name of the job: as the user gave it, as it was recorded under another spelling of the end
  * points, or made from these and from the scope. */
 static bool journal_find_job(struct journal *j, struct job_record *me, struct err *err) {
     const struct live_settings *s = j->job->settings->live;
-    struct job_list on_target = { 0 }, on_source = { 0 };
-    struct job_identity identity = { .job = s->name,
-                                     .source = me->source,
-                                     .target = me->target,
-                                     .scope = me->scope,
-                                     .source_ids = &me->source_ids,
-                                     .target_ids = &me->target_ids,
-                                     .beside = s->beside };
-    struct err ignored;
-    bool ok = job_store_read_all(j->job->target, JOB_STORE_ALL_DBS, &on_target, err);
-    bool source_told = job_store_read_all(j->job->source, JOB_STORE_ALL_DBS, &on_source, &ignored);
-    const struct stored_job *own = ok ? identity_find_job(&on_target, &identity) : NULL;
-    ok = ok && identity_check_job(own, &identity, err) &&
-         identity_check_conflict(&on_target, own, &identity, err) &&
-         (!source_told || identity_check_reverse(&on_source, &identity, err));
-    if (ok) journal_note_superseded(j, &on_target, own, &identity);
+    const struct job_identity identity = { .job = s->name,
+                                           .source = me->source,
+                                           .target = me->target,
+                                           .scope = me->scope,
+                                           .source_ids = &me->source_ids,
+                                           .target_ids = &me->target_ids,
+                                           .beside = j->job->settings->purpose.beside };
+    if (!others_check(j->job->source, j->job->target, &identity, &j->others, err)) return false;
     if (s->name != NULL) {
         snprintf(me->job, sizeof(me->job), "%s", s->name);
-    } else if (own != NULL) {
-        snprintf(me->job, sizeof(me->job), "%s", own->record.job);
+    } else if (j->others.own[0] != '\0') {
+        snprintf(me->job, sizeof(me->job), "%s", j->others.own);
     } else {
         record_make_job(me->job, me->source, me->target, me->scope);
     }
-    job_list_fini(&on_target);
-    job_list_fini(&on_source);
-    return ok;
+    return true;
 }
 
 static bool journal_check_role(struct journal *j, const struct job_record *me, struct err *err) {
@@ -660,9 +625,16 @@ static void on_lease_lost(void *ctx, const char *holder) {
     j->job->lease_lost = true;
 }
 
+static void on_record_gone(void *ctx, uint16_t slot) {
+    struct journal *j = ctx;
+    if (j->started) live_target_lost(j->job->live, slot);
+}
+
 void journal_start(struct journal *j) {
     j->started = true;
     lease_start(j->lease, on_lease_lost, j);
+    lease_watch_gone(j->lease, on_record_gone, j);
+    record_writer_watch_gone(j->writer, on_record_gone, j);
     j->orders = order_reader_new(j->lease, j->record.order_followed, on_order, j);
 }
 
@@ -735,7 +707,7 @@ void journal_free(struct journal **journal) {
     follow_base_free(j->memory.base, j->memory.n_base);
     free(j->memory.cursors);
     free(j->memory.holds);
-    free(j->superseded);
+    others_fini(&j->others);
     record_fini(&j->record);
     free(j);
 }

@@ -12,8 +12,10 @@
 #include "base/slot.h"
 #include "copy/transfer.h"
 #include "engine/worker.h"
+#include "job/others.h"
 #include "probe/preflight.h"
 #include "server/sight.h"
+#include "store/job_store.h"
 
 enum {
     BATCH_KEYS = 100,
@@ -154,11 +156,16 @@ static void repair_settle(struct repair *r) {
 
 static bool prepare(struct repair *r, struct repair_result *result, struct err *err) {
     const struct repair_settings *s = r->settings;
-    struct copy_abilities can = { 0 };
-    if (!preflight_check(r->source, r->target, s->dbs, s->n_dbs, s->target_db, false, &can, err))
+    struct preflight preflight = { .dbs = s->dbs,
+                                   .n_dbs = s->n_dbs,
+                                   .target_db = s->target_db,
+                                   .record_key = job_store_record_key };
+    if (!preflight_check(r->source, r->target, &preflight, err)) return false;
+    if (preflight.source_has_records &&
+        !others_check_reverse(r->source, r->target, &s->purpose, err))
         return false;
     result->giveup = giveup_new();
-    make_plan(r, result->giveup, &can);
+    make_plan(r, result->giveup, &preflight.can);
     repair_watch_sides(r);
     r->worker = worker_start(&r->plan, 0, err);
     return r->worker != NULL;

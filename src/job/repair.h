@@ -16,12 +16,14 @@
 #include "copy/giveup.h"
 #include "copy/stats.h"
 #include "engine/spool.h"
+#include "job/others.h"
 #include "server/deployment.h"
 
 struct repair_settings {
     struct spool *keys; /* borrowed; gone through from its beginning */
     uint64_t tags;      /* those whose bit 1 << tag is set */
     bool may_delete;
+    struct job_purpose purpose;
     const int *dbs; /* of the source, that occur */
     size_t n_dbs;
     int target_db; /* -1: the same numbers */

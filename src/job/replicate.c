@@ -17,6 +17,7 @@
 #include "probe/preflight.h"
 #include "probe/sides.h"
 #include "server/demand.h"
+#include "store/job_store.h"
 
 enum {
     BATCH_KEYS_AUTO = 100,
@@ -213,15 +214,22 @@ static bool job_has_failed(struct job *job, struct err *err) {
     return engine_has_failed(job->engine, err) || sight_outage(job->source_sight, err);
 }
 
+static bool job_wants_functions(struct job *job) {
+    if (live_takes_function_change(job->live)) job->functions_wanted = true;
+    return job->functions_wanted && !job->settings->no_functions;
+}
+
+/* Also while a stopped job drains, when the request to stop interrupts no call any more. */
 static void job_copy_functions_again(struct job *job) {
     struct replicate_result *r = job->result;
     struct err err;
-    if (live_takes_function_change(job->live)) job->functions_wanted = true;
-    if (!job->functions_wanted || job->settings->no_functions) return;
-    if (clock_mono_ms() < job->functions_ms) return;
+    if (!job_wants_functions(job) || clock_mono_ms() < job->functions_ms) return;
+    bool stopping = *job->stop;
+    const volatile bool *interrupt = stopping ? call_set_interrupt(NULL) : NULL;
     job->functions_wanted = !functions_copy(job->source, job->target, true, r->giveup,
                                             &r->functions, &r->functions_refused, &err);
-    if (!job->functions_wanted) return;
+    if (stopping) call_set_interrupt(interrupt);
+    if (!job->functions_wanted || err.code == ERR_INTERRUPTED) return;
     job->functions_ms = clock_mono_ms() + JOB_FUNCTIONS_MS;
     log_debug(err.place, "functions: %s", err.text);
 }
@@ -232,10 +240,11 @@ static bool job_run_live(struct job *job, struct err *err) {
         if (job_has_failed(job, err)) return false;
         if (job->lease_lost) return err_set(err, ERR_LEASE, "job", "%s", err_sentence(ERR_LEASE));
         job_step_sights(job);
+        job_copy_functions_again(job);
+        live_hold_end(job->live, job_wants_functions(job));
         if (!live_step(job->live, *job->stop, &ended, err)) return false;
-        if (!*job->stop) job_copy_functions_again(job);
         journal_step(job->journal);
-        if (ended) return !job_has_failed(job, err);
+        if (ended && !job_wants_functions(job)) return !job_has_failed(job, err);
         loop_run_once(job->loop, ENGINE_ROUND_MS);
     }
 }
@@ -294,8 +303,26 @@ static bool job_check_sides(struct job *job, struct err *err) {
 
 static bool job_check_both(struct job *job, struct err *err) {
     const struct replicate_result *r = job->result;
-    return preflight_check(job->source, job->target, r->dbs, r->n_dbs, r->target_db,
-                           job->settings->copy.dry_run, &job->can, err);
+    bool snapshot = job->settings->live == NULL;
+    struct preflight preflight = { .dbs = r->dbs,
+                                   .n_dbs = r->n_dbs,
+                                   .target_db = r->target_db,
+                                   .dry_run = job->settings->copy.dry_run,
+                                   .record_key = snapshot ? job_store_record_key : NULL };
+    if (!preflight_check(job->source, job->target, &preflight, err)) return false;
+    job->can = preflight.can;
+    job->others_known = preflight.source_has_records || preflight.target_has_records;
+    return true;
+}
+
+/* A live job has done so when it opened its journal. */
+static bool job_check_others(struct job *job, struct err *err) {
+    struct others others = { 0 };
+    bool ok =
+        others_check_snapshot(job->source, job->target, &job->settings->purpose, &others, err) &&
+        others_supersede(&others, job->target, err);
+    others_fini(&others);
+    return ok;
 }
 
 static bool job_choose_capture(struct job *job, struct err *err) {
@@ -373,7 +400,8 @@ static bool job_prepare(struct job *job, struct err *err) {
     if (!job_try_patiently(job, job_choose_databases, err)) return false;
     if (s->live != NULL) {
         if (!job_prepare_live(job, err)) return false;
-    } else if (!job_start_engine(job, err) || !job_try(job, job_check_both, err)) {
+    } else if (!job_start_engine(job, err) || !job_try(job, job_check_both, err) ||
+               (job->others_known && !job_try(job, job_check_others, err))) {
         return false;
     }
     if (s->copy.mem_limit_bytes > 0 && !job->can.source_memory_usage)

@@ -18,6 +18,7 @@
 #include "copy/settings.h"
 #include "copy/stats.h"
 #include "job/facts.h"
+#include "job/others.h"
 #include "live/sweep.h"
 #include "probe/capture.h"
 #include "server/deployment.h"
@@ -29,14 +30,9 @@ struct live_settings {
     int64_t poll_ms; /* for changes that no capture announces */
     /* how long changes of a busy source are gathered at most; 0: never */
     int64_t gather_ms;
-    const char *state_dir;       /* NULL: none */
-    const char *name;            /* of the job; NULL: made from both ends and the scope */
-    const char *source, *target; /* labels of the endpoints */
-    const char *words;           /* databases and filters, for people and to tell jobs apart */
-    /* Canonical JSON of every option that decides the content of the target; two jobs with the same
-     * source, target and scope are the same job. */
-    const char *scope;
-    const char *beside; /* --beside: a job that may write to the same keys; NULL: none */
+    const char *state_dir; /* NULL: none */
+    const char *name;      /* of the job; NULL: made from both ends and the scope */
+    const char *words;     /* databases and filters, for people and to tell jobs apart */
     enum sweep_extra extra;
     double max_delete_percent; /* the deletion guard */
     bool release_deletions;    /* held ones may go on */
@@ -47,6 +43,7 @@ struct live_settings {
 
 struct replicate_settings {
     const struct live_settings *live; /* NULL: a snapshot */
+    struct job_purpose purpose;
     const struct key_filter *filter;
     bool all_databases;
     /* asked for; none: the one of the source's endpoint, into the one of the target's */

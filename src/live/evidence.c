@@ -11,8 +11,8 @@
  *       config_calls, and every counter that fell
  *   the clock was set back: a key that was just written is idle for 194 days
  *       time_us against the observer's clocks
- *   another dataset: a resynchronised replica, a restart, a failover
- *       run_id, started_us, replid, replica, loaded_keys
+ *   another dataset: a resynchronised replica, a restart, a failover, DEBUG RELOAD
+ *       run_id, started_us, replid, replica, loaded_keys, load_expired
  */
 #include "live/evidence.h"
 
@@ -23,6 +23,9 @@
 #include "base/mem.h"
 
 enum {
+    /* Between two samples longhaul itself calls INFO at least that often: for the calls of commands
+     * of the first one, which are counted behind its own answer, and for the second one. */
+    EVIDENCE_OWN_INFO = 2,
     CLOCK_SLACK_US = 200 * 1000, /* by which two clocks may differ over a short time */
     CLOCK_DRIFT_PART = 1000,     /* and over a long one: this part of it */
     START_SLACK_US =
@@ -46,11 +49,13 @@ void evidence_of_sample(struct evidence *e, const struct server_sample *s, const
                             .answered_boot_us = s->answered_boot_us,
                             .asked_wall_us = s->asked_wall_us,
                             .has_child = s->has_child,
+                            .has_modules = s->has_modules,
                             .forks = evidence_counter(s->forks_known, s->forks),
                             .last_save_s = s->last_save_s,
                             .save_s = s->save_s,
                             .rewrite_s = s->rewrite_s,
-                            .loaded_keys = s->loaded_keys };
+                            .loaded_keys = s->loaded_keys,
+                            .load_expired = s->load_expired };
     bool calls = s->calls_known;
     if (s->time_us > 0 && s->uptime_s >= 0) e->started_us = s->time_us - s->uptime_s * 1000000;
     e->commands = evidence_counter(s->total_commands > 0, s->total_commands);
@@ -60,6 +65,8 @@ void evidence_of_sample(struct evidence *e, const struct server_sample *s, const
     e->config_calls = evidence_counter(calls, s->calls[SAMPLE_CONFIG]);
     e->swaps = evidence_counter(calls, s->calls[SAMPLE_SWAPDB]);
     e->flushes = evidence_counter(calls, s->calls[SAMPLE_FLUSH]);
+    e->resets = evidence_counter(calls, s->resets);
+    e->resets_us = evidence_counter(calls, s->resets_us);
     snprintf(e->run_id, sizeof(e->run_id), "%s", s->info.run_id);
     snprintf(e->replid, sizeof(e->replid), "%s", s->info.replid);
     snprintf(e->policy, sizeof(e->policy), "%s", s->info.maxmemory_policy);
@@ -122,6 +129,28 @@ static bool evidence_a_counter_fell(const struct evidence *then, const struct ev
            evidence_fell(then->flushes, now->flushes);
 }
 
+/* Known both times, and different. */
+static bool evidence_differs(int64_t then, int64_t now) {
+    return then >= 0 && now >= 0 && then != now;
+}
+
+/* A second RESETSTAT soon after a first one makes no counter fall that is near 0; the duration of
+ * its own call is another one, and longhaul's own calls are too few. */
+static bool evidence_was_reset(const struct evidence *then, const struct evidence *now) {
+    bool few = then->info_calls > 0 && now->info_calls < then->info_calls + EVIDENCE_OWN_INFO;
+    return few || evidence_a_counter_fell(then, now) ||
+           evidence_differs(then->resets, now->resets) ||
+           evidence_differs(then->resets_us, now->resets_us);
+}
+
+enum evidence_counters evidence_counters(const struct evidence *then, const struct evidence *now) {
+    if (strcmp(then->run_id, now->run_id) != 0) return COUNTERS_GO_ON;
+    if (then->loaded_keys != now->loaded_keys ||
+        evidence_differs(then->load_expired, now->load_expired))
+        return COUNTERS_RELOADED;
+    return evidence_was_reset(then, now) ? COUNTERS_RESET : COUNTERS_GO_ON;
+}
+
 /* Why idle times mean nothing from then on; NULL where they do. */
 static const char *evidence_spoilt(const struct evidence *then, const struct evidence *now) {
     if (then->time_us <= 0 || now->time_us <= 0) return "the source does not tell its clock";
@@ -157,7 +186,6 @@ struct verdict evidence_judge(const struct evidence *then, const struct evidence
     bool same_dataset = v.same_process && evidence_same_history(then, now);
     const char *spoilt = same_dataset ? evidence_spoilt(then, now) : NULL;
     v.times_spoilt = spoilt != NULL;
-    v.counters_fell = told && evidence_a_counter_fell(then, now);
     v.why = !same_dataset    ? "the source's process or history is another one"
             : spoilt != NULL ? spoilt
                              : evidence_saved(then, now);
@@ -165,6 +193,7 @@ struct verdict evidence_judge(const struct evidence *then, const struct evidence
 }
 
 bool evidence_may_be_swapped(const struct evidence *then, const struct evidence *now) {
+    if (now->has_modules) return true;
     if (then->n_dbs == 0 && now->n_dbs == 0) return false;
     return then->n_dbs != 1 || now->n_dbs != 1 || then->dbs[0].db != now->dbs[0].db;
 }
@@ -256,6 +285,7 @@ bool evidence_from_json(struct evidence *e, const json_t *json) {
     e->replica = json_is_true(json_object_get(json, "replica"));
     e->has_child = json_is_true(json_object_get(json, "has_child"));
     e->loaded_keys = (uint64_t)loaded;
+    e->load_expired = e->resets = e->resets_us = -1;
     ok = ok && evidence_get_databases(e, json_object_get(json, "dbs"));
     if (!ok) evidence_fini(e);
     return ok;

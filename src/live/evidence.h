@@ -11,6 +11,9 @@
  * back meanwhile; a suspended machine makes their interval shorter, which does no harm. Everything
  * that is unknown, that decreased, or that does not agree means: every key is copied.
  *
+ * Between two samples of one process that runs, of the source or of the target, counters show what
+ * happened, while evidence_counters() says that they go on.
+ *
  * Pure: no server, no clock, no thread.
  */
 #ifndef LONGHAUL_LIVE_EVIDENCE_H
@@ -37,12 +40,17 @@ struct evidence {
 
     char policy[EVIDENCE_POLICY_MAX]; /* maxmemory-policy; empty: unknown */
     bool has_child;
+    bool has_modules;                              /* not recorded */
     int64_t forks, last_save_s, save_s, rewrite_s; /* -1: unknown, or there was none */
     uint64_t loaded_keys;                          /* by the last load of an RDB file */
+    int64_t load_expired;                          /* left out by it; -1: unknown; not recorded */
 
     /* Counters that only rise, unless CONFIG RESETSTAT sets them to 0. -1: unknown. */
     int64_t commands, connections, info_calls, role_calls;
     int64_t config_calls, swaps, flushes;
+    /* CONFIG RESETSTAT: calls since the last one, itself included, and how long these took. -1:
+     * unknown. Not recorded. */
+    int64_t resets, resets_us;
 
     struct sample_db *dbs; /* databases that hold keys; owned */
     size_t n_dbs;
@@ -63,14 +71,22 @@ struct verdict {
     /* Idle times that were noted before `now` mean nothing: the eviction policy or the clock was
      * changed. */
     bool times_spoilt;
-    /* Counters were reset: calls before that are not known. Of one process only. */
-    bool counters_fell;
     const char *why; /* in words: idle times may not be used; NULL: they may */
 };
 struct verdict evidence_judge(const struct evidence *then, const struct evidence *now);
 
-/* Could SWAPDB, had it been called and not counted, have changed the job's databases? Not while one
- * and the same database alone holds keys. */
+/* Do the counters of now go on from those of then, of the same process, which was loading neither
+ * time? Else anything that is read from counters (a flush, a swap, an eviction) may have happened unseen. */
+enum evidence_counters {
+    COUNTERS_GO_ON,
+    COUNTERS_RESET,   /* set back: CONFIG RESETSTAT */
+    COUNTERS_RELOADED /* the data was loaded anew: DEBUG RELOAD */
+};
+enum evidence_counters evidence_counters(const struct evidence *then, const struct evidence *now);
+
+/* Could commands that only counters tell, had they been called and not counted, have changed the
+ * job's databases? SWAPDB not while one and the same database alone holds keys, other commands only
+ * where modules are loaded. */
 bool evidence_may_be_swapped(const struct evidence *then, const struct evidence *now);
 
 /* A new reference. */

@@ -88,6 +88,22 @@ static void node_flushed_unannounced(struct follow_node *node, const struct evid
     node_note_orders(node, before, now);
 }
 
+/* As by DEBUG RELOAD NOSAVE: any key may have an older value. */
+static void node_reloaded(struct follow_node *node, const struct evidence *before) {
+    struct slot_set slots = follow_job_slots(node);
+    struct ledger_gap gap = { .since = sample_moment(before),
+                              .forward = true,
+                              .whole = true,
+                              .sweep = true,
+                              .place = node->place,
+                              .why = "the source loaded its data anew" };
+    event_raise(node->follow->settings.events, EVENT_GAP, node->place,
+                "the source loaded its data anew without a restart (DEBUG RELOAD, DEBUG LOADAOF): "
+                "gap open, resync of every key");
+    node->follow->functions_changed = true;
+    follow_node_open_gap(node, &slots, &gap, NULL);
+}
+
 static void node_silent_commands(struct follow_node *node, const struct evidence *before) {
     struct slot_set slots = follow_job_slots(node);
     int64_t now_ms = clock_mono_ms();
@@ -108,12 +124,12 @@ static void node_silent_commands(struct follow_node *node, const struct evidence
     follow_node_open_gap(node, &slots, &gap, NULL);
 }
 
-/* before: the sample before, of the same process; NULL: none. */
+/* before: the sample before, of the same process; NULL: none. go_on: its counters do. */
 static void node_take_calls(struct follow_node *node, const struct server_sample *sample,
-                            const struct server_sample *before) {
+                            const struct server_sample *before, bool go_on) {
     struct follow *f = node->follow;
     bool counted = before != NULL && before->calls_known && sample->calls_known;
-    bool known = counted && !sample_was_reset(before, sample);
+    bool known = counted && go_on;
     bool due = known || clock_mono_ms() - node->groups_ms >= f->settings.poll_ms;
 #define CALLED(which) (!known || before->calls[which] != sample->calls[which])
     if ((due || counted) && CALLED(SAMPLE_GROUPS)) node_poll_groups(node);
@@ -130,35 +146,63 @@ static void node_take_calls(struct follow_node *node, const struct server_sample
 
 /* ---- samples ---- */
 
+/* A flush was announced, and the server counts its commands: was it FLUSHDB, FLUSHALL or SWAPDB?
+ * Else the data was loaded anew. The last sample may have been taken behind the command already. */
+static bool node_flush_was_called(const struct follow_node *node, const struct evidence *before,
+                                  const struct evidence *now) {
+    const struct evidence *then = node->has_anchor ? &node->anchor : before;
+    bool counted = then->flushes >= 0 && now->flushes >= 0;
+    return !counted || then->flushes != now->flushes || then->swaps != now->swaps ||
+           evidence_counters(then, now) == COUNTERS_RESET;
+}
+
+static void node_judge_flush(struct follow_node *node, const struct evidence *before,
+                             const struct evidence *now) {
+    if (node_flush_was_called(node, before, now)) {
+        node_note_orders(node, before, now);
+    } else {
+        node_reloaded(node, before);
+    }
+}
+
 /* The sample is of the process that the node is known by. A clock that was set makes it look like a
  * process that was started at another time: idle times mean nothing then, counters still do. */
-static void node_judge_sample(struct follow_node *node, const struct evidence *now) {
+static enum evidence_counters node_judge_sample(struct follow_node *node,
+                                                const struct evidence *now) {
     /* Tracking announces a flush, but for one that nobody listened to. */
     bool unannounced = node->follow->settings.capture.kind == FEED_NOTIFICATIONS || !node->ready;
     const struct evidence *before = node->has_latest ? &node->latest : NULL;
-    if (before == NULL || strcmp(before->run_id, now->run_id) != 0) return;
+    if (before == NULL || strcmp(before->run_id, now->run_id) != 0) return COUNTERS_GO_ON;
     struct verdict v = evidence_judge(before, now);
+    enum evidence_counters counters = evidence_counters(before, now);
+    bool reset = counters == COUNTERS_RESET, reloaded = counters == COUNTERS_RELOADED;
     if (!v.same_process || v.times_spoilt) follow_spoil_base(node, v.why);
     bool swapped = before->swaps >= 0 && now->swaps >= 0 && before->swaps != now->swaps;
-    if (swapped || (v.counters_fell && evidence_may_be_swapped(before, now)))
+    if (reloaded) node_reloaded(node, before);
+    if (swapped || (reset && evidence_may_be_swapped(before, now)))
         node_swapped(node, before, now, swapped);
     bool flushed = before->flushes >= 0 && now->flushes >= 0 && before->flushes != now->flushes;
-    if (unannounced && (flushed || v.counters_fell)) node_flushed_unannounced(node, before, now);
-    if (node->flush_waits && now->asked_boot_us >= node->ask_after_us)
-        node_note_orders(node, before, now);
+    if (unannounced && (flushed || reset)) node_flushed_unannounced(node, before, now);
+    if (node->flush_waits && !reloaded && now->asked_boot_us >= node->ask_after_us)
+        node_judge_flush(node, before, now);
+    return counters;
 }
 
 static void node_take_sample(struct follow_node *node, const struct server_sample *sample,
                              const struct server_sample *before) {
     struct evidence now;
     evidence_of_sample(&now, sample, node->follow->boot_id);
-    node_judge_sample(node, &now);
-    node_take_calls(node, sample, before);
+    enum evidence_counters counters = node_judge_sample(node, &now);
+    if (node->poll_after_us > 0 && sample->asked_boot_us >= node->poll_after_us)
+        node->groups_ms = node->poll_after_us = 0;
+    node_take_calls(node, sample, before, counters == COUNTERS_GO_ON);
     follow_note_evidence(node, &now);
     evidence_fini(&now);
     if (sample->asked_boot_us < node->ask_after_us) return;
     node->ready = true;
     node->flush_waits = false;
+    node->polled = (struct moment){ sample->asked_boot_us, sample->asked_wall_us };
+    node->given = moment_now();
 }
 
 static void on_sample(void *ctx, const struct server_sample *sample,
@@ -227,7 +271,7 @@ static struct follow_node *node_new(struct follow *f, const struct address *prim
     node->reader = *reader;
     address_format(reader, node->place, sizeof(node->place));
     node->worker = engine_next_worker(f->settings.engine);
-    node->heard = node->passed = MOMENT_NEVER;
+    node->heard = node->passed = node->polled = node->given = MOMENT_NEVER;
     node->deletions_allowed = true;
     if (first) {
         node_recall(node);
@@ -392,6 +436,7 @@ static void node_lost(struct follow_node *node, struct moment heard, const struc
     node->hearing = node->ready = false;
     event_raise(node->follow->settings.events, EVENT_GAP, why->place,
                 "change stream lost (%s): gap open, resync when it reconnects", why->text);
+    follow_doubt_evidence(node);
     follow_node_open_gap(node, &slots, &gap, NULL);
 }
 
@@ -534,6 +579,32 @@ bool follow_all_ready(const struct follow *f) {
     for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node)
         if (n->listed && (!n->ready || n->flush_waits)) return false;
     return true;
+}
+
+bool follow_all_hearing(const struct follow *f) {
+    for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node)
+        if (n->listed && !n->hearing) return false;
+    return true;
+}
+
+void follow_poll_now(struct follow *f) {
+    for (struct follow_node *n = f->nodes; n != NULL; n = n->next_node) {
+        n->poll_after_us = clock_boot_us();
+        watch_now(n->watch);
+    }
+}
+
+bool follow_has_polled(const struct follow *f, struct moment since, struct moment *asked,
+                       struct moment *given) {
+    *asked = MOMENT_NONE;
+    *given = MOMENT_NEVER;
+    for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node) {
+        if (!n->listed) continue;
+        if (n->polled.boot_us < since.boot_us) return false;
+        *asked = moment_older(*asked, n->polled);
+        if (n->given.boot_us > given->boot_us) *given = n->given;
+    }
+    return !moment_is_none(*asked);
 }
 
 struct moment follow_passed(struct follow *f) {

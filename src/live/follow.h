@@ -76,11 +76,20 @@ bool follow_resumes(struct follow *f, const struct address *primary, const char 
 /* The source's process behind this primary is listened to, and may be scanned. */
 bool follow_may_scan(const struct follow *f, const struct address *primary);
 bool follow_all_ready(const struct follow *f);
+/* The change stream of every process stands. */
+bool follow_all_hearing(const struct follow *f);
 /* Everything acknowledged before this moment has gone through all lanes, as far as the processes
  * have been listened to; MOMENT_NEVER: unknown. */
 struct moment follow_passed(struct follow *f);
 /* The same of every node, and there is one. */
 bool follow_all_passed(struct follow *f, struct moment moment);
+/* Each process is polled at once for changes that no capture announces. */
+void follow_poll_now(struct follow *f);
+/* Every process has answered a poll that was asked for at `since` or later: the oldest of them was
+ * asked for at *asked, and all that they found was open in the ledger, or with the lanes, at
+ * *given. */
+bool follow_has_polled(const struct follow *f, struct moment since, struct moment *asked,
+                       struct moment *given);
 /* The last change that was named, clock_boot_us(). */
 int64_t follow_changed_us(const struct follow *f);
 /* How busy the busiest server's main thread is; 1: all the time. */

@@ -43,6 +43,12 @@ void follow_note_evidence(struct follow_node *node, const struct evidence *now) 
     if (!node->has_next) gap_move_evidence(&node->next, &node->has_next, now);
 }
 
+void follow_doubt_evidence(struct follow_node *node) {
+    if (!node->has_latest || !node->has_anchor) return;
+    if (strcmp(node->latest.run_id, node->anchor.run_id) != 0) return; /* another process by now */
+    gap_move_evidence(&node->latest, &node->has_latest, &node->anchor);
+}
+
 void follow_promote_evidence(struct follow_node *node) {
     if (!node->has_next || follow_node_passed(node).boot_us < node->next.answered_boot_us) return;
     gap_move_evidence(&node->anchor, &node->has_anchor, &node->next);

@@ -69,9 +69,12 @@ struct follow_node {
     char run_id[RUN_ID_MAX], replid[RUN_ID_MAX];
     bool unknown_process; /* nobody knows it: no evidence names it */
     bool deletions_allowed;
-    struct moment appeared;  /* when it became one whose deletions are not allowed */
-    int64_t groups_ms;       /* streams were polled, where commands are not counted */
-    int64_t scan_after_ms;   /* not before */
+    struct moment appeared; /* when it became one whose deletions are not allowed */
+    int64_t groups_ms;      /* streams were polled, where commands are not counted */
+    int64_t scan_after_ms;  /* not before */
+    int64_t poll_after_us;  /* a sample asked for later polls all there is; 0: none is wanted */
+    /* The last sample: when it was asked for, and when its finds were with ledger and lanes. */
+    struct moment polled, given;
     int64_t silent_since_ms; /* when commands that announce nothing were first seen; 0: never */
     struct gather_load load;
 

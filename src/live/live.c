@@ -31,6 +31,10 @@ struct live {
 
     struct moment watermark; /* MOMENT_NEVER: none yet */
     struct moment stopped;   /* when the end was asked for; MOMENT_NONE: it was not */
+    struct moment asked;     /* when the last polls before an end were asked for; MOMENT_NEVER */
+    struct moment limit;     /* of the watermark, at the end; MOMENT_NONE: it has none */
+    bool was_whole;          /* at the stop: nothing was left to repair */
+    bool end_waits;          /* for something beside the keys */
     struct moment clock;     /* both clocks at the last pulse */
     bool copied_once, census_runs, ended_idle;
     uint64_t gaps_opened;
@@ -118,7 +122,7 @@ static void live_set_rules(struct live *live) {
 static void live_compute_watermark(struct live *live) {
     struct moment w = follow_passed(live->follow), now = moment_now();
     if (!moment_is_never(w)) w = moment_older(w, ledger_since(live->ledger));
-    live->watermark = moment_older(w, target_limit(live->target));
+    live->watermark = moment_older(moment_older(w, target_limit(live->target)), live->limit);
     if (!moment_is_never(live->watermark))
         lag_add(live->lag, now.boot_us, now.boot_us - live->watermark.boot_us,
                 live->copied_once && ledger_is_proved(live->ledger));
@@ -218,26 +222,65 @@ static void live_choose_gathering(struct live *live, bool stopping) {
 
 /* ---- ends ---- */
 
-static bool live_is_idle(const struct live *live) {
+/* Changes that only polls find are looked for once more before the job ends. The watermark goes no
+ * further than the last poll. */
+static void live_ask_polls(struct live *live) {
+    live->asked = live->limit = moment_now();
+    follow_poll_now(live->follow);
+}
+
+/* The polls are answered, and everything that they found, and that was named before, is on the
+ * target. */
+static bool live_is_whole(struct live *live) {
+    struct moment answered, given;
+    if (!live->copied_once || !ledger_is_proved(live->ledger) || live->end_waits) return false;
+    if (!follow_has_polled(live->follow, live->asked, &answered, &given)) return false;
+    if (!follow_all_passed(live->follow, given)) return false;
+    live->limit = answered;
+    live_compute_watermark(live);
+    return live->watermark.boot_us >= answered.boot_us;
+}
+
+static bool live_is_idle(struct live *live) {
     int64_t limit_ms = live->options.idle_timeout_ms, changed_us = follow_changed_us(live->follow);
-    if (limit_ms <= 0 || !live->copied_once || !ledger_is_proved(live->ledger)) return false;
-    return clock_boot_us() - changed_us >= limit_ms * 1000 && live->watermark.boot_us > changed_us;
+    bool rests = limit_ms > 0 && live->copied_once && ledger_is_proved(live->ledger) &&
+                 clock_boot_us() - changed_us >= limit_ms * 1000 &&
+                 live->watermark.boot_us > changed_us;
+    if (rests && moment_is_never(live->asked)) live_ask_polls(live);
+    if (rests) return live_is_whole(live);
+    live->asked = MOMENT_NEVER;
+    live->limit = MOMENT_NONE;
+    return false;
+}
+
+static void live_abort_scans(struct live *live) {
+    for (int kind = 0; kind < COVERAGE_KINDS; kind++)
+        coverage_abort(engine_coverage(live->engine, (enum coverage_kind)kind));
+}
+
+static void live_begin_stop(struct live *live) {
+    live->stopped = moment_now();
+    live->was_whole = live->copied_once && ledger_is_proved(live->ledger);
+    live_abort_scans(live);
+    live_ask_polls(live);
+}
+
+/* A gap that the last polls have opened is repaired, if it can be without an operator and in time. */
+static bool live_goes_on_draining(const struct live *live) {
+    const struct hold *holds;
+    bool late = clock_boot_us() - live->stopped.boot_us >= (int64_t)LIVE_DRAIN_MS * 1000;
+    if (late || !live->was_whole) return false;
+    return ledger_is_proved(live->ledger) ||
+           (follow_all_hearing(live->follow) && sweep_holds(live->sweep, &holds) == 0);
 }
 
 /* A stopped job ends when everything acknowledged before the stop is on the target. */
 static bool live_has_drained(struct live *live, bool *ended, struct err *err) {
-    if (moment_is_none(live->stopped)) {
-        live->stopped = moment_now();
-        for (int kind = 0; kind < COVERAGE_KINDS; kind++)
-            coverage_abort(engine_coverage(live->engine, (enum coverage_kind)kind));
-    }
+    if (moment_is_none(live->stopped)) live_begin_stop(live);
+    *ended = live_is_whole(live);
+    if (*ended || live_goes_on_draining(live)) return true;
     *ended = true;
-    bool known = live->copied_once && ledger_is_proved(live->ledger);
-    if (known && live->watermark.boot_us > live->stopped.boot_us) return true;
-    if (known && clock_boot_us() - live->stopped.boot_us < (int64_t)LIVE_DRAIN_MS * 1000) {
-        *ended = false;
-        return true;
-    }
+    live_abort_scans(live);
     return err_set(err, ERR_INTERRUPTED, "job",
                    live->copied_once ? "stopped while a gap was open or changes waited; the next "
                                        "start goes on from the last watermark"
@@ -326,7 +369,7 @@ static void live_scan(struct live *live) {
     coverage_step(forward);
     live_end_scans(live);
     checkpoint_step(live->checkpoint);
-    if (coverage_is_complete(forward))
+    if (coverage_is_complete(forward) && moment_is_none(live->stopped))
         coverage_step(engine_coverage(live->engine, COVERAGE_STREAMS));
     sweep_step(live->sweep);
 }
@@ -336,7 +379,7 @@ bool live_step(struct live *live, bool stopping, bool *ended, struct err *err) {
     follow_step(live->follow);
     target_step(live->target, live->watermark);
     live_take_losses(live);
-    if (stopping) {
+    if (stopping && !live->was_whole) {
         coverage_judge_ended(live->engine);
     } else if (live->census_runs) {
         live_step_census(live);
@@ -350,6 +393,10 @@ bool live_step(struct live *live, bool stopping, bool *ended, struct err *err) {
     if (stopping) return live_has_drained(live, ended, err);
     live->ended_idle = *ended = live_is_idle(live);
     return true;
+}
+
+void live_hold_end(struct live *live, bool waits) {
+    live->end_waits = waits;
 }
 
 bool live_release(struct live *live, const char *hold_id) {
@@ -375,6 +422,10 @@ void live_topology_changed(struct live *live, bool source) {
     } else {
         target_sync(live->target, false);
     }
+}
+
+void live_target_lost(struct live *live, uint16_t slot) {
+    target_lacks_keys(live->target, slot);
 }
 
 /* ---- how it stands ---- */
@@ -483,7 +534,8 @@ struct live *live_new(struct engine *e, const struct live_options *options,
     live->hooks = *hooks;
     live->memory = memory;
     live->watermark = MOMENT_NEVER;
-    live->stopped = MOMENT_NONE;
+    live->stopped = live->limit = MOMENT_NONE;
+    live->asked = MOMENT_NEVER;
     live->clock = moment_now();
     live->ledger = ledger_new();
     live->follow = live_new_follow(live);

@@ -86,6 +86,9 @@ void live_start(struct live *live, uint64_t target_keys);
 /* One round of the control thread. *ended: the job is over, with success. stopping: it is to end
  * when everything acknowledged before is on the target. False: it cannot. */
 bool live_step(struct live *live, bool stopping, bool *ended, struct err *err);
+/* From now on the end waits for something beside the keys, or no more; a stopped job only as long as
+ * it waits for changes. */
+void live_hold_end(struct live *live, bool waits);
 /* An order releases a hold; false: there is no such one. */
 bool live_release(struct live *live, const char *hold_id);
 /* --release-deletions: all holds that there are now. */
@@ -94,6 +97,8 @@ void live_release_all(struct live *live);
 void live_topology_seen(struct live *live, struct moment asked);
 /* The topology of a side has changed. */
 void live_topology_changed(struct live *live, bool source);
+/* The job's own key in this slot is gone from the target, which lost other keys with it. */
+void live_target_lost(struct live *live, uint16_t slot);
 /* Feeds end; the lanes still run. */
 void live_stop(struct live *live);
 

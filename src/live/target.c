@@ -29,6 +29,8 @@ struct target_node {
     struct moment
         sure; /* the job's watermark at the last sample, beyond which it does not go meanwhile */
     char run_id[RUN_ID_MAX], replid[RUN_ID_MAX];
+    struct evidence latest; /* of the process that is known */
+    bool has_latest;
     bool lost_waits; /* its record is to be read, and a gap to be opened */
     bool lost_whole; /* everything; its record does not count */
     struct slot_set lost;
@@ -126,14 +128,31 @@ static void node_evicts(struct target_node *node, uint64_t n) {
     follow_delay_scan(t->settings.follow, &slots, node->rested_ms);
 }
 
-static void node_flushed(struct target_node *node) {
+/* told: the event's sentence. why: of the gap. */
+static void node_may_lack_keys(struct target_node *node, const char *told, const char *why) {
     struct target *t = node->target;
     struct slot_set slots = node_slots(node);
     event_raise(t->settings.events, EVENT_TARGET_LOST, node->place,
-                "another client called FLUSHDB, FLUSHALL or SWAPDB on the target: gap open, resync "
-                "of every key");
-    target_open_gap(t, &slots, node->sure, true, NULL, node->place,
-                    "another client flushed or swapped databases of the target");
+                "%s: gap open, resync of every key", told);
+    target_open_gap(t, &slots, node->sure, true, NULL, node->place, why);
+}
+
+static void node_flushed(struct target_node *node) {
+    node_may_lack_keys(node, "another client called FLUSHDB, FLUSHALL or SWAPDB on the target",
+                       "another client flushed or swapped databases of the target");
+}
+
+static void node_lost_count(struct target_node *node, enum evidence_counters counters) {
+    if (counters == COUNTERS_RELOADED) {
+        node->target->functions_lost = true;
+        node_may_lack_keys(node, "the target loaded its data anew without a restart (DEBUG RELOAD)",
+                           "the target loaded its data anew");
+    } else {
+        node_may_lack_keys(node,
+                           "the target's counters were reset (CONFIG RESETSTAT), so that a flush, "
+                           "SWAPDB and evictions cannot be excluded",
+                           "the target's counters were reset");
+    }
 }
 
 static uint64_t target_keys(const struct target *t, const struct server_sample *sample) {
@@ -147,16 +166,20 @@ static uint64_t target_keys(const struct target *t, const struct server_sample *
 }
 
 static void node_compare_samples(struct target_node *node, const struct server_sample *sample,
-                                 const struct server_sample *before) {
-    bool calls = sample->calls_known && before->calls_known;
-    bool reset = sample_was_reset(before, sample);
+                                 const struct server_sample *before,
+                                 enum evidence_counters counters) {
+    bool calls = sample->calls_known && before->calls_known, reset = counters == COUNTERS_RESET;
     const uint64_t none[SAMPLE_CALLS] = { 0 }, *then = reset ? none : before->calls;
     bool flushed = calls && (sample->calls[SAMPLE_FLUSH] > then[SAMPLE_FLUSH] ||
                              sample->calls[SAMPLE_SWAPDB] > then[SAMPLE_SWAPDB]);
-    bool emptied = (!calls || reset) && target_keys(node->target, before) > 0 &&
-                   target_keys(node->target, sample) == 0;
+    bool emptied =
+        !calls && target_keys(node->target, before) > 0 && target_keys(node->target, sample) == 0;
     uint64_t evicted = reset ? 0 : before->evicted_keys;
-    if (flushed || emptied) node_flushed(node);
+    if (flushed || emptied) {
+        node_flushed(node);
+    } else if (counters != COUNTERS_GO_ON) {
+        node_lost_count(node, counters);
+    }
     if (sample->evicted_keys > evicted) {
         node_evicts(node, sample->evicted_keys - evicted);
     } else if (clock_mono_ms() >= node->rested_ms && node->evicts_told) {
@@ -176,6 +199,20 @@ static void node_take_identity(struct target_node *node, const struct server_inf
                                             node->run_id);
 }
 
+/* Do the counters go on from those of the sample before? */
+static enum evidence_counters node_note_evidence(struct target_node *node,
+                                                 const struct server_sample *sample) {
+    struct evidence now;
+    evidence_of_sample(&now, sample, "");
+    bool same = node->has_latest && strcmp(node->latest.run_id, now.run_id) == 0;
+    enum evidence_counters counters =
+        same ? evidence_counters(&node->latest, &now) : COUNTERS_GO_ON;
+    evidence_fini(&node->latest);
+    node->latest = now;
+    node->has_latest = true;
+    return counters;
+}
+
 static void on_sample(void *ctx, const struct server_sample *sample,
                       const struct server_sample *before) {
     struct target_node *node = ctx;
@@ -185,13 +222,14 @@ static void on_sample(void *ctx, const struct server_sample *sample,
         return;
     }
     bool same = server_info_continues(&sample->info, node->run_id, node->replid);
+    enum evidence_counters counters = node_note_evidence(node, sample);
     t->functions_lost = t->functions_lost || (node->known ? !same : node->joined);
     if (node->known && !same) {
         struct slot_set slots = node_slots(node);
         node_lost_slots(node, &slots, false,
                         "the target's server is another process, or has another history");
     } else if (before != NULL) {
-        node_compare_samples(node, sample, before);
+        node_compare_samples(node, sample, before, counters);
     }
     node_take_identity(node, &sample->info);
     node->silent = false;
@@ -239,6 +277,7 @@ static void node_end(struct target *t, struct target_node *node) {
         break;
     }
     watch_free(&node->watch);
+    evidence_fini(&node->latest);
     free(node);
 }
 
@@ -310,6 +349,13 @@ void target_step(struct target *t, struct moment watermark) {
     t->watermark = watermark;
     for (struct target_node *n = t->nodes; n != NULL; n = n->next)
         if (n->lost_waits && n->listed && clock_mono_ms() >= n->read_ms) node_open_lost(n);
+}
+
+void target_lacks_keys(struct target *t, uint16_t slot) {
+    struct target_node *node = t->owner[slot];
+    if (node == NULL || node->lost_waits) return;
+    node_may_lack_keys(node, "the job's lease or record is gone from the target",
+                       "the job's lease or record was gone from the target");
 }
 
 bool target_is_silent(const struct target *t) {

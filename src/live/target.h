@@ -42,6 +42,8 @@ void target_free(struct target **target);
 void target_sync(struct target *t, bool first);
 /* Opens the gaps of primaries that have changed. watermark: of the job now. */
 void target_step(struct target *t, struct moment watermark);
+/* The server that has this slot lacks the job's own key there: its keys may be gone too. */
+void target_lacks_keys(struct target *t, uint16_t slot);
 /* A primary does not answer, or is another process about which nothing is known yet: no record is
  * written meanwhile. */
 bool target_is_silent(const struct target *t);

@@ -95,6 +95,9 @@ struct probe {
     char key[PROBE_KEY_MAX]; /* in a slot of that one */
     struct client **clients;
     int n_clients, one;
+    char record_key[PREFLIGHT_KEY_MAX]; /* empty: not asked for */
+    struct call **records;              /* n_records: one for each database, and database 0 */
+    size_t n_records;
     struct call **selects; /* n_dbs of each client */
     const int *dbs;
     size_t n_dbs;
@@ -116,8 +119,8 @@ static bool wants_select(const int *dbs, size_t n_dbs) {
 }
 
 /* Begins to connect. */
-static bool probe_begin(struct probe *p, struct deployment *side, const int *dbs, size_t n_dbs,
-                        struct err *err) {
+static bool probe_begin(struct probe *p, struct deployment *side, const struct preflight *preflight,
+                        const int *dbs, size_t n_dbs, struct err *err) {
     struct topology *t = deployment_topology(side);
     int node = -1;
     p->side = side;
@@ -128,6 +131,9 @@ static bool probe_begin(struct probe *p, struct deployment *side, const int *dbs
         node = t->owner[slot_of_key(bytes_of_str(p->key))];
     }
     if (node < 0) err_set(err, ERR_CLUSTERDOWN, deployment_role(side), "no slot has an owner");
+    if (node >= 0 && preflight->record_key != NULL &&
+        !preflight->record_key(t, node, p->record_key))
+        p->record_key[0] = '\0';
     for (int i = 0; i < t->n_nodes && node >= 0; i++) {
         if (i == node) p->one = p->n_clients;
         if (i == node || (p->n_dbs > 0 && topology_is_primary(t, i))) probe_add_client(p, t, i);
@@ -146,6 +152,7 @@ static void probe_end(struct probe *p, bool ok) {
     for (size_t i = 0; p->selects != NULL && i < p->n_dbs * (size_t)p->n_clients; i++)
         call_drop(&p->selects[i]);
     for (int i = 0; i < QUESTIONS_MAX; i++) call_drop(&p->calls[i]);
+    for (size_t i = 0; i < p->n_records; i++) call_drop(&p->records[i]);
     for (int i = 0; i < p->n_clients; i++) {
         if (ok) deployment_call_close(p->side, &p->clients[i]);
         client_close(&p->clients[i]);
@@ -153,10 +160,18 @@ static void probe_end(struct probe *p, bool ok) {
     if (p->side != NULL) loop_settle(deployment_loop(p->side)); /* answers that are still due */
     restore_probe_free(&p->accept);
     free(p->selects);
+    free(p->records);
     free(p->clients);
 }
 
 /* ---- databases that can be selected ---- */
+
+static void probe_select(struct client *client, int db) {
+    char number[16];
+    snprintf(number, sizeof(number), "%d", db);
+    const struct bytes words[] = { BYTES_LITERAL("SELECT"), bytes_of_str(number) };
+    if (client_is_ready(client)) client_command(client, NULL, NULL, NULL, 2, words);
+}
 
 /* Every primary must have every database. */
 static void ask_selects(struct probe *p) {
@@ -169,9 +184,7 @@ static void ask_selects(struct probe *p) {
             const struct bytes words[] = { BYTES_LITERAL("SELECT"), bytes_of_str(number) };
             p->selects[(size_t)i * p->n_dbs + k] = call_start(p->clients[i], 2, words);
         }
-        const struct bytes back[] = { BYTES_LITERAL("SELECT"), BYTES_LITERAL("0") };
-        if (client_is_ready(p->clients[i]))
-            client_command(p->clients[i], NULL, NULL, NULL, 2, back);
+        probe_select(p->clients[i], 0);
     }
 }
 
@@ -200,6 +213,39 @@ static bool take_selects(struct probe *p, struct err *err) {
             if (!take_select(p, p->clients[i], &p->selects[(size_t)i * p->n_dbs + k], p->dbs[k],
                              err))
                 return false;
+    return true;
+}
+
+/* ---- records of live jobs ---- */
+
+static struct call *ask_record(struct probe *p) {
+    const struct bytes words[] = { BYTES_LITERAL("EXISTS"), bytes_of_str(p->record_key) };
+    return call_start(p->clients[p->one], 2, words);
+}
+
+/* Each primary has a copy of each record, so one is asked. */
+static void ask_records(struct probe *p) {
+    struct client *client = p->clients[p->one];
+    if (p->record_key[0] == '\0') return;
+    p->records = mem_array(NULL, p->n_dbs + 1, sizeof(*p->records));
+    p->records[p->n_records++] = ask_record(p);
+    for (size_t k = 0; k < p->n_dbs; k++) {
+        probe_select(client, p->dbs[k]);
+        p->records[p->n_records++] = ask_record(p);
+    }
+    if (p->n_dbs > 0) probe_select(client, 0);
+}
+
+/* An error says nothing: who may not ask for the key cannot read the record either. */
+static bool take_records(struct probe *p, bool *any, struct err *err) {
+    for (size_t i = 0; i < p->n_records; i++) {
+        struct call_reply reply;
+        if (!call_finish(deployment_loop(p->side), &p->records[i],
+                         deployment_reply_timeout_ms(p->side), &reply, err))
+            return false;
+        *any = *any || (reply.item.type == RESP_INTEGER && reply.item.num > 0);
+        call_reply_fini(&reply);
+    }
     return true;
 }
 
@@ -322,16 +368,23 @@ static bool writes_short_listpacks(struct deployment *side) {
 }
 
 /* Both sides at the same time. */
-static bool preflight_ask_both(struct probe *s, struct probe *t, bool dry_run,
-                               struct copy_abilities *can, struct err *err) {
+static bool preflight_ask_both(struct preflight *f, struct probe *s, struct probe *t,
+                               struct err *err) {
     if (!probe_await(s, err) || !probe_await(t, err)) return false;
     ask_selects(s);
     ask_selects(t);
     ask_source(s);
-    if (!dry_run) ask_target(t);
-    if (!take_selects(s, err) || !take_selects(t, err) || !take_source(s, can, err)) return false;
-    can->target_set_pxat = true; /* dry: nothing is written, so read as if all were allowed */
-    return dry_run || take_target(t, can, err);
+    if (!f->dry_run) {
+        ask_target(t);
+        ask_records(s);
+        ask_records(t);
+    }
+    if (!take_selects(s, err) || !take_selects(t, err) || !take_source(s, &f->can, err))
+        return false;
+    f->can.target_set_pxat = true; /* dry: nothing is written, so read as if all were allowed */
+    return f->dry_run ||
+           (take_target(t, &f->can, err) && take_records(s, &f->source_has_records, err) &&
+            take_records(t, &f->target_has_records, err));
 }
 
 bool preflight_other_database(struct deployment *source, const int *dbs, size_t n_dbs,
@@ -340,30 +393,29 @@ bool preflight_other_database(struct deployment *source, const int *dbs, size_t 
 }
 
 static bool preflight_check_both(struct deployment *source, struct deployment *target,
-                                 const int *dbs, size_t n_dbs, int target_db, bool dry_run,
-                                 struct copy_abilities *can, struct err *err) {
+                                 struct preflight *f, struct err *err) {
     struct probe s = { 0 }, t = { 0 };
-    bool other = preflight_other_database(source, dbs, n_dbs, target_db);
+    bool other = preflight_other_database(source, f->dbs, f->n_dbs, f->target_db);
     if (!sides_check(source, target, other, err)) return false;
-    if (!dry_run && (!sides_check_target_role(target, err) || !check_target_slots(target, err)))
+    if (!f->dry_run && (!sides_check_target_role(target, err) || !check_target_slots(target, err)))
         return false;
-    const int *to = target_db >= 0 ? &target_db : dbs;
-    size_t n_to = target_db >= 0 ? 1 : n_dbs;
-    bool ok = probe_begin(&s, source, dbs, n_dbs, err);
-    if (ok && (!dry_run || wants_select(to, n_to))) ok = probe_begin(&t, target, to, n_to, err);
-    ok = ok && preflight_ask_both(&s, &t, dry_run, can, err);
+    const int *to = f->target_db >= 0 ? &f->target_db : f->dbs;
+    size_t n_to = f->target_db >= 0 ? 1 : f->n_dbs;
+    bool ok = probe_begin(&s, source, f, f->dbs, f->n_dbs, err);
+    if (ok && (!f->dry_run || wants_select(to, n_to)))
+        ok = probe_begin(&t, target, f, to, n_to, err);
+    ok = ok && preflight_ask_both(f, &s, &t, err);
     probe_end(&s, ok);
     probe_end(&t, ok);
     return ok;
 }
 
-bool preflight_check(struct deployment *source, struct deployment *target, const int *dbs,
-                     size_t n_dbs, int target_db, bool dry_run, struct copy_abilities *can,
-                     struct err *err) {
-    can->same_listpacks = writes_short_listpacks(source) == writes_short_listpacks(target);
+bool preflight_check(struct deployment *source, struct deployment *target,
+                     struct preflight *preflight, struct err *err) {
+    preflight->can.same_listpacks =
+        writes_short_listpacks(source) == writes_short_listpacks(target);
     struct err last;
-    for (int tries = 0;
-         !preflight_check_both(source, target, dbs, n_dbs, target_db, dry_run, can, &last);) {
+    for (int tries = 0; !preflight_check_both(source, target, preflight, &last);) {
         if (call_again(deployment_loop(source), &last, &tries)) continue;
         *err = last;
         return false;

@@ -25,8 +25,10 @@ void call_reply_fini(struct call_reply *reply) {
     *reply = (struct call_reply){ 0 };
 }
 
-void call_set_interrupt(const volatile bool *flag) {
+const volatile bool *call_set_interrupt(const volatile bool *flag) {
+    const volatile bool *former = interrupt_flag;
     interrupt_flag = flag;
+    return former;
 }
 
 bool call_interrupted(struct err *err) {

@@ -25,8 +25,8 @@ struct call_reply {
 void call_reply_fini(struct call_reply *reply);
 
 /* A flag that ends calls early once it is set (a signal handler sets it); NULL for none. The call
- * then fails with ERR_INTERRUPTED. For the calling thread. */
-void call_set_interrupt(const volatile bool *flag);
+ * then fails with ERR_INTERRUPTED. For the calling thread. Returns the former flag. */
+const volatile bool *call_set_interrupt(const volatile bool *flag);
 /* Whether it is set; then *err (which may be NULL) is ERR_INTERRUPTED. For others that wait on a
  * loop. */
 bool call_interrupted(struct err *err);

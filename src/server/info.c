@@ -187,6 +187,13 @@ int info_replicas(struct bytes info, uint64_t *lowest_offset) {
     return online;
 }
 
+bool info_has_modules(struct bytes info) {
+    struct bytes name, value;
+    while (next_field(&info, &name, &value))
+        if (bytes_equal_str(name, "module")) return true;
+    return false;
+}
+
 bool info_counts_calls(struct bytes info) {
     struct bytes name, value;
     while (next_field(&info, &name, &value))
@@ -194,17 +201,26 @@ bool info_counts_calls(struct bytes info) {
     return false;
 }
 
-uint64_t info_calls(struct bytes info, const char *command) {
+/* Sums one figure of commandstats over a command and its subcommands. */
+static uint64_t sum_commands(struct bytes info, const char *command, const char *figure) {
     struct bytes name, value;
-    uint64_t calls = 0;
+    uint64_t sum = 0;
     size_t len = strlen(command);
     while (next_field(&info, &name, &value)) {
         if (!bytes_has_prefix(name, "cmdstat_")) continue;
         struct bytes counted = bytes_of(name.ptr + 8, name.len - 8);
         if (bytes_has_prefix(counted, command) && (counted.len == len || counted.ptr[len] == '|'))
-            calls += pair_number(value, "calls");
+            sum += pair_number(value, figure);
     }
-    return calls;
+    return sum;
+}
+
+uint64_t info_calls(struct bytes info, const char *command) {
+    return sum_commands(info, command, "calls");
+}
+
+uint64_t info_calls_us(struct bytes info, const char *command) {
+    return sum_commands(info, command, "usec");
 }
 
 const char *server_info_name(const struct server_info *info, char *buf, unsigned long size) {

@@ -64,6 +64,9 @@ int64_t info_cpu_us(struct bytes info);
 /* A save, a rewrite of the append-only file, or a module's child process is running. */
 bool info_has_child(struct bytes info);
 
+/* Some module is loaded. */
+bool info_has_modules(struct bytes info);
+
 /* How many replicas are online, from "slaveN:..,state=online,offset=..", and the lowest offset that
  * they have acknowledged (0 when there is none, or when one tells none). */
 int info_replicas(struct bytes info, uint64_t *lowest_offset);
@@ -73,6 +76,8 @@ int info_replicas(struct bytes info, uint64_t *lowest_offset);
  * ("cmdstat_xgroup|create:calls=.."); "xgroup|create" is that one alone. */
 bool info_counts_calls(struct bytes info);
 uint64_t info_calls(struct bytes info, const char *command);
+/* How long these calls took together, in microseconds. */
+uint64_t info_calls_us(struct bytes info, const char *command);
 
 /* "redis 7.0.15", "valkey 8.1.1". */
 const char *server_info_name(const struct server_info *info, char *buf, unsigned long size);

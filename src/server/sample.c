@@ -69,10 +69,12 @@ void sample_take_info(struct server_sample *s, struct bytes info) {
     s->uptime_s = sample_number(info, "uptime_in_seconds");
     s->forks_known = info_number(info, "total_forks", &s->forks);
     s->has_child = info_has_child(info);
+    s->has_modules = info_has_modules(info);
     s->last_save_s = sample_number(info, "rdb_last_save_time");
     s->save_s = sample_number(info, "rdb_last_bgsave_time_sec");
     s->rewrite_s = sample_number(info, "aof_last_rewrite_time_sec");
     info_number(info, "rdb_last_load_keys_loaded", &s->loaded_keys);
+    s->load_expired = sample_number(info, "rdb_last_load_keys_expired");
     s->syncing = sample_number(info, "master_sync_in_progress") == 1;
     info_number(info, "master_repl_offset", &s->offset);
     s->cpu_us = info_cpu_us(info);
@@ -88,17 +90,12 @@ void sample_take_calls(struct server_sample *s, struct bytes text) {
         s->calls[sample_counted[i].calls] += info_calls(text, sample_counted[i].command);
     if (s->info.redis_version < SERVER_VERSION(7, 0, 0))
         s->calls[SAMPLE_CONFIG] = info_calls(text, "config");
+    s->resets = info_calls(text, "config|resetstat");
+    s->resets_us = info_calls_us(text, "config|resetstat");
 }
 
 void sample_take_time(struct server_sample *s, int64_t seconds, int64_t microseconds) {
     if (s->time_us == 0) s->time_us = seconds * 1000000 + microseconds;
-}
-
-/* INFO is asked for each sample, so that its count rises. */
-bool sample_was_reset(const struct server_sample *before, const struct server_sample *now) {
-    bool calls = before->calls_known && now->calls_known;
-    return now->total_commands < before->total_commands ||
-           (calls && now->calls[SAMPLE_INFO] <= before->calls[SAMPLE_INFO]);
 }
 
 uint64_t sample_keys(const struct server_sample *s, int db) {

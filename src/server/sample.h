@@ -45,16 +45,20 @@ struct server_sample {
     bool forks_known;
     uint64_t forks;       /* total_forks, 6.2 */
     bool has_child;       /* a save or rewrite is running */
+    bool has_modules;     /* whose commands may announce nothing */
     int64_t last_save_s;  /* rdb_last_save_time; -1: not told */
     int64_t save_s;       /* how long the last save took; -1: there was none */
     int64_t rewrite_s;    /* how long the last rewrite of the append-only file took; likewise */
     uint64_t loaded_keys; /* rdb_last_load_keys_loaded, 7.0 */
+    int64_t load_expired; /* rdb_last_load_keys_expired, 7.0; -1: not told */
     bool syncing;         /* a replica that is being synchronised */
     uint64_t offset;      /* master_repl_offset */
     int64_t cpu_us;       /* of its main thread, or of the process; -1: not told */
     uint64_t total_commands, total_connections, expired_keys, evicted_keys;
     bool calls_known; /* false too where an ACL or a renaming keeps the counters from us */
     uint64_t calls[SAMPLE_CALLS];
+    /* Calls of CONFIG RESETSTAT since the last one, itself included, and their duration: 7.0. */
+    uint64_t resets, resets_us;
 };
 
 /* Fills everything but the clocks and the calls. Owned members are allocated: sample_fini(). */
@@ -62,9 +66,6 @@ void sample_take_info(struct server_sample *sample, struct bytes info);
 void sample_take_calls(struct server_sample *sample, struct bytes commandstats);
 /* TIME's two numbers; only where INFO does not tell (server_time_usec, 7.0). */
 void sample_take_time(struct server_sample *sample, int64_t seconds, int64_t microseconds);
-/* CONFIG RESETSTAT was called between two samples of one process: counters say nothing of before
- * it. */
-bool sample_was_reset(const struct server_sample *before, const struct server_sample *now);
 /* How many keys a database holds. */
 uint64_t sample_keys(const struct server_sample *sample, int db);
 /* A copy that owns its members. *to is overwritten. */

@@ -106,6 +106,14 @@ bool job_store_ask_owner(struct deployment *target, int db, const char *key, siz
 
 /* ---- the state keys of all primaries ---- */
 
+_Static_assert((int)JOB_STORE_KEY_MAX == (int)STORE_KEY_MAX, "one key, one bound");
+
+bool job_store_record_key(const struct topology *t, int node, char key[JOB_STORE_KEY_MAX]) {
+    int slot = store_lowest_slot(t, node);
+    if (slot >= 0) store_state_key(key, (uint16_t)slot);
+    return slot >= 0;
+}
+
 static bool store_read_state_key(struct deployment *side, int db, struct client *client,
                                  const char *key, struct job_store_fields *fields,
                                  struct err *err) {

@@ -18,6 +18,9 @@ enum {
     JOB_STORE_ALL_DBS = -1
 };
 
+/* Of the key that holds the records, with its terminator. */
+enum { JOB_STORE_KEY_MAX = 96 };
+
 struct stored_job {
     struct job_record record;
     int db;          /* in which its record lies */
@@ -30,6 +33,9 @@ struct job_list {
     size_t n;
 };
 
+/* The name of the hash in which this primary of the topology keeps the records, so that a look
+ * whether there are any costs no round trip of its own. False: it is no primary, or owns no slot. */
+bool job_store_record_key(const struct topology *t, int node, char key[JOB_STORE_KEY_MAX]);
 /* All jobs that the server knows. *list is released with job_list_fini(), also on false. */
 bool job_store_read_all(struct deployment *target, int db, struct job_list *list, struct err *err);
 void job_list_fini(struct job_list *list);

@@ -90,6 +90,8 @@ struct lease {
     void *wait_ctx;
     void (*on_lost)(void *ctx, const char *holder);
     void *ctx;
+    void (*on_gone)(void *ctx, uint16_t slot);
+    void *gone_ctx;
 };
 
 static int64_t lease_min(int64_t a, int64_t b) {
@@ -209,13 +211,20 @@ static void lease_read_epoch(struct lease *l, slot_link_fn *fn) {
     slot_link_send(l->link, fn, l, 2, words);
 }
 
+static void lease_tell_gone(struct lease *l) {
+    if (l->on_gone != NULL && !l->ending)
+        l->on_gone(l->gone_ctx, slot_of_key(bytes_of_str(l->lease_key)));
+}
+
 /* After a renewal: the target may have lost the epoch alone. */
 static void on_epoch_checked(void *ctx, struct client *client, const struct reply *reply) {
     struct lease *l = ctx;
     l->busy = false;
     if (reply->err != NULL || resp_is_error(&reply->item) || epoch_of_reply(reply) >= l->epoch)
         return;
-    if (slot_link_is_ready(l->link) && l->state != LEASE_LOST && !l->ending) lease_write_epoch(l);
+    if (!slot_link_is_ready(l->link) || l->state == LEASE_LOST || l->ending) return;
+    lease_write_epoch(l);
+    lease_tell_gone(l);
 }
 
 /* ---- changes ---- */
@@ -282,6 +291,7 @@ static void on_epoch_before_retaking(void *ctx, struct client *client, const str
     } else {
         log_warn("target", "job %s: the lease was gone from the target; it is taken again", l->job);
         lease_send_change(l, "", l->value, on_retaken);
+        lease_tell_gone(l);
     }
 }
 
@@ -528,6 +538,11 @@ void lease_start(struct lease *l, void (*on_lost)(void *ctx, const char *holder)
     l->ctx = ctx;
     l->started = true;
     loop_timer_start(l->timer, 0);
+}
+
+void lease_watch_gone(struct lease *l, void (*on_gone)(void *ctx, uint16_t slot), void *ctx) {
+    l->on_gone = on_gone;
+    l->gone_ctx = ctx;
 }
 
 const char *lease_client_name(const struct lease *l) {

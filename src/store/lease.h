@@ -62,6 +62,10 @@ const char *lease_client_name(const struct lease *lease);
 /* From now on a loss is told, also one that happened since the lease was acquired: on_lost is
  * called once, from the loop. */
 void lease_start(struct lease *lease, void (*on_lost)(void *ctx, const char *holder), void *ctx);
+/* From now on on_gone is called, from the loop, each time the lease or its epoch is found gone from
+ * the target although nobody can have removed it in order: the target's server lost data. slot: of
+ * the lease. */
+void lease_watch_gone(struct lease *lease, void (*on_gone)(void *ctx, uint16_t slot), void *ctx);
 /* May the holder write now? Any thread. */
 bool lease_may_write(const struct lease *lease);
 /* The target's topology may have changed. Not from within the lease's callbacks. */

@@ -28,6 +28,7 @@ struct writer_node {
     struct slot_link *link;
     char allowed[RUN_ID_MAX]; /* the process that may be given the record; empty: none yet */
     int slot;                 /* of its record */
+    bool holds;               /* the record in this slot, given to the allowed process */
     bool writing, told;
     int64_t due_ms;
     /* The number of the text on its way, and of the last one acknowledged on this connection; 0:
@@ -49,9 +50,21 @@ struct record_writer {
     /* Since this text the record names this order. */
     char order[RECORD_ID_MAX];
     uint64_t order_number;
+    void (*on_gone)(void *ctx, uint16_t slot);
+    void *gone_ctx;
 };
 
 /* ---- writing ---- */
+
+/* HSET answers with the number of fields that are new. */
+static void writer_take_written(struct writer_node *node, const struct reply *reply) {
+    const struct record_writer *w = node->writer;
+    bool gone = node->holds && reply->item.type == RESP_INTEGER && reply->item.num > 0;
+    node->told = false;
+    node->written = node->sent;
+    node->holds = node->sent > 0;
+    if (gone && w->on_gone != NULL) w->on_gone(w->gone_ctx, (uint16_t)node->slot);
+}
 
 static void writer_take_answer(struct writer_node *node, struct client *client,
                                const struct reply *reply) {
@@ -59,8 +72,7 @@ static void writer_take_answer(struct writer_node *node, struct client *client,
     node->writing = false;
     if (reply->err != NULL) return;
     if (!resp_is_error(&reply->item)) {
-        node->told = false;
-        node->written = node->sent;
+        writer_take_written(node, reply);
         return;
     }
     client_reply_error(client, &reply->item, &err);
@@ -118,9 +130,18 @@ void record_writer_put(struct record_writer *w, const struct job_record *record)
 }
 
 void record_writer_allow(struct record_writer *w, const struct address *node, const char *run_id) {
-    for (size_t i = 0; i < w->n_nodes; i++)
-        if (address_equal(&w->nodes[i]->address, node))
-            snprintf(w->nodes[i]->allowed, sizeof(w->nodes[i]->allowed), "%s", run_id);
+    for (size_t i = 0; i < w->n_nodes; i++) {
+        struct writer_node *n = w->nodes[i];
+        if (!address_equal(&n->address, node)) continue;
+        if (strcmp(n->allowed, run_id) != 0) n->holds = false;
+        snprintf(n->allowed, sizeof(n->allowed), "%s", run_id);
+    }
+}
+
+void record_writer_watch_gone(struct record_writer *w, void (*on_gone)(void *ctx, uint16_t slot),
+                              void *ctx) {
+    w->on_gone = on_gone;
+    w->gone_ctx = ctx;
 }
 
 bool record_writer_has_written_order(const struct record_writer *w, const char *order_id) {
@@ -171,6 +192,7 @@ static void writer_set_slot(struct writer_node *node, int slot, struct slot_set 
     if (node->slot == slot) return;
     if (node->slot >= 0) slot_set_add(left, (uint16_t)node->slot);
     node->slot = slot;
+    node->holds = false;
     node->sent = node->written = 0;
     node->due_ms = 0;
 }

@@ -20,6 +20,10 @@ enum { RECORD_WRITE_MS = 1000 };
 /* After the lease was acquired. lease is borrowed for the writer's life. */
 struct record_writer *record_writer_new(struct deployment *target, int db, const char *job,
                                         struct lease *lease);
+/* From now on on_gone is called, from the loop, each time a server that was given the record lacks
+ * it: it lost data. slot: of the record. */
+void record_writer_watch_gone(struct record_writer *writer,
+                              void (*on_gone)(void *ctx, uint16_t slot), void *ctx);
 /* The record to write from now on (copied). NULL: nothing is written until there is another one. */
 void record_writer_put(struct record_writer *writer, const struct job_record *record);
 /* The target's topology may have changed. Not from within a callback. */

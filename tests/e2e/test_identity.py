@@ -10,7 +10,7 @@ import pytest
 
 from harness import oracle
 from harness.live import Live, jobs
-from harness.run import EQUAL, TROUBLE, Running, replicate_args
+from harness.run import EQUAL, TROUBLE, Running, longhaul, replicate_args
 from harness.servers import Fleet, Server
 
 LONG = "x" * 300
@@ -80,6 +80,33 @@ def test_a_job_that_holds_deletions_keeps_others_away(fleet: Fleet, other: Tuple
     assert "holds deletions" in said.error_line and "longhaul forget" in said.error_line
     assert len(jobs(target)[0]["holds"]) == 1
     assert target.command("EXISTS", *[f"key:{i}" for i in range(200)]) == 200
+
+
+def test_nothing_copies_back_into_the_source_of_a_job(source: Server, target: Server) -> None:
+    """A snapshot, a live job or a repair would overwrite newer values with older ones; so would a snapshot beside the job."""
+    load(source)
+    with Live(source, target, "--job", "forth") as live:
+        live.wait_live()
+        live.catch_up()
+        live.pause()
+        source.command("SET", "key:2", "newer")
+        for words in (("replicate",), ("replicate", "--mode", "live"), ("compare", "--repair")):
+            said = longhaul(*words, target.endpoint, source.endpoint).expect(TROUBLE)
+            assert "is itself the target of job forth, which runs" in said.error_line
+        advice = longhaul("doctor", target.endpoint, source.endpoint).expect(TROUBLE).stdout
+        assert "copying back would overwrite" in " ".join(advice.split())
+        said = longhaul("replicate", source.endpoint, target.endpoint).expect(TROUBLE)
+        assert "job forth from" in said.error_line and "--beside forth" in said.error_line
+        assert source.command("GET", "key:2") == b"newer"
+        live.resume()
+        live.catch_up()
+        longhaul("replicate", "--beside", "forth", "--key-pattern", "key:3", source.endpoint, target.endpoint).expect(EQUAL)
+        live.terminate().expect(EQUAL)
+    # At rest: the same keys again are no harm, others end its record.
+    longhaul("replicate", source.endpoint, target.endpoint).expect(EQUAL)
+    assert len(jobs(target)) == 1
+    assert "its record is removed" in longhaul("replicate", "--no-ttl", source.endpoint, target.endpoint).expect(EQUAL).stderr
+    assert not jobs(target)
 
 
 def test_a_state_directory_of_another_job(source: Server, target: Server, tmp_path: Path) -> None:

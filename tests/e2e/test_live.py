@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Iterator, List
+from typing import Iterator, List, Tuple
 
 import pytest
 
@@ -131,6 +131,98 @@ def test_idle_timeout(source: Server, target: Server) -> None:
         said = live.wait_end().expect(EQUAL).json
     assert said["compare"]["keys"] == said["compare"]["equal"] >= keys
     oracle.assert_equal(source, target, at_least=keys)
+
+
+class Consumer:
+    """Reads a stream as a consumer of a group, entry by entry: no server announces that. `acknowledged`: when each was."""
+
+    def __init__(self, server: Server, entries: int = 20_000) -> None:
+        self.server = server
+        self.acknowledged: List[int] = []
+        pipe = server.admin().pipeline(transaction=False)
+        for n in range(entries):
+            pipe.execute_command("XADD", "s", f"{n + 1}-0", "a", "1")
+        pipe.execute()
+        server.command("XGROUP CREATE", "s", "g", "0")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._read)
+
+    def _read(self) -> None:
+        while not self._stop.is_set():
+            self.server.command("XREADGROUP", "GROUP", "g", "c", "COUNT", 1, "NOACK", "STREAMS", "s", ">")
+            self.acknowledged.append(now_us())
+            time.sleep(0.01)  # so that the stream outlasts the job
+
+    def __enter__(self) -> "Consumer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def missing(self, target: Server, before_us: int) -> int:
+        """How many entries were read before that moment, and are not read on the target."""
+        read = int(target.admin().xinfo_groups("s")[0]["last-delivered-id"].split(b"-")[0])
+        return sum(1 for at_us in self.acknowledged[read:] if at_us < before_us)
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "--idle-timeout", "liveonly"])
+def test_polls_once_more_before_it_ends(source: Server, target: Server, how: str) -> None:
+    """Changes that no server announces are there too, as far as the last watermark says."""
+    idle = ("--idle-timeout", "2s", "--compare", "none") if how == "--idle-timeout" else ()
+    with Consumer(source) as consumer, Live(source, target, *idle,
+                                            mode="liveonly" if how == "liveonly" else "live") as live:
+        asked_us = 0
+        if idle:
+            live.wait_end().expect(EQUAL)
+        else:
+            live.wait_status(lambda job: job["watermark_us"], "a watermark")
+            source.command("XADD", "s", "*", "a", "1")
+            wait.until(lambda: target.command("EXISTS", "s"), "the stream")
+            seen = len(consumer.acknowledged)
+            wait.until(lambda: len(consumer.acknowledged) > seen + 50, "more entries to be read", every=0.01)
+            asked_us = now_us()
+            live.terminate().expect(EQUAL)
+        said = live.status()
+    assert said["watermark_us"] >= asked_us
+    assert len(consumer.acknowledged) > 50
+    assert consumer.missing(target, said["watermark_us"]) == 0
+
+
+@pytest.mark.parametrize("change", [("SWAPDB", 0, 1), ("MULTI SWAPDB",), ("FUNCTION LOAD",)], ids=lambda c: c[0])
+def test_what_polls_find_after_sigterm_is_applied(source: Server, target: Server, change: Tuple[object, ...]) -> None:
+    source.admin().mset({f"k:{i}": "zero" for i in range(2000)})
+    source.admin(1).mset({f"k:{i}": "one" for i in range(2000)})
+    code = "#!lua name=polled\nredis.register_function('polled', function() return 1 end)"
+    with Live(source, target, "--databases", "all") as live:
+        live.wait_live()
+        live.catch_up()
+        if change[0] == "FUNCTION LOAD":
+            source.command("FUNCTION LOAD", code)
+        elif change[0] == "MULTI SWAPDB":
+            with source.admin().pipeline(transaction=True) as pipe:
+                pipe.execute_command("SWAPDB", 0, 1)
+                pipe.execute()
+        else:
+            source.command(*change)
+        live.terminate().expect(EQUAL)
+    for db in (0, 1):
+        oracle.assert_equal(source, target, db=db, at_least=2000)
+    assert source.command("FUNCTION LIST") == target.command("FUNCTION LIST")
+
+
+def test_a_source_that_answers_no_poll_keeps_the_end_only_for_a_while(fleet: Fleet, target: Server) -> None:
+    source = fleet.server()
+    with Live(source, target) as live:
+        live.wait_live()
+        live.catch_up()
+        source.pause()
+        try:
+            result = live.terminate(seconds=90).expect(TROUBLE)
+        finally:
+            source.resume()
+    assert "a gap was open or changes waited" in result.stderr
 
 
 def test_interrupted_twice(source: Server, target: Server) -> None:

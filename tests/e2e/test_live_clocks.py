@@ -11,7 +11,7 @@ import pytest
 from harness import oracle, wait
 from harness.clock import Clock
 from harness.live import Live, now_us
-from harness.server_faults import policy_for_a_moment, reset_statistics
+from harness.server_faults import call_unseen, policy_for_a_moment, reset_statistics
 from harness.servers import Fleet, Options, Server
 
 KEYS = 2000
@@ -158,4 +158,35 @@ def test_a_reset_of_the_counters_hides_no_flush_of_the_target(fleet: Fleet, sour
         with target.wire() as wire:
             wire.batch([("CONFIG", "RESETSTAT"), ("FLUSHDB",)])
         live.wait_watermark(now_us() + 2_000_000)
+        oracle.assert_equal(source, target, at_least=KEYS)
+
+
+def test_a_swap_that_no_counter_tells(fleet: Fleet, target: Server) -> None:
+    """CONFIG RESETSTAT follows at once, three times: all counters are near 0 by then."""
+    source = fleet.server()
+    fill(source)
+    source.admin(1).mset({f"key:{i}": "other" for i in range(KEYS)})
+    with Live(source, target, "--databases", "all") as live:
+        live.wait_live()
+        for turn in range(1, 4):
+            live.catch_up()
+            call_unseen(source, "SWAPDB", 0, 1)
+            wait.until(lambda: live.stderr().count("SWAPDB cannot be excluded") >= turn, "the gap", 30)
+            live.catch_up()
+            for db in (0, 1):
+                oracle.assert_equal(source, target, db=db, at_least=KEYS)
+
+
+@pytest.mark.parametrize("capture", ["tracking", "notifications"])
+def test_a_source_that_loads_older_data_within_its_process(fleet: Fleet, target: Server, capture: str) -> None:
+    source = fleet.server(Options(config={"notify-keyspace-events": "AE"}))
+    source.admin().mset({f"key:{i}": "old" for i in range(KEYS)})
+    with Live(source, target, "--capture", capture) as live:
+        live.wait_live()
+        source.command("SAVE")
+        change(source)
+        live.catch_up()
+        source.command("DEBUG", "RELOAD", "NOSAVE")
+        wait.until(lambda: "loaded its data anew" in live.stderr(), "the gap", 30)
+        live.catch_up()
         oracle.assert_equal(source, target, at_least=KEYS)

@@ -2,11 +2,14 @@
 the watermark false, so the watermark stops and a resync follows. Keys that the job never copied stay."""
 from __future__ import annotations
 
+from typing import Callable
+
 import pytest
 
 from harness import oracle, wait
 from harness.live import Live
 from harness.run import longhaul
+from harness.server_faults import call_unseen, reset_statistics
 from harness.servers import Fleet, Server
 
 KEYS = 1000
@@ -47,6 +50,84 @@ def test_a_target_that_somebody_flushes_is_filled_again(source: Server, fleet: F
         target.command("FLUSHDB")
         live.wait_status(lambda job: job["gaps"] or "another client called" in live.stderr(), "the gap")
         live.wait_live(60)
+        oracle.assert_equal(source, target, at_least=KEYS)
+
+
+def flush_unseen(target: Server) -> None:
+    call_unseen(target, "FLUSHDB")
+
+
+def swap_unseen(target: Server) -> None:
+    call_unseen(target, "SWAPDB", 0, 9)
+
+
+def evict_unseen(target: Server) -> None:
+    target.command("CONFIG SET", "maxmemory-policy", "allkeys-random")
+    target.command("CONFIG SET", "maxmemory", "1")
+    wait.until(lambda: int(target.admin().info("stats")["evicted_keys"]) > 0, "evictions", 30, 0.001)
+    target.command("CONFIG SET", "maxmemory", "0")
+    reset_statistics(target)
+
+
+@pytest.mark.parametrize("lose", [flush_unseen, swap_unseen, evict_unseen], ids=lambda lose: lose.__name__)
+def test_losses_that_no_counter_tells(source: Server, fleet: Fleet, lose: Callable[[Server], None]) -> None:
+    """CONFIG RESETSTAT follows at once. Counters that were set back tell nothing of the time before: every key is read."""
+    target = fleet.server()
+    fill(source)
+    with Live(source, target) as live:
+        live.wait_live()
+        live.catch_up()
+        lose(target)
+        wait.until(lambda: "gap open, resync of every key" in live.stderr() or "evict" in live.stderr(), "the gap", 30)
+        live.wait_live(60)
+        live.catch_up()
+        oracle.assert_equal(source, target, at_least=KEYS)
+
+
+def test_counters_that_are_set_back_again_and_again(source: Server, fleet: Fleet) -> None:
+    """All of them are near 0 by then."""
+    target = fleet.server()
+    fill(source)
+    with Live(source, target) as live:
+        live.wait_live()
+        for turn in range(1, 4):
+            live.catch_up()
+            call_unseen(target, "FLUSHDB")
+            wait.until(lambda: live.stderr().count("gap open, resync of every key") >= turn, "the gap", 30)
+            live.wait_live(60)
+            live.catch_up()
+            oracle.assert_equal(source, target, at_least=KEYS)
+
+
+@pytest.mark.parametrize("own", ["longhaul:{job}:lease", "longhaul:{slot}:state"])
+def test_a_lost_key_of_the_jobs_own_is_a_sign_of_lost_keys(source: Server, fleet: Fleet, own: str) -> None:
+    target = fleet.server()
+    fill(source)
+    with Live(source, target, "--job", "job") as live:
+        live.wait_live()
+        live.catch_up()
+        name = target.admin().keys(own.replace("{slot}", "*"))[0]
+        assert target.command("DEL", name, "key:1") == 2
+        wait.until(lambda: "is gone from the target" in live.stderr(), "the gap", 30)
+        live.wait_live(60)
+        live.catch_up()
+        oracle.assert_equal(source, target, at_least=KEYS)
+
+
+@pytest.mark.parametrize("older", [KEYS, KEYS // 2])
+def test_a_target_that_loads_older_data_within_its_process(source: Server, fleet: Fleet, older: int) -> None:
+    target = fleet.server()
+    fill(source, n=older)
+    with Live(source, target) as live:
+        live.wait_live()
+        live.catch_up()
+        target.command("SAVE")
+        source.admin().mset({f"key:{i}": "new" for i in range(KEYS)})
+        live.catch_up()
+        target.command("DEBUG", "RELOAD", "NOSAVE")
+        wait.until(lambda: "gap open, resync of every key" in live.stderr(), "the gap", 30)
+        live.wait_live(60)
+        live.catch_up()
         oracle.assert_equal(source, target, at_least=KEYS)
 
 

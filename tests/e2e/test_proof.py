@@ -147,7 +147,7 @@ def test_an_emptied_source_does_not_empty_the_target(source: Server, target: Ser
 def test_constant_writes(source: Server, target: Server, mode: str) -> None:
     """Keys that are written on both sides one after the other differ for a moment, and are looked at again."""
     for side in (source, target):
-        data.load(side, data.plain(33, 3000))
+        data.load(side, data.plain(33, 3000, expiring=0))  # an expiry would be drawn anew for each side
     stop = threading.Event()
 
     def write() -> None:

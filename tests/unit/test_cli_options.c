@@ -431,7 +431,7 @@ static const struct refused {
     { "replicate a b --mode liveonly --extra keep",
       "--extra: has no effect here: --mode liveonly makes no first copy" },
     { "replicate a b --extra keep", "--extra: is for following changes; add --mode live" },
-    { "replicate a b --beside x", "--beside: is for following changes; add --mode live" },
+    { "replicate a b --beside a{b", "--beside: a name has 1 to 64 letters, digits" },
     { "replicate a b --mode live --beside a{b", "--beside: a name has 1 to 64 letters, digits" },
     { "replicate a b --mode live --dry-run", "--dry-run: a live job has no end to report at" },
     { "replicate a b --no-ttl --ttl-tolerance 5s",

@@ -16,7 +16,7 @@
 #include "support/engine_rig.h"
 #include "support/run_until.h"
 
-enum { PATIENCE_MS = 60000, KEYS = 2000, WAIT_MS = 2000 };
+enum { PATIENCE_MS = 60000, KEYS = 2000, WAIT_MS = 2000, UNPAUSE_MS = 50 };
 
 static int target_keys(void) {
     return atoi(redis_do(&target, "DBSIZE") + 1);
@@ -249,11 +249,11 @@ static void half_of_the_memory_for_names_is_full(void **state) {
     rig.closed = true;
     assert_false(engine_is_full(rig.engine));
     name_numbers(&rig, 0, KEYS);
-    RUN_UNTIL(engine_names_arrived(rig.engine));
+    struct copy_stats stats;
+    RUN_UNTIL((stats = engine_rig_stats(&rig),
+               stat_get(&stats.waiting) == KEYS && stat_get(&stats.waiting_bytes) > 16 * KEYS));
     assert_false(engine_is_full(rig.engine));
-    struct copy_stats stats = engine_rig_stats(&rig);
     uint64_t bytes = stat_get(&stats.waiting_bytes);
-    assert_true(bytes > KEYS);
     engine_plan(rig.engine)->names_bytes_max = 2 * bytes - 2;
     assert_true(engine_is_full(rig.engine));
     engine_plan(rig.engine)->names_bytes_max = 2 * bytes;
@@ -263,6 +263,11 @@ static void half_of_the_memory_for_names_is_full(void **state) {
 
 /* ---- ends ---- */
 
+static void on_unpause(void *ctx) {
+    redis_do(&target, "CLIENT UNPAUSE");
+}
+
+/* The target takes writes again while the engine drains. */
 static void a_drain_waits_for_keys_in_flight_and_takes_no_others(void **state) {
     struct engine_rig rig = ENGINE_RIG;
     engine_rig_new(&rig);
@@ -270,11 +275,14 @@ static void a_drain_waits_for_keys_in_flight_and_takes_no_others(void **state) {
     engine_rig_begin(&rig);
     engine_rig_settle(&rig);
     redis_do(&source, "DEBUG POPULATE %d key 8", KEYS);
-    redis_do(&target, "CLIENT PAUSE 300 WRITE");
+    redis_do(&target, "CLIENT PAUSE %d WRITE", PATIENCE_MS);
     name_numbers(&rig, 0, KEYS);
     struct copy_stats stats;
     RUN_UNTIL((stats = engine_rig_stats(&rig), stat_get(&stats.in_flight) > 0));
+    struct loop_timer *timer = loop_timer_new(loop, on_unpause, NULL);
+    loop_timer_start(timer, UNPAUSE_MS);
     engine_drain(rig.engine);
+    loop_timer_free(&timer);
     stats = engine_rig_stats(&rig);
     assert_int_equal(stat_get(&stats.in_flight), 0);
     assert_true(stat_get(&stats.waiting) > 0);

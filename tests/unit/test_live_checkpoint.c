@@ -137,6 +137,19 @@ static void a_database_that_was_complete_is_scanned_by_its_use_alone(void **stat
     rig_forget(&memory);
 }
 
+/* Two checkpoints are due in that time. */
+static void keys_that_are_not_on_the_target_yet_are_in_no_checkpoint(void **state) {
+    fill(KEYS);
+    init_slow(1);
+    atomic_store(&rig.may_write, false);
+    rig_start(&rig);
+    RIG_UNTIL(&rig, engine_scanned(rig.engine) > 0);
+    int64_t until_ms = clock_mono_ms() + 1300;
+    while (clock_mono_ms() < until_ms) rig_round(&rig);
+    assert_int_equal(rig_look(&rig).checkpoint.n_cursors, 0);
+    rig_stop(&rig);
+}
+
 /* Changes may be missing before the cursor. */
 static void beside_a_gap_no_checkpoint_is_made(void **state) {
     fill(KEYS / 3);
@@ -196,6 +209,7 @@ int main(void) {
         RULE(a_checkpoint_without_evidence_of_the_source_begins_anew),
         RULE(cursors_of_another_process_are_not_used),
         RULE(a_database_that_was_complete_is_scanned_by_its_use_alone),
+        RULE(keys_that_are_not_on_the_target_yet_are_in_no_checkpoint),
         RULE(beside_a_gap_no_checkpoint_is_made),
         RULE(a_complete_first_copy_has_no_checkpoint),
     };

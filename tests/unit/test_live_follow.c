@@ -92,6 +92,32 @@ static void rounds_until_watermark_is_now(void) {
     RIG_UNTIL(&rig, rig_look(&rig).watermark.boot_us > now.boot_us);
 }
 
+/* The control thread is busy elsewhere: only its timers and samples run, and the feeds go on. */
+static void run_without_a_round(void) {
+    int64_t until_ms = clock_mono_ms() + 3 * rig.options.poll_ms;
+    while (clock_mono_ms() < until_ms) loop_run_once(loop, 5);
+}
+
+static void assert_watermark_waits_for_a_round(struct moment change) {
+    run_without_a_round();
+    assert_true(rig_look(&rig).watermark.boot_us <= change.boot_us);
+}
+
+static void what_feeds_have_lost_holds_the_watermark_before_anybody_takes_it_up(void **state) {
+    static const char *const changes[] = { CUT_FEED "SET a 1", "FLUSHALL" };
+    for (int i = 0; i < 2; i++) {
+        empty(state);
+        redis_do(&source, "SET b 1");
+        RIG_GO_LIVE(&rig);
+        RIG_CATCH_UP(&rig);
+        redis_do(&source, "%s", changes[i]);
+        assert_watermark_waits_for_a_round(moment_now());
+        RIG_CATCH_UP(&rig);
+        assert_true(rig_sides_are_equal());
+        rig_stop(&rig);
+    }
+}
+
 static void the_watermark_never_passes_a_change_that_nobody_heard(void **state) {
     RIG_GO_LIVE(&rig);
     for (int i = 1; i <= TRIES; i++) {
@@ -289,6 +315,18 @@ static void a_flush_that_nobody_listened_to_is_found_by_its_counter(void **state
     rig_stop(&rig);
 }
 
+static void a_flush_that_a_sample_saw_before_the_loss_was_known_is_followed_too(void **state) {
+    redis_do(&source, "DEBUG POPULATE 3000 key 8");
+    RIG_GO_LIVE(&rig);
+    redis_do(&source, CUT_FEED "FLUSHALL");
+    run_without_a_round();
+    RIG_UNTIL(&rig, rig.events[EVENT_FLUSHED] == 1);
+    RIG_CATCH_UP(&rig);
+    assert_string_equal(redis_do(&target, "DBSIZE"), ":0");
+    assert_int_equal(rig.events[EVENT_HELD], 0);
+    rig_stop(&rig);
+}
+
 /* That it was a flush which took the keys nothing shows. */
 static void missing_keys_of_a_database_that_is_not_empty_are_no_order(void **state) {
     redis_do(&source, "DEBUG POPULATE 3000 key 8");
@@ -455,6 +493,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         RULE(changes_made_while_the_feed_was_cut_reach_the_target),
         RULE(the_watermark_stays_where_the_gap_began_until_it_is_closed),
+        RULE(what_feeds_have_lost_holds_the_watermark_before_anybody_takes_it_up),
         RULE(the_watermark_never_passes_a_change_that_nobody_heard),
         RULE(the_watermark_never_passes_a_flush_that_is_not_followed_yet),
         RULE(the_watermark_never_passes_a_key_of_a_database_that_is_not_known_yet),
@@ -468,6 +507,7 @@ int main(void) {
         RULE(a_process_that_no_evidence_names_has_its_deletions_counted_first),
         RULE(a_flush_of_the_source_is_followed_however_many_keys_it_takes),
         RULE(a_flush_that_nobody_listened_to_is_found_by_its_counter),
+        RULE(a_flush_that_a_sample_saw_before_the_loss_was_known_is_followed_too),
         RULE(missing_keys_of_a_database_that_is_not_empty_are_no_order),
         RULE(a_flush_of_one_database_leaves_the_others_alone),
         RULE(swapped_databases_are_swapped_on_the_target_too),

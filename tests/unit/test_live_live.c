@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -127,6 +128,30 @@ static void liveonly_leaves_keys_that_were_there_and_follows_changes(void **stat
     RIG_CATCH_UP(&rig);
     assert_string_equal(redis_do(&target, "EXISTS new"), ":1");
     assert_string_equal(redis_do(&target, "EXISTS old"), ":0");
+    rig_stop(&rig);
+}
+
+static bool target_has_pending(int n) {
+    char wanted[16];
+    snprintf(wanted, sizeof(wanted), ":%d", n);
+    const char *reply =
+        redis_do(&target, "EVAL \"return redis.pcall('xpending','s','g')[1] or 0\" 0");
+    return strcmp(reply, wanted) == 0;
+}
+
+/* No change announces that a group is read. */
+static void groups_of_streams_that_were_not_copied_are_followed_too(void **state) {
+    static char string_type[] = "string", stream_type[] = "stream";
+    char *types[] = { string_type, stream_type };
+    for (int i = 1; i < 4; i++) redis_do(&source, "XADD s %d-1 f v", i);
+    redis_do(&source, "XGROUP CREATE s g 0");
+    rig.options.only = true;
+    rig.filter.types = types;
+    rig.filter.n_types = 2;
+    rig.typed = true;
+    RIG_GO_LIVE(&rig);
+    redis_do(&source, "XREADGROUP GROUP g one COUNT 2 STREAMS s >");
+    RIG_UNTIL(&rig, target_has_pending(2));
     rig_stop(&rig);
 }
 
@@ -266,6 +291,7 @@ int main(void) {
         RULE(lag_counts_for_percentiles_once_the_job_is_live),
         RULE(without_the_lease_nothing_is_written_and_nothing_is_proved),
         RULE(liveonly_leaves_keys_that_were_there_and_follows_changes),
+        RULE(groups_of_streams_that_were_not_copied_are_followed_too),
         RULE(names_that_have_no_room_open_a_gap_and_are_found_again),
         RULE(a_stopped_job_ends_when_everything_before_the_stop_is_on_the_target),
         RULE(a_job_stopped_in_its_first_copy_says_that_the_next_start_goes_on),

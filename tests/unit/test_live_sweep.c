@@ -18,6 +18,8 @@
 
 #define CUT_FEED "CLIENT KILL TYPE pubsub\r\n"
 
+enum { ROUNDS = 20 };
+
 static struct live_rig rig;
 
 static int empty(void **state) {
@@ -52,6 +54,21 @@ static const struct hold *first_hold(void) {
     struct live_state s = rig_look(&rig);
     assert_true(s.n_holds > 0);
     return &s.holds[0];
+}
+
+static int target_scans(void) {
+    const char *calls =
+        redis_do(&target, "EVAL \"return tonumber(string.match(redis.call('info','commandstats'),"
+                          "'cmdstat_scan:calls=(%%d+)') or 0)\" 0");
+    return atoi(calls + 1);
+}
+
+/* Nothing is asked of the target while deletions are held. */
+static void assert_no_sweep(void) {
+    int scans = target_scans();
+    for (int i = 0; i < ROUNDS; i++) rig_round(&rig);
+    assert_int_equal(target_scans(), scans);
+    assert_int_equal(rig_look(&rig).n_holds, 1);
 }
 
 /* ---- the guard ---- */
@@ -95,6 +112,7 @@ static void beyond_max_delete_deletions_wait_for_an_order_that_names_their_hold(
     RIG_UNTIL(&rig, redis_do(&target, "EXISTS later")[1] == '1');
     assert_true(rig_look(&rig).watermark.boot_us < later.boot_us);
     assert_int_equal(target_size(), 3002);
+    assert_no_sweep();
     assert_false(live_release(rig.live, "7-2"));
     assert_true(rig_look(&rig).held);
 
@@ -104,6 +122,30 @@ static void beyond_max_delete_deletions_wait_for_an_order_that_names_their_hold(
     assert_false(rig_look(&rig).held);
     assert_int_equal(rig.events[EVENT_RELEASED], 1);
     assert_int_equal(rig.events[EVENT_HELD], 1);
+    rig_stop(&rig);
+}
+
+/* At the end of the first round, before what it has deleted can be proved. Once the feed is back its
+ * loss is known. */
+static void on_first_deletions(struct live_rig *r, enum event_id id) {
+    if (id != EVENT_DELETED || r->events[id] != 1) return;
+    delete_unheard(800, 1600);
+    int64_t patience_ends_ms = clock_mono_ms() + RIG_PATIENCE_MS;
+    while (redis_do(&source, "PUBSUB CHANNELS longhaul:nobody")[1] != '1')
+        assert_true(clock_mono_ms() < patience_ends_ms);
+}
+
+static void deletions_of_several_gaps_before_a_proof_are_counted_together(void **state) {
+    populate(3000);
+    rig.on_event = on_first_deletions;
+    RIG_GO_LIVE(&rig);
+    DELETE_UNHEARD(0, 800);
+    RIG_UNTIL(&rig, rig_look(&rig).held);
+    assert_int_equal(first_hold()->deletions, 800); /* of 1,600 */
+    assert_int_equal(target_size(), 2201);
+    live_release_all(rig.live);
+    RIG_CATCH_UP(&rig);
+    assert_true(rig_sides_are_equal());
     rig_stop(&rig);
 }
 
@@ -162,6 +204,7 @@ static void a_hold_outlives_the_run_that_made_it(void **state) {
     redis_do(&source, "SET later 1");
     RIG_UNTIL(&rig, redis_do(&target, "EXISTS later")[1] == '1');
     assert_int_equal(target_size(), 3002);
+    assert_no_sweep();
     assert_string_equal(first_hold()->id, "7-1");
     assert_true(live_release(rig.live, "7-1"));
     RIG_CATCH_UP(&rig);
@@ -171,13 +214,6 @@ static void a_hold_outlives_the_run_that_made_it(void **state) {
 }
 
 /* ---- a gap beside the sweep ---- */
-
-static int target_scans(void) {
-    const char *calls =
-        redis_do(&target, "EVAL \"return tonumber(string.match(redis.call('info','commandstats'),"
-                          "'cmdstat_scan:calls=(%%d+)') or 0)\" 0");
-    return atoi(calls + 1);
-}
 
 static void keys_deleted_in_a_gap_during_the_sweep_are_found_by_another_round(void **state) {
     populate(600);
@@ -369,6 +405,7 @@ int main(void) {
         RULE(few_missing_keys_of_a_known_process_are_deleted),
         RULE(many_missing_keys_within_max_delete_are_deleted),
         RULE(beyond_max_delete_deletions_wait_for_an_order_that_names_their_hold),
+        RULE(deletions_of_several_gaps_before_a_proof_are_counted_together),
         RULE(an_order_releases_no_more_deletions_than_its_hold_has_counted),
         RULE(a_source_that_comes_back_empty_does_not_empty_the_target),
         RULE(a_hold_outlives_the_run_that_made_it),

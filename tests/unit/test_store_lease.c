@@ -198,6 +198,75 @@ static void test_vanished_but_for_a_connection(void **state) {
     lease_free(&k);
 }
 
+struct returner {
+    struct client *client;
+    bool ready;
+};
+
+static void on_returned(void *ctx) {
+    ((struct returner *)ctx)->ready = true;
+}
+
+static void on_return(void *ctx) {
+    static const struct client_events events = { .on_ready = on_returned };
+    struct returner *r = ctx;
+    struct client_settings s = { .role = "target",
+                                 .name = "longhaul:orders:5",
+                                 .protocol = 2,
+                                 .connect_timeout_ms = 5000,
+                                 .reply_timeout_ms = 10000 };
+    address_set(&s.address, BYTES_LITERAL("127.0.0.1"), server.port);
+    r->client = client_open(loop, &s, &events, r);
+}
+
+/* A former holder connects again while its successor waits: that connection is ended as well, before
+ * the successor writes. */
+static void test_a_former_holder_returns_during_the_wait(void **state) {
+    struct told told = { 0 };
+    struct returner former = { 0 };
+    redis_do(&server, "SET longhaul:{orders}:epoch 5");
+    struct lease *k = lease_new(target, 0, "orders", "host:2:b", LEASE_MS);
+    struct loop_timer *timer = loop_timer_new(loop, on_return, &former);
+    loop_timer_start(timer, LEASE_MS / 2);
+    assert_int_equal(rig_acquire(k, NULL, &told), 6);
+    assert_true(former.ready);
+    assert_false(client_is_ready(former.client));
+    client_close(&former.client);
+    loop_timer_free(&timer);
+    lease_free(&k);
+}
+
+static int64_t acquire_after(const struct lease_former *former, uint64_t *epoch) {
+    struct err err;
+    struct lease *k = lease_new(target, 0, "orders", "host:2:b", LEASE_MS);
+    int64_t began_ms = clock_boot_ms();
+    assert_true(lease_acquire(k, former, NULL, NULL, epoch, &err));
+    lease_free(&k);
+    return clock_boot_ms() - began_ms;
+}
+
+/* The former holder had a longer lease than this one: that one counts. */
+static void test_the_lease_was_longer(void **state) {
+    uint64_t epoch;
+    redis_do(&server, "SET longhaul:{orders}:epoch 5");
+    assert_true(acquire_after(&(struct lease_former){ .lease_ms = 2 * LEASE_MS }, &epoch) >=
+                2 * LEASE_MS);
+    assert_int_equal(epoch, 6);
+}
+
+/* The state directory tells of a dead process; the epoch tells whether it was the last holder. */
+static void test_the_dead_process_was_not_the_last_holder(void **state) {
+    uint64_t epoch;
+    const struct lease_former former = { .dead_owner = "host:1:a", .dead_epoch = 5 };
+    redis_do(&server, "SET longhaul:{orders}:epoch 6");
+    assert_true(acquire_after(&former, &epoch) >= LEASE_MS);
+    assert_int_equal(epoch, 7);
+    redis_do(&server, "DEL longhaul:{orders}:lease");
+    redis_do(&server, "SET longhaul:{orders}:epoch 5");
+    acquire_after(&former, &epoch); /* this time it was */
+    assert_int_equal(epoch, 6);
+}
+
 /* The child holds the lease, is stopped for longer than that, and goes on: from then on it must not
  * write. */
 static int be_stopped(int ready) {
@@ -304,17 +373,27 @@ static void test_lost_meanwhile(void **state) {
     rig_release(&k);
 }
 
+static void on_gone(void *ctx, uint16_t slot) {
+    ++*(int *)ctx;
+}
+
 static void test_gone_and_taken_again(void **state) {
     struct told told = { 0 };
+    int leases_gone = 0, records_gone = 0;
     struct lease *k = rig_hold("host:1:a", LEASE_MS, &told);
-    rig_put("live", 1);
-    RUN_UNTIL(rig_read_watermark() == 1);
+    lease_watch_gone(k, on_gone, &leases_gone);
+    record_writer_watch_gone(writer, on_gone, &records_gone);
+    rig_put_followed("live", 1, "one");
+    RUN_UNTIL(record_writer_has_written_order(writer, "one"));
+    assert_int_equal(leases_gone + records_gone, 0);
     redis_do(&server, "FLUSHALL");
     RUN_UNTIL(lease()[0] != '\0');
     assert_true(is_value("longhaul:{orders}:lease", "1 host:1:a"));
     RUN_UNTIL(is_value("longhaul:{orders}:epoch", "1"));
     RUN_UNTIL(rig_read_watermark() == 1);
     assert_int_equal(told.losses, 0);
+    assert_true(leases_gone > 0);
+    assert_int_equal(records_gone, 1);
     assert_true(lease_may_write(k));
     rig_release(&k);
 }
@@ -369,6 +448,33 @@ static void test_right_ends_with_the_connection(void **state) {
     rig_release(&k);
 }
 
+static int64_t lease_left_ms(void) {
+    return atoi(redis_do(&server, "PTTL longhaul:{orders}:lease") + 1);
+}
+
+/* The right to write counts from the question, not from the answer, which may have been on its way for
+ * long; and it ends a tenth before the lease. Told by the clock alone, while the loop stands still. */
+static void test_right_counts_from_the_question(void **state) {
+    enum { MINE_MS = 9000, RENEWED_MS = MINE_MS / 3, MARGIN_MS = MINE_MS / 10, LATE_MS = 750 };
+    static const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
+    struct told told = { 0 };
+    struct lease *k = rig_hold("host:1:a", MINE_MS, &told);
+    RUN_UNTIL(lease_left_ms() < MINE_MS - RENEWED_MS / 2);
+    RUN_UNTIL(lease_left_ms() > MINE_MS - RENEWED_MS / 2); /* it has just been renewed */
+    int64_t began_ms = clock_boot_ms();
+    rig_run_for(100); /* nothing else is under way */
+    kill(server.pid, SIGSTOP);
+    rig_run_for(RENEWED_MS + MARGIN_MS + LATE_MS); /* the next question waits for its answer */
+    kill(server.pid, SIGCONT);
+    RUN_UNTIL(lease_left_ms() > MINE_MS - RENEWED_MS / 2);
+    rig_run_for(50);
+    while (lease_may_write(k)) nanosleep(&pause, NULL);
+    assert_in_range(clock_boot_ms() - began_ms, RENEWED_MS / 2 + MINE_MS - MARGIN_MS,
+                    RENEWED_MS + MINE_MS - MARGIN_MS + LATE_MS);
+    RUN_UNTIL(lease_may_write(k));
+    rig_release(&k);
+}
+
 /* A server that takes nothing that needs memory still renews. */
 static void test_out_of_memory(void **state) {
     struct told told = { 0 };
@@ -408,6 +514,9 @@ int main(int argc, char **argv) {
         TEST(test_predecessor),
         TEST(test_vanished_with_its_holder),
         TEST(test_vanished_but_for_a_connection),
+        TEST(test_a_former_holder_returns_during_the_wait),
+        TEST(test_the_lease_was_longer),
+        TEST(test_the_dead_process_was_not_the_last_holder),
         TEST(test_stopped),
         TEST(test_lost),
         TEST(test_before_start),
@@ -416,6 +525,7 @@ int main(int argc, char **argv) {
         TEST(test_target_down),
         TEST(test_right_ends_by_the_clock),
         TEST(test_right_ends_with_the_connection),
+        TEST(test_right_counts_from_the_question),
         TEST(test_out_of_memory),
         TEST(test_database_refused),
         TEST_PLAIN(test_acquired),

@@ -4,6 +4,7 @@
     replica_cut_off(replica)                a block in which the replica hears nothing from its primary
     policy_for_a_moment(server, policy)     maxmemory-policy, and back
     reset_statistics(server)                CONFIG RESETSTAT
+    call_unseen(server, *words)             a command, and CONFIG RESETSTAT with it
     set_notifications(server, flags)        notify-keyspace-events, lost at a restart as everything by CONFIG SET
     evict(server)                           some keys are evicted; how many
     lose_lease(side, job)                   the lease key of a live job is deleted
@@ -84,6 +85,14 @@ def policy_for_a_moment(server: Server, policy: str) -> Iterator[None]:
 
 def reset_statistics(server: Server) -> None:
     server.command("CONFIG", "RESETSTAT")
+
+
+def call_unseen(server: Server, *words: object) -> None:
+    """A command of which no counter tells: CONFIG RESETSTAT follows it in one transaction."""
+    with server.admin().pipeline(transaction=True) as pipe:
+        pipe.execute_command(*words)
+        pipe.execute_command("CONFIG", "RESETSTAT")
+        pipe.execute()
 
 
 def set_notifications(server: Server, flags: str) -> str:

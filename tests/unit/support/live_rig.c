@@ -19,6 +19,7 @@ static void on_event(void *ctx, enum event_id id, const char *place, const char 
     struct live_rig *r = ctx;
     r->events[id]++;
     snprintf(r->text[id], sizeof(r->text[id]), "%s", text);
+    if (r->on_event != NULL) r->on_event(r, id);
 }
 
 static bool on_save_extra(void *ctx, const struct extra *extra) {

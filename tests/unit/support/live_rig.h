@@ -42,7 +42,8 @@ struct live_rig {
     bool saves_fail;
     unsigned saves, allowed, silences, records_read;
     bool record_unreadable;
-    struct target_record record; /* that the target's servers hold */
+    void (*on_event)(struct live_rig *r, enum event_id id); /* may be NULL */
+    struct target_record record;                            /* that the target's servers hold */
     char allowed_run_id[RUN_ID_MAX];
 
     /* As it runs. */

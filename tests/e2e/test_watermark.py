@@ -1,0 +1,131 @@
+"""The sentence of the watermark, fault by fault: whenever it has passed a moment, every write that the source acknowledged
+before that moment is on the target. Scans are slowed down, so that a watermark that comes too early is seen to."""
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import List
+
+import pytest
+from harness import cluster, oracle, wait
+from harness.live import Live, now_us
+from harness.proxy import Proxy
+from harness.run import EQUAL
+from harness.servers import Fleet, Options, Server
+from harness.wire import slot_of
+
+POLL = ("--poll", "250ms")
+LONG_LEASE = ("--lease", "60s")  # for jobs that are paused
+SLOW_SCANS = ("--scan-count", "100", "--sleep", "200ms")
+KEYS = 1000
+
+
+def fill(server: Server, value: str) -> None:
+    server.admin().mset({f"k:{i}": value for i in range(KEYS)})
+
+
+def assert_true_after(live: Live, source: oracle.Deployment, target: oracle.Deployment, moment_us: int) -> None:
+    """Nothing is written meanwhile: the first watermark behind the moment must be one of an equal target."""
+    live.wait_watermark(moment_us, 90)
+    oracle.assert_equal(source, target, at_least=KEYS)
+
+
+def test_changes_of_a_gap_are_behind_the_watermark(source: Server, target: Server) -> None:
+    """The gap begins when the job was last known to hear everything, not when it finds out; and nothing that is heard
+    after the gap moves the watermark while the gap is open."""
+    fill(source, "older")
+    with Live(source, target, *POLL, *LONG_LEASE, *SLOW_SCANS) as live:
+        live.wait_live(60)
+        live.catch_up()
+        live.pause()
+        source.command("CLIENT KILL", "TYPE", "pubsub")
+        paused_us = now_us()
+        fill(source, "newer")
+        written = time.monotonic()
+        wait.until(lambda: time.monotonic() > written + 1, "the gap to be longer than a barrier takes")
+        live.resume()
+        assert_true_after(live, source, target, paused_us)
+
+
+@pytest.mark.parametrize("command", [("FLUSHDB",), ("FLUSHALL",), ("SWAPDB", 0, 9)], ids=lambda command: command[0])
+def test_what_others_do_to_the_target_takes_the_watermark_back(source: Server, fleet: Fleet, command: List[object]) -> None:
+    target = fleet.server()
+    fill(source, "value")
+    with Live(source, target, *POLL, *SLOW_SCANS) as live:
+        live.wait_live(60)
+        live.catch_up()
+        before_us = now_us()
+        target.command(*command)  # type: ignore[arg-type]
+        live.wait_status(lambda job: job["gaps"], "the gap")
+        assert_true_after(live, source, target, before_us)
+
+
+def test_names_beyond_the_memory_are_found_again(source: Server, target: Server) -> None:
+    """Names of changes that wait for a target which takes no writes are dropped at the bound; their slots are not."""
+    fill(source, "older")
+    with Live(source, target, *POLL, "--threads", 1, "--buffer-memory", "4MB") as live:
+        live.wait_live()
+        target.command("CLIENT PAUSE", 60_000, "WRITE")
+        for first in range(0, 60_000, 1000):
+            source.admin().mset({f"{'name' * 25}:{i}": "value" for i in range(first, first + 1000)})
+        written_us = now_us()
+        began = time.monotonic()
+        wait.until(lambda: time.monotonic() > began + 1, "the names to be heard")
+        target.command("CLIENT UNPAUSE")
+        live.wait_status(lambda job: job["watermark_us"] > written_us, "the watermark to pass", 90)
+        oracle.assert_equal(source, target, at_least=61_000)
+
+
+def test_a_slot_that_moves_to_an_unknown_server(fleet: Fleet, target: Server) -> None:
+    """Until the topology is asked anew nobody listens to that server: then a gap is opened, and its changes are found."""
+    source = cluster.build(fleet, 3)
+    spare = fleet.server(Options(cluster=True))
+    spare.command("CLUSTER MEET", "127.0.0.1", source.nodes[0].port, source.nodes[0].bus_port)
+    source.nodes.append(spare)
+    source.wait_ready(3)
+    names = [f"moves:{i}" for i in range(5)]
+    for name in names:
+        source.client_for(name.encode()).set(name, "older")
+    with Live(source, target, *POLL) as live:
+        live.wait_live()
+        live.catch_up()
+        for name in names:
+            source.migrate(slot_of(name.encode()), spare)
+            spare.command("SET", name, "newer")
+        wait.until(lambda: "slots moved to a server that was not listened to" in live.stderr() or any(
+            "slots moved" in gap["why"] for gap in live.status()["gaps"]) or target.admin().mget(names) ==
+            [b"newer"] * len(names), "the move to be noticed", 30)
+        live.wait_live(60)
+        live.catch_up()
+        oracle.assert_equal(source, target, at_least=len(names))
+
+
+def test_a_later_change_is_not_behind_an_earlier_question(source: Server, target: Server) -> None:
+    """The watermark is the time at which a question was sent, not at which all before it was found to be applied: a far
+    target acknowledges a small key of before the question while a large one of after it is still on its way."""
+    large = ("--big-key", "100KB")  # copied in pieces, one after the other
+    with Proxy.before(target, delay=0.3) as far, Live(source, far.endpoint, *POLL, *large, watched=target) as live:
+        source.command("SET", "first", "1")
+        live.wait_live()
+        for i in range(2):
+            source.command("SET", f"small:{i}", "1")
+            began = time.monotonic()
+            wait.until(lambda: time.monotonic() > began + 0.25, "a question behind the small key", every=0.01)
+            source.command("SETRANGE", f"large:{i}", 1_500_000, "x")
+            written_us = now_us()
+            while not target.command("EXISTS", f"large:{i}"):
+                said_us = live.watermark_us()
+                assert said_us <= written_us or target.command("EXISTS", f"large:{i}"), (i, said_us - written_us)
+            live.wait_watermark(written_us)
+
+
+def test_a_stop_without_the_target_claims_nothing(fleet: Fleet, source: Server, tmp_path: Path) -> None:
+    """A target that does not answer may have lost what it had acknowledged: nobody says that all of it is there."""
+    target = fleet.server()
+    fill(source, "value")
+    with Live(source, target, *POLL, "--timeout", "1s", state_dir=tmp_path / "state") as live:
+        live.wait_live()
+        live.catch_up()
+        target.kill9()
+        wait.until(lambda: live.status_of_directory()["trouble"], "the job to miss its target", 30)
+        assert live.terminate(seconds=90).status != EQUAL
