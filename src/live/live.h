@@ -53,6 +53,8 @@ struct live_memory {
     struct hold *holds;
     size_t n_holds;
     bool census_done;
+    struct target_counts *counts; /* of the target's processes */
+    size_t n_counts;
 };
 
 struct live_hooks {
@@ -126,6 +128,9 @@ void live_each_node(struct live *live, void (*fn)(void *ctx, const struct follow
                     void *ctx);
 void live_each_target(const struct live *live,
                       void (*fn)(void *ctx, const char *run_id, const char *replid), void *ctx);
+/* False, without a call, while a primary of the target has not answered yet. */
+bool live_each_target_counts(const struct live *live,
+                             void (*fn)(void *ctx, const struct target_counts *counts), void *ctx);
 /* Function libraries are to be copied again: since the last question the source may have changed
  * them, or the target may have lost them. */
 bool live_takes_function_change(struct live *live);

@@ -69,7 +69,8 @@ def test_deletions_of_several_gaps_count_together(deployments: Deployments, targ
         wait.until(lambda: "an order to release hold 1-99 is ignored" in live.stderr(), "the order to be read", 30)
         live.terminate()
         live.start()
-        live.wait_status(lambda job: job["alive"] and job["phase"] == "held", "the next process")
+        live.wait_status(lambda job: job["alive"] and job["phase"] == "held" and
+                         0 < sum(gap["slots"] for gap in job["gaps"]) < 16384, "the third server's slots to be swept", 60)
         assert ids(wait_held(live, 2000, 700)) == held
         assert there(target, keys[700:1400]) == 700 and there(target, lost) == 2000
         live.release().expect(EQUAL)
@@ -127,7 +128,9 @@ def test_a_stranger_orders_nothing(fleet: Fleet, target: Server) -> None:
         source.command("SET", "new", "1")
         wait.until(lambda: there(target, [b"new"]), "changes to be followed", 30)
         for command in ("FLUSHALL", "FLUSHDB"):
+            asked = calls(source, "info")
             source.command(command)
+            wait.until(lambda: calls(source, "info") >= asked + 3, "the empty database to be seen", 30)
             source.command("SET", command, "1")
             wait.until(lambda: there(target, [command.encode()]), "changes behind the flush", 30)
         assert there(target, keys) == 3000 and live.status()["phase"] == "held"

@@ -323,6 +323,34 @@ def test_killed_in_the_first_copy(fleet: Fleet, target: Server, tmp_path: Path) 
         oracle.assert_equal(source, target, at_least=keys + 2)
 
 
+def test_a_first_copy_goes_on_from_its_checkpoint(fleet: Fleet, target: Server, tmp_path: Path) -> None:
+    source = fleet.server()
+    keys = populate(source, 20_000)
+    with Live(source, target, *POLL, *SHORT_LEASE, "--rate", 4000, state_dir=tmp_path / "state") as live:
+        live.wait_status(lambda job: job["checkpoint_us"] and job["cursors"] and keys_of(target) > keys // 2,
+                         "a checkpoint", 60)
+        live.kill9()
+        live.start()
+        live.wait_live(60)
+        assert "from where the last run was" in live.stderr()
+        oracle.assert_equal(source, target, at_least=keys)
+
+
+def test_a_target_that_lost_all_while_no_job_ran(fleet: Fleet, source: Server, tmp_path: Path) -> None:
+    """The state directory remembers a watermark; the target, which remembers none, counts."""
+    target = fleet.server()
+    keys = populate(source, 1000)
+    with Live(source, target, *POLL, *SHORT_LEASE, state_dir=tmp_path / "state") as live:
+        live.wait_live()
+        live.catch_up()
+        live.terminate().expect(EQUAL)
+        target.command("FLUSHALL")
+        wait_idle(source)
+        live.start()
+        live.catch_up()
+        oracle.assert_equal(source, target, at_least=keys)
+
+
 def test_state_of_another_job_is_refused(source: Server, target: Server, fleet: Fleet, tmp_path: Path) -> None:
     with Live(source, target, state_dir=tmp_path / "state") as live:
         live.wait_live()

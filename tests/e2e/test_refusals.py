@@ -2,6 +2,7 @@
 written to either. doctor says the same."""
 from __future__ import annotations
 
+import json
 from typing import List
 
 import pytest
@@ -10,6 +11,7 @@ from harness import cluster, wait
 from harness.live import Live
 from harness.run import EQUAL, TROUBLE, Result, replicate
 from harness.servers import Fleet, Server
+from harness.wire import slot_of
 
 MODES = ["scan", "live"]
 
@@ -79,6 +81,15 @@ def test_a_replica_as_the_target(fleet: Fleet, source: Server, mode: str) -> Non
     replica = replica_of(fleet, primary)
     refused(source, replica, mode, "is a replica", f":{primary.port}")
     assert not written(replica, primary)
+
+
+def test_an_active_side_as_the_target(source: Server, target: Server) -> None:
+    source.command("SET", "key", "1")
+    key = next(b"longhaul:{%d}:state" % n for n in range(1 << 20) if slot_of(b"%d" % n) == 0)
+    role = {"role": "active", "by": "an operator", "epoch": 3, "since_us": 1}
+    target.command("HSET", key, "@role", json.dumps(role))
+    refused(source, target, "live", "was made the active side by an operator")
+    assert not target.command("EXISTS", "key")
 
 
 def test_a_replica_that_was_detached_may_be_a_target(fleet: Fleet) -> None:

@@ -47,6 +47,19 @@ def test_changes_of_a_gap_are_behind_the_watermark(source: Server, target: Serve
         assert_true_after(live, source, target, paused_us)
 
 
+def test_changes_while_no_job_ran_are_behind_the_watermark(source: Server, target: Server, tmp_path: Path) -> None:
+    """The next process begins where the former one was last known to hear everything."""
+    fill(source, "older")
+    with Live(source, target, *POLL, "--lease", "1s", *SLOW_SCANS, state_dir=tmp_path / "state") as live:
+        live.wait_live(60)
+        live.catch_up()
+        live.kill9()
+        killed_us = now_us()
+        fill(source, "newer")
+        live.start()
+        assert_true_after(live, source, target, killed_us)
+
+
 @pytest.mark.parametrize("command", [("FLUSHDB",), ("FLUSHALL",), ("SWAPDB", 0, 9)], ids=lambda command: command[0])
 def test_what_others_do_to_the_target_takes_the_watermark_back(source: Server, fleet: Fleet, command: List[object]) -> None:
     target = fleet.server()
