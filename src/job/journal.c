@@ -214,6 +214,19 @@ static struct moment moment_of_record(int64_t wall_us, const struct follow_base 
     return at;
 }
 
+static void memory_take_counts(struct live_memory *m, const struct job_record *r) {
+    m->counts = mem_array(NULL, r->n_targets + 1, sizeof(*m->counts));
+    for (size_t i = 0; i < r->n_targets; i++) {
+        const struct record_target *from = &r->targets[i];
+        struct target_counts *to = &m->counts[m->n_counts++];
+        *to = (struct target_counts){ .evicted = from->evicted,
+                                      .flushes = from->flushes,
+                                      .swaps = from->swaps,
+                                      .incomplete = from->incomplete };
+        snprintf(to->run_id, sizeof(to->run_id), "%s", from->run_id);
+    }
+}
+
 static void journal_remember(struct journal *j) {
     const struct job_record *r = &j->record;
     struct live_memory *m = &j->memory;
@@ -226,6 +239,7 @@ static void journal_remember(struct journal *j) {
     if (since_us > 0) m->since = moment_of_record(since_us, m->base, m->n_base);
     if (!m->copied_once) memory_take_cursors(m, r);
     memory_take_holds(m, r);
+    if (m->resumed) memory_take_counts(m, r);
     j->copied_before = (int64_t)r->copied;
     j->deleted_before = (int64_t)r->deleted;
     j->given_up_before = (int64_t)r->given_up;
@@ -490,6 +504,24 @@ static void fill_proof(struct journal *j, const struct live_state *s) {
     r->source_time_us = s->source_time_us;
 }
 
+static void add_target_counts(void *ctx, const struct target_counts *counts) {
+    struct record_target *to = record_add_target(ctx);
+    snprintf(to->run_id, sizeof(to->run_id), "%s", counts->run_id);
+    to->evicted = counts->evicted;
+    to->flushes = counts->flushes;
+    to->swaps = counts->swaps;
+    to->incomplete = counts->incomplete;
+}
+
+/* The former ones stay until every primary has answered. */
+static void fill_target_counts(struct journal *j) {
+    struct job_record now = { 0 };
+    if (!live_each_target_counts(j->job->live, add_target_counts, &now)) return;
+    record_clear_targets(&j->record);
+    j->record.targets = now.targets;
+    j->record.n_targets = now.n_targets;
+}
+
 static void fill_gaps(struct journal *j) {
     struct job_record *r = &j->record;
     struct ledger_view view;
@@ -566,6 +598,7 @@ static void fill_record(struct journal *j, const struct live_state *s) {
     fill_counts(j);
     side_ids_refresh(j->job, &j->record);
     fill_proof(j, s);
+    fill_target_counts(j);
     fill_gaps(j);
     fill_holds(j, s);
     fill_trouble(j);
@@ -707,6 +740,7 @@ void journal_free(struct journal **journal) {
     follow_base_free(j->memory.base, j->memory.n_base);
     free(j->memory.cursors);
     free(j->memory.holds);
+    free(j->memory.counts);
     others_fini(&j->others);
     record_fini(&j->record);
     free(j);

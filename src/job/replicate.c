@@ -412,6 +412,15 @@ static bool job_prepare(struct job *job, struct err *err) {
 
 /* ---- the copy ---- */
 
+static bool job_count_target(struct job *job, struct err *err) {
+    job->target_keys = 0;
+    return deployment_primaries_info(job->target, count_target_from, job, err);
+}
+
+static bool job_load_extra(struct job *job, struct err *err) {
+    return journal_load_extra(job->journal, live_extra(job->live), err);
+}
+
 static bool job_start_live(struct job *job, struct err *err) {
     const struct live_settings *s = job->settings->live;
     struct live_hooks hooks = { .events = &job->events };
@@ -427,9 +436,9 @@ static bool job_start_live(struct job *job, struct err *err) {
                                           .spool_dir = s->state_dir,
                                           .epoch = journal_epoch(job->journal) };
     journal_fill_hooks(job->journal, &hooks);
-    if (!deployment_primaries_info(job->target, count_target_from, job, err)) return false;
+    if (!job_try_patiently(job, job_count_target, err)) return false;
     job->live = live_new(job->engine, &options, &hooks, journal_memory(job->journal));
-    if (!journal_load_extra(job->journal, live_extra(job->live), err)) return false;
+    if (!job_try_patiently(job, job_load_extra, err)) return false;
     job_count_keys(job);
     live_start(job->live, job->target_keys);
     journal_start(job->journal);

@@ -265,7 +265,8 @@ static void live_begin_stop(struct live *live) {
     live_ask_polls(live);
 }
 
-/* A gap that the last polls have opened is repaired, if it can be without an operator and in time. */
+/* A gap that the last polls have opened is repaired, if it can be without an operator and in
+ * time. */
 static bool live_goes_on_draining(const struct live *live) {
     const struct hold *holds;
     bool late = clock_boot_us() - live->stopped.boot_us >= (int64_t)LIVE_DRAIN_MS * 1000;
@@ -473,6 +474,11 @@ void live_each_target(const struct live *live,
     target_each(live->target, fn, ctx);
 }
 
+bool live_each_target_counts(const struct live *live,
+                             void (*fn)(void *ctx, const struct target_counts *counts), void *ctx) {
+    return target_each_counts(live->target, fn, ctx);
+}
+
 bool live_takes_function_change(struct live *live) {
     bool changed = follow_takes_function_change(live->follow);
     return target_takes_lost_functions(live->target) || changed;
@@ -509,7 +515,10 @@ static struct target *live_new_target(struct live *live) {
                                               .release_record = live->hooks.release_target_record,
                                               .allow_record = live->hooks.allow_target_record,
                                               .on_silent = live->hooks.on_target_silent,
-                                              .ctx = live->hooks.ctx };
+                                              .ctx = live->hooks.ctx,
+                                              .counts = live->memory->counts,
+                                              .n_counts = live->memory->n_counts,
+                                              .since = live->memory->since };
     return target_new(&settings);
 }
 

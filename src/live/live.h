@@ -53,6 +53,8 @@ struct live_memory {
     struct hold *holds;
     size_t n_holds;
     bool census_done;
+    struct target_counts *counts; /* of the target's processes */
+    size_t n_counts;
 };
 
 struct live_hooks {
@@ -86,8 +88,8 @@ void live_start(struct live *live, uint64_t target_keys);
 /* One round of the control thread. *ended: the job is over, with success. stopping: it is to end
  * when everything acknowledged before is on the target. False: it cannot. */
 bool live_step(struct live *live, bool stopping, bool *ended, struct err *err);
-/* From now on the end waits for something beside the keys, or no more; a stopped job only as long as
- * it waits for changes. */
+/* From now on the end waits for something beside the keys, or no more; a stopped job only as long
+ * as it waits for changes. */
 void live_hold_end(struct live *live, bool waits);
 /* An order releases a hold; false: there is no such one. */
 bool live_release(struct live *live, const char *hold_id);
@@ -126,6 +128,9 @@ void live_each_node(struct live *live, void (*fn)(void *ctx, const struct follow
                     void *ctx);
 void live_each_target(const struct live *live,
                       void (*fn)(void *ctx, const char *run_id, const char *replid), void *ctx);
+/* False, without a call, while a primary of the target has not answered yet. */
+bool live_each_target_counts(const struct live *live,
+                             void (*fn)(void *ctx, const struct target_counts *counts), void *ctx);
 /* Function libraries are to be copied again: since the last question the source may have changed
  * them, or the target may have lost them. */
 bool live_takes_function_change(struct live *live);

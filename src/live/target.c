@@ -38,6 +38,7 @@ struct target_node {
     int64_t read_ms;            /* not before */
     int64_t rest_ms, rested_ms; /* of evictions */
     bool evicts_told;
+    struct target_counts counts; /* of the last moment when all was proved */
     struct target_node *next;
 };
 
@@ -113,6 +114,7 @@ static void node_evicts(struct target_node *node, uint64_t n) {
     struct slot_set slots = node_slots(node);
     int64_t now_ms = clock_mono_ms();
     t->evicted += n;
+    node->counts.incomplete = true;
     bool again = node->rested_ms > 0 && now_ms > node->rested_ms;
     if (node->rest_ms == 0) node->rest_ms = TARGET_REST_MS;
     if (again && node->rest_ms < TARGET_REST_MAX_MS) node->rest_ms *= 2;
@@ -132,6 +134,7 @@ static void node_evicts(struct target_node *node, uint64_t n) {
 static void node_may_lack_keys(struct target_node *node, const char *told, const char *why) {
     struct target *t = node->target;
     struct slot_set slots = node_slots(node);
+    node->counts.incomplete = true;
     event_raise(t->settings.events, EVENT_TARGET_LOST, node->place,
                 "%s: gap open, resync of every key", told);
     target_open_gap(t, &slots, node->sure, true, NULL, node->place, why);
@@ -187,6 +190,46 @@ static void node_compare_samples(struct target_node *node, const struct server_s
     }
 }
 
+/* ---- losses while no longhaul watched ---- */
+
+static struct target_counts counts_of(const struct server_sample *sample) {
+    struct target_counts c = { .evicted = sample->evicted_keys,
+                               .flushes = sample->calls[SAMPLE_FLUSH],
+                               .swaps = sample->calls[SAMPLE_SWAPDB] };
+    memcpy(c.run_id, sample->info.run_id, sizeof(c.run_id));
+    return c;
+}
+
+static bool counts_equal(const struct target_counts *a, const struct target_counts *b) {
+    return a->evicted == b->evicted && a->flushes == b->flushes && a->swaps == b->swaps;
+}
+
+/* The first sample of this run. A process that the record does not name may have taken the place of
+ * one that was incomplete, with its data. */
+static void node_compare_former(struct target_node *node, const struct target_counts *now) {
+    struct target *t = node->target;
+    struct slot_set slots = node_slots(node);
+    bool incomplete = false, inherited = node->counts.incomplete;
+    node->counts = *now;
+    node->counts.incomplete = inherited;
+    if (node->joined) return; /* the ledger knows what it lacks */
+    for (size_t i = 0; i < t->settings.n_counts; i++) {
+        const struct target_counts *c = &t->settings.counts[i];
+        incomplete = incomplete || c->incomplete;
+        if (strcmp(c->run_id, now->run_id) != 0) continue;
+        node->counts = *c;
+        incomplete = c->incomplete || !counts_equal(c, now);
+        break;
+    }
+    if (!incomplete || slot_set_count(&slots) == 0) return;
+    node->counts.incomplete = true;
+    event_raise(t->settings.events, EVENT_TARGET_LOST, node->place,
+                "keys were evicted or flushed on the target, and not all of them have been copied "
+                "again: gap open, resync of every key");
+    target_open_gap(t, &slots, t->settings.since, true, NULL, node->place,
+                    "the target evicted keys, or another client flushed them");
+}
+
 /* ---- samples ---- */
 
 static void node_take_identity(struct target_node *node, const struct server_info *info) {
@@ -231,8 +274,11 @@ static void on_sample(void *ctx, const struct server_sample *sample,
     } else if (before != NULL) {
         node_compare_samples(node, sample, before, counters);
     }
+    struct target_counts now = counts_of(sample);
+    if (!node->known) node_compare_former(node, &now);
     node_take_identity(node, &sample->info);
     node->silent = false;
+    if (!node->lost_waits && ledger_is_proved(t->settings.ledger)) node->counts = now;
     if (!node->lost_waits) node->sure = t->watermark;
 }
 
@@ -294,6 +340,7 @@ static void target_slots_of_fallen(struct target *t, const struct topology *topo
             struct target_node *to = target_find(t, &topology->nodes[i].address);
             if (to == NULL || slot_set_count(&slots) == 0) continue;
             to->sure = moment_older(to->sure, n->sure);
+            to->counts.incomplete = to->counts.incomplete || n->counts.incomplete;
             node_lost_slots(to, &slots, !is_new[i], "another server took a primary's place");
         }
     }
@@ -367,8 +414,16 @@ bool target_is_silent(const struct target *t) {
 struct moment target_limit(const struct target *t) {
     struct moment limit = MOMENT_NONE;
     for (const struct target_node *n = t->nodes; n != NULL; n = n->next)
-        if (n->silent || n->lost_waits) limit = moment_older(limit, n->sure);
+        if (!n->known || n->silent || n->lost_waits) limit = moment_older(limit, n->sure);
     return limit;
+}
+
+bool target_each_counts(const struct target *t,
+                        void (*fn)(void *ctx, const struct target_counts *counts), void *ctx) {
+    for (const struct target_node *n = t->nodes; n != NULL; n = n->next)
+        if (!n->known) return false;
+    for (const struct target_node *n = t->nodes; n != NULL; n = n->next) fn(ctx, &n->counts);
+    return true;
 }
 
 bool target_takes_lost_functions(struct target *t) {

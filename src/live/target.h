@@ -21,6 +21,14 @@ struct target_record {
     size_t n_base;
 };
 
+/* What a process of the target had lost, by its own counters, when all was proved: recorded with
+ * the watermark, and compared with what the process says at the next start. */
+struct target_counts {
+    char run_id[RUN_ID_MAX];
+    uint64_t evicted, flushes, swaps;
+    bool incomplete; /* it had lost more, which was not repaired yet */
+};
+
 struct target_settings {
     struct engine *engine;
     struct ledger *ledger;
@@ -34,6 +42,9 @@ struct target_settings {
     /* A node does not answer: no record may be written. */
     void (*on_silent)(void *ctx);
     void *ctx;
+    const struct target_counts *counts; /* of a former run; borrowed */
+    size_t n_counts;
+    struct moment since; /* the watermark that they belong to */
 };
 
 struct target *target_new(const struct target_settings *settings);
@@ -49,6 +60,9 @@ void target_lacks_keys(struct target *t, uint16_t slot);
 bool target_is_silent(const struct target *t);
 /* The watermark goes no further; MOMENT_NONE: as far as it likes. */
 struct moment target_limit(const struct target *t);
+/* Of each primary; false, without a call, while one has not answered yet. */
+bool target_each_counts(const struct target *t,
+                        void (*fn)(void *ctx, const struct target_counts *counts), void *ctx);
 /* A primary may lack function libraries: it is another process, or a new one. Once per cause. */
 bool target_takes_lost_functions(struct target *t);
 /* Keys that the target has evicted since the job was started. */

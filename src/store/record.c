@@ -37,6 +37,11 @@ static const struct record_field node_fields[] = {
     FIELD(record_node, replid, FIELD_TEXT),     FIELD(record_node, watermark_us, FIELD_TIME),
     FIELD(record_node, evidence, FIELD_OBJECT),
 };
+static const struct record_field target_fields[] = {
+    FIELD(record_target, run_id, FIELD_TEXT),     FIELD(record_target, evicted, FIELD_COUNT),
+    FIELD(record_target, flushes, FIELD_COUNT),   FIELD(record_target, swaps, FIELD_COUNT),
+    FIELD(record_target, incomplete, FIELD_BOOL),
+};
 static const struct record_field cursor_fields[] = {
     FIELD(record_cursor, address, FIELD_TEXT), FIELD(record_cursor, run_id, FIELD_TEXT),
     FIELD(record_cursor, cursor, FIELD_TEXT),  FIELD(record_cursor, db, FIELD_TIME),
@@ -107,10 +112,11 @@ struct record_list {
             sizeof(struct item), fields, COUNT_OF(fields)                                          \
     }
 
-enum { LIST_NODES, LIST_CURSORS, LIST_GAPS, LIST_HOLDS, LISTS };
+enum { LIST_NODES, LIST_TARGETS, LIST_CURSORS, LIST_GAPS, LIST_HOLDS, LISTS };
 
 static const struct record_list record_lists[LISTS] = {
     [LIST_NODES] = LIST(nodes, record_node, node_fields),
+    [LIST_TARGETS] = LIST(targets, record_target, target_fields),
     [LIST_CURSORS] = LIST(cursors, record_cursor, cursor_fields),
     [LIST_GAPS] = LIST(gaps, record_gap, gap_fields),
     [LIST_HOLDS] = LIST(holds, record_hold, hold_fields),
@@ -247,6 +253,7 @@ void record_take_proof(struct job_record *to, struct job_record *from) {
     to->copied_once = from->copied_once;
     to->checkpoint_us = from->checkpoint_us;
     list_move(to, from, LIST_NODES);
+    list_move(to, from, LIST_TARGETS);
     list_move(to, from, LIST_CURSORS);
     list_move(to, from, LIST_GAPS);
 }
@@ -265,6 +272,10 @@ struct record_node *record_add_node(struct job_record *record) {
     return list_add(record, &record_lists[LIST_NODES]);
 }
 
+struct record_target *record_add_target(struct job_record *record) {
+    return list_add(record, &record_lists[LIST_TARGETS]);
+}
+
 struct record_cursor *record_add_cursor(struct job_record *record) {
     return list_add(record, &record_lists[LIST_CURSORS]);
 }
@@ -279,6 +290,10 @@ struct record_hold *record_add_hold(struct job_record *record) {
 
 void record_clear_nodes(struct job_record *record) {
     list_clear(record, LIST_NODES);
+}
+
+void record_clear_targets(struct job_record *record) {
+    list_clear(record, LIST_TARGETS);
 }
 
 void record_clear_cursors(struct job_record *record) {

@@ -38,6 +38,14 @@ struct record_node { /* a server process of the source */
     json_t *evidence;
 };
 
+/* What a server process of the target had lost when all was proved: what it has lost beyond that is
+ * to be copied again. */
+struct record_target {
+    char run_id[RECORD_RUN_ID_MAX];
+    uint64_t evicted, flushes, swaps;
+    bool incomplete; /* it had lost more, which was not repaired yet */
+};
+
 /* How far a node's database had been copied for the first time at the checkpoint. */
 struct record_cursor {
     char address[RECORD_LABEL_MAX];
@@ -112,6 +120,8 @@ struct job_record {
     struct record_trouble trouble;
     struct record_node *nodes;
     size_t n_nodes;
+    struct record_target *targets;
+    size_t n_targets;
     /* of the first copy: changes before it are on the target, as far as the cursors go; 0: none */
     int64_t checkpoint_us;
     struct record_cursor *cursors;
@@ -136,11 +146,13 @@ void record_drop_proof(struct job_record *record);
 
 /* A new, zeroed item at the end of a list; good until the next one is added. */
 struct record_node *record_add_node(struct job_record *record);
+struct record_target *record_add_target(struct job_record *record);
 struct record_cursor *record_add_cursor(struct job_record *record);
 struct record_gap *record_add_gap(struct job_record *record);
 struct record_hold *record_add_hold(struct job_record *record);
 /* Empty the lists. */
 void record_clear_nodes(struct job_record *record);
+void record_clear_targets(struct job_record *record);
 void record_clear_cursors(struct job_record *record);
 void record_clear_gaps(struct job_record *record);
 void record_clear_holds(struct job_record *record);

@@ -1,6 +1,7 @@
 """The first contact with a side, and with the machine: each trouble is told by its cause, with the advice that mends it."""
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import socket
@@ -13,6 +14,7 @@ import pytest
 
 from harness import data, oracle, tls, wait
 from harness.live import Live
+from harness.proxy import Proxy
 from harness.run import EQUAL, TROUBLE, Result, longhaul, program
 from harness.servers import Fleet, Options, Server, free_port
 from harness.tls import Certificates
@@ -233,6 +235,36 @@ def test_a_live_job_waits_for_a_side_that_is_down(fleet: Fleet, target: Server) 
         data.load(source, data.plain(704, 50))
         live.wait_live()
         live.terminate().expect(EQUAL)
+    oracle.assert_equal(source, target, at_least=50)
+
+
+class Breaking(Proxy):
+    """Resets one connection as soon as it is accepted: the one of this number."""
+
+    def __init__(self, target: int, number: int) -> None:
+        super().__init__(target)
+        self._number = number
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._refusing = self.accepted + 1 == self._number
+        await super()._serve(reader, writer)
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_start_survives_each_connection_that_breaks(source: Server, target: Server, side: str) -> None:
+    """At the first start and at later ones, on which the number of the connection leads to other questions."""
+    data.load(source, data.plain(705, 50))
+    for number in range(1, 15):
+        broken = source if side == "source" else target
+        with Breaking(broken.port, number) as proxy:
+            ends = (proxy.endpoint, target) if side == "source" else (source, proxy.endpoint)
+            with Live(*ends, "--job", "breaks", watched=target) as live:
+                live.wait_live()
+                used = proxy.accepted
+                live.terminate().expect(EQUAL)
+        if used < number:
+            break  # each connection of a start has been broken once
+    assert number > 3
     oracle.assert_equal(source, target, at_least=50)
 
 

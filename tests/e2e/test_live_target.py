@@ -6,13 +6,14 @@ from typing import Callable
 
 import pytest
 
-from harness import oracle, wait
+from harness import oracle, server_faults, wait
 from harness.live import Live
 from harness.run import longhaul
 from harness.server_faults import call_unseen, reset_statistics
 from harness.servers import Fleet, Server
 
 KEYS = 1000
+IDLE_S = 8  # seconds; idle times are taken with a slack
 THEIRS = 900
 
 
@@ -240,3 +241,27 @@ def test_a_flush_of_another_database_releases_no_hold(fleet: Fleet) -> None:
         assert again["holds"][0]["id"] == hold["id"] and again["holds"][0]["deletions"] == hold["deletions"]
         live.release().expect(0)
         wait.until(lambda: target.command("EXISTS", *[f"key:{i}" for i in range(3000)]) == 0, "the deletions", 60)
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["while-it-runs", "while-it-is-away"])
+def test_evictions_of_the_target_outlive_a_restart(source: Server, fleet: Fleet, seen: bool) -> None:
+    """Evictions whose gap was still open when longhaul was killed, and such as it never saw: the next start copies the keys
+    again, though nobody has accessed them since the watermark."""
+    target = fleet.server()
+    with source.wire() as wire:
+        wire.batch([("SET", f"key:{i}", f"value {i}", "EX", 36000) for i in range(KEYS)])
+    with Live(source, target, "--lease", "1s") as live:
+        live.wait_live()
+        wait.until(lambda: source.command("OBJECT IDLETIME", "key:0") >= IDLE_S, "keys that were not accessed lately", 60)
+        live.catch_up()
+        if not seen:
+            live.kill9()
+        server_faults.evict(target, "volatile-random")  # not the record
+        if seen:
+            live.wait_status(lambda job: any("evict" in gap["why"] for gap in job["gaps"]), "the gap to be recorded")
+            live.kill9()
+        live.start()
+        pid = str(live.process.pid)
+        live.wait_status(lambda job: job["owner"].split(":")[1] == pid and job["phase"] == "live" and not job["gaps"],
+                         "the gap to be closed", 90)
+        oracle.assert_equal(source, target, at_least=KEYS)

@@ -48,6 +48,10 @@ static void fill(struct job_record *r) {
     node->watermark_us = 5;
     node->evidence = json_pack("{si}", "forks", 3);
     strcpy(record_add_node(r)->address, "10.0.0.2:6379");
+    struct record_target *target = record_add_target(r);
+    strcpy(target->run_id, "def");
+    target->evicted = 11;
+    target->incomplete = true;
     struct record_gap *gap = record_add_gap(r);
     strcpy(gap->place, "10.0.0.1:6379");
     strcpy(gap->why, "the \"connection\" broke");
@@ -91,6 +95,8 @@ static void test_round_trip(void **state) {
     assert_string_equal(b.trouble.text, "WRONGPASS");
     assert_string_equal(b.holds[0].id, "h1");
     assert_int_equal(b.gaps[0].slots, 16384);
+    assert_int_equal(b.targets[0].evicted, 11);
+    assert_true(b.targets[0].incomplete);
     record_fini(&a);
     record_fini(&b);
 }
@@ -112,9 +118,10 @@ static void test_copy_and_move(void **state) {
     record_set_scope(&a, NULL);
     assert_null(a.scope);
     record_clear_nodes(&a);
+    record_clear_targets(&a);
     record_clear_gaps(&a);
     record_clear_holds(&a);
-    assert_int_equal(a.n_nodes + a.n_gaps + a.n_holds, 0);
+    assert_int_equal(a.n_nodes + a.n_targets + a.n_gaps + a.n_holds, 0);
     record_fini(&a);
     record_fini(&c);
 }
@@ -129,12 +136,14 @@ static void test_proof_is_never_mixed(void **state) {
     older.copied_once = false;
     json_object_set_new(older.nodes[0].evidence, "forks", json_integer(1));
     strcpy(record_add_cursor(&older)->cursor, "17");
+    older.targets[0].evicted = 5;
     record_take_proof(&newer, &older);
     assert_int_equal(newer.watermark_us, 3);
     assert_int_equal(newer.source_time_us, 4);
     assert_false(newer.copied_once);
     assert_int_equal(json_integer_value(json_object_get(newer.nodes[0].evidence, "forks")), 1);
     assert_int_equal(newer.n_cursors, 1);
+    assert_int_equal(newer.targets[0].evicted, 5);
     assert_int_equal(newer.n_holds, 1);
     assert_int_equal(older.n_nodes, 0);
     record_drop_proof(&newer);

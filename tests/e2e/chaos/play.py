@@ -21,11 +21,11 @@ from .faults import Stage
 from .job import OWN_STEPS, Job
 from .lineage import Lineage
 from .plan import Fault, Plan
-from .sides import Side
+from .sides import Router, Side
 from .truth import Truth
 from .worker import Worker
 from .writers import Blocker, Counter, CounterReader, Once, Writer
-from .writes import Writes
+from .writes import TAGS, Writes, tag_of
 
 OWN_KEYS, FOREIGN_KEYS = b"longhaul:{", b"theirs:"
 TIMES = re.compile(r"\d{13} / \d{13}")
@@ -67,6 +67,7 @@ class Run:
         self._began = time.monotonic()
         self._say = say
         self._problems: List[BaseException] = []
+        self._planted: Dict[bytes, bytes] = {}  # keys of somebody else, on the target before the job
         moved = any(each.name == "migrate slots" and each.side == "target" for row in plan.rows for each in row)
         self._ttl_tolerance_ms = MIGRATED_TTL_MS if moved else None
         self.sides = {}
@@ -129,6 +130,8 @@ class Run:
         source = self.sides["source"]
         data.load(source.made, data.mixed(self.plan.seed, BALLAST))  # type: ignore[arg-type]
         self.once.load()
+        if self.plan.has("foreign writer"):
+            self._plant_foreign_keys()
         workers = [self.lineage, *self.writers, self.reader, *self._checks_of_the_sentence()]
         for worker in workers:
             worker.start()
@@ -186,16 +189,26 @@ class Run:
         self._assert_equal("at the end")
         self.say(f"equal; {self.reader.reads} counters read, {self.truth.looks} looks at the sentence, longhaul started {self.job.starts} times")
 
+    def _plant_foreign_keys(self) -> None:
+        """Before the first copy: the job finds them, and deletes them never."""
+        router = Router(self.sides["target"])
+        self._planted = {b"theirs:%b:before" % tag_of(number): b"%d" % number for number in range(TAGS)}
+        router.send([(0, [("SET", key, value)]) for key, value in self._planted.items()])
+        router.close()
+
     def _assert_foreign_keys(self) -> None:
-        """Nothing that the job never copied is deleted unasked; where the target itself may have lost it, nothing is known."""
+        """Nothing that was there before the job is deleted unasked; a key that came later cannot be told from a copied one, and
+        may go by a sweep, by nothing else. Where the target itself may have lost keys, nothing is known."""
         if self.lineage.changed("target") or self.plan.has("eviction", "target") or self.plan.has("flush", "target"):
             return
         target = self.sides["target"].made
         owners = target.slots() if target.is_cluster else None  # type: ignore[union-attr]
-        for key, value in self.stage.foreign.items():
+        swept = "keys are missing on the source" in self.job.stderr()
+        for key, value in {**self._planted, **self.stage.foreign}.items():
             server = owners[slot_of(key)] if owners else target.primaries()[0]
             found = server.command("GET", key)
-            assert found == value, f"foreign key {key!r} on the target was {value!r} and is {found!r}"
+            gone = swept and key not in self._planted and found is None
+            assert gone or found == value, f"foreign key {key!r} on the target was {value!r} and is {found!r}"
 
     def _load_functions(self) -> None:
         """A library that is new on every primary; the last change of the run."""
