@@ -38,8 +38,8 @@ struct record_node { /* a server process of the source */
     json_t *evidence;
 };
 
-/* What a server process of the target had lost when all was proved: what it has lost beyond that is to be
- * copied again. */
+/* What a server process of the target had lost when all was proved: what it has lost beyond that is
+ * to be copied again. */
 struct record_target {
     char run_id[RECORD_RUN_ID_MAX];
     uint64_t evicted, flushes, swaps;
