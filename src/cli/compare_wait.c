@@ -60,7 +60,7 @@ static void explain_held(const struct job_record *record, char *text, size_t siz
         units_format_number(held_deletions(record), n, sizeof(n)));
 }
 
-/* What the job itself says: trouble first, then the oldest gap. */
+/* The job's own words: trouble first, then the oldest gap. */
 static void explain_behind(const struct job_record *record, int64_t wall_us, char *text,
                            size_t size) {
     const struct record_trouble *trouble = &record->trouble;

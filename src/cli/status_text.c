@@ -56,15 +56,15 @@ static void status_print_lag(const struct job_seen *job) {
     char line[LINE_MAX_LEN];
     int used = snprintf(line, sizeof(line), "  lag        %" PRId64 " ms when that was written",
                         status_view_lag_ms(r));
-    if (r->lag_minute_max_us > 0)
+    if (r->lag.minute_max_us > 0)
         used +=
             snprintf(line + used, sizeof(line) - (size_t)used,
                      "; at most %" PRId64 " ms in the last minute, %" PRId64 " ms in the last hour",
-                     to_ms(r->lag_minute_max_us), to_ms(r->lag_hour_max_us));
-    if (r->lag_p99_us > 0)
+                     to_ms(r->lag.minute_max_us), to_ms(r->lag.hour_max_us));
+    if (r->lag.p99_us > 0)
         snprintf(line + used, sizeof(line) - (size_t)used,
                  "; since the start 99 %% of the time below %" PRId64 " ms, at most %" PRId64 " ms",
-                 to_ms(r->lag_p99_us), to_ms(r->lag_max_us));
+                 to_ms(r->lag.p99_us), to_ms(r->lag.max_us));
     line_print(stdout, "%s", line);
     if (r->gather_ms > 0)
         line_print(stdout,

@@ -23,7 +23,8 @@ struct giveup *giveup_new(void);
 void giveup_free(struct giveup **giveup);
 /* Records and logs (the first few, then every now and then how many). */
 void giveup_add(struct giveup *giveup, int db, struct bytes key, const struct err *why);
-/* The same for what is tried again and again: listed and counted once, with the newest reason. */
+/* The same for a key that is tried again and again: listed and counted once, with the newest
+ * reason. */
 void giveup_add_once(struct giveup *giveup, int db, struct bytes key, const struct err *why);
 /* For reading once no lane runs any more. */
 size_t giveup_kept(const struct giveup *giveup);

@@ -146,7 +146,8 @@ static bool coverage_start_pass(struct coverage *c, const struct topology *t, in
     return true;
 }
 
-/* Of the slots that are to be scanned: how many are being moved between two nodes. Both of them tell. */
+/* Of the slots that are to be scanned: how many are being moved between two nodes. Both of them
+ * tell. */
 static unsigned coverage_count_moving(struct coverage *c, const struct topology *t) {
     struct slot_set moving = { 0 }, open = { 0 };
     for (int i = 0; i < t->n_nodes; i++) {

@@ -568,11 +568,11 @@ static void fill_counts(struct journal *j) {
     r->waiting = (uint64_t)f->waiting;
     r->extra_keys = (uint64_t)f->extra_keys;
     r->target_evicted = (uint64_t)f->target_evicted;
-    r->lag_p50_us = f->lag_p50_us;
-    r->lag_p99_us = f->lag_p99_us;
-    r->lag_max_us = f->lag_max_us;
-    r->lag_minute_max_us = f->lag_minute_max_us;
-    r->lag_hour_max_us = f->lag_hour_max_us;
+    r->lag.p50_us = f->lag_p50_us;
+    r->lag.p99_us = f->lag_p99_us;
+    r->lag.max_us = f->lag_max_us;
+    r->lag.minute_max_us = f->lag_minute_max_us;
+    r->lag.hour_max_us = f->lag_hour_max_us;
     r->gather_ms = f->gather_ms;
 }
 

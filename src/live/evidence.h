@@ -76,7 +76,8 @@ struct verdict {
 struct verdict evidence_judge(const struct evidence *then, const struct evidence *now);
 
 /* Do the counters of now go on from those of then, of the same process, which was loading neither
- * time? Else anything that is read from counters (a flush, a swap, an eviction) may have happened unseen. */
+ * time? Else anything that is read from counters (a flush, a swap, an eviction) may have happened
+ * unseen. */
 enum evidence_counters {
     COUNTERS_GO_ON,
     COUNTERS_RESET,   /* set back: CONFIG RESETSTAT */

@@ -266,7 +266,8 @@ static void live_begin_stop(struct live *live) {
     live_ask_polls(live);
 }
 
-/* A gap that the last polls have opened is repaired, if it can be without an operator and in time. */
+/* A gap that the last polls have opened is repaired, if it can be without an operator and in
+ * time. */
 static bool live_goes_on_draining(const struct live *live) {
     const struct hold *holds;
     bool late = clock_boot_us() - live->stopped.boot_us >= (int64_t)LIVE_DRAIN_MS * 1000;

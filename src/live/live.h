@@ -88,8 +88,8 @@ void live_start(struct live *live, uint64_t target_keys);
 /* One round of the control thread. *ended: the job is over, with success. stopping: it is to end
  * when everything acknowledged before is on the target. False: it cannot. */
 bool live_step(struct live *live, bool stopping, bool *ended, struct err *err);
-/* From now on the end waits for something beside the keys, or no more; a stopped job only as long as
- * it waits for changes. */
+/* From now on the end waits for something beside the keys, or no more; a stopped job only as long
+ * as it waits for changes. */
 void live_hold_end(struct live *live, bool waits);
 /* An order releases a hold; false: there is no such one. */
 bool live_release(struct live *live, const char *hold_id);

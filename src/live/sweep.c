@@ -1,5 +1,5 @@
-/* See sweep.h. Between the question and the deletion the source is read once more, so a key that came
- * back is copied. */
+/* See sweep.h. Between the question and the deletion the source is read once more, so a key that
+ * came back is copied. */
 #include "live/sweep.h"
 
 #include <inttypes.h>
@@ -25,7 +25,7 @@ enum {
 
 enum sweep_state { SWEEP_IDLE, SWEEP_SCANNING, SWEEP_SETTLING, SWEEP_DELETING };
 
-/* What a round is for. */
+/* The purpose of a round. */
 enum sweep_round {
     ROUND_MISSING, /* keys that were deleted while nobody listened */
     ROUND_CENSUS,  /* before the first copy */
@@ -80,8 +80,8 @@ static bool sweep_is_ordered(const struct sweep *s, int db, uint16_t slot) {
     return false;
 }
 
-/* The census remembers every missing key; later rounds pass over these, but for the one that deletes
- * them. */
+/* The census remembers every missing key; later rounds pass over these, but for the one that
+ * deletes them. */
 static bool sweep_counts(struct sweep *s, int db, struct bytes key) {
     bool known = extra_has(s->extra, db, key);
     if (s->round == ROUND_CENSUS) extra_add(s->extra, db, key);
@@ -106,7 +106,7 @@ void sweep_on_named(struct sweep *s, uint16_t slot) {
 
 /* ---- a round begins ---- */
 
-/* Whatever is to be copied comes first: keys that are missing then need no second question. */
+/* All copies come first: keys that are missing then need no second question. */
 static bool sweep_may_begin(const struct sweep *s) {
     if (clock_mono_ms() < s->retry_ms || !follow_all_ready(s->settings.follow)) return false;
     if (!coverage_is_complete(engine_coverage(s->settings.engine, COVERAGE_FORWARD))) return false;
@@ -285,8 +285,8 @@ static void sweep_decide_missing(struct sweep *s) {
     sweep_drop_released(s);
 }
 
-/* By order of --extra delete, but within the guard: a source that came back empty, or the wrong one,
- * would otherwise empty the target. */
+/* By order of --extra delete, but within the guard: a source that came back empty, or the wrong
+ * one, would otherwise empty the target. */
 static bool sweep_may_delete_extra(const struct sweep *s, uint64_t extra, uint64_t seen) {
     return s->settings.extra == SWEEP_EXTRA_DELETE &&
            (extra <= SWEEP_FEW ||
@@ -417,7 +417,8 @@ static void sweep_name_some(struct sweep *s) {
 }
 
 /* A slot that gets a gap during the round may be copied again and wait for a sweep before the round
- * ends: keys deleted in that gap may have been asked for before it, so the slot needs another round. */
+ * ends: keys deleted in that gap may have been asked for before it, so the slot needs another
+ * round. */
 static void sweep_notice_gaps(struct sweep *s) {
     if (s->state == SWEEP_IDLE || s->round != ROUND_MISSING) return;
     struct slot_set due = ledger_sweep_due(s->settings.ledger);

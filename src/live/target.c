@@ -204,8 +204,8 @@ static bool counts_equal(const struct target_counts *a, const struct target_coun
     return a->evicted == b->evicted && a->flushes == b->flushes && a->swaps == b->swaps;
 }
 
-/* The first sample of this run. A process that the record does not name may have taken the place of one
- * that was incomplete, with its data. */
+/* The first sample of this run. A process that the record does not name may have taken the place of
+ * one that was incomplete, with its data. */
 static void node_compare_former(struct target_node *node, const struct target_counts *now) {
     struct target *t = node->target;
     struct slot_set slots = node_slots(node);

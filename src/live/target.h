@@ -21,8 +21,8 @@ struct target_record {
     size_t n_base;
 };
 
-/* What a process of the target had lost, by its own counters, when all was proved: recorded with the
- * watermark, and compared with what the process says at the next start. */
+/* What a process of the target had lost, by its own counters, when all was proved: recorded with
+ * the watermark, and compared with what the process says at the next start. */
 struct target_counts {
     char run_id[RUN_ID_MAX];
     uint64_t evicted, flushes, swaps;

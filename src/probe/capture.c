@@ -86,8 +86,8 @@ static void listener_on_established(void *ctx, const struct server_info *info) {
     l->established = l->over = true;
 }
 
-/* The server answers, and is not fit to be listened to. What may pass is waited for until the
- * deadline. */
+/* The server answers, and is not fit to be listened to. Trouble that may pass is waited for until
+ * the deadline. */
 static void listener_on_waiting(void *ctx, const struct err *err) {
     struct listener *l = ctx;
     l->err = *err;

@@ -31,7 +31,7 @@ struct deployment {
     bool cluster;
     struct client *kept;           /* for the next call that wants its node; NULL: none */
     struct loop_timer *kept_timer; /* closes it */
-    struct address seed;           /* the endpoint itself, or what the sentinels named last */
+    struct address seed;           /* the endpoint, or the primary that sentinels named last */
     unsigned refreshes;
     /* of a cluster: every node that was seen, the latest FORMER_NODES_MAX. One that was flagged
      * `fail` leaves the topology, and may be the only one that comes back. */

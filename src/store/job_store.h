@@ -34,7 +34,8 @@ struct job_list {
 };
 
 /* The name of the hash in which this primary of the topology keeps the records, so that a look
- * whether there are any costs no round trip of its own. False: it is no primary, or owns no slot. */
+ * whether there are any costs no round trip of its own. False: it is no primary, or owns no
+ * slot. */
 bool job_store_record_key(const struct topology *t, int node, char key[JOB_STORE_KEY_MAX]);
 /* All jobs that the server knows. *list is released with job_list_fini(), also on false. */
 bool job_store_read_all(struct deployment *target, int db, struct job_list *list, struct err *err);

@@ -54,6 +54,15 @@ struct lease_look {
     uint64_t dead_epoch;
 };
 
+struct lease_callbacks {
+    void (*on_wait)(void *ctx, const char *holder);
+    void *wait_ctx;
+    void (*on_lost)(void *ctx, const char *holder);
+    void *lost_ctx;
+    void (*on_gone)(void *ctx, uint16_t slot);
+    void *gone_ctx;
+};
+
 struct lease {
     struct deployment *target;
     struct loop *loop;
@@ -86,12 +95,7 @@ struct lease {
     struct err trouble; /* of the last step that failed; fatal only before it is acquired */
     bool fatal, wants_topology;
     char lost_to[LEASE_VALUE_MAX];
-    void (*on_wait)(void *ctx, const char *holder);
-    void *wait_ctx;
-    void (*on_lost)(void *ctx, const char *holder);
-    void *ctx;
-    void (*on_gone)(void *ctx, uint16_t slot);
-    void *gone_ctx;
+    struct lease_callbacks tell;
 };
 
 static int64_t lease_min(int64_t a, int64_t b) {
@@ -212,8 +216,8 @@ static void lease_read_epoch(struct lease *l, slot_link_fn *fn) {
 }
 
 static void lease_tell_gone(struct lease *l) {
-    if (l->on_gone != NULL && !l->ending)
-        l->on_gone(l->gone_ctx, slot_of_key(bytes_of_str(l->lease_key)));
+    if (l->tell.on_gone != NULL && !l->ending)
+        l->tell.on_gone(l->tell.gone_ctx, slot_of_key(bytes_of_str(l->lease_key)));
 }
 
 /* After a renewal: the target may have lost the epoch alone. */
@@ -396,8 +400,8 @@ static void lease_look_as_newcomer(struct lease *l) {
         lease_write_epoch(l);
     } else {
         l->look.saw_holder = true;
-        if (l->on_wait != NULL && strcmp(l->look.told, l->look.seen) != 0)
-            l->on_wait(l->wait_ctx, holder);
+        if (l->tell.on_wait != NULL && strcmp(l->look.told, l->look.seen) != 0)
+            l->tell.on_wait(l->tell.wait_ctx, holder);
         snprintf(l->look.told, sizeof(l->look.told), "%s", l->look.seen);
         lease_look_again(l, lease_min(LEASE_LOOK_MS, l->lease_ms / 4));
     }
@@ -461,7 +465,7 @@ static void lease_tell_late(struct lease *l) {
 static void lease_tell_loss(struct lease *l) {
     if (!l->started || l->told_loss) return;
     l->told_loss = true;
-    l->on_lost(l->ctx, l->lost_to);
+    l->tell.on_lost(l->tell.lost_ctx, l->lost_to);
 }
 
 static void lease_step(struct lease *l) {
@@ -534,15 +538,15 @@ void lease_update_topology(struct lease *l) {
 }
 
 void lease_start(struct lease *l, void (*on_lost)(void *ctx, const char *holder), void *ctx) {
-    l->on_lost = on_lost;
-    l->ctx = ctx;
+    l->tell.on_lost = on_lost;
+    l->tell.lost_ctx = ctx;
     l->started = true;
     loop_timer_start(l->timer, 0);
 }
 
 void lease_watch_gone(struct lease *l, void (*on_gone)(void *ctx, uint16_t slot), void *ctx) {
-    l->on_gone = on_gone;
-    l->gone_ctx = ctx;
+    l->tell.on_gone = on_gone;
+    l->tell.gone_ctx = ctx;
 }
 
 const char *lease_client_name(const struct lease *l) {
@@ -619,13 +623,13 @@ bool lease_acquire(struct lease *l, const struct lease_former *former,
         l->look.dead_epoch = l->look.dead_owner[0] != '\0' ? former->dead_epoch : 0;
         if (former->lease_ms > l->wait_ms) l->wait_ms = former->lease_ms;
     }
-    l->on_wait = on_wait;
-    l->wait_ctx = ctx;
+    l->tell.on_wait = on_wait;
+    l->tell.wait_ctx = ctx;
     lease_update_topology(l);
     loop_timer_start(l->timer, 0);
     while (!lease_may_write(l))
         if (!lease_wait_a_round(l, &refresh_ms, err)) return false;
-    l->on_wait = NULL;
+    l->tell.on_wait = NULL;
     *epoch = l->epoch;
     return true;
 }

@@ -38,8 +38,8 @@ struct record_node { /* a server process of the source */
     json_t *evidence;
 };
 
-/* What a server process of the target had lost when all was proved: what it has lost beyond that is to be
- * copied again. */
+/* What a server process of the target had lost when all was proved: what it has lost beyond that is
+ * to be copied again. */
 struct record_target {
     char run_id[RECORD_RUN_ID_MAX];
     uint64_t evicted, flushes, swaps;
@@ -85,6 +85,11 @@ struct record_ids {
     size_t n;
 };
 
+struct record_lag {
+    int64_t p50_us, p99_us, max_us;     /* since the job was started, while no gap was open */
+    int64_t minute_max_us, hour_max_us; /* of the last minute, of the last hour */
+};
+
 struct job_record {
     char job[RECORD_JOB_MAX];
     /* labels of the endpoints; no secrets */
@@ -111,9 +116,7 @@ struct job_record {
     uint64_t copied, deleted, given_up, waiting;
     uint64_t extra_keys;     /* keys on the target that this job never copied */
     uint64_t target_evicted; /* keys that the target evicted */
-    /* since the job was started, while no gap was open */
-    int64_t lag_p50_us, lag_p99_us, lag_max_us;
-    int64_t lag_minute_max_us, lag_hour_max_us; /* of the last minute, of the last hour */
+    struct record_lag lag;
     /* how long changes are gathered because the source is busy; 0: they are not */
     int64_t gather_ms;
     char order_followed[RECORD_ID_MAX]; /* id of the last order that was followed */

@@ -139,7 +139,8 @@ static void test_a_gap_that_does_not_close(void **state) {
     record_fini(&s.record);
 }
 
-/* Whatever it does: it stands, it is taken back again and again, or it comes nearer, slowly. */
+/* In each way of lying behind: it stands, it is taken back again and again, or it comes nearer,
+ * slowly. */
 static void test_a_watermark_that_lies_behind(void **state) {
     struct scene s;
     for (int kind = 0; kind < 3; kind++) {

@@ -17,7 +17,8 @@
 
 enum { PATIENCE_MS = 60000, KEYS = 1000, MANY = 20000, ROUNDS = 20 };
 
-/* A rig, what its passes have named, and a gate: the first name waits there until it is opened. */
+/* A rig, the names that its passes gave, and a gate: the first name waits there until the gate is
+ * opened. */
 struct told {
     struct engine_rig rig;
     _Atomic int named, named_db, named_in[SLOT_COUNT];
@@ -188,7 +189,7 @@ static void a_scan_that_is_refused_fails_the_engine(void **state) {
     engine_rig_end(&t->rig);
 }
 
-/* ---- what is pending ---- */
+/* ---- pending slots ---- */
 
 static void pending_is_told_for_each_database(void **state) {
     struct told *t = told_begin(false, 2);

@@ -18,7 +18,7 @@
 
 enum { PATIENCE_MS = 30000, KEYS = 500, OTHER_KEYS = 10, LAST = SLOT_COUNT - 1, QUIET_MS = 700 };
 
-/* A rig, what its passes have named, and a gate at which the first name of a slot waits. */
+/* A rig, the names that its passes gave, and a gate at which the first name of a slot waits. */
 struct told {
     struct engine_rig rig;
     _Atomic int named, named_last; /* keys; of those, in the highest slot */

@@ -1,5 +1,5 @@
-/* A pass over a real server: it names the keys of its slots to the lanes for the right reason, waits
- * while the lanes have enough, and remembers how far it is. */
+/* A pass over a real server: it names the keys of its slots to the lanes for the right reason,
+ * waits while the lanes have enough, and remembers how far it is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,7 @@
 
 enum { PATIENCE_MS = 60000, KEYS = 2000, MANY = 20000, LOW = SLOT_COUNT / 2, QUIET_MS = 100 };
 
-/* A rig, and what its passes and lanes have told. */
+/* A rig, and the events that its passes and lanes told. */
 struct told {
     struct engine_rig rig;
     _Atomic int named[SLOT_COUNT];

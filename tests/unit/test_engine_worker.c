@@ -1,4 +1,5 @@
-/* A worker: its lane serves what other threads name to it, and nothing once it has ended. */
+/* A worker: its lane serves the keys that other threads name to it, and nothing once it has
+ * ended. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -166,7 +167,7 @@ static void a_stopped_lane_takes_no_new_keys(void **state) {
     rig_end(&r);
 }
 
-/* Other workers may look at its lane until all have ended, and what they post is dropped. */
+/* Other workers may look at its lane until all have ended, and their posts are dropped. */
 static void after_its_end_what_is_posted_does_nothing(void **state) {
     struct rig r = { 0 };
     rig_start(&r);

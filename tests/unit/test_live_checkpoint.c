@@ -1,4 +1,4 @@
-/* Checkpoints of a first copy between two real servers: what they hold, when none is made, and
+/* Checkpoints of a first copy between two real servers: their contents, when none is made, and
  * where the next run goes on. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -177,7 +177,8 @@ static void the_clock_was_set_back_or_is_unknown(void **state) {
     DECEIVED(now.time_us -= 20 * SECOND, true); /* it went on, but by less than the observer's */
     DECEIVED(now.time_us = 0, true);
     DECEIVED(then.time_us = 0, true);
-    /* By little, of what OBJECT IDLETIME itself may be wrong by: nothing is left for this. */
+    /* By little: OBJECT IDLETIME itself may be wrong by the whole slack, and nothing is left for
+     * this. */
     DECEIVED(now.time_us -= 300 * 1000, true);
     DECEIVED((now.asked_boot_us += 3600 * SECOND, now.time_us += 3596 * SECOND), true);
     /* On another machine the wall clocks are all there is. */

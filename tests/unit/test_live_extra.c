@@ -1,4 +1,4 @@
-/* The target's own keys: which are kept, and that what is not known is kept too. */
+/* The target's own keys: which are kept, and that a key is kept too when nothing is known of it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -113,7 +113,8 @@ static void another_process_reads_the_same_list(void **state) {
     free(data);
 }
 
-/* What one byte order has written the other one reads: eight bytes per key, the lowest first. */
+/* A machine of one byte order reads the bytes that one of the other order wrote: eight bytes per
+ * key, the lowest first. */
 static void the_bytes_have_one_order_on_every_machine(void **state) {
     static const char bytes[] = { 1, 2, 3, 4, 5, 6, 7, 8 };
     char *data;

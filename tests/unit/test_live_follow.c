@@ -220,7 +220,8 @@ static void idle_times_that_are_spoilt_during_the_scan_are_given_up(void **state
     rig_stop(&rig);
 }
 
-/* Every sample says that there are no idle times. The scan takes longer than the time between two. */
+/* Every sample says that there are no idle times. The scan takes longer than the time between
+ * two. */
 static void a_source_that_keeps_frequencies_is_read_whole_and_once(void **state) {
     redis_do(&source, "CONFIG SET maxmemory-policy allkeys-lfu");
     scan_slowly();

@@ -1,5 +1,5 @@
-/* Lag over time: what counts for the percentiles, and how long the maxima of a minute and of an
- * hour remember. */
+/* Lag over time: which lags count for the percentiles, and how long the maxima of a minute and of
+ * an hour remember. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -336,7 +336,7 @@ struct model {
     int64_t since;
     int scans; /* that must still end; a gap asks for one that begins after it */
     bool scanning, sweep, held, again;
-    bool whole;      /* the scan that must begin reads every key, whatever gap comes beside */
+    bool whole;      /* the scan that must begin reads every key, even if another gap comes */
     int64_t settled; /* 0: not */
 };
 

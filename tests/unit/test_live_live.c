@@ -1,5 +1,5 @@
-/* A live job as a whole, between two real servers: what moves its watermark, what holds it, when
- * the job is live, when it ends, and what it says of itself. */
+/* A live job as a whole, between two real servers: how its watermark moves and stands still, when
+ * the job is live, when it ends, and the state that it tells. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,6 @@
-/* Keys that the target has and the source does not: which are deleted, which deletions are held until
- * an operator releases them, and that keys of the target's own stay. Between two real servers. */
+/* Keys that the target has and the source does not: which are deleted, which deletions are held
+ * until an operator releases them, and that keys of the target's own stay. Between two real
+ * servers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -124,8 +125,8 @@ static void beyond_max_delete_deletions_wait_for_an_order_that_names_their_hold(
     rig_stop(&rig);
 }
 
-/* At the end of the first round, before what it has deleted can be proved. Once the feed is back its
- * loss is known. */
+/* At the end of the first round, before what it has deleted can be proved. Once the feed is back
+ * its loss is known. */
 static void on_first_deletions(struct live_rig *r, enum event_id id) {
     if (id != EVENT_DELETED || r->events[id] != 1) return;
     delete_unheard(800, 1600);

@@ -1,5 +1,6 @@
-/* What a real target may have lost again: another process, another history, keys that others flush
- * or that the target evicts. How far a server is says the record that it holds itself. */
+/* Writes that a real target may have lost again: another process, another history, keys that others
+ * flush or that the target evicts. The record that a server holds itself says how far that server
+ * is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,7 +40,7 @@ static const char *run_id_of_target(void) {
     return reply + 1;
 }
 
-/* ---- who the servers are ---- */
+/* ---- the identity of the servers ---- */
 
 static void note_identity(void *ctx, const char *run_id, const char *replid) {
     assert_int_equal(strlen(replid), 40);
@@ -174,7 +175,7 @@ static void a_target_that_was_a_replica_for_a_moment_has_another_history(void **
     rig_stop(&rig);
 }
 
-/* ---- what others do to the target ---- */
+/* ---- changes of the target by others ---- */
 
 static void a_flush_of_the_target_by_another_client_is_made_good(void **state) {
     redis_do(&source, "MSET a 1 b 1");
@@ -233,7 +234,7 @@ static void swapped_databases_of_the_target_are_made_good(void **state) {
     rig_stop(&rig);
 }
 
-/* What follows begins once no key was evicted for ten seconds. */
+/* The resync begins once no key was evicted for ten seconds. */
 static void evicted_keys_open_a_gap_whose_resync_waits(void **state) {
     redis_do(&source, "DEBUG POPULATE 500 key 8");
     RIG_GO_LIVE(&rig);

@@ -1,4 +1,5 @@
-/* Events: every row is whole, and an event that is raised reaches each observer once, as one sentence. */
+/* Events: every row is whole, and an event that is raised reaches each observer once, as one
+ * sentence. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

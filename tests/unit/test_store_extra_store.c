@@ -1,5 +1,5 @@
-/* Keys that a job never copied, kept on the target: bytes come back as they were written, each job's and
- * each database's its own. */
+/* Keys that a job never copied, kept on the target: bytes come back as they were written, each
+ * job's and each database's its own. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

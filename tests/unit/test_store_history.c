@@ -1,5 +1,5 @@
-/* The history of a job is read while the job writes, in order, also where nothing may be written; and a
- * directory that holds none is an error that names it. */
+/* The history of a job is read while the job writes, in order, also where nothing may be written;
+ * and a directory that holds none is an error that names it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

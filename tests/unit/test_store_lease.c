@@ -219,8 +219,8 @@ static void on_return(void *ctx) {
     r->client = client_open(loop, &s, &events, r);
 }
 
-/* A former holder connects again while its successor waits: that connection is ended as well, before
- * the successor writes. */
+/* A former holder connects again while its successor waits: that connection is ended as well,
+ * before the successor writes. */
 static void test_a_former_holder_returns_during_the_wait(void **state) {
     struct told told = { 0 };
     struct returner former = { 0 };
@@ -452,8 +452,9 @@ static int64_t lease_left_ms(void) {
     return atoi(redis_do(&server, "PTTL longhaul:{orders}:lease") + 1);
 }
 
-/* The right to write counts from the question, not from the answer, which may have been on its way for
- * long; and it ends a tenth before the lease. Told by the clock alone, while the loop stands still. */
+/* The right to write counts from the question, not from the answer, which may have been on its way
+ * for long; and it ends a tenth before the lease. Told by the clock alone, while the loop stands
+ * still. */
 static void test_right_counts_from_the_question(void **state) {
     enum { MINE_MS = 9000, RENEWED_MS = MINE_MS / 3, MARGIN_MS = MINE_MS / 10, LATE_MS = 750 };
     static const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };

@@ -1,5 +1,5 @@
-/* The record of a job as one server holds it: that server's own, whatever the other one holds; and no
- * record that cannot be read is believed. The cluster of the fixture plays the target. */
+/* The record of a job as one server holds it: that server's own, whatever the other one holds; and
+ * no record that cannot be read is believed. The cluster of the fixture plays the target. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -26,7 +26,7 @@ static void fill(struct job_record *r) {
                               .waiting = 4,
                               .extra_keys = 5,
                               .target_evicted = 6,
-                              .lag_hour_max_us = 7,
+                              .lag.hour_max_us = 7,
                               .gather_ms = 640 };
     strcpy(r->job, "orders");
     strcpy(r->source, "a.example.com:6379");

@@ -1,5 +1,5 @@
 /* A live job between the two servers of fixture.h: deployments, engine, lanes and src/live, driven
- * round by round as src/job drives them. What a job keeps in its record is kept here in memory: the
+ * round by round as src/job drives them. The parts of a job's record are kept here in memory: the
  * hooks are the test's, the servers are real.
  */
 #ifndef LONGHAUL_TESTS_LIVE_RIG_H
@@ -16,7 +16,7 @@
 
 enum { RIG_PATIENCE_MS = 60000, RIG_TEXT_MAX = 512, RIG_NODES = 4 };
 
-/* What a run has left for the next one. */
+/* The memory that a run leaves for the next one. */
 struct rig_memory {
     struct live_memory live;
     char *extra;
@@ -37,7 +37,7 @@ struct live_rig {
     bool typed;
     const struct rig_memory *memory; /* NULL: nothing was copied before */
 
-    /* The hooks' answers and what they heard. */
+    /* The hooks' answers and the calls that they got. */
     _Atomic bool may_write;
     bool saves_fail;
     unsigned saves, allowed, silences, records_read, function_changes;
@@ -72,7 +72,8 @@ void rig_round(struct live_rig *r);
 /* Ends the live job and the lanes, where they run. */
 void rig_stop(struct live_rig *r);
 
-/* What the running job would leave in its record: its watermark, or its checkpoint. */
+/* Keeps the parts that the running job would leave in its record: its watermark, or its
+ * checkpoint. */
 void rig_remember(struct live_rig *r, struct rig_memory *memory);
 void rig_forget(struct rig_memory *memory);
 

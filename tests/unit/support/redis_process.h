@@ -23,8 +23,8 @@ void redis_start(struct redis_process *p, const char *const *args);
 void redis_start_tls(struct redis_process *p, bool ask_client_cert);
 /* Kills it and starts another process with the same port and arguments, empty. */
 void redis_restart(struct redis_process *p, const char *const *args);
-/* A cluster of two, both of which know it and take writes: `first` has the slots below `slots`, `second`
- * the rest. */
+/* A cluster of two, both of which know it and take writes: `first` has the slots below `slots`,
+ * `second` the rest. */
 void redis_start_cluster(struct redis_process *first, struct redis_process *second, int slots);
 /* Gives a slot of theirs without keys to another node, and tells both. */
 void redis_give_slot(const struct redis_process *from, const struct redis_process *to,
