@@ -63,8 +63,8 @@ struct feed_settings {
     struct deployment *source; /* see flags_settings; may be NULL */
 };
 
-/* The state of the server behind the changes that a barrier speaks of. The views are good during the
- * call. */
+/* The state of the server behind the changes that a barrier speaks of. The views are good during
+ * the call. */
 struct feed_seen {
     const int *dbs; /* that hold keys; with ask_databases, else none */
     size_t n_dbs;

@@ -170,8 +170,8 @@ void lane_note_type(struct lane *lane, const struct key_entry *entry) {
     }
 }
 
-/* A key that is being copied may be a stream that the lane does not know yet, read before its groups
- * changed. Types are known once the value was sent, else they look like strings. */
+/* A key that is being copied may be a stream that the lane does not know yet, read before its
+ * groups changed. Types are known once the value was sent, else they look like strings. */
 static void lane_check_in_flight(void *ctx, const struct key_entry *e) {
     struct lane *lane = ctx;
     bool may_be_stream = key_type(e) == VALUE_STRING || key_type(e) == VALUE_STREAM;

@@ -21,7 +21,7 @@ enum { FOLLOW_SAMPLE_MS = 1000 }; /* between two samples of a server, at most */
  * Else the data was loaded anew. The last sample may have been taken behind the command already. */
 static bool node_flush_was_called(const struct follow_node *node, const struct evidence *before,
                                   const struct evidence *now) {
-    const struct evidence *then = node->has_anchor ? &node->anchor : before;
+    const struct evidence *then = node->evidence.has_anchor ? &node->evidence.anchor : before;
     bool counted = then->flushes >= 0 && now->flushes >= 0;
     return !counted || then->flushes != now->flushes || then->swaps != now->swaps ||
            evidence_counters(then, now) == COUNTERS_RESET;
@@ -42,7 +42,7 @@ static enum evidence_counters node_judge_sample(struct follow_node *node,
                                                 const struct evidence *now) {
     /* Tracking announces a flush, but for one that nobody listened to. */
     bool unannounced = node->follow->settings.capture.kind == FEED_NOTIFICATIONS || !node->ready;
-    const struct evidence *before = node->has_latest ? &node->latest : NULL;
+    const struct evidence *before = node->evidence.has_latest ? &node->evidence.latest : NULL;
     if (before == NULL || strcmp(before->run_id, now->run_id) != 0) return COUNTERS_GO_ON;
     struct verdict v = evidence_judge(before, now);
     enum evidence_counters counters = evidence_counters(before, now);
@@ -127,9 +127,9 @@ static void node_recall(struct follow_node *node) {
         if (strcmp(f->remembered[i].address, node->place) != 0) continue;
         memcpy(node->run_id, e->run_id, sizeof(node->run_id));
         memcpy(node->replid, e->replid, sizeof(node->replid));
-        evidence_copy(&node->base, e);
-        evidence_copy(&node->latest, e);
-        node->has_base = node->has_latest = true;
+        evidence_copy(&node->evidence.base, e);
+        evidence_copy(&node->evidence.latest, e);
+        node->evidence.has_base = node->evidence.has_latest = true;
         return;
     }
     node->unknown_process = f->resumed;
@@ -143,8 +143,8 @@ static struct follow_node *node_new(struct follow *f, const struct address *prim
     node->reader = *reader;
     address_format(reader, node->place, sizeof(node->place));
     node->worker = engine_next_worker(f->settings.engine);
-    node->heard = node->passed = node->confirmed = node->settled = node->confirmed_before =
-        MOMENT_NEVER;
+    node->told.heard = node->told.passed = node->told.confirmed = node->told.settled =
+        node->confirmed_before = MOMENT_NEVER;
     node->polled = node->given = MOMENT_NEVER;
     node->deletions_allowed = true;
     if (first) {
@@ -175,7 +175,7 @@ static void node_end(struct follow *f, struct follow_node *node) {
 static bool node_was_heard(struct follow_node *node) {
     struct follow *f = node->follow;
     pthread_mutex_lock(&f->lock);
-    bool muted = node->muted;
+    bool muted = node->told.muted;
     pthread_mutex_unlock(&f->lock);
     return node->hearing && !muted && node->hearing_since.boot_us <= f->topology_seen.boot_us;
 }
@@ -183,7 +183,7 @@ static bool node_was_heard(struct follow_node *node) {
 static struct moment node_heard(struct follow_node *node) {
     struct follow *f = node->follow;
     pthread_mutex_lock(&f->lock);
-    struct moment heard = node->heard;
+    struct moment heard = node->told.heard;
     pthread_mutex_unlock(&f->lock);
     return heard;
 }
@@ -334,8 +334,8 @@ static void node_established(struct follow_node *node, const struct server_info 
         node->gap_whole = true;
         node->deletions_allowed = false;
         node->appeared = moment_now();
-        if (node->has_latest) evidence_fini(&node->latest);
-        node->has_latest = false;
+        if (node->evidence.has_latest) evidence_fini(&node->evidence.latest);
+        node->evidence.has_latest = false;
     }
     node->unknown_process = false;
     memcpy(node->run_id, info->run_id, sizeof(node->run_id));
@@ -365,27 +365,29 @@ static void node_step(struct follow_node *node) {
     struct follow *f = node->follow;
     if (node->watch_stale) node_watch(node);
     pthread_mutex_lock(&f->lock);
-    uint64_t established = node->established, lost = node->lost, flushes = node->flushes;
-    struct server_info info = node->info;
-    struct moment established_at = node->established_at, lost_heard = node->lost_heard,
-                  flush_heard = node->flush_heard;
-    struct err why = node->why;
-    bool was_lost = lost != node->seen_lost, was_flushed = flushes != node->seen_flushes;
-    node->seen_lost = lost;
-    node->seen_flushes = flushes;
-    bool waits = node->waits != node->seen_waits;
-    node->seen_waits = node->waits;
+    uint64_t established = node->told.established, lost = node->told.lost,
+             flushes = node->told.flushes;
+    struct server_info info = node->told.info;
+    struct moment established_at = node->told.established_at, lost_heard = node->told.lost_heard,
+                  flush_heard = node->told.flush_heard;
+    struct err why = node->told.why;
+    bool was_lost = lost != node->seen.lost, was_flushed = flushes != node->seen.flushes;
+    node->seen.lost = lost;
+    node->seen.flushes = flushes;
+    bool waits = node->told.waits != node->seen.waits;
+    node->seen.waits = node->told.waits;
     pthread_mutex_unlock(&f->lock);
     if (was_flushed) node_flushed(node, flush_heard);
     if (was_lost) node_lost(node, lost_heard, &why);
     if (waits) node_waits(node, &why);
-    if (established != node->seen_established && established > lost) {
+    if (established != node->seen.established && established > lost) {
         node->hearing_since = established_at;
         node_established(node, &info);
     }
-    node->seen_established = established;
+    node->seen.established = established;
     pthread_mutex_lock(&f->lock);
-    if (established > lost && node->lost == lost && node->flushes == flushes) node->muted = false;
+    if (established > lost && node->told.lost == lost && node->told.flushes == flushes)
+        node->told.muted = false;
     pthread_mutex_unlock(&f->lock);
     follow_node_hurry_sample(node);
     follow_promote_evidence(node);
@@ -536,7 +538,7 @@ const char *follow_run_id(const struct follow_node *node) {
 }
 
 static int64_t source_time_at(const struct follow_node *node, struct moment passed) {
-    const struct evidence *e = node->has_anchor ? &node->anchor : NULL;
+    const struct evidence *e = node->evidence.has_anchor ? &node->evidence.anchor : NULL;
     if (e == NULL || e->time_us <= 0 || moment_is_never(passed)) return 0;
     return e->time_us + (passed.boot_us - e->asked_boot_us);
 }
@@ -549,10 +551,10 @@ void follow_each(struct follow *f, void (*fn)(void *ctx, const struct follow_vie
         struct follow_view view = { .run_id = n->run_id,
                                     .replid = n->replid,
                                     .passed = passed,
-                                    .evidence = !usable         ? NULL
-                                                : n->has_base   ? &n->base
-                                                : n->has_anchor ? &n->anchor
-                                                                : NULL,
+                                    .evidence = !usable                  ? NULL
+                                                : n->evidence.has_base   ? &n->evidence.base
+                                                : n->evidence.has_anchor ? &n->evidence.anchor
+                                                                         : NULL,
                                     .source_time_us = source_time_at(n, passed) };
         snprintf(view.address, sizeof(view.address), "%s", n->place);
         fn(ctx, &view);
@@ -602,10 +604,10 @@ void follow_stop(struct follow *f) {
 
 static void node_free(struct follow_node *node) {
     for (size_t i = 0; i < FOLLOW_BARRIERS; i++) free(node->barriers[i].marks);
-    evidence_fini(&node->latest);
-    evidence_fini(&node->next);
-    evidence_fini(&node->anchor);
-    evidence_fini(&node->base);
+    evidence_fini(&node->evidence.latest);
+    evidence_fini(&node->evidence.next);
+    evidence_fini(&node->evidence.anchor);
+    evidence_fini(&node->evidence.base);
     free(node);
 }
 

@@ -20,12 +20,13 @@ static struct moment sample_moment(int64_t boot_us, int64_t wall_us) {
 }
 
 /* Before a command that was counted between the sample before and this one. A barrier that was
- * answered meanwhile is newer, where the feed asks for counters: it has found the command uncounted. */
+ * answered meanwhile is newer, where the feed asks for counters: it has found the command
+ * uncounted. */
 static struct moment calls_since(const struct follow_node *node, const struct evidence *before) {
     struct follow *f = node->follow;
     struct moment since = sample_moment(before->asked_boot_us, before->asked_wall_us);
     pthread_mutex_lock(&f->lock);
-    if (node->counts && node->heard.boot_us > since.boot_us) since = node->heard;
+    if (node->told.counts && node->told.heard.boot_us > since.boot_us) since = node->told.heard;
     pthread_mutex_unlock(&f->lock);
     return since;
 }
@@ -46,7 +47,7 @@ static void node_poll_groups(struct follow_node *node) {
 /* The last sample may have been taken behind the order already, the anchor never was. */
 static bool node_held_keys(const struct follow_node *node, const struct evidence *before, int db) {
     return evidence_keys(before, db) > 0 ||
-           (node->has_anchor && evidence_keys(&node->anchor, db) > 0);
+           (node->evidence.has_anchor && evidence_keys(&node->evidence.anchor, db) > 0);
 }
 
 /* Databases that held keys and are empty now: an order, as long as the process may give one. */
@@ -143,8 +144,8 @@ void follow_node_take_calls(struct follow_node *node, const struct server_sample
     if (CALLED(SAMPLE_FUNCTIONS) && sample->calls_known) f->functions_open = true;
     bool silent = counted && CALLED(SAMPLE_SILENT) &&
                   before->calls[SAMPLE_SILENT] + sample->calls[SAMPLE_SILENT] > 0;
-    if (silent && node->has_latest) {
-        node_silent_commands(node, &node->latest);
+    if (silent && node->evidence.has_latest) {
+        node_silent_commands(node, &node->evidence.latest);
     } else if (clock_mono_ms() >= node->scan_after_ms) {
         node->silent_since_ms = 0;
     }
@@ -156,7 +157,7 @@ void follow_node_take_calls(struct follow_node *node, const struct server_sample
 bool follow_node_counts(const struct follow_node *node) {
     struct follow *f = node->follow;
     pthread_mutex_lock(&f->lock);
-    bool counts = node->counts;
+    bool counts = node->told.counts;
     pthread_mutex_unlock(&f->lock);
     return counts;
 }
@@ -165,11 +166,11 @@ void follow_node_hurry_sample(struct follow_node *node) {
     struct follow *f = node->follow;
     int64_t now_ms = clock_mono_ms();
     pthread_mutex_lock(&f->lock);
-    bool waits = node->hearing && node->unsettled && node->noticed_us > node->hurried_us;
-    bool at_once = node->noticed_others;
+    bool waits = node->hearing && node->told.unsettled && node->told.noticed_us > node->hurried_us;
+    bool at_once = node->told.noticed_others;
     bool due = at_once ? now_ms - node->hurried_ms >= CALLS_HURRY_MS
                        : now_ms - node->groups_ms >= CALLS_GROUPS_MS;
-    if (waits && due) node->noticed_others = false;
+    if (waits && due) node->told.noticed_others = false;
     pthread_mutex_unlock(&f->lock);
     if (!waits || !due) return;
     node->hurried_ms = now_ms;
@@ -189,8 +190,8 @@ static void on_settled(void *ctx) {
     struct follow_node *node = s->node;
     struct follow *f = node->follow;
     pthread_mutex_lock(&f->lock);
-    if (node->settled.boot_us < s->settled.boot_us) node->settled = s->settled;
-    if (node->noticed_us < s->asked_us) node->unsettled = false;
+    if (node->told.settled.boot_us < s->settled.boot_us) node->told.settled = s->settled;
+    if (node->told.noticed_us < s->asked_us) node->told.unsettled = false;
     pthread_mutex_unlock(&f->lock);
     free(s);
 }
@@ -200,8 +201,8 @@ void follow_node_settle(struct follow_node *node, const struct server_sample *sa
     struct moment asked = sample_moment(sample->asked_boot_us, sample->asked_wall_us);
     bool replica = !address_equal(&node->primary, &node->reader);
     pthread_mutex_lock(&f->lock);
-    bool unsettled = node->unsettled;
-    struct moment confirmed = node->confirmed;
+    bool unsettled = node->told.unsettled;
+    struct moment confirmed = node->told.confirmed;
     pthread_mutex_unlock(&f->lock);
     struct moment settled = replica ? node->confirmed_before : asked;
     node->confirmed_before = confirmed;

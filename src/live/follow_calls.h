@@ -1,6 +1,6 @@
-/* Commands that change data and that no capture announces: SWAPDB, XACK and its like, FUNCTION LOAD,
- * some commands of modules, and with notifications FLUSHALL and FLUSHDB. The server counts them
- * before it acknowledges them.
+/* Commands that change data and that no capture announces: SWAPDB, XACK and its like, FUNCTION
+ * LOAD, some commands of modules, and with notifications FLUSHALL and FLUSHDB. The server counts
+ * them before it acknowledges them.
  *
  *   feed: counters, with each barrier ── unchanged ──▶ the barrier proves its moment
  *           └─ changed ─▶ sample ─▶ gap, look at groups, copy of functions ─▶ settled: the barrier
@@ -30,8 +30,8 @@ void follow_node_emptied(struct follow_node *node, const struct evidence *before
 /* Databases that held keys and are empty now: an order, as long as the process may give one. */
 void follow_node_note_orders(struct follow_node *node, const struct evidence *before,
                              const struct evidence *now);
-/* Groups, functions, modules. before: the sample before, of the same process; NULL: none. go_on: its
- * counters do. */
+/* Groups, functions, modules. before: the sample before, of the same process; NULL: none. go_on:
+ * its counters do. */
 void follow_node_take_calls(struct follow_node *node, const struct server_sample *sample,
                             const struct server_sample *before, bool go_on);
 

@@ -67,9 +67,9 @@ static void on_flush(void *ctx) {
     struct follow *f = node->follow;
     atomic_store_explicit(&f->changed_us, clock_boot_us(), memory_order_relaxed);
     pthread_mutex_lock(&f->lock);
-    if (node->flushes == node->seen_flushes) node->flush_heard = node->heard;
-    node->flushes++;
-    node->muted = true;
+    if (node->told.flushes == node->seen.flushes) node->told.flush_heard = node->told.heard;
+    node->told.flushes++;
+    node->told.muted = true;
     pthread_mutex_unlock(&f->lock);
     engine_wake(f->settings.engine);
 }
@@ -78,8 +78,8 @@ static void on_waiting(void *ctx, const struct err *err) {
     struct follow_node *node = ctx;
     struct follow *f = node->follow;
     pthread_mutex_lock(&f->lock);
-    node->why = *err;
-    node->waits++;
+    node->told.why = *err;
+    node->told.waits++;
     pthread_mutex_unlock(&f->lock);
     engine_wake(f->settings.engine);
 }
@@ -88,11 +88,11 @@ static void on_lost(void *ctx, const struct err *err, bool final) {
     struct follow_node *node = ctx;
     struct follow *f = node->follow;
     pthread_mutex_lock(&f->lock);
-    if (node->lost == node->seen_lost) node->lost_heard = node->heard;
-    node->lost_heard = moment_older(node->lost_heard, node->heard);
-    node->muted = true;
-    node->lost++;
-    node->why = *err;
+    if (node->told.lost == node->seen.lost) node->told.lost_heard = node->told.heard;
+    node->told.lost_heard = moment_older(node->told.lost_heard, node->told.heard);
+    node->told.muted = true;
+    node->told.lost++;
+    node->told.why = *err;
     pthread_mutex_unlock(&f->lock);
     if (final) {
         engine_fail(f->settings.engine, err);
@@ -106,10 +106,10 @@ static void on_established(void *ctx, const struct server_info *info) {
     struct follow_node *node = ctx;
     struct follow *f = node->follow;
     pthread_mutex_lock(&f->lock);
-    node->info = *info;
-    node->established_at = moment_now();
+    node->told.info = *info;
+    node->told.established_at = moment_now();
     node->calls_known = false;
-    node->established++;
+    node->told.established++;
     pthread_mutex_unlock(&f->lock);
     engine_wake(f->settings.engine);
 }
@@ -123,7 +123,7 @@ static void on_mark_reached(struct lane_mark *mark) {
     struct moment sent = b->sent;
     if (atomic_fetch_sub(&b->left, 1) > 1) return; /* at 0 it may be used again */
     pthread_mutex_lock(&f->lock);
-    if (node->passed.boot_us < sent.boot_us) node->passed = sent;
+    if (node->told.passed.boot_us < sent.boot_us) node->told.passed = sent;
     pthread_mutex_unlock(&f->lock);
     engine_wake(f->settings.engine);
 }
@@ -138,9 +138,9 @@ static struct barrier *node_free_barrier(struct follow_node *node) {
 static bool node_takes_barrier(struct follow_node *node, struct moment *sent) {
     struct follow *f = node->follow;
     pthread_mutex_lock(&f->lock);
-    if (node->unsettled) *sent = moment_older(*sent, node->settled);
-    bool counts = !node->muted && sent->boot_us > node->heard.boot_us;
-    if (counts) node->heard = *sent;
+    if (node->told.unsettled) *sent = moment_older(*sent, node->told.settled);
+    bool counts = !node->told.muted && sent->boot_us > node->told.heard.boot_us;
+    if (counts) node->told.heard = *sent;
     pthread_mutex_unlock(&f->lock);
     return counts;
 }
@@ -160,9 +160,9 @@ static void node_send_marks(struct follow_node *node, struct moment sent) {
     }
 }
 
-/* When a question was sent, from the monotonic clock that the feed keeps. Computed from a time stamp
- * before it and from one behind it; the older result counts, so that a clock that was set, or a
- * machine that stood still in between, makes the moment older and never newer. */
+/* When a question was sent, from the monotonic clock that the feed keeps. Computed from a time
+ * stamp before it and from one behind it; the older result counts, so that a clock that was set, or
+ * a machine that stood still in between, makes the moment older and never newer. */
 static struct moment node_moment_at(struct follow_node *node, int64_t since_us) {
     struct moment now = moment_now();
     int64_t now_us = clock_mono_us(), back_us = now_us - since_us;
@@ -202,13 +202,13 @@ static void node_note_calls(struct follow_node *node, struct moment sent, const 
     }
     node->calls_known = calls != NULL;
     pthread_mutex_lock(&f->lock);
-    node->confirmed = sent;
-    node->counts = calls != NULL;
-    if (calls == NULL) node->unsettled = false;
+    node->told.confirmed = sent;
+    node->told.counts = calls != NULL;
+    if (calls == NULL) node->told.unsettled = false;
     if (groups || others) {
-        node->unsettled = true;
-        node->noticed_us = clock_boot_us();
-        node->noticed_others = node->noticed_others || others;
+        node->told.unsettled = true;
+        node->told.noticed_us = clock_boot_us();
+        node->told.noticed_others = node->told.noticed_others || others;
     }
     pthread_mutex_unlock(&f->lock);
     if (others) engine_wake(f->settings.engine);

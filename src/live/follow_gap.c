@@ -12,7 +12,7 @@
 struct moment follow_node_passed(const struct follow_node *node) {
     struct follow *f = node->follow;
     pthread_mutex_lock(&f->lock);
-    struct moment passed = node->passed;
+    struct moment passed = node->told.passed;
     pthread_mutex_unlock(&f->lock);
     return passed;
 }
@@ -39,41 +39,45 @@ static void gap_move_evidence(struct evidence *to, bool *has, const struct evide
 }
 
 void follow_note_evidence(struct follow_node *node, const struct evidence *now) {
-    gap_move_evidence(&node->latest, &node->has_latest, now);
-    if (!node->has_next) gap_move_evidence(&node->next, &node->has_next, now);
+    gap_move_evidence(&node->evidence.latest, &node->evidence.has_latest, now);
+    if (!node->evidence.has_next)
+        gap_move_evidence(&node->evidence.next, &node->evidence.has_next, now);
 }
 
 void follow_doubt_evidence(struct follow_node *node) {
-    if (!node->has_latest || !node->has_anchor) return;
-    if (strcmp(node->latest.run_id, node->anchor.run_id) != 0) return; /* another process by now */
-    gap_move_evidence(&node->latest, &node->has_latest, &node->anchor);
+    if (!node->evidence.has_latest || !node->evidence.has_anchor) return;
+    if (strcmp(node->evidence.latest.run_id, node->evidence.anchor.run_id) != 0)
+        return; /* another process by now */
+    gap_move_evidence(&node->evidence.latest, &node->evidence.has_latest, &node->evidence.anchor);
 }
 
 void follow_promote_evidence(struct follow_node *node) {
-    if (!node->has_next || follow_node_passed(node).boot_us < node->next.answered_boot_us) return;
-    gap_move_evidence(&node->anchor, &node->has_anchor, &node->next);
-    node->has_next = false;
-    evidence_fini(&node->next);
-    if (node->latest.asked_boot_us > node->anchor.asked_boot_us)
-        gap_move_evidence(&node->next, &node->has_next, &node->latest);
+    if (!node->evidence.has_next ||
+        follow_node_passed(node).boot_us < node->evidence.next.answered_boot_us)
+        return;
+    gap_move_evidence(&node->evidence.anchor, &node->evidence.has_anchor, &node->evidence.next);
+    node->evidence.has_next = false;
+    evidence_fini(&node->evidence.next);
+    if (node->evidence.latest.asked_boot_us > node->evidence.anchor.asked_boot_us)
+        gap_move_evidence(&node->evidence.next, &node->evidence.has_next, &node->evidence.latest);
 }
 
 void follow_set_base(struct follow_node *node, const struct evidence *evidence) {
-    if (evidence == NULL && node->has_anchor) evidence = &node->anchor;
+    if (evidence == NULL && node->evidence.has_anchor) evidence = &node->evidence.anchor;
     if (evidence == NULL) {
-        if (!node->has_base) node->gap_whole = true;
+        if (!node->evidence.has_base) node->gap_whole = true;
         return;
     }
-    bool older = node->has_base && evidence->time_us >= node->base.time_us;
-    if (!older) gap_move_evidence(&node->base, &node->has_base, evidence);
+    bool older = node->evidence.has_base && evidence->time_us >= node->evidence.base.time_us;
+    if (!older) gap_move_evidence(&node->evidence.base, &node->evidence.has_base, evidence);
 }
 
 void follow_drop_base(struct follow_node *node) {
-    if (!node->has_base) return;
+    if (!node->evidence.has_base) return;
     struct slot_set slots = follow_job_slots(node);
     if (!ledger_are_proved(node->follow->settings.ledger, &slots)) return;
-    node->has_base = node->base_spoilt = false;
-    evidence_fini(&node->base);
+    node->evidence.has_base = node->evidence.base_spoilt = false;
+    evidence_fini(&node->evidence.base);
 }
 
 void follow_base_free(struct follow_base *base, size_t n) {
@@ -95,7 +99,8 @@ void follow_node_open_gap(struct follow_node *node, const struct slot_set *slots
     if (gap->forward && !gap->whole) follow_set_base(node, base);
     /* Whole or swept: a later gap may need evidence from before this one all the same, and so does
      * the record. */
-    if (!node->has_base && node->has_anchor && !gap->first_copy) follow_set_base(node, NULL);
+    if (!node->evidence.has_base && node->evidence.has_anchor && !gap->first_copy)
+        follow_set_base(node, NULL);
     ledger_open_gap(f->settings.ledger, slots, gap);
 }
 
@@ -133,7 +138,7 @@ void follow_resume_copy(struct follow *f, const struct slot_set *slots, struct m
         struct ledger_gap missed = gap;
         missed.first_copy = false;
         missed.since = checkpoint;
-        n->resumes = n->has_base;
+        n->resumes = n->evidence.has_base;
         follow_node_open_gap(n, &mine, &gap, NULL);
         follow_node_open_gap(n, &mine, &missed, NULL);
     }
@@ -164,11 +169,11 @@ static struct slot_set node_slots_by_use(const struct follow_node *node) {
     return mine;
 }
 
-/* Each sample may say so, and for good (an LFU policy): what is scanned whole goes on, or a scan that
- * takes longer than the time between two samples would never end. */
+/* Each sample may say so, and for good (an LFU policy): what is scanned whole goes on, or a scan
+ * that takes longer than the time between two samples would never end. */
 void follow_spoil_base(struct follow_node *node, const char *why) {
-    if (!node->has_base) return;
-    node->base_spoilt = true;
+    if (!node->evidence.has_base) return;
+    node->evidence.base_spoilt = true;
     struct slot_set mine = node_slots_by_use(node);
     struct ledger_gap gap = {
         .since = MOMENT_NONE, .forward = true, .whole = true, .place = node->place, .why = why
@@ -189,13 +194,14 @@ static void node_set_used_since(struct follow_node *node, const struct slot_set 
 static bool node_judge_base(struct follow_node *node, int64_t *since_us, const char **why) {
     const struct follow_settings *s = &node->follow->settings;
     struct verdict v = { 0 };
-    if (node->has_base && node->has_latest) v = evidence_judge(&node->base, &node->latest);
+    if (node->evidence.has_base && node->evidence.has_latest)
+        v = evidence_judge(&node->evidence.base, &node->evidence.latest);
     *since_us = v.since_us;
     *why = s->resync_whole                 ? "--resync full"
            : !s->capture.idle_time_allowed ? "the source refuses OBJECT IDLETIME"
            : node->gap_whole               ? "the process or the slots are others"
-           : !node->has_base               ? "nothing is known of the time before"
-           : node->base_spoilt             ? "idle times were changed meanwhile"
+           : !node->evidence.has_base      ? "nothing is known of the time before"
+           : node->evidence.base_spoilt    ? "idle times were changed meanwhile"
                                            : v.why;
     return *why == NULL;
 }

@@ -22,8 +22,8 @@ struct slot_set follow_job_slots(const struct follow_node *node);
 
 /* The node's latest sample. Copied. */
 void follow_note_evidence(struct follow_node *node, const struct evidence *now);
-/* The feed was lost: samples that are newer than the anchor may have seen what it never named, so that
- * the next one is compared with the anchor. */
+/* The feed was lost: samples that are newer than the anchor may have seen what it never named, so
+ * that the next one is compared with the anchor. */
 void follow_doubt_evidence(struct follow_node *node);
 /* A sample whose barrier has passed becomes the anchor. */
 void follow_promote_evidence(struct follow_node *node);

@@ -38,19 +38,8 @@ struct follow_databases {
     int dbs[];
 };
 
-struct follow_node {
-    struct follow *follow;
-    struct address primary, reader;
-    char place[ADDRESS_HOST_MAX + 32]; /* of the reader */
-    struct worker *worker;
-    struct feed *feed; /* worker's thread, as the stamps */
-    struct follow_stamp stamps[FOLLOW_STAMPS];
-    unsigned next_stamp;
-    uint64_t calls[SAMPLE_CALLS]; /* as the last barrier found them; worker's thread */
-    bool calls_known;
-    struct barrier barriers[FOLLOW_BARRIERS];
-
-    /* Under the follow's lock. */
+/* Told by the feed to the control thread: under the follow's lock. */
+struct follow_told {
     bool muted;              /* a loss or a flush is not dealt with yet: no barrier counts */
     struct moment heard;     /* proved by the last barrier that was answered, as far as it counts */
     struct moment confirmed; /* of the last barrier that was answered, announced changes alone */
@@ -66,10 +55,37 @@ struct follow_node {
     struct moment lost_heard;  /* the last barrier before the first loss that is not dealt with */
     struct moment flush_heard; /* the same of a flush */
     struct err why;
+};
+
+/* The counts of follow_told that the control thread has dealt with. */
+struct follow_seen {
+    uint64_t established, lost, flushes, waits;
+};
+
+/* See follow_gap.h. */
+struct follow_evidence {
+    struct evidence latest, next, anchor, base;
+    bool has_latest, has_next, has_anchor, has_base;
+    bool base_spoilt; /* idle times since the base mean nothing */
+};
+
+struct follow_node {
+    struct follow *follow;
+    struct address primary, reader;
+    char place[ADDRESS_HOST_MAX + 32]; /* of the reader */
+    struct worker *worker;
+    struct feed *feed; /* worker's thread, as the stamps */
+    struct follow_stamp stamps[FOLLOW_STAMPS];
+    unsigned next_stamp;
+    uint64_t calls[SAMPLE_CALLS]; /* as the last barrier found them; worker's thread */
+    bool calls_known;
+    struct barrier barriers[FOLLOW_BARRIERS];
+
+    struct follow_told told;
 
     /* Control. */
     struct watch *watch;
-    uint64_t seen_established, seen_lost, seen_flushes, seen_waits;
+    struct follow_seen seen;
     bool listed, hearing, watch_stale;
     struct moment hearing_since;
     bool ready; /* hearing, and sampled since then */
@@ -90,9 +106,7 @@ struct follow_node {
     int64_t silent_since_ms; /* when commands that announce nothing were first seen; 0: never */
     struct gather_load load;
 
-    struct evidence latest, next, anchor, base; /* see follow_gap.h */
-    bool has_latest, has_next, has_anchor, has_base;
-    bool base_spoilt; /* idle times since the base mean nothing */
+    struct follow_evidence evidence;
     bool gap_whole;   /* the process is another one: every key */
     bool flush_waits; /* for a sample that tells which databases are empty */
     bool resumes;     /* its gap is an interrupted first copy whose cursors are good */
