@@ -8,7 +8,7 @@
 #                           [DECEPTIVE=1: false clocks, lost leases, foreign writers ...] [ONLY=fault,fault]
 #   make fuzz               every fuzz target for FUZZ_SECONDS
 #   make bench              the benchmarks, into build/bench.json; QUICK=1 in two minutes, BENCH_ARGS='--only ROW'
-#   make check              room order, headers, format, tree
+#   make check              room order, headers, format, tree, docs, measures
 #   make measure            the measures of the code, each with its limit (tools/measure-code --help)
 #   make coverage           the lines that the unit tests run of the files that hold the proof, with their limits
 #   make install            to PREFIX, below DESTDIR
@@ -77,7 +77,7 @@ format:
 
 check:
 	@tools/bootstrap build test
-	@failed=; for check in tools/check-*; do $$check || failed="$$failed $$check"; done; \
+	@failed=; for check in tools/check-* "tools/measure-code --check"; do $$check || failed="$$failed $$check"; done; \
 	if [ -n "$$failed" ]; then echo "check: failed:$$failed" >&2; exit 1; fi
 
 measure: all
