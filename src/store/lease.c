@@ -30,6 +30,7 @@ enum {
     LEASE_TICK_MAX_MS = 250,
     LEASE_SLICE_MS = 50,     /* of a wait */
     LEASE_LOOK_MS = 500,     /* how often a standby looks, at least */
+    LEASE_EXCESS_MS = 1000,  /* of an expiry that is still believed */
     LEASE_REFRESH_MS = 1000, /* between two refreshes of the topology, while it is acquired */
     LEASE_RENEW_PART = 3,    /* of the lease */
     LEASE_MARGIN_PART = 10,  /* of the lease */
@@ -52,6 +53,8 @@ struct lease_look {
     uint64_t known_epoch;
     char dead_owner[RECORD_OWNER_MAX];
     uint64_t dead_epoch;
+    int64_t former_ms;  /* the length of the last holder's lease by its record; 0: unknown */
+    int64_t longest_ms; /* that the holder told[] may have by its lease */
 };
 
 struct lease_callbacks {
@@ -387,6 +390,66 @@ static void lease_look_as_former(struct lease *l) {
     }
 }
 
+static void lease_look_later(struct lease *l) {
+    lease_look_again(l, lease_min(LEASE_LOOK_MS, l->lease_ms / 4));
+}
+
+static void on_expiry_shortened(void *ctx, struct client *client, const struct reply *reply) {
+    struct lease *l = ctx;
+    l->busy = false;
+    if (l->state == LEASE_LOOKING) lease_look_later(l);
+}
+
+/* A living holder renews its lease far more often than that. */
+static void lease_shorten_expiry(struct lease *l, int64_t left_ms) {
+    char ms[24];
+    snprintf(ms, sizeof(ms), "%" PRId64, l->look.longest_ms);
+    const struct bytes words[] = { BYTES_LITERAL("PEXPIRE"), bytes_of_str(l->lease_key),
+                                   bytes_of_str(ms) };
+    if (left_ms < 0) {
+        log_warn("target",
+                 "job %s: the lease of %s has no expiry (PERSIST, or restored without one); it is "
+                 "given one of %s ms, which its holder renews if it runs",
+                 l->job, lease_owner_of(l->look.seen), ms);
+    } else {
+        log_warn("target",
+                 "job %s: the lease of %s expires in %" PRId64 " ms, longer than a lease (was the "
+                 "target's clock set back?); the expiry is set to %s ms, which its holder renews "
+                 "if it runs",
+                 l->job, lease_owner_of(l->look.seen), left_ms, ms);
+    }
+    l->busy = true;
+    slot_link_send(l->link, on_expiry_shortened, l, 3, words);
+}
+
+/* Without an answer the lease is believed. */
+static void on_expiry_seen(void *ctx, struct client *client, const struct reply *reply) {
+    struct lease *l = ctx;
+    l->busy = false;
+    if (l->state != LEASE_LOOKING) return;
+    int64_t left_ms = 0;
+    if (reply->err == NULL && reply->item.type == RESP_INTEGER) left_ms = reply->item.num;
+    bool is_new = strcmp(l->look.told, l->look.seen) != 0;
+    if (is_new) {
+        /* The record tells of the holder that was there first; a later one tells by its expiry. */
+        bool is_first = l->look.told[0] == '\0' && l->look.former_ms > 0;
+        l->look.longest_ms = is_first || left_ms < l->wait_ms ? l->wait_ms : left_ms;
+        snprintf(l->look.told, sizeof(l->look.told), "%s", l->look.seen);
+    }
+    if ((left_ms == -1 || left_ms > l->look.longest_ms + LEASE_EXCESS_MS) &&
+        slot_link_is_ready(l->link)) {
+        lease_shorten_expiry(l, left_ms);
+    } else {
+        lease_look_later(l);
+    }
+}
+
+static void lease_look_at_expiry(struct lease *l) {
+    const struct bytes words[] = { BYTES_LITERAL("PTTL"), bytes_of_str(l->lease_key) };
+    l->busy = true;
+    slot_link_send(l->link, on_expiry_seen, l, 2, words);
+}
+
 static void lease_look_as_newcomer(struct lease *l) {
     const char *holder = lease_owner_of(l->look.seen);
     bool is_dead = l->look.dead_owner[0] != '\0' && strcmp(holder, l->look.dead_owner) == 0;
@@ -402,8 +465,7 @@ static void lease_look_as_newcomer(struct lease *l) {
         l->look.saw_holder = true;
         if (l->tell.on_wait != NULL && strcmp(l->look.told, l->look.seen) != 0)
             l->tell.on_wait(l->tell.wait_ctx, holder);
-        snprintf(l->look.told, sizeof(l->look.told), "%s", l->look.seen);
-        lease_look_again(l, lease_min(LEASE_LOOK_MS, l->lease_ms / 4));
+        lease_look_at_expiry(l);
     }
 }
 
@@ -622,6 +684,7 @@ bool lease_acquire(struct lease *l, const struct lease_former *former,
                  former->dead_owner != NULL ? former->dead_owner : "");
         l->look.dead_epoch = l->look.dead_owner[0] != '\0' ? former->dead_epoch : 0;
         if (former->lease_ms > l->wait_ms) l->wait_ms = former->lease_ms;
+        l->look.former_ms = former->lease_ms;
     }
     l->tell.on_wait = on_wait;
     l->tell.wait_ctx = ctx;

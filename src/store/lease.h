@@ -16,6 +16,9 @@
  *   by their names, which hold the job), takes the lease, waits for the length of a lease, ends
  *   those connections again, and only then writes. If the lease is lost during the wait, the
  *   newcomer starts again from the beginning.
+ * - A lease that a newcomer finds without an expiry, or with a longer one than a lease can have
+ *   (PERSIST, the target's clock set back), gets the expiry of a lease: a holder that runs renews
+ *   it, and a dead one's ends.
  * - A holder whose right has ended by its clock is a newcomer, but for its epoch: a later epoch
  *   means that another process held the lease meanwhile, and the job is lost.
  */

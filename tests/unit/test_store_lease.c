@@ -245,6 +245,55 @@ static int64_t acquire_after(const struct lease_former *former, uint64_t *epoch)
     return clock_boot_ms() - began_ms;
 }
 
+static void on_patience_over(void *ctx) {
+    *(volatile bool *)ctx = true;
+}
+
+/* A dead process's lease that cannot run out in time: it gets the expiry of a lease. */
+static void test_a_lease_that_does_not_run_out(void **state) {
+    static const char *const broken[] = { "PERSIST longhaul:{orders}:lease",
+                                          "PEXPIRE longhaul:{orders}:lease 600000" };
+    for (size_t i = 0; i < 2; i++) {
+        volatile bool stop = false;
+        uint64_t epoch = 0;
+        struct err err;
+        redis_do(&server, "SET longhaul:{orders}:epoch 5");
+        redis_do(&server, "SET longhaul:{orders}:lease \"5 host:1:a\"");
+        redis_do(&server, "%s", broken[i]);
+        struct lease *k = lease_new(target, 0, "orders", "host:2:b", LEASE_MS);
+        struct loop_timer *timer = loop_timer_new(loop, on_patience_over, (void *)&stop);
+        loop_timer_start(timer, 20 * LEASE_MS);
+        call_set_interrupt(&stop);
+        bool ok = lease_acquire(k, &(struct lease_former){ .lease_ms = LEASE_MS }, NULL, NULL,
+                                &epoch, &err);
+        call_set_interrupt(NULL);
+        assert_true(ok);
+        assert_int_equal(epoch, 6);
+        loop_timer_free(&timer);
+        lease_free(&k);
+        redis_do(&server, "FLUSHALL");
+    }
+}
+
+/* A standby's own lease is short; that of the holder which took over meanwhile is long, and is not
+ * made shorter. */
+static void test_a_longer_lease_is_left_alone(void **state) {
+    volatile bool stop = false;
+    uint64_t epoch = 0;
+    struct err err;
+    redis_do(&server, "SET longhaul:{orders}:lease \"5 host:1:a\" PX 600000");
+    struct lease *k = lease_new(target, 0, "orders", "host:2:b", LEASE_MS);
+    struct loop_timer *timer = loop_timer_new(loop, on_patience_over, (void *)&stop);
+    loop_timer_start(timer, 3 * LEASE_MS);
+    call_set_interrupt(&stop);
+    assert_false(lease_acquire(k, NULL, NULL, NULL, &epoch, &err));
+    call_set_interrupt(NULL);
+    assert_int_equal(err.code, ERR_INTERRUPTED);
+    assert_true(strtol(redis_do(&server, "PTTL longhaul:{orders}:lease") + 1, NULL, 10) > 300000);
+    loop_timer_free(&timer);
+    lease_free(&k);
+}
+
 /* The former holder had a longer lease than this one: that one counts. */
 static void test_the_lease_was_longer(void **state) {
     uint64_t epoch;
@@ -517,6 +566,8 @@ int main(int argc, char **argv) {
         TEST(test_vanished_but_for_a_connection),
         TEST(test_a_former_holder_returns_during_the_wait),
         TEST(test_the_lease_was_longer),
+        TEST(test_a_lease_that_does_not_run_out),
+        TEST(test_a_longer_lease_is_left_alone),
         TEST(test_the_dead_process_was_not_the_last_holder),
         TEST(test_stopped),
         TEST(test_lost),
