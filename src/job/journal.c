@@ -372,7 +372,13 @@ bool journal_load_extra(struct journal *j, struct extra *extra, struct err *err)
     if (!extra_store_read(j->job->target, journal_db(j), j->record.job, &data, &len, &found, err))
         return false;
     bool known = found ? extra_from_bytes(extra, bytes_of(data, len)) : j->record.extra_keys == 0;
-    if (!known) extra_forget(extra, j->record.extra_keys);
+    if (!known) {
+        log_warn("target",
+                 "the list of the target's %" PRIu64 " keys that this job never copied is lost: "
+                 "deletions that a break hides are HELD until longhaul resume",
+                 j->record.extra_keys);
+        extra_forget(extra, j->record.extra_keys);
+    }
     free(data);
     return true;
 }

@@ -287,6 +287,12 @@ static void node_tell_lanes(struct follow_node *node) {
     }
 }
 
+const char *follow_find_replid(const struct follow *f, const char *replid) {
+    for (const struct follow_node *n = f->nodes; n != NULL; n = n->next_node)
+        if (n->replid[0] != '\0' && strcmp(n->replid, replid) == 0) return n->place;
+    return NULL;
+}
+
 bool follow_deletions_allowed(const struct follow_node *node) {
     return node->deletions_allowed;
 }

@@ -115,6 +115,8 @@ struct follow_node *follow_first(const struct follow *f);
 struct follow_node *follow_next(const struct follow_node *node);
 struct slot_set follow_slots(const struct follow_node *node);
 const char *follow_place(const struct follow_node *node);
+/* The server of the source with this replication ID; NULL: none. */
+const char *follow_find_replid(const struct follow *f, const char *replid);
 const char *follow_run_id(const struct follow_node *node);
 /* Deletions of a process that is unknown are made once a sweep that began after its appearance had
  * nothing to hold. */

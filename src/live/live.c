@@ -376,9 +376,34 @@ static void live_scan(struct live *live) {
     sweep_step(live->sweep);
 }
 
+struct common_group {
+    const struct follow *follow;
+    const char *source; /* a server of the source that replicates with one of the target */
+};
+
+static void on_target_replid(void *ctx, const char *run_id, const char *replid) {
+    struct common_group *group = ctx;
+    if (group->source == NULL && replid[0] != '\0')
+        group->source = follow_find_replid(group->follow, replid);
+}
+
+/* An operator has made the source a replica of the target: what is read there is what the target
+ * held a moment ago, and would overwrite what its clients have written since. */
+static bool live_is_one_group(struct live *live, struct err *err) {
+    struct common_group group = { .follow = live->follow };
+    target_each(live->target, on_target_replid, &group);
+    if (group.source == NULL) return false;
+    err_set(err, ERR_USAGE, group.source,
+            "the source has become a replica of the target (both have one master_replid): nothing "
+            "is copied any more, since older values would overwrite newer ones; remove the job by "
+            "longhaul forget, or detach the source (REPLICAOF NO ONE) and start again");
+    return true;
+}
+
 bool live_step(struct live *live, bool stopping, bool *ended, struct err *err) {
     *ended = false;
     follow_step(live->follow);
+    if (live_is_one_group(live, err)) return false;
     target_step(live->target, live->watermark);
     live_take_losses(live);
     if (stopping && !live->was_whole) {

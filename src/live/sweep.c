@@ -81,11 +81,17 @@ static bool sweep_is_ordered(const struct sweep *s, int db, uint16_t slot) {
 }
 
 /* The census remembers every missing key; later rounds pass over these, but for the one that
- * deletes them. */
+ * deletes them. Where the census is forgotten, they count every key, and hold what they count. */
 static bool sweep_counts(struct sweep *s, int db, struct bytes key) {
     bool known = extra_has(s->extra, db, key);
     if (s->round == ROUND_CENSUS) extra_add(s->extra, db, key);
-    return s->round == ROUND_MISSING ? !known : s->round == ROUND_CENSUS || known;
+    if (s->round == ROUND_MISSING) return !known || !extra_is_known(s->extra);
+    return s->round == ROUND_CENSUS || known;
+}
+
+/* An order is for keys that the job has copied. */
+static bool sweep_is_asked_for(const struct sweep *s, int db, uint16_t slot) {
+    return !sweep_is_ordered(s, db, slot) || !extra_is_known(s->extra);
 }
 
 bool sweep_on_missing(struct sweep *s, int db, struct bytes key, uint16_t slot) {
@@ -94,7 +100,7 @@ bool sweep_on_missing(struct sweep *s, int db, struct bytes key, uint16_t slot) 
     if (s->counting && slot_set_has(&s->slots, slot) && sweep_counts(s, db, key)) {
         if (s->spool_err.code == ERR_NONE) spool_add(s->spool, &one, &s->spool_err);
         s->n_missing++;
-        if (!sweep_is_ordered(s, db, slot)) s->missing[slot]++;
+        if (sweep_is_asked_for(s, db, slot)) s->missing[slot]++;
     }
     pthread_mutex_unlock(&s->lock);
     return true;
@@ -228,11 +234,14 @@ static void sweep_hold_missing(struct sweep *s, const struct follow_node *node,
     ledger_hold(s->settings.ledger, slots, hold.since);
     units_format_number(missing, gone, sizeof(gone));
     units_format_number(seen, of, sizeof(of));
-    event_raise(s->settings.events, EVENT_HELD, hold.place,
-                "deletions are HELD (hold %s): %s of %s keys of this server are missing on the "
-                "source, more than --max-delete allows; the target keeps them and copying goes on. "
-                "If they are to go: longhaul resume TARGET",
-                s->holds[s->n_holds - 1].id, gone, of);
+    event_raise(
+        s->settings.events, EVENT_HELD, hold.place,
+        "deletions are HELD (hold %s): %s of %s keys of this server are missing on the "
+        "source, %s; the target keeps them and copying goes on. If they are to go: longhaul "
+        "resume TARGET",
+        s->holds[s->n_holds - 1].id, gone, of,
+        extra_is_known(s->extra) ? "more than --max-delete allows"
+                                 : "and it is not known which of them this job never copied");
 }
 
 /* How many deletions an order has released in these slots; 0: none. */
@@ -249,6 +258,7 @@ static bool sweep_must_hold(struct sweep *s, const struct follow_node *node,
                             const struct slot_set *slots, uint64_t missing, uint64_t seen) {
     uint64_t total = missing + sweep_tally(s, follow_run_id(node))->deleted;
     if (missing == 0 || missing <= sweep_released_for(s, slots)) return false;
+    if (!extra_is_known(s->extra)) return true;
     if (follow_deletions_allowed(node) && total <= SWEEP_FEW) return false;
     return (double)total * 100 > s->settings.max_delete_percent * (double)seen;
 }
@@ -375,8 +385,16 @@ static void sweep_drop_orders(struct sweep *s) {
     pthread_mutex_unlock(&s->lock);
 }
 
+/* The target has no key left that the source lacks, so the job has copied all of them. */
+static bool sweep_has_deleted_all(const struct sweep *s) {
+    struct slot_set left = engine_job_slots(s->settings.engine);
+    slot_set_subtract(&left, &s->deletable);
+    return slot_set_count(&left) == 0;
+}
+
 static void sweep_end_round(struct sweep *s, uint64_t n_missing) {
     if (s->round == ROUND_MISSING) {
+        if (!extra_is_known(s->extra) && sweep_has_deleted_all(s)) extra_clear(s->extra);
         struct slot_set swept = slot_set_common(&s->deletable, &s->undisturbed);
         ledger_end_sweep(s->settings.ledger, &swept, moment_now());
         sweep_drop_orders(s);

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Callable
 
+from typing import Tuple
+
 import pytest
 
 from harness import oracle, server_faults, wait
@@ -198,6 +200,30 @@ def test_a_later_start_decides_about_held_extra_keys(fleet: Fleet, decision: str
         live.catch_up()
         wait.until(lambda: theirs_left(target) == left, "the deletions", 30)
         assert longhaul("status", target.endpoint, timeout=60).status == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--extra", "keep")], ids=["hold", "keep"])
+def test_deletions_are_held_while_the_list_of_extra_keys_is_lost(fleet: Fleet, options: Tuple[str, ...]) -> None:
+    """Another program deleted it while no job ran: whose keys are missing nobody knows, so nothing is called complete."""
+    source, target = fleet.server(), fleet.server()
+    fill(target, "mine", THEIRS)
+    fill(source)
+    gone = [f"key:{i}" for i in range(10)]
+    with Live(source, target, "--job", "j", "--lease", "2s", *options) as live:
+        live.catch_up()
+        live.kill9()
+        assert target.command("DEL", "longhaul:{j}:extra") == 1
+        source.admin().delete(*gone)
+        live.start()
+        live.wait_status(lambda job: any(hold["deletions"] == THEIRS + 10 for hold in job["holds"]), "the hold")
+        assert target.command("EXISTS", *gone) == 10 and theirs_left(target) == THEIRS
+        assert longhaul("status", target.endpoint, timeout=60).status == 1
+        if not options:
+            return
+        live.release().expect(0)
+        wait.until(lambda: target.command("EXISTS", *gone) == 0 and theirs_left(target) == 0, "the deletions", 60)
+        live.catch_up()
+        oracle.assert_equal(source, target, at_least=KEYS - 10)
 
 
 def test_the_guard_counts_extra_keys_that_are_to_be_deleted(fleet: Fleet) -> None:

@@ -112,3 +112,28 @@ def test_a_job_back_after_the_source_restarted(fleet: Fleet) -> None:
         refused(target, source, "live", "is itself the target of job forth")
         assert not written(source)
         live.terminate().expect(EQUAL)
+
+
+def test_a_source_that_becomes_a_replica_of_the_target_ends_the_job(fleet: Fleet) -> None:
+    """An operator has switched the roles: what the source holds is older than what the target's clients write."""
+    source, target = fleet.server(), fleet.server()
+    for i in range(50):
+        source.command("SET", f"key:{i}", 0)
+    with Live(source, target, "--lease", "2s") as live:
+        live.wait_live()
+        live.catch_up()
+        source.command("REPLICAOF", "127.0.0.1", target.port)
+
+        def write() -> None:
+            for i in range(50):
+                target.command("INCR", f"key:{i}")
+
+        def ended() -> bool:
+            write()
+            return not live.alive
+        wait.until(ended, "the end of the job", 30)
+        assert "has become a replica of the target" in live.wait_end().expect(TROUBLE).error_line
+        values = [int(target.command("GET", f"key:{i}")) for i in range(50)]  # type: ignore[call-overload]
+        for _ in range(20):
+            write()
+    assert [int(target.command("GET", f"key:{i}")) for i in range(50)] == [value + 20 for value in values]  # type: ignore
