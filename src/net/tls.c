@@ -21,10 +21,10 @@ struct tls {
 
 static bool tls_fail(struct err *err, const char *place, const char *what, const char *file) {
     unsigned long code = ERR_peek_last_error();
+    unsigned long first = ERR_peek_error(); /* the system's, where a later one is "system lib" */
     const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
-    if (reason == NULL)
-        reason =
-            code != 0 && ERR_SYSTEM_ERROR(code) ? strerror((int)ERR_GET_REASON(code)) : "unknown";
+    if (first != 0 && ERR_SYSTEM_ERROR(first)) reason = strerror((int)ERR_GET_REASON(first));
+    if (reason == NULL) reason = "unknown";
     err_set(err, ERR_TLS, place, "%s %s: %s", what, file, reason);
     ERR_clear_error();
     return false;
