@@ -120,7 +120,14 @@ static bool store_read_state_key(struct deployment *side, int db, struct client 
     struct call_reply reply;
     struct resp_item name, value;
     const struct bytes words[] = { BYTES_LITERAL("HGETALL"), bytes_of_str(key) };
-    if (!store_ask(side, db, client, &reply, err, 2, words)) return false;
+    if (!store_ask(side, db, client, &reply, err, 2, words)) {
+        if (err->code != ERR_WRONGTYPE) return false;
+        log_warn(client_place(client),
+                 "%s is no record of jobs: another program wrote it; delete it while no longhaul "
+                 "runs (DEL)",
+                 key);
+        return true;
+    }
     while (resp_next(&reply.cursor, &name) && resp_next(&reply.cursor, &value))
         if (resp_is_string(&name) && resp_is_string(&value))
             fields->on_field(fields->ctx, client_place(client), db, name.str, value.str);
