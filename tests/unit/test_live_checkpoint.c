@@ -16,7 +16,6 @@
 
 enum { KEYS = 3000, PAGE = 20, SMALL = 10 };
 
-static struct live_rig rig;
 static struct rig_memory interrupted; /* of the group's first copy */
 
 static void init(size_t n_dbs, const struct rig_memory *memory) {
@@ -179,12 +178,6 @@ static void a_complete_first_copy_has_no_checkpoint(void **state) {
     rig_stop(&rig);
 }
 
-/* Also of a test that has failed. */
-static int stop(void **state) {
-    rig_stop(&rig);
-    return 0;
-}
-
 static int setup(void **state) {
     log_set_level(LOG_ERROR);
     if (fixture_start_sides(state) != 0) return 1;
@@ -199,7 +192,7 @@ static int teardown(void **state) {
     return fixture_stop_sides(state);
 }
 
-#define RULE(name) cmocka_unit_test_teardown(name, stop)
+#define RULE(name) cmocka_unit_test_teardown(name, rig_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

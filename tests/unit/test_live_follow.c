@@ -11,21 +11,16 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "support/live_rig.h"
 
 #define CUT_FEED "CLIENT KILL TYPE pubsub\r\n"
 
 enum { TRIES = 8 };
 
-static struct live_rig rig;
-
 static int empty(void **state) {
-    rig_empty_sides();
     redis_do(&source, "CONFIG SET notify-keyspace-events \"\"");
     redis_do(&source, "CONFIG SET maxmemory-policy noeviction");
-    rig_init(&rig);
-    return 0;
+    return rig_setup(state);
 }
 
 static struct moment cut; /* when the feed had been cut */
@@ -38,6 +33,15 @@ static struct moment cut; /* when the feed had been cut */
         cut = moment_now();                                                                        \
         RIG_UNTIL(&rig, rig.events[EVENT_GAP] > gaps);                                             \
     } while (0)
+
+/* One flush, as an order: nothing of it is held. */
+static void expect_flush_followed(void) {
+    RIG_UNTIL(&rig, rig.events[EVENT_FLUSHED] == 1);
+    RIG_CATCH_UP(&rig);
+    assert_string_equal(redis_do(&target, "DBSIZE"), ":0");
+    assert_int_equal(rig.events[EVENT_HELD], 0);
+    rig_stop(&rig);
+}
 
 static void assert_resync(const char *text) {
     if (strstr(rig.text[EVENT_RESYNC], text) == NULL) fail_msg("%s", rig.text[EVENT_RESYNC]);
@@ -297,22 +301,14 @@ static void a_flush_of_the_source_is_followed_however_many_keys_it_takes(void **
     redis_do(&source, "DEBUG POPULATE 3000 key 8");
     RIG_GO_LIVE(&rig);
     redis_do(&source, "FLUSHALL");
-    RIG_UNTIL(&rig, rig.events[EVENT_FLUSHED] == 1);
-    RIG_CATCH_UP(&rig);
-    assert_string_equal(redis_do(&target, "DBSIZE"), ":0");
-    assert_int_equal(rig.events[EVENT_HELD], 0);
-    rig_stop(&rig);
+    expect_flush_followed();
 }
 
 static void a_flush_that_nobody_listened_to_is_found_by_its_counter(void **state) {
     redis_do(&source, "DEBUG POPULATE 3000 key 8");
     RIG_GO_LIVE(&rig);
     CUT_AND("FLUSHALL");
-    RIG_UNTIL(&rig, rig.events[EVENT_FLUSHED] == 1);
-    RIG_CATCH_UP(&rig);
-    assert_string_equal(redis_do(&target, "DBSIZE"), ":0");
-    assert_int_equal(rig.events[EVENT_HELD], 0);
-    rig_stop(&rig);
+    expect_flush_followed();
 }
 
 static void a_flush_that_a_sample_saw_before_the_loss_was_known_is_followed_too(void **state) {
@@ -320,11 +316,7 @@ static void a_flush_that_a_sample_saw_before_the_loss_was_known_is_followed_too(
     RIG_GO_LIVE(&rig);
     redis_do(&source, CUT_FEED "FLUSHALL");
     run_without_a_round();
-    RIG_UNTIL(&rig, rig.events[EVENT_FLUSHED] == 1);
-    RIG_CATCH_UP(&rig);
-    assert_string_equal(redis_do(&target, "DBSIZE"), ":0");
-    assert_int_equal(rig.events[EVENT_HELD], 0);
-    rig_stop(&rig);
+    expect_flush_followed();
 }
 
 /* That it was a flush which took the keys nothing shows. */
@@ -506,11 +498,7 @@ static void by_notifications_a_flush_is_found_by_its_counter(void **state) {
     redis_do(&source, "DEBUG POPULATE 3000 key 8");
     RIG_GO_LIVE(&rig);
     redis_do(&source, "FLUSHALL");
-    RIG_UNTIL(&rig, rig.events[EVENT_FLUSHED] == 1);
-    RIG_CATCH_UP(&rig);
-    assert_string_equal(redis_do(&target, "DBSIZE"), ":0");
-    assert_int_equal(rig.events[EVENT_HELD], 0);
-    rig_stop(&rig);
+    expect_flush_followed();
 }
 
 static void notifications_that_are_switched_off_open_a_gap_that_says_so(void **state) {
@@ -529,18 +517,7 @@ static void notifications_that_are_switched_off_open_a_gap_that_says_so(void **s
     rig_stop(&rig);
 }
 
-/* Also of a test that has failed. */
-static int stop(void **state) {
-    rig_stop(&rig);
-    return 0;
-}
-
-static int setup(void **state) {
-    log_set_level(LOG_ERROR);
-    return fixture_start_sides(state);
-}
-
-#define RULE(name) cmocka_unit_test_setup_teardown(name, empty, stop)
+#define RULE(name) cmocka_unit_test_setup_teardown(name, empty, rig_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -574,5 +551,5 @@ int main(void) {
         RULE(by_notifications_a_flush_is_found_by_its_counter),
         RULE(notifications_that_are_switched_off_open_a_gap_that_says_so),
     };
-    return cmocka_run_group_tests(tests, setup, fixture_stop_sides);
+    return cmocka_run_group_tests(tests, rig_setup_sides, fixture_stop_sides);
 }

@@ -12,18 +12,9 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "support/live_rig.h"
 
 enum { WRITES = 200 };
-
-static struct live_rig rig;
-
-static int empty(void **state) {
-    rig_empty_sides();
-    rig_init(&rig);
-    return 0;
-}
 
 /* ---- the first copy ---- */
 
@@ -269,18 +260,7 @@ static void a_job_whose_watermark_is_lost_copies_every_key_again(void **state) {
     rig_forget(&memory);
 }
 
-/* Also of a test that has failed. */
-static int stop(void **state) {
-    rig_stop(&rig);
-    return 0;
-}
-
-static int setup(void **state) {
-    log_set_level(LOG_ERROR);
-    return fixture_start_sides(state);
-}
-
-#define RULE(name) cmocka_unit_test_setup_teardown(name, empty, stop)
+#define RULE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -300,5 +280,5 @@ int main(void) {
         RULE(a_stopped_job_goes_on_with_the_keys_that_changed_meanwhile),
         RULE(a_job_whose_watermark_is_lost_copies_every_key_again),
     };
-    return cmocka_run_group_tests(tests, setup, fixture_stop_sides);
+    return cmocka_run_group_tests(tests, rig_setup_sides, fixture_stop_sides);
 }

@@ -13,20 +13,11 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "support/live_rig.h"
 
 #define CUT_FEED "CLIENT KILL TYPE pubsub\r\n"
 
 enum { ROUNDS = 20 };
-
-static struct live_rig rig;
-
-static int empty(void **state) {
-    rig_empty_sides();
-    rig_init(&rig);
-    return 0;
-}
 
 static int target_size(void) {
     return atoi(redis_do(&target, "DBSIZE") + 1);
@@ -387,18 +378,7 @@ static void a_later_start_decides_about_them(void **state) {
     rig_forget(&memory);
 }
 
-/* Also of a test that has failed. */
-static int stop(void **state) {
-    rig_stop(&rig);
-    return 0;
-}
-
-static int setup(void **state) {
-    log_set_level(LOG_ERROR);
-    return fixture_start_sides(state);
-}
-
-#define RULE(name) cmocka_unit_test_setup_teardown(name, empty, stop)
+#define RULE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -420,5 +400,5 @@ int main(void) {
         RULE(a_later_start_decides_about_them),
         RULE(the_next_run_leaves_them_alone_without_another_census),
     };
-    return cmocka_run_group_tests(tests, setup, fixture_stop_sides);
+    return cmocka_run_group_tests(tests, rig_setup_sides, fixture_stop_sides);
 }

@@ -13,16 +13,11 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "support/live_rig.h"
-
-static struct live_rig rig;
 
 static int empty(void **state) {
     redis_do(&target, "CONFIG SET maxmemory 0");
-    rig_empty_sides();
-    rig_init(&rig);
-    return 0;
+    return rig_setup(state);
 }
 
 static void assert_text(enum event_id id, const char *text) {
@@ -256,18 +251,7 @@ static void evicted_keys_open_a_gap_whose_resync_waits(void **state) {
     rig_stop(&rig);
 }
 
-/* Also of a test that has failed. */
-static int stop(void **state) {
-    rig_stop(&rig);
-    return 0;
-}
-
-static int setup(void **state) {
-    log_set_level(LOG_ERROR);
-    return fixture_start_sides(state);
-}
-
-#define RULE(name) cmocka_unit_test_setup_teardown(name, empty, stop)
+#define RULE(name) cmocka_unit_test_setup_teardown(name, empty, rig_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -284,5 +268,5 @@ int main(void) {
         RULE(swapped_databases_of_the_target_are_made_good),
         RULE(evicted_keys_open_a_gap_whose_resync_waits),
     };
-    return cmocka_run_group_tests(tests, setup, fixture_stop_sides);
+    return cmocka_run_group_tests(tests, rig_setup_sides, fixture_stop_sides);
 }

@@ -18,19 +18,12 @@
 
 enum { PATIENCE_MS = 60000, KEYS = 40, ID_MAX = 41 };
 
-static struct live_rig rig;
 static struct redis_process joined;  /* of the source; owns nothing at first */
 static struct redis_process standby; /* of the target: a replica */
 static bool moved[SLOT_COUNT];       /* to the one that joined */
 
 static int begin(void **state) {
     rig_init(&rig);
-    return 0;
-}
-
-/* Also of a test that has failed. */
-static int stop(void **state) {
-    rig_stop(&rig);
     return 0;
 }
 
@@ -215,7 +208,7 @@ static int teardown(void **state) {
     return fixture_stop_sides(state);
 }
 
-#define RULE(name) cmocka_unit_test_setup_teardown(name, begin, stop)
+#define RULE(name) cmocka_unit_test_setup_teardown(name, begin, rig_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

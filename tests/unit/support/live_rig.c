@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "engine/coverage.h"
 
@@ -278,4 +279,24 @@ bool rig_sides_are_equal(void) {
 void rig_empty_sides(void) {
     redis_do(&source, "FLUSHALL");
     redis_do(&target, "FLUSHALL");
+}
+
+/* ---- for cmocka ---- */
+
+struct live_rig rig;
+
+int rig_setup(void **state) {
+    rig_empty_sides();
+    rig_init(&rig);
+    return 0;
+}
+
+int rig_teardown(void **state) {
+    rig_stop(&rig);
+    return 0;
+}
+
+int rig_setup_sides(void **state) {
+    log_set_level(LOG_ERROR);
+    return fixture_start_sides(state);
 }

@@ -89,6 +89,14 @@ bool rig_sides_are_equal(void);
 /* Empties both sides. */
 void rig_empty_sides(void);
 
+/* Of most test programs: one job, between two servers. For cmocka: rig_setup() gives a test empty
+ * servers and a rig that is not started, rig_teardown() ends its job, also of a test that failed,
+ * and rig_setup_sides() starts the servers of the group. */
+extern struct live_rig rig;
+int rig_setup(void **state);
+int rig_teardown(void **state);
+int rig_setup_sides(void **state);
+
 /* Rounds until the condition holds; after RIG_PATIENCE_MS the test fails. */
 #define RIG_UNTIL(r, condition)                                                                    \
     do {                                                                                           \
